@@ -1,0 +1,1 @@
+//! Ids, step plans and the Runner trait: the words that all crates share.

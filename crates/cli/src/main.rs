@@ -1,0 +1,3 @@
+//! The torchless command.
+
+fn main() {}

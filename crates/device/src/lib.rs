@@ -1,0 +1,1 @@
+//! The Device trait, the CPU device and a Recorder that writes calls down.

@@ -1,0 +1,1 @@
+//! Scheduler, block pool and the one worker thread; sees neither tensors nor text.

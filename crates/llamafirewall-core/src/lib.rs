@@ -1,0 +1,1 @@
+//! Firewall core: admission of conversations; knows no models and no network.

@@ -1,0 +1,1 @@
+//! Model specifications, the one decoder, loading, and the native Runner.

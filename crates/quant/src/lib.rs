@@ -1,0 +1,1 @@
+//! Tensor element types: one table row each, with the reference codec.

@@ -1,0 +1,1 @@
+//! From logits to one token: stages in a fixed order, seeded.

@@ -1,0 +1,1 @@
+//! Runs open-weight language models on this machine: the library people depend on.
