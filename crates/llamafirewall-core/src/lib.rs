@@ -1,1 +1,3 @@
 //! Firewall core: admission of conversations; knows no models and no network.
+
+#![forbid(unsafe_code)]
