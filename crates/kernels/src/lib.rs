@@ -1,1 +1,23 @@
 //! CPU arithmetic behind tables of function pointers chosen at run time; knows no models.
+//!
+//! [`Kernels`] is one implementation of everything for one level of instruction set, [`available`] lists those that
+//! this processor can run. A [`Cpu`] joins a table, a [`Pool`] of threads and their scratch memory; all operations are its
+//! methods. The results of one token do not depend on its company in a batch nor on the number of threads, bit for bit.
+
+#![expect(dead_code, reason = "the bodies of the products follow")]
+
+mod activation;
+mod buffer;
+mod cpu;
+mod matmul;
+mod pool;
+mod table;
+
+pub use activation::Activation;
+pub use buffer::AlignedBuf;
+pub use cpu::Cpu;
+pub use matmul::{
+    ActNeeds, Activations, GluJob, Layout, MatmulJob, MatrixRef, PackedMatrix, Precision, Store, packed_bytes,
+};
+pub use pool::Pool;
+pub use table::{Kernels, available, best, by_name};
