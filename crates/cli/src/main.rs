@@ -1,3 +1,5 @@
 //! The torchless command.
 
+#![forbid(unsafe_code)]
+
 fn main() {}

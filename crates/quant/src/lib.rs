@@ -4,6 +4,8 @@
 //! back. The codecs here are the reference that kernels are tested against; they are not the fast path.
 //! The block layouts are those of ggml; [`TensorType::Int8G64`] is the one of the native `.bin` format.
 
+#![forbid(unsafe_code)]
+
 mod kblocks;
 mod legacy;
 mod plain;
