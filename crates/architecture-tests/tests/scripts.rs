@@ -1,0 +1,66 @@
+//! Runs the build scripts as far as they go without building anything.
+
+#![cfg(unix)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs a script with `cargo` replaced by a command that prints its arguments; `None` where there is no bash.
+fn run(arguments: &[&str]) -> Option<Output> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let result = Command::new("bash")
+        .args(arguments)
+        .current_dir(root)
+        .env("CARGO", "echo")
+        .env_remove("CARGO_TARGET_DIR")
+        .output();
+    if result.is_err() {
+        eprintln!("skipped: bash cannot be run");
+    }
+    result.ok()
+}
+
+fn check(arguments: &[&str], status: i32, wanted: &[&str]) {
+    let Some(output) = run(arguments) else { return };
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
+    for part in wanted {
+        assert!(said.contains(part), "{arguments:?} does not say '{part}':\n{said}");
+    }
+}
+
+#[test]
+fn every_script_parses() {
+    for script in [".ci/run", "scripts/build.sh", "scripts/build_releases.sh"] {
+        check(&["-n", script], 0, &[]);
+    }
+}
+
+#[test]
+fn build_script_builds_one_binary_whatever_the_documented_option() {
+    for options in [&[][..], &["--cpu-only"], &["--gpu"]] {
+        let arguments: Vec<&str> = ["scripts/build.sh"].iter().chain(options).copied().collect();
+        check(
+            &arguments,
+            0,
+            &["build --release --locked --package torchless-cli", "target/release/torchless"],
+        );
+    }
+}
+
+#[test]
+fn build_script_refuses_what_it_cannot_do() {
+    check(&["scripts/build.sh", "--pgo"], 2, &["reserved"]);
+    check(&["scripts/build.sh", "--fast"], 2, &["unknown option '--fast'", "usage:"]);
+    check(&["scripts/build.sh", "--gpu", "--cpu-only"], 2, &["takes one option, got 2"]);
+}
+
+#[test]
+fn release_script_says_what_it_would_do() {
+    let archive = format!("dist/torchless-{}-", env!("CARGO_PKG_VERSION"));
+    let wanted =
+        ["would build  target/release/torchless", "would write", &archive, ".tar.gz.sha256", "LICENSE"];
+    check(&["scripts/build_releases.sh", "--dry-run"], 0, &wanted);
+    check(&["scripts/build_releases.sh", "--wet-run"], 2, &["unknown option '--wet-run'"]);
+}
