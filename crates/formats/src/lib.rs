@@ -1,1 +1,23 @@
-//! Model files (GGUF, safetensors, native .bin) to one Checkpoint; every byte is hostile.
+//! Model files (GGUF, safetensors, native `.bin`) to one [`Checkpoint`]; every byte is hostile.
+//!
+//! Opening parses a file once and checks every count, size and offset against the file's length and fixed limits;
+//! afterwards they are facts. What the numbers mean for a model (heads, layers, vocabulary) is not judged here.
+
+mod bytes;
+mod checkpoint;
+mod error;
+mod foreign;
+pub mod gguf;
+mod limits;
+mod open;
+mod strings;
+mod tensor;
+
+pub use bytes::{Bytes, Shared};
+pub use checkpoint::{
+    Checkpoint, FileInfo, Format, Metadata, NativeTokenizer, OpaqueTensor, Tensors, TokenizerSource,
+};
+pub use error::{Foreign, FormatError, Place, Problem};
+pub use open::{Access, OpenOptions, open, open_bytes};
+pub use strings::StringTable;
+pub use tensor::Tensor;

@@ -1,0 +1,163 @@
+//! Shared ranges of bytes: a mapped file, or memory that somebody owns.
+//!
+//! A mapping is read-only and private. Where another process shortens the file while it is mapped, reading the lost
+//! pages ends this process with SIGBUS; the length is checked right after mapping, later changes are not seen.
+//! Whoever must open files that others rewrite uses [`Access::Read`](crate::Access::Read).
+
+use std::fmt;
+use std::fs::File;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+/// Memory that can back [`Bytes`]: for example `Vec<u8>` or `&'static [u8]`.
+pub type Shared = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A range of bytes that keeps its owner alive; cloning copies no bytes.
+#[derive(Clone)]
+pub struct Bytes {
+    owner: Owner,
+    range: Range<usize>,
+}
+
+#[derive(Clone)]
+enum Owner {
+    Mapped(Arc<Mmap>),
+    Shared(Shared),
+}
+
+/// Page advice is given for ranges of this size and alignment: a multiple of the page size wherever it runs.
+const PAGE: usize = if cfg!(target_arch = "x86_64") { 4096 } else { 65536 };
+
+impl Bytes {
+    /// All bytes of `owner`, whose length must not change afterwards (a `Vec` behind an `Arc` cannot).
+    pub fn new(owner: Shared) -> Self {
+        let range = 0..(*owner).as_ref().len();
+        Self { owner: Owner::Shared(owner), range }
+    }
+
+    /// Maps a regular file of `len` bytes.
+    pub(crate) fn map(file: &File, len: usize) -> std::io::Result<Self> {
+        // SAFETY: the mapping is private and read-only and lives in this Mmap; nothing here writes through it.
+        // Another process that changes the file meanwhile is outside what a program can exclude; the module's
+        // documentation says what happens then, and every value read from the mapping is checked after reading.
+        let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
+        Ok(Self { owner: Owner::Mapped(Arc::new(map)), range: 0..len })
+    }
+
+    /// The bytes `range` of these, `None` where it does not lie within.
+    pub fn slice(&self, range: Range<usize>) -> Option<Self> {
+        if range.start > range.end || range.end > self.len() {
+            return None;
+        }
+        let start = self.range.start + range.start;
+        Some(Self { owner: self.owner.clone(), range: start..start + range.len() })
+    }
+
+    /// Whether these bytes are pages of a file that the system reads when they are touched.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self.owner, Owner::Mapped(_))
+    }
+
+    /// Asks the system to read the pages of a mapping ahead; does nothing for owned memory.
+    pub fn advise_will_need(&self) {
+        #[cfg(unix)]
+        if let Owner::Mapped(map) = &self.owner {
+            // Advice that the system does not take changes nothing but speed.
+            let _ = map.advise_range(memmap2::Advice::WillNeed, self.range.start, self.range.len());
+        }
+    }
+
+    /// Gives the whole pages within this range of a mapping back to the system, which reads them from the file
+    /// again when they are touched; does nothing for owned memory.
+    pub fn release(&self) {
+        #[cfg(unix)]
+        if let Owner::Mapped(map) = &self.owner {
+            let pages = inner_pages(&self.range);
+            if !pages.is_empty() {
+                // SAFETY: the mapping is private, read-only and backed by a file, so that dropped pages come back
+                // with the same bytes; references into it stay valid. The pages lie within the mapping.
+                let _ = unsafe {
+                    map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, pages.start, pages.len())
+                };
+            }
+        }
+    }
+}
+
+/// The whole pages within `range`; empty where there is none.
+fn inner_pages(range: &Range<usize>) -> Range<usize> {
+    let start = range.start.next_multiple_of(PAGE);
+    let end = range.end / PAGE * PAGE;
+    start..end.max(start)
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let all = match &self.owner {
+            Owner::Mapped(map) => map.as_ref(),
+            Owner::Shared(shared) => (**shared).as_ref(),
+        };
+        &all[self.range.clone()]
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(Arc::new(bytes))
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_mapped() { "mapped" } else { "owned" };
+        write!(f, "Bytes({kind} {}..{})", self.range.start, self.range.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_stay_within() {
+        let bytes = Bytes::from(vec![0, 1, 2, 3, 4, 5]);
+        let middle = bytes.slice(1..5).unwrap();
+        assert_eq!(&*middle, [1, 2, 3, 4]);
+        assert_eq!(&*middle.slice(1..3).unwrap(), [2, 3]);
+        assert_eq!(&*middle.slice(4..4).unwrap(), [0; 0]);
+        assert!(middle.slice(0..5).is_none());
+        assert!(middle.slice(5..usize::MAX).is_none());
+        assert!(middle.slice(Range { start: 3, end: 2 }).is_none());
+    }
+
+    #[test]
+    fn advice_leaves_the_bytes_as_they_are() {
+        let path = std::env::temp_dir().join(format!("torchless-bytes-{}", std::process::id()));
+        let content: Vec<u8> = (0..10 * PAGE + 77).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let mapped = Bytes::map(&File::open(&path).unwrap(), content.len()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        for bytes in [mapped.clone(), mapped.slice(5..3 * PAGE + 5).unwrap(), Bytes::from(content.clone())] {
+            bytes.advise_will_need();
+            bytes.release();
+        }
+        assert_eq!(&*mapped, content);
+    }
+
+    #[test]
+    fn only_whole_pages_are_given_back() {
+        assert_eq!(inner_pages(&(1..3 * PAGE + 1)), PAGE..3 * PAGE);
+        assert!(inner_pages(&(1..PAGE + 1)).is_empty());
+        assert!(inner_pages(&(PAGE + 1..PAGE + 2)).is_empty());
+    }
+}

@@ -1,0 +1,28 @@
+//! The most that a file may ask for, checked before anything is allocated.
+
+/// Tensors in a checkpoint, and keys in its metadata.
+pub(crate) const ENTRIES: u64 = 65_536;
+
+/// Bytes of one string.
+pub(crate) const STRING_BYTES: u64 = 16 << 20;
+
+/// Arrays within arrays, the outermost included.
+pub(crate) const NESTING: usize = 4;
+
+/// Bytes of a tensor's name in GGUF, as in ggml.
+pub(crate) const GGUF_NAME_BYTES: u64 = 64;
+
+/// Bytes of a key, as in the GGUF specification.
+pub(crate) const KEY_BYTES: u64 = 65_535;
+
+/// Bytes of a GGUF header: metadata and tensor descriptions.
+pub(crate) const GGUF_HEADER_BYTES: usize = 64 << 20;
+
+/// Strings in all arrays of a GGUF header.
+pub(crate) const ARRAY_STRINGS: u64 = 4 << 20;
+
+/// Arrays within arrays in a GGUF header.
+pub(crate) const INNER_ARRAYS: u64 = 65_536;
+
+/// Parts of a split model, shards of an index.
+pub(crate) const PARTS: u64 = 1024;

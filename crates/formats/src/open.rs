@@ -1,0 +1,137 @@
+//! Opens a path as a checkpoint: only regular files are read, and their content says what they are.
+
+use std::fs::{File, FileType, Metadata as FileMetadata};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::bytes::{Bytes, Shared};
+use crate::checkpoint::{Checkpoint, FileInfo};
+use crate::error::{FormatError, Place, Problem};
+use crate::{foreign, gguf};
+
+/// How to open a model.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// How the bytes of the files get into memory.
+    pub access: Access,
+}
+
+/// How the bytes of a file get into memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Mapped: pages are read when they are touched and may be given back. The file must not be shortened meanwhile.
+    #[default]
+    Map,
+    /// Read once, as a whole: for files that others may rewrite.
+    Read,
+}
+
+/// Opens a model file or folder.
+///
+/// The content decides on the format, not the name. Errors name the file, the place in it, and what would have worked.
+pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, FormatError> {
+    let opened = open_regular(path, options.access)?;
+    if opened.bytes.starts_with(gguf::MAGIC) {
+        return gguf::open(opened);
+    }
+    Err(foreign::refuse(&opened.bytes).in_file(path))
+}
+
+/// Opens a model that lies in memory; only formats that need no second file.
+pub fn open_bytes(bytes: Shared) -> Result<Checkpoint, FormatError> {
+    let bytes = Bytes::new(bytes);
+    if bytes.starts_with(gguf::MAGIC) {
+        return gguf::open_bytes(&bytes);
+    }
+    Err(foreign::refuse(&bytes))
+}
+
+/// A regular file with its bytes.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub path: PathBuf,
+    pub bytes: Bytes,
+    pub access: Access,
+}
+
+impl Opened {
+    pub(crate) fn info(&self) -> FileInfo {
+        FileInfo { path: self.path.clone(), bytes: self.bytes.len() as u64 }
+    }
+}
+
+/// Opens a file without ever waiting for one: a FIFO, a socket or a device is refused before and after opening.
+pub(crate) fn open_regular(path: &Path, access: Access) -> Result<Opened, FormatError> {
+    read_regular(path, access)
+        .map(|bytes| Opened { path: path.to_owned(), bytes, access })
+        .map_err(|problem| FormatError::new(Place::File, problem).in_file(path))
+}
+
+fn read_regular(path: &Path, access: Access) -> Result<Bytes, Problem> {
+    refuse_irregular(&std::fs::metadata(path).map_err(Problem::Io)?)?;
+    let file = open_without_waiting(path).map_err(Problem::Io)?;
+    let before = file.metadata().map_err(Problem::Io)?;
+    refuse_irregular(&before)?;
+    if before.len() == 0 {
+        return Err(Problem::Empty);
+    }
+    let len = usize::try_from(before.len()).map_err(|_| Problem::Limit {
+        what: "the file's length",
+        value: before.len(),
+        limit: usize::MAX as u64,
+    })?;
+    let bytes = match access {
+        Access::Map => Bytes::map(&file, len).map_err(Problem::Io)?,
+        Access::Read => read_whole(&file, len)?,
+    };
+    let have = file.metadata().map_err(Problem::Io)?.len();
+    if have < before.len() {
+        return Err(Problem::Truncated {
+            what: "the file shrank while it was opened: it",
+            end: before.len(),
+            have,
+        });
+    }
+    Ok(bytes)
+}
+
+fn read_whole(file: &File, len: usize) -> Result<Bytes, Problem> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|error| Problem::Io(std::io::Error::other(error)))?;
+    file.take(len as u64).read_to_end(&mut bytes).map_err(Problem::Io)?;
+    Ok(bytes.into())
+}
+
+#[cfg(unix)]
+fn open_without_waiting(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+#[cfg(not(unix))]
+fn open_without_waiting(path: &Path) -> std::io::Result<File> {
+    File::open(path)
+}
+
+fn refuse_irregular(metadata: &FileMetadata) -> Result<(), Problem> {
+    if metadata.is_file() { Ok(()) } else { Err(Problem::NotRegular(kind(metadata.file_type()))) }
+}
+
+#[cfg(unix)]
+fn kind(ty: FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    match ty {
+        ty if ty.is_dir() => "a directory",
+        ty if ty.is_fifo() => "a FIFO",
+        ty if ty.is_socket() => "a socket",
+        ty if ty.is_char_device() => "a character device",
+        ty if ty.is_block_device() => "a block device",
+        _ => "something else",
+    }
+}
+
+#[cfg(not(unix))]
+fn kind(ty: FileType) -> &'static str {
+    if ty.is_dir() { "a directory" } else { "something else" }
+}
