@@ -2,6 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+mod config;
+mod constraint;
 mod rng;
 
+pub use config::{ConfigError, MAX_LOGPROBS, SamplerConfig};
+pub use constraint::{Constraint, TokenMask};
 pub use rng::Rng;
