@@ -48,7 +48,7 @@ impl TokenMask {
 /// What a reply has to look like, told token by token: a grammar, a JSON schema, a list of choices.
 pub trait Constraint: Send {
     /// Adds to `mask`, which comes empty, every token that may follow what was accepted so far. A mask that
-    /// stays empty makes the pick fail with an error.
+    /// stays empty makes the pick fail with [`crate::SampleError::NothingLeft`].
     fn allow(&mut self, mask: &mut TokenMask);
 
     /// The reply now ends with `token`.

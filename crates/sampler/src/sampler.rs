@@ -1,0 +1,302 @@
+//! Runs the stages over a row of logits and draws.
+
+use crate::exp::{exp_neg, sum};
+use crate::stages::{Candidate, Entry, ON_DISTRIBUTION, ON_LOGITS, Work, largest};
+use crate::{ConfigError, Constraint, Rng, SamplerConfig, TokenMask};
+use torchless_base::TokenId;
+
+/// A chosen token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// The token.
+    pub token: TokenId,
+    /// ln of the probability that the model gave it, before any stage; only where
+    /// [`SamplerConfig::logprobs`] asks.
+    pub logprob: Option<f32>,
+}
+
+/// Why no token could be chosen.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SampleError {
+    /// The model computed something that is not a logit.
+    #[error("the logit of token {token} is {value}: the model's arithmetic went wrong")]
+    NotALogit {
+        /// The first such token.
+        token: TokenId,
+        /// NaN or infinity.
+        value: f32,
+    },
+    /// The row is not as wide as the vocabulary.
+    #[error("a row of {got} logits does not fit a vocabulary of {vocab} tokens")]
+    Width {
+        /// Length of the row.
+        got: usize,
+        /// Tokens in the vocabulary.
+        vocab: usize,
+    },
+    /// The history has a token that does not exist.
+    #[error("token {token} of the history is not in the vocabulary of {vocab}")]
+    History {
+        /// The token.
+        token: TokenId,
+        /// Tokens in the vocabulary.
+        vocab: usize,
+    },
+    /// Mask and bias ban every token.
+    #[error("no token is left to choose: constraint and logit-bias ban them all")]
+    NothingLeft,
+}
+
+/// Memory that picks need, for one vocabulary. One serves any number of samplers, one after the other.
+#[derive(Debug)]
+pub struct Scratch {
+    row: Vec<f32>,
+    list: Vec<Entry>,
+    counts: Vec<u32>,
+    mask: TokenMask,
+    alternatives: Vec<(TokenId, f32)>,
+}
+
+impl Scratch {
+    /// Makes room for rows of `vocab` logits: 16 bytes each and a bit.
+    pub fn new(vocab: usize) -> Self {
+        Self {
+            row: Vec::with_capacity(vocab),
+            list: Vec::with_capacity(vocab),
+            counts: vec![0; vocab],
+            mask: TokenMask::new(vocab),
+            alternatives: Vec::with_capacity(crate::MAX_LOGPROBS),
+        }
+    }
+
+    /// The likeliest tokens of the last pick with their log probabilities, likeliest first; as many as
+    /// [`SamplerConfig::logprobs`] asked for.
+    pub fn alternatives(&self) -> &[(TokenId, f32)] {
+        &self.alternatives
+    }
+}
+
+/// Chooses the tokens of one sequence.
+pub struct Sampler {
+    config: SamplerConfig,
+    vocab: usize,
+    rng: Rng,
+    constraint: Option<Box<dyn Constraint>>,
+}
+
+impl Sampler {
+    /// A sampler for rows of `vocab` logits.
+    ///
+    /// # Errors
+    /// What [`SamplerConfig::check`] finds.
+    pub fn new(config: SamplerConfig, vocab: usize) -> Result<Self, ConfigError> {
+        config.check(vocab)?;
+        let rng = Rng::new(config.seed);
+        Ok(Self { config, vocab, rng, constraint: None })
+    }
+
+    /// Lets `constraint` say which tokens may come.
+    pub fn with_constraint(mut self, constraint: Box<dyn Constraint>) -> Self {
+        self.constraint = Some(constraint);
+        self
+    }
+
+    /// The options it was made with.
+    pub fn config(&self) -> &SamplerConfig {
+        &self.config
+    }
+
+    /// The generator, to look at its state.
+    pub fn rng(&self) -> &Rng {
+        &self.rng
+    }
+
+    /// A copy that makes its further choices with another generator; with a clone of [`Sampler::rng`] it makes
+    /// the same ones.
+    pub fn fork(&self, rng: Rng) -> Self {
+        let constraint = self.constraint.as_ref().map(|c| c.fork());
+        Self { config: self.config.clone(), vocab: self.vocab, rng, constraint }
+    }
+
+    /// Chooses the token that follows `history` (prompt and reply), of which `logits` are the model's, `[vocab]`.
+    /// A random choice takes one number from the generator, a greedy one none. The choice has no effect on later
+    /// ones before [`Sampler::accept`].
+    ///
+    /// # Errors
+    /// NaN or +inf among the logits, sizes that do not fit, or nothing left to choose.
+    ///
+    /// # Panics
+    /// If `scratch` is for another vocabulary.
+    pub fn pick(
+        &mut self,
+        logits: &[f32],
+        history: &[TokenId],
+        scratch: &mut Scratch,
+    ) -> Result<Choice, SampleError> {
+        assert_eq!(scratch.counts.len(), self.vocab, "scratch is for another vocabulary");
+        scratch.alternatives.clear();
+        let mut work = prepare(&self.config, self.constraint.as_deref_mut(), (logits, history), scratch)?;
+        let token = if self.config.is_greedy() {
+            first_equal(work.row, work.max)
+        } else {
+            shape(&mut work);
+            draw(&work, self.rng.next_f64())
+        };
+        let token = TokenId(token as u32);
+        let logprob = self.config.logprobs.map(|n| logprobs(logits, (token, n), scratch));
+        Ok(Choice { token, logprob })
+    }
+
+    /// Tells the constraint that `token` was taken.
+    pub fn accept(&mut self, token: TokenId) {
+        if let Some(constraint) = &mut self.constraint {
+            constraint.accept(token);
+        }
+    }
+
+    /// The distribution that [`Sampler::pick`] would draw from, in no particular order; greedy choice is one
+    /// candidate. Draws nothing. Allocates its result.
+    ///
+    /// # Errors
+    /// As [`Sampler::pick`].
+    ///
+    /// # Panics
+    /// As [`Sampler::pick`].
+    pub fn distribution(
+        &mut self,
+        logits: &[f32],
+        history: &[TokenId],
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Candidate>, SampleError> {
+        assert_eq!(scratch.counts.len(), self.vocab, "scratch is for another vocabulary");
+        let mut work = prepare(&self.config, self.constraint.as_deref_mut(), (logits, history), scratch)?;
+        if self.config.is_greedy() {
+            let token = TokenId(first_equal(work.row, work.max) as u32);
+            return Ok(vec![Candidate { token, p: 1.0 }]);
+        }
+        shape(&mut work);
+        let total = work.total();
+        let candidate = |token, weight| Candidate { token: TokenId(token), p: f64::from(weight) / total };
+        let mut candidates: Vec<_> = if work.listed {
+            work.list.iter().map(|e| candidate(e.token, e.value)).collect()
+        } else {
+            work.row.iter().enumerate().map(|(id, &weight)| candidate(id as u32, weight)).collect()
+        };
+        candidates.retain(|c| c.p > 0.0);
+        Ok(candidates)
+    }
+}
+
+/// Checks the input and applies the stages that act on logits.
+fn prepare<'a>(
+    config: &'a SamplerConfig,
+    constraint: Option<&mut (dyn Constraint + 'static)>,
+    (logits, history): (&[f32], &'a [TokenId]),
+    scratch: &'a mut Scratch,
+) -> Result<Work<'a>, SampleError> {
+    let window = &history[history.len().saturating_sub(config.repeat_last_n)..];
+    check_input(logits, window, scratch.counts.len())?;
+    scratch.row.clear();
+    scratch.row.extend_from_slice(logits);
+    let mask = constraint.map(|constraint| {
+        scratch.mask.clear();
+        constraint.allow(&mut scratch.mask);
+        &scratch.mask
+    });
+    let mut work = Work {
+        config,
+        window,
+        mask,
+        counts: &mut scratch.counts,
+        row: &mut scratch.row,
+        list: &mut scratch.list,
+        listed: false,
+        max: 0.0,
+    };
+    for stage in ON_LOGITS.iter().filter(|stage| (stage.active)(config)) {
+        (stage.apply)(&mut work);
+    }
+    work.max = max(work.row);
+    if work.max == f32::NEG_INFINITY { Err(SampleError::NothingLeft) } else { Ok(work) }
+}
+
+fn check_input(logits: &[f32], window: &[TokenId], vocab: usize) -> Result<(), SampleError> {
+    if logits.len() != vocab {
+        return Err(SampleError::Width { got: logits.len(), vocab });
+    }
+    if let Some(&token) = window.iter().find(|token| token.index() >= vocab) {
+        return Err(SampleError::History { token, vocab });
+    }
+    // Counting instead of searching, so that the loop becomes vector code.
+    let below_infinity = logits.iter().filter(|&&logit| logit < f32::INFINITY).count();
+    if below_infinity < vocab {
+        let wrong = logits.iter().position(|&logit| logit.is_nan() || logit == f32::INFINITY).unwrap_or(0);
+        return Err(SampleError::NotALogit { token: TokenId(wrong as u32), value: logits[wrong] });
+    }
+    Ok(())
+}
+
+fn shape(work: &mut Work<'_>) {
+    for stage in ON_DISTRIBUTION.iter().filter(|stage| (stage.active)(work.config)) {
+        (stage.apply)(work);
+    }
+}
+
+fn max(row: &[f32]) -> f32 {
+    row.iter().fold(f32::NEG_INFINITY, |max, &x| if x > max { x } else { max })
+}
+
+fn first_equal(row: &[f32], value: f32) -> usize {
+    row.iter().position(|&x| x == value).unwrap_or(0)
+}
+
+/// Walks along the weights until the share `u` of their sum is passed.
+fn draw(work: &Work<'_>, u: f64) -> usize {
+    let target = u * work.total();
+    if work.listed {
+        let at = walk(work.list.iter().map(|entry| entry.value), target);
+        work.list[at].token as usize
+    } else {
+        walk(work.row.iter().copied(), target)
+    }
+}
+
+/// Index of the first weight with which the sum exceeds `target`; where rounding hides it, the last weight that is
+/// not zero.
+fn walk(weights: impl Iterator<Item = f32>, target: f64) -> usize {
+    let (mut sum, mut last) = (0.0, 0);
+    for (i, weight) in weights.enumerate() {
+        if weight > 0.0 {
+            sum += f64::from(weight);
+            last = i;
+            if sum > target {
+                break;
+            }
+        }
+    }
+    last
+}
+
+/// Log probability of a token, and the `n` best into `scratch`, from the model's own logits.
+fn logprobs(logits: &[f32], (token, n): (TokenId, usize), scratch: &mut Scratch) -> f32 {
+    let max = max(logits);
+    let total = sum(logits.iter().map(|&logit| exp_neg(logit - max)));
+    let logprob = |logit: f32| (f64::from(logit) - f64::from(max) - total.ln()) as f32;
+    if n > 0 {
+        largest(logits, n, &mut scratch.list);
+        let best = scratch.list.iter().map(|e| (TokenId(e.token), logprob(e.value)));
+        scratch.alternatives.extend(best);
+    }
+    logprob(logits[token.index()])
+}
+
+impl std::fmt::Debug for Sampler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let constrained = self.constraint.is_some();
+        f.debug_struct("Sampler")
+            .field("config", &self.config)
+            .field("rng", &self.rng)
+            .field("constrained", &constrained)
+            .finish_non_exhaustive()
+    }
+}
