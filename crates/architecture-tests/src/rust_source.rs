@@ -98,6 +98,13 @@ pub fn lines_naming(source: &str, lint: &str) -> Vec<usize> {
     words(&code_only(source)).filter(|(_, word, _)| *word == lint).map(|(line, ..)| line).collect()
 }
 
+/// Lines whose code names a socket type of the standard library.
+#[must_use]
+pub fn socket_lines(source: &str) -> Vec<usize> {
+    let sockets = ["TcpStream", "TcpListener", "UdpSocket", "UnixStream", "UnixListener", "UnixDatagram"];
+    words(&code_only(source)).filter(|(_, word, _)| sockets.contains(word)).map(|(line, ..)| line).collect()
+}
+
 /// Whether a crate root forbids unsafe code.
 #[must_use]
 pub fn forbids_unsafe(root: &str) -> bool {
@@ -190,6 +197,11 @@ mod tests {
     fn a_lint_is_found_where_an_attribute_names_it() {
         let source = "// about unwrap_used\n#[expect(clippy::unwrap_used, reason = \"x\")]\nfn f() {}";
         assert_eq!(lines_naming(source, "unwrap_used"), [2]);
+    }
+
+    #[test]
+    fn sockets_are_found() {
+        assert_eq!(socket_lines("// TcpStream\nuse std::net::{TcpListener, IpAddr};"), [2]);
     }
 
     #[test]

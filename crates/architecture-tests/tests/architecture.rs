@@ -9,6 +9,9 @@ const MAY_BE_UNSAFE: &[&str] = &["torchless-kernels", "torchless-formats"];
 /// Crates whose errors a person reads at once.
 const MAY_USE_ANYHOW: &[&str] = &["torchless-cli", "xtask"];
 
+/// Foreign crates that open connections.
+const NETWORK_CRATES: &[&str] = &["hyper", "reqwest", "ureq", "tokio", "axum", "curl", "mio", "socket2"];
+
 /// Feature names from the documented build commands. They are accepted and change nothing: the CPU's level and
 /// the vendors are found at run time.
 const DOCUMENTED_FEATURES: &[&str] =
@@ -80,6 +83,18 @@ fn unsafe_stays_in_its_crates() {
         let forbids = |root: &&String| repository.text(root).is_some_and(rust_source::forbids_unsafe);
         let open: Vec<String> = package.roots.iter().filter(|root| !forbids(root)).cloned().collect();
         assert_none("crate roots without #![forbid(unsafe_code)]", &open);
+    }
+}
+
+#[test]
+fn no_crate_talks_to_a_network() {
+    let repository = open();
+    let rust = repository.files.iter().filter(|file| file.is_rust());
+    assert_none("sockets", &scan(rust, rust_source::socket_lines));
+    for package in &repository.packages {
+        let talks =
+            package.dependencies.iter().find(|dependency| NETWORK_CRATES.contains(&dependency.name.as_str()));
+        assert!(talks.is_none(), "{} depends on {talks:?}", package.name);
     }
 }
 
