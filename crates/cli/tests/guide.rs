@@ -1,0 +1,38 @@
+//! Runs the console blocks of README.md and the guide against the command, each page in a directory of its own.
+
+#![cfg(unix)]
+
+use std::path::Path;
+
+use torchless_guide_tests::console::{Shell, examples};
+use torchless_guide_tests::{PAGES, Page, markdown};
+
+/// Files that examples find in their working directory: name there, path below the repository root.
+const FILES: &[(&str, &str)] = &[];
+
+fn faults_of(page: &Page) -> Vec<String> {
+    let program = Path::new(env!("CARGO_BIN_EXE_torchless"));
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide").join(page.path.replace('/', "-"));
+    std::fs::create_dir_all(&directory).expect("a directory for the page");
+    for (name, source) in FILES {
+        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(source), directory.join(name))
+            .expect("a file for the examples");
+    }
+    let shell = Shell { program_directory: program.parent().expect("a directory"), directory };
+    let mut faults = Vec::new();
+    for fence in
+        markdown::fences(page.text).expect("closed fences").iter().filter(|fence| fence.info == "console")
+    {
+        match examples(&fence.lines) {
+            Ok(found) => faults.extend(found.iter().filter_map(|example| shell.run(example).err())),
+            Err(fault) => faults.push(format!("block at line {}, {fault}", fence.line)),
+        }
+    }
+    faults.into_iter().map(|fault| format!("{}: {fault}", page.path)).collect()
+}
+
+#[test]
+fn console_blocks_do_what_they_show() {
+    let faults: Vec<String> = PAGES.iter().flat_map(faults_of).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+}

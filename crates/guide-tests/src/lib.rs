@@ -1,0 +1,52 @@
+//! Keeps README.md and the guide true: Rust blocks are compiled, console blocks run, links followed.
+//!
+//! Rust blocks are documentation tests of this crate. Console blocks are run by a test of the command, which knows
+//! where the command is. Nothing here is linked into the program.
+
+#![forbid(unsafe_code)]
+
+pub mod console;
+pub mod markdown;
+
+/// One Markdown file that people read.
+#[derive(Debug)]
+pub struct Page {
+    /// Path below the repository root.
+    pub path: &'static str,
+    /// Its whole text.
+    pub text: &'static str,
+}
+
+macro_rules! pages {
+    ($($name:ident $path:literal)*) => {
+        /// Every page that is checked; a test compares the list with the files.
+        pub const PAGES: &[Page] =
+            &[$(Page { path: $path, text: include_str!(concat!("../../../", $path)) }),*];
+
+        #[cfg(doctest)]
+        mod compiled {
+            $(#[doc = include_str!(concat!("../../../", $path))] pub struct $name;)*
+        }
+    };
+}
+
+pages! {
+    Architecture "ARCHITECTURE.md"
+    Changelog "CHANGELOG.md"
+    Contributing "CONTRIBUTING.md"
+    Security "SECURITY.md"
+    Style "STYLE.md"
+    Summary "docs/SUMMARY.md"
+    BackendSystem "docs/architecture/backend-system.md"
+    ModelArchitectures "docs/architecture/model-architectures.md"
+    TensorStorage "docs/architecture/tensor-storage.md"
+    Development "docs/development.md"
+    ModelFormats "docs/formats/model-formats.md"
+    GettingStarted "docs/getting-started.md"
+    Library "docs/library.md"
+    Build "docs/optimization/build.md"
+    Memory "docs/optimization/memory.md"
+    Quantization "docs/optimization/quantization.md"
+    Params "docs/params.md"
+    Performance "docs/performance.md"
+}
