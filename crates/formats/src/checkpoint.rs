@@ -103,6 +103,8 @@ pub struct NativeTokenizer {
     pub ids: Vec<u32>,
     /// The merges in order of priority, each `left right` with one space between.
     pub merges: StringTable,
+    /// The chat template, where the file has one.
+    pub chat_template: Option<String>,
 }
 
 impl NativeTokenizer {
@@ -147,7 +149,6 @@ impl Tensors {
         self.insert_entry(tensor.name.clone(), Entry::Readable(tensor))
     }
 
-    #[expect(dead_code, reason = "called by the safetensors reader")]
     pub(crate) fn insert_opaque(&mut self, tensor: OpaqueTensor) -> Result<(), FormatError> {
         self.insert_entry(tensor.name.clone(), Entry::Opaque(tensor))
     }

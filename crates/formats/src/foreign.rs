@@ -19,6 +19,16 @@ const LLAMA2C: Foreign = Foreign {
            files from safetensors",
 };
 
+/// A JSON file that is no index of shards.
+pub(crate) const JSON: Foreign = Foreign {
+    what: "a JSON file without weights",
+    hint: "give the folder that it lies in, or the safetensors file beside it",
+};
+
+/// An index of shards without a folder to find them in.
+pub(crate) const INDEX_ALONE: Foreign =
+    Foreign { what: "an index of shards, which are not here", hint: "open it by its path" };
+
 /// What a file with these first bytes is, where it is something known that holds no readable model.
 struct Signature {
     magic: &'static [u8],
@@ -51,6 +61,11 @@ const SIGNATURES: &[Signature] = &[
     signature(b"tjgg", "a GGJT file, a format before GGUF", CONVERT_TO_GGUF),
     signature(b"GGJT", "a GGJT file, a format before GGUF", CONVERT_TO_GGUF),
     signature(b"algg", "a GGLA adapter, a format before GGUF", CONVERT_TO_GGUF),
+    signature(
+        b"MOG\0",
+        "a MOG file, a later format of the program that the native .bin comes from",
+        CONVERT_TO_GGUF,
+    ),
     Signature { magic: b"24ka", foreign: LLAMA2C },
     signature(b"\x1f\x8b", "a gzip archive", UNPACK),
     signature(b"\xfd7zXZ", "an xz archive", UNPACK),

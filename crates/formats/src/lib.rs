@@ -8,8 +8,12 @@ mod checkpoint;
 mod error;
 mod foreign;
 pub mod gguf;
+mod hugging_face;
+mod json;
 mod limits;
+pub mod native;
 mod open;
+mod safetensors;
 mod strings;
 mod tensor;
 

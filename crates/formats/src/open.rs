@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::bytes::{Bytes, Shared};
 use crate::checkpoint::{Checkpoint, FileInfo};
 use crate::error::{FormatError, Place, Problem};
-use crate::{foreign, gguf};
+use crate::{foreign, gguf, hugging_face, json, native};
 
 /// How to open a model.
 #[derive(Clone, Debug, Default)]
@@ -31,20 +31,64 @@ pub enum Access {
 ///
 /// The content decides on the format, not the name. Errors name the file, the place in it, and what would have worked.
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, FormatError> {
-    let opened = open_regular(path, options.access)?;
-    if opened.bytes.starts_with(gguf::MAGIC) {
-        return gguf::open(opened);
+    if path.is_dir() {
+        return hugging_face::open_folder(path, options.access);
     }
-    Err(foreign::refuse(&opened.bytes).in_file(path))
+    let opened = open_regular(path, options.access)?;
+    let in_file = |error: FormatError| error.in_file(path);
+    match detect(&opened.bytes).map_err(in_file)? {
+        Detected::Gguf => gguf::open(opened),
+        Detected::Safetensors => hugging_face::open_file(&opened),
+        Detected::Index => hugging_face::open_index(&opened),
+        Detected::Native => {
+            let mut checkpoint = native::read(&opened.bytes).map_err(in_file)?;
+            checkpoint.files.push(opened.info());
+            Ok(checkpoint)
+        }
+    }
 }
 
-/// Opens a model that lies in memory; only formats that need no second file.
+/// Opens a model that lies in memory; only what needs no second file.
 pub fn open_bytes(bytes: Shared) -> Result<Checkpoint, FormatError> {
     let bytes = Bytes::new(bytes);
-    if bytes.starts_with(gguf::MAGIC) {
-        return gguf::open_bytes(&bytes);
+    match detect(&bytes)? {
+        Detected::Gguf => gguf::open_bytes(&bytes),
+        Detected::Safetensors => hugging_face::open_bytes(&bytes),
+        Detected::Native => native::read(&bytes),
+        Detected::Index => Err(FormatError::new(Place::File, Problem::Foreign(&foreign::INDEX_ALONE))),
     }
-    Err(foreign::refuse(&bytes))
+}
+
+enum Detected {
+    Gguf,
+    Safetensors,
+    Index,
+    Native,
+}
+
+/// Tells the formats apart by their first bytes, and safetensors from native by the keys of the header.
+fn detect(bytes: &Bytes) -> Result<Detected, FormatError> {
+    if bytes.starts_with(gguf::MAGIC) {
+        return Ok(Detected::Gguf);
+    }
+    let size = bytes.first_chunk::<8>().map(|size| u64::from_le_bytes(*size));
+    match size {
+        // Eight letters of text, read as a length, lie far above any file's.
+        Some(size) if bytes.get(8) == Some(&b'{') && (size < 1 << 48 || bytes[0] != b'{') => {
+            let header = usize::try_from(size).ok().and_then(|size| bytes.get(8..size.checked_add(8)?));
+            Ok(if header.is_some_and(native::looks_like) { Detected::Native } else { Detected::Safetensors })
+        }
+        _ if bytes.trim_ascii_start().starts_with(b"{") => detect_document(bytes),
+        _ => Err(foreign::refuse(bytes)),
+    }
+}
+
+fn detect_document(bytes: &Bytes) -> Result<Detected, FormatError> {
+    let document = json::document(bytes, "the JSON file")?;
+    if document.get("weight_map").is_some() {
+        return Ok(Detected::Index);
+    }
+    Err(FormatError::new(Place::File, Problem::Foreign(&foreign::JSON)))
 }
 
 /// A regular file with its bytes.

@@ -21,16 +21,15 @@ impl<'a> Cursor<'a> {
     /// The next `count` bytes; `what` names them in the error.
     pub(crate) fn take(&mut self, count: u64, what: &'static str) -> Result<&'a [u8], FormatError> {
         let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
-        if let Some(end) = end.filter(|&end| end > limits::GGUF_HEADER_BYTES) {
-            let limit = limits::GGUF_HEADER_BYTES as u64;
-            let problem = Problem::Limit { what: "the end of the header", value: end as u64, limit };
-            return Err(FormatError::at(self.at, problem));
-        }
-        let Some(taken) = end.and_then(|end| self.bytes.get(self.at..end)) else {
+        let taken = end.and_then(|end| self.bytes.get(self.at..end)).ok_or_else(|| {
             let end = (self.at as u64).saturating_add(count);
             let have = self.bytes.len() as u64;
-            return Err(FormatError::at(self.at, Problem::Truncated { what, end, have }));
-        };
+            FormatError::at(self.at, Problem::Truncated { what, end, have })
+        })?;
+        if self.at + taken.len() > limits::GGUF_HEADER_BYTES {
+            let (value, limit) = ((self.at + taken.len()) as u64, limits::GGUF_HEADER_BYTES as u64);
+            return Err(FormatError::at(self.at, Problem::Limit { what: "the header's size", value, limit }));
+        }
         self.at += taken.len();
         Ok(taken)
     }
