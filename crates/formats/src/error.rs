@@ -224,12 +224,19 @@ impl std::error::Error for FormatError {
 
 /// A name from a file as it may stand in a message: control characters escaped, long ones cut.
 pub(crate) fn shown(name: &str) -> String {
-    const MOST: usize = 80;
-    let mut text: String = name.chars().take(MOST).flat_map(char::escape_debug).collect();
-    if name.chars().nth(MOST).is_some() {
-        text.push_str("...");
+    cut(name, 80)
+}
+
+/// The first `most` characters of `text`, control characters escaped.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    let mut out = String::new();
+    for c in text.chars().take(most) {
+        if matches!(c, '\'' | '"') { out.push(c) } else { out.extend(c.escape_debug()) }
     }
-    text
+    if text.chars().nth(most).is_some() {
+        out.push_str("...");
+    }
+    out
 }
 
 #[cfg(test)]

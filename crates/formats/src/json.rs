@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::error::{FormatError, Place, Problem, shown};
+use crate::error::{FormatError, Place, Problem, cut, shown};
 use crate::tensor::MAX_DIMS;
 
 /// What a document may be made of.
@@ -50,7 +50,7 @@ pub(crate) fn parse<'de, S: DeserializeSeed<'de>>(
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = seed.deserialize(&mut deserializer);
     parsed.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| {
-        let why: String = error.to_string().chars().take(200).flat_map(char::escape_debug).collect();
+        let why = cut(&error.to_string(), 200);
         FormatError::new(Place::File, Problem::Json { what, why })
     })
 }
