@@ -4,8 +4,10 @@ mod cursor;
 mod reader;
 mod split;
 mod value;
+mod writer;
 
 pub use value::{Array, FromValue, GgufMetadata, Value, ValueType};
+pub use writer::{Header, Writer};
 
 use crate::bytes::Bytes;
 use crate::checkpoint::{Checkpoint, FileInfo, Format, Metadata, TokenizerSource};

@@ -18,7 +18,7 @@ pub(crate) const MAGIC: &[u8; 4] = b"GGUF";
 pub(crate) const ALIGNMENT_KEY: &str = "general.alignment";
 pub(crate) const DEFAULT_ALIGNMENT: u32 = 32;
 const MAX_ALIGNMENT: u32 = 65_536;
-const MAX_DIMS: u32 = 4;
+pub(crate) const MAX_DIMS: u32 = 4;
 
 /// What one GGUF file holds.
 #[derive(Debug)]

@@ -22,7 +22,6 @@ macro_rules! value_types {
                 }
             }
 
-            #[expect(dead_code, reason = "called by the writer")]
             pub(crate) fn id(self) -> u32 {
                 match self { $(ValueType::$variant => $id,)+ }
             }
@@ -54,6 +53,23 @@ value_types! {
     U64 = 10, 8, "u64";
     I64 = 11, 8, "i64";
     F64 = 12, 8, "f64";
+}
+
+impl ValueType {
+    /// The values of an integer type, `None` for any other type.
+    pub(crate) fn integer_range(self) -> Option<std::ops::RangeInclusive<i128>> {
+        Some(match self {
+            ValueType::U8 => 0..=u8::MAX.into(),
+            ValueType::I8 => i8::MIN.into()..=i8::MAX.into(),
+            ValueType::U16 => 0..=u16::MAX.into(),
+            ValueType::I16 => i16::MIN.into()..=i16::MAX.into(),
+            ValueType::U32 => 0..=u32::MAX.into(),
+            ValueType::I32 => i32::MIN.into()..=i32::MAX.into(),
+            ValueType::U64 => 0..=u64::MAX.into(),
+            ValueType::I64 => i64::MIN.into()..=i64::MAX.into(),
+            _ => return None,
+        })
+    }
 }
 
 /// A metadata value.
