@@ -40,10 +40,9 @@ class Engine:
         """The full command line for one run of `plan` on `model`."""
         tests = ["-p", str(plan.prompt), "-n", str(plan.generate), "-d", str(plan.depth), "-t", str(plan.threads)]
         repetitions = [] if plan.repetitions is None else ["-r", str(plan.repetitions)]
-        if self.dialect == "torchless":
-            program, *extra = self.command
-            return [program, "bench", str(model), *tests, *repetitions, "--json", *extra]
         program, *extra = self.command
+        if self.dialect == "torchless":
+            return [program, "bench", str(model), *tests, *repetitions, "--json", *extra]
         return [program, "-m", str(model), *tests, *repetitions, "-o", "json", *extra]
 
 
@@ -226,7 +225,10 @@ def table(header, body):
     """A Markdown table with padded columns."""
     lines = [header, *body]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    render = lambda line: "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |"
+
+    def render(line):
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |"
+
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([render(header), rule, *map(render, body)])
 
