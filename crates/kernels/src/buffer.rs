@@ -48,6 +48,17 @@ impl AlignedBuf {
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), len) }
     }
 
+    /// The first `bytes` bytes (a multiple of 64), and what follows as `f32`, both to write to.
+    /// Panics where the buffer is shorter.
+    pub(crate) fn split_f32(&mut self, bytes: usize) -> (&mut [u8], &mut [f32]) {
+        assert!(bytes.is_multiple_of(LINE), "a split at byte {bytes} would not be aligned");
+        let (bytes, rest) = self.as_mut_slice().split_at_mut(bytes);
+        let len = rest.len() / size_of::<f32>();
+        // SAFETY: the start is a multiple of 64 bytes behind an aligned start, every bit pattern is an f32, and the slice
+        // takes over the exclusive borrow of `rest`.
+        (bytes, unsafe { std::slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), len) })
+    }
+
     /// Makes the buffer at least `len` bytes long. Its content is lost where it has to grow.
     pub fn grow(&mut self, len: usize) {
         if len > self.len {
@@ -63,10 +74,6 @@ impl AlignedBuf {
     /// Whether the buffer has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
-    }
-
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.start.as_ptr()
     }
 
     pub(crate) fn as_ptr(&self) -> *const u8 {

@@ -4,8 +4,6 @@
 //! this processor can run. A [`Cpu`] joins a table, a [`Pool`] of threads and their scratch memory; all operations are its
 //! methods. The results of one token do not depend on its company in a batch nor on the number of threads, bit for bit.
 
-#![expect(dead_code, reason = "the bodies of the products follow")]
-
 mod activation;
 mod buffer;
 mod cpu;

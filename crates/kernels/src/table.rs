@@ -1,19 +1,61 @@
 //! The tables of kernels and the choice among them.
 
+use crate::matmul::isa::scalar::Scalar;
+use crate::matmul::table::{MatmulTable, matmul_table};
 use std::sync::OnceLock;
 
 /// One implementation of all operations, for one level of instruction set.
 pub struct Kernels {
     /// What options and reports call it: `scalar`, `avx2`, `avx512`, `avx512-vnni`, `neon`.
     pub name: &'static str,
+    pub(crate) matmul: MatmulTable,
 }
 
-static SCALAR: Kernels = Kernels { name: "scalar" };
+static SCALAR: Kernels = Kernels { name: "scalar", matmul: matmul_table!(Scalar) };
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Kernels, matmul_table};
+    use crate::matmul::isa::avx512::{Avx512, Avx512Vnni};
+
+    static AVX512: Kernels = Kernels {
+        name: "avx512",
+        matmul: matmul_table!(Avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c"),
+    };
+
+    static AVX512_VNNI: Kernels = Kernels {
+        name: "avx512-vnni",
+        matmul: matmul_table!(Avx512Vnni, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c"),
+    };
+
+    /// Adds the tables that this processor can run.
+    pub(super) fn find(found: &mut Vec<&'static Kernels>) {
+        let avx2 = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        let avx512 = avx2
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq");
+        if avx512 {
+            found.push(&AVX512);
+        }
+        if avx512 && is_x86_feature_detected!("avx512vnni") {
+            found.push(&AVX512_VNNI);
+        }
+    }
+}
 
 /// The tables that this processor can run, from the slowest to the fastest; `scalar` is always the first.
 pub fn available() -> &'static [&'static Kernels] {
     static FOUND: OnceLock<Vec<&'static Kernels>> = OnceLock::new();
-    FOUND.get_or_init(|| vec![&SCALAR])
+    FOUND.get_or_init(|| {
+        let mut found = vec![&SCALAR];
+        #[cfg(target_arch = "x86_64")]
+        x86::find(&mut found);
+        found
+    })
 }
 
 /// The fastest table that this processor can run.

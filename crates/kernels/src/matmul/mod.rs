@@ -1,8 +1,21 @@
 //! Products of weight matrices and activations: `y[t][r] = sum over c of w[r][c] * x[t][c]`.
 
+pub(crate) mod acts;
+mod drive;
+pub(crate) mod isa;
+mod strips;
+pub(crate) mod table;
+pub(crate) mod tile;
+pub(crate) mod weights;
+
+pub use acts::Activations;
+
 use crate::activation::Activation;
 use crate::buffer::AlignedBuf;
 use crate::cpu::Cpu;
+use drive::{GROUP, Operand, Output, Piece, Up};
+use strips::{FileRows, Strips, strips};
+use tile::ROWS;
 use torchless_quant::TensorType;
 
 /// How the bytes of a matrix are arranged.
@@ -29,6 +42,60 @@ pub struct MatrixRef<'a> {
     pub data: &'a [u8],
     /// The second plane of types that have one, in [`Layout::File`] only; otherwise empty.
     pub scales: &'a [u8],
+}
+
+impl<'a> MatrixRef<'a> {
+    /// The row of the type's arrangement, after a check that the planes have the size of the shape.
+    fn checked(&self) -> &'static Strips {
+        let strips = strips(self.ty).unwrap_or_else(|| panic!("no kernels for weights of type {}", self.ty));
+        let planes = match self.layout {
+            Layout::Strips => packed_bytes(self.ty, self.rows, self.cols).map(|bytes| (bytes, 0)),
+            Layout::File => file_bytes(self.ty, self.rows, self.cols),
+        };
+        let have = (self.data.len(), self.scales.len());
+        assert!(planes == Some(have), "{} x {} {}: planes of {have:?} bytes", self.rows, self.cols, self.ty);
+        strips
+    }
+
+    /// The rows of one strip of [`Layout::File`].
+    fn strip_rows(&self, strip: usize) -> FileRows<'a> {
+        let first = strip * ROWS;
+        let rows = (self.rows - first).min(ROWS);
+        let plane = |plane: &'a [u8]| {
+            let row = plane.len() / self.rows;
+            &plane[first * row..(first + rows) * row]
+        };
+        FileRows { ty: self.ty, rows, cols: self.cols, data: plane(self.data), scales: plane(self.scales) }
+    }
+
+    /// The rows from `first` on, `count` of them.
+    /// Panics where they do not exist or, in [`Layout::Strips`], do not begin at a multiple of 16 and end at one or at the
+    /// last row; and where the planes do not have the size of the shape.
+    pub fn slice_rows(&self, first: usize, count: usize) -> MatrixRef<'a> {
+        let strips = self.checked();
+        let end = first.checked_add(count).filter(|end| *end <= self.rows);
+        let end = end.unwrap_or_else(|| panic!("rows {first}.. ({count}) of {}", self.rows));
+        let (data, scales) = match self.layout {
+            Layout::File => {
+                let row = |plane: &'a [u8]| {
+                    &plane[plane.len() / self.rows.max(1) * first..plane.len() / self.rows.max(1) * end]
+                };
+                (row(self.data), row(self.scales))
+            }
+            Layout::Strips => {
+                let whole = first.is_multiple_of(ROWS) && (end.is_multiple_of(ROWS) || end == self.rows);
+                assert!(whole, "rows {first}..{end} of {} are not whole strips", self.rows);
+                let strip = strips.units(self.cols) * strips.unit_bytes;
+                (&self.data[first / ROWS * strip..end.div_ceil(ROWS) * strip], self.scales)
+            }
+        };
+        MatrixRef { rows: count, data, scales, ..*self }
+    }
+}
+
+/// Bytes of both planes in [`Layout::File`].
+fn file_bytes(ty: TensorType, rows: usize, cols: usize) -> Option<(usize, usize)> {
+    Some((ty.row_bytes(cols)?.checked_mul(rows)?, ty.row_scale_bytes(cols)?.checked_mul(rows)?))
 }
 
 /// A matrix repacked into strips of 16 interleaved rows, in memory of its own. Takes no more bytes than the file, padding of
@@ -67,8 +134,10 @@ impl PackedMatrix {
 /// Bytes of a [`PackedMatrix`]; `None` where `cols` is not a multiple of the type's block length, the size does not fit into
 /// memory or there are no kernels for the type.
 pub fn packed_bytes(ty: TensorType, rows: usize, cols: usize) -> Option<usize> {
-    let _ = (ty, rows, cols);
-    unimplemented!("packing")
+    ty.row_bytes(cols)?;
+    let strips = strips(ty)?;
+    let strip = strips.units(cols).checked_mul(strips.unit_bytes)?;
+    strip.checked_mul(rows.div_ceil(ROWS)).filter(|bytes| *bytes <= isize::MAX as usize)
 }
 
 /// How precisely activations are kept.
@@ -83,40 +152,21 @@ pub enum Precision {
 /// The forms of the activations that a set of weights needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ActNeeds {
-    int8: bool,
-    f32: bool,
+    codes: bool,
+    values: bool,
 }
 
 impl ActNeeds {
     /// What weights of type `ty` need.
     pub fn of(ty: TensorType, precision: Precision) -> Self {
-        let int8 = precision == Precision::Fast
-            && !matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
-        Self { int8, f32: !int8 }
+        let float = matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
+        let codes = precision == Precision::Fast && !float;
+        Self { codes, values: !codes }
     }
 
     /// What both need together.
     pub fn and(self, other: Self) -> Self {
-        Self { int8: self.int8 || other.int8, f32: self.f32 || other.f32 }
-    }
-}
-
-/// Activations `[n, cols]` in the forms that the kernels read. Made once, refilled by [`Cpu::prepare`] without allocation.
-pub struct Activations {
-    n: usize,
-    cols: usize,
-}
-
-impl Activations {
-    /// Room for up to `max_tokens` rows of up to `max_cols` values in the forms of `needs`.
-    pub fn new(max_tokens: usize, max_cols: usize, needs: ActNeeds) -> Self {
-        let _ = (max_tokens, max_cols, needs);
-        unimplemented!("activations")
-    }
-
-    /// Rows and columns of the last [`Cpu::prepare`].
-    pub fn shape(&self) -> (usize, usize) {
-        (self.n, self.cols)
+        Self { codes: self.codes || other.codes, values: self.values || other.values }
     }
 }
 
@@ -162,8 +212,12 @@ impl Cpu {
     /// Panics where its planes do not have the size of its shape, or there are no kernels for its type
     /// ([`packed_bytes`] is `None`).
     pub fn pack(&self, m: MatrixRef<'_>) -> PackedMatrix {
-        let _ = m;
-        unimplemented!("packing")
+        m.checked();
+        let packed = PackedMatrix::zeroed(m.ty, m.rows, m.cols);
+        let mut packed =
+            packed.unwrap_or_else(|| panic!("{} x {} {} cannot be packed", m.rows, m.cols, m.ty));
+        self.pack_rows(m, 0, &mut packed);
+        packed
     }
 
     /// Repacks `part`, some rows of [`Layout::File`], into `into` from row `first` on, so that a loader can give back a
@@ -171,27 +225,82 @@ impl Cpu {
     /// Panics where `first` is not a multiple of 16, where `part` ends neither at a multiple of 16 nor at the last row, and
     /// as [`Cpu::pack`].
     pub fn pack_rows(&self, part: MatrixRef<'_>, first: usize, into: &mut PackedMatrix) {
-        let _ = (part, first, into);
-        unimplemented!("packing")
+        let strips = part.checked();
+        assert!(part.layout == Layout::File, "only rows as in the file can be packed");
+        assert!((part.ty, part.cols) == (into.ty, into.cols), "rows of another type or length");
+        let end = first.checked_add(part.rows).filter(|end| *end <= into.rows);
+        let end = end.unwrap_or_else(|| panic!("rows {first}.. ({}) of {}", part.rows, into.rows));
+        let whole = first.is_multiple_of(ROWS) && (end.is_multiple_of(ROWS) || end == into.rows);
+        assert!(whole, "rows {first}..{end} of {} are not whole strips", into.rows);
+        let bytes = strips.units(part.cols) * strips.unit_bytes;
+        let target = &mut into.buf.as_mut_slice()[first / ROWS * bytes..end.div_ceil(ROWS) * bytes];
+        let target = Target(target.as_mut_ptr());
+        self.pool().for_chunks(part.rows.div_ceil(ROWS), &|_, strip| {
+            // SAFETY: strip `strip` of the target, which has room for all strips of the part; each is a chunk of its own.
+            let out = unsafe { std::slice::from_raw_parts_mut(target.strip(strip, bytes), bytes) };
+            strips.pack(&part.strip_rows(strip), 0, out);
+        });
     }
 
-    /// Puts `x`, `[n, cols]` row-major, into the forms of `needs`.
-    /// Panics where `x` has another size or `out` has no room for it.
-    pub fn prepare(&self, x: &[f32], cols: usize, needs: ActNeeds, out: &mut Activations) {
-        let _ = (x, cols, needs, out);
-        unimplemented!("prepare")
-    }
-
-    /// Several products with the same activations in one dispatch; allocates nothing.
+    /// Several products with the same activations, up to eight per dispatch; allocates nothing once the workers' scratch
+    /// memory has grown to the largest shape.
     /// Panics where shapes do not agree or `x` lacks a form that the weights need.
     pub fn matmul(&self, jobs: &mut [MatmulJob<'_>], x: &Activations) {
-        let _ = (jobs, x);
-        unimplemented!("matmul")
+        for jobs in jobs.chunks_mut(GROUP) {
+            let mut pieces = [None; GROUP];
+            let count = jobs.len();
+            for (piece, job) in pieces.iter_mut().zip(jobs) {
+                let w = Operand::new(job.w, x, &self.kernels.matmul);
+                *piece = Some(Piece {
+                    w,
+                    bias: checked_bias(job.bias, &job.w),
+                    up: None,
+                    add: job.store == Store::Add,
+                    y: output(job.y, &job.w, x),
+                });
+            }
+            self.run_pieces(&pieces[..count], x);
+        }
     }
 
     /// Gate and up projection in one pass; as [`Cpu::matmul`].
     pub fn matmul_glu(&self, job: GluJob<'_>, x: &Activations) {
-        let _ = (job, x);
-        unimplemented!("matmul_glu")
+        assert!(job.gate.rows == job.up.rows, "a gate of {} rows for {}", job.gate.rows, job.up.rows);
+        let table = &self.kernels.matmul;
+        let up =
+            Up { w: Operand::new(job.up, x, table), bias: checked_bias(job.up_bias, &job.up), act: job.act };
+        let piece = Piece {
+            w: Operand::new(job.gate, x, table),
+            bias: checked_bias(job.gate_bias, &job.gate),
+            up: Some(up),
+            add: false,
+            y: output(job.y, &job.gate, x),
+        };
+        self.run_pieces(&[Some(piece)], x);
     }
+}
+
+/// The start of a packed matrix, of which several threads write disjoint strips.
+struct Target(*mut u8);
+
+// SAFETY: it stands for an exclusive borrow that outlives the job; `pack_rows` gives each strip to one chunk.
+unsafe impl Sync for Target {}
+
+impl Target {
+    fn strip(&self, strip: usize, bytes: usize) -> *mut u8 {
+        self.0.wrapping_add(strip * bytes)
+    }
+}
+
+fn checked_bias<'a>(bias: Option<&'a [f32]>, w: &MatrixRef<'_>) -> Option<&'a [f32]> {
+    if let Some(bias) = bias {
+        assert!(bias.len() == w.rows, "a bias of {} for {} rows", bias.len(), w.rows);
+    }
+    bias
+}
+
+fn output(y: &mut [f32], w: &MatrixRef<'_>, x: &Activations) -> Output {
+    let (n, _) = x.shape();
+    assert!(Some(y.len()) == n.checked_mul(w.rows), "an output of {} for {n} x {}", y.len(), w.rows);
+    Output(y.as_mut_ptr())
 }

@@ -1,0 +1,246 @@
+//! Activations in the forms that the kernels read.
+//!
+//! Tokens are grouped into panels of about equal width, none wider than the table's tiles. A panel holds its tokens
+//! interleaved: of four columns (8-bit form) or one (single precision) the first token's, the second's, ..., so that a tile
+//! walks through memory in a straight line. Columns are padded with zeros to a multiple of 256, the longest unit of weights.
+
+use super::ActNeeds;
+use super::tile::Panel;
+use crate::buffer::AlignedBuf;
+use crate::cpu::Cpu;
+use std::ops::Range;
+
+/// Columns are padded to a multiple of this.
+const PAD: usize = 256;
+/// Columns that share a scale.
+pub(crate) const BLOCK: usize = 32;
+const HALF: usize = BLOCK / 2;
+
+/// Activations `[n, cols]` in the forms that the kernels read. Made once, refilled by [`Cpu::prepare`] without allocation.
+///
+/// The 8-bit form has a scale per 32 values, `amax / 127`, codes rounded to nearest; values below 1e-36 in a block without
+/// greater ones count as zero, and a value that is not finite makes the scale of its block not finite.
+pub struct Activations {
+    needs: ActNeeds,
+    n: usize,
+    cols: usize,
+    /// Values there is room for, rows padded.
+    room: usize,
+    codes: AlignedBuf,
+    scales: AlignedBuf,
+    offsets: [AlignedBuf; 2],
+    sums: [AlignedBuf; 2],
+    values: AlignedBuf,
+}
+
+/// Tokens whose sums a worker keeps at a time; panels do not cross their multiples.
+pub(crate) const TOKENS: usize = 512;
+
+/// How tokens are cut into panels no wider than `widest`: each [`TOKENS`] of them, and the rest, into equal parts.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels {
+    n: usize,
+    widest: usize,
+}
+
+impl Panels {
+    pub(crate) fn new(n: usize, widest: usize) -> Self {
+        Self { n, widest }
+    }
+
+    pub(crate) fn count(self) -> usize {
+        self.n / TOKENS * TOKENS.div_ceil(self.widest) + (self.n % TOKENS).div_ceil(self.widest)
+    }
+
+    /// The tokens of panel `p`.
+    pub(crate) fn tokens(self, p: usize) -> Range<usize> {
+        let per_run = TOKENS.div_ceil(self.widest);
+        let start = p / per_run * TOKENS;
+        let len = (self.n - start).min(TOKENS);
+        let (part, parts) = (p % per_run, len.div_ceil(self.widest));
+        start + len * part / parts..start + len * (part + 1) / parts
+    }
+}
+
+impl Activations {
+    /// Room for up to `max_tokens` rows of up to `max_cols` values in the forms of `needs`.
+    /// Panics where that is more than the address space holds.
+    pub fn new(max_tokens: usize, max_cols: usize, needs: ActNeeds) -> Self {
+        let padded = max_cols.checked_next_multiple_of(PAD);
+        let room = padded
+            .and_then(|cols| cols.checked_mul(max_tokens))
+            .filter(|room| *room < isize::MAX as usize / 4);
+        let room = room.unwrap_or_else(|| panic!("no room for {max_tokens} x {max_cols} activations"));
+        let (codes, values) = (if needs.codes { room } else { 0 }, if needs.values { room } else { 0 });
+        let plane = |per: usize| AlignedBuf::zeroed(codes / per * size_of::<f32>());
+        Self {
+            needs: ActNeeds::default(),
+            n: 0,
+            cols: 0,
+            room,
+            codes: AlignedBuf::zeroed(codes),
+            scales: plane(BLOCK),
+            offsets: [plane(BLOCK), plane(HALF)],
+            sums: [plane(BLOCK), plane(HALF)],
+            values: AlignedBuf::zeroed(values * size_of::<f32>()),
+        }
+    }
+
+    /// Rows and columns of the last [`Cpu::prepare`].
+    pub fn shape(&self) -> (usize, usize) {
+        (self.n, self.cols)
+    }
+
+    /// The forms that the last [`Cpu::prepare`] made.
+    pub(crate) fn has(&self) -> ActNeeds {
+        self.needs
+    }
+
+    /// The panel of `tokens` from column `col` (a multiple of 32) on.
+    pub(crate) fn panel(&self, tokens: Range<usize>, col: usize) -> Panel {
+        let width = tokens.len();
+        let start = tokens.start * self.cols.next_multiple_of(PAD) + col * width;
+        Panel {
+            width,
+            codes: self.codes.as_ptr().cast::<i8>().wrapping_add(start),
+            scales: self.scales.as_ptr().cast::<f32>().wrapping_add(start / BLOCK),
+            offsets: [
+                self.offsets[0].as_ptr().cast::<i32>().wrapping_add(start / BLOCK),
+                self.offsets[1].as_ptr().cast::<i32>().wrapping_add(start / HALF),
+            ],
+            sums: [
+                self.sums[0].as_ptr().cast::<f32>().wrapping_add(start / BLOCK),
+                self.sums[1].as_ptr().cast::<f32>().wrapping_add(start / HALF),
+            ],
+            values: self.values.as_ptr().cast::<f32>().wrapping_add(start),
+        }
+    }
+}
+
+impl Cpu {
+    /// Puts `x`, `[n, cols]` row-major, into the forms of `needs`.
+    /// Panics where `x` is not whole rows, or `out` has no room for it or was not made for these forms.
+    pub fn prepare(&self, x: &[f32], cols: usize, needs: ActNeeds, out: &mut Activations) {
+        let n = x.len().checked_div(cols).unwrap_or(0);
+        let padded = cols.next_multiple_of(PAD);
+        assert!(n * cols == x.len(), "{} activations are not rows of {cols}", x.len());
+        assert!(n * padded <= out.room, "activations were made with less room than {n} x {cols}");
+        assert!(!needs.codes || n * padded <= out.codes.len(), "activations were made without codes");
+        assert!(!needs.values || n * padded * 4 <= out.values.len(), "activations were made without values");
+        (out.n, out.cols, out.needs) = (n, cols, needs);
+        let table = &self.kernels.matmul;
+        if needs.codes {
+            self.for_panels(Panels::new(n, table.int_width), &|tokens| {
+                let rows = &x[tokens.start * cols..tokens.end * cols];
+                // SAFETY: the panel lies in the planes, whose room was checked, and belongs to this call alone; the table
+                // is one that this processor can run.
+                unsafe { (table.quantise)(rows, cols, &out.panel(tokens, 0)) }
+            });
+        }
+        if needs.values {
+            self.for_panels(Panels::new(n, table.float_width), &|tokens| {
+                let rows = &x[tokens.start * cols..tokens.end * cols];
+                // SAFETY: as above.
+                unsafe { interleave(rows, cols, &out.panel(tokens, 0)) }
+            });
+        }
+    }
+
+    fn for_panels(&self, panels: Panels, f: &(dyn Fn(Range<usize>) + Sync)) {
+        self.pool().for_chunks(panels.count(), &|_, p| f(panels.tokens(p)));
+    }
+}
+
+/// Writes the 8-bit form of `rows`, `[panel.width, cols]`. Inlined, so that it takes on its caller's instruction set.
+///
+/// # Safety
+/// The panel's integer planes must have room for its tokens with `cols` padded, and nobody else may use them meanwhile.
+#[inline(always)]
+pub(crate) unsafe fn quantise(rows: &[f32], cols: usize, panel: &Panel) {
+    let width = panel.width;
+    for (t, row) in rows.chunks_exact(cols).enumerate() {
+        let (blocks, rest) = row.as_chunks::<BLOCK>();
+        for (b, block) in blocks.iter().enumerate() {
+            // SAFETY: block `b` of token `t` is inside the planes.
+            unsafe { write_block(&quantise_block(block), panel, b * width + t, t + b * (BLOCK / 4) * width) }
+        }
+        for b in blocks.len()..cols.next_multiple_of(PAD) / BLOCK {
+            let mut block = [0.0; BLOCK];
+            if b == blocks.len() {
+                block[..rest.len()].copy_from_slice(rest);
+            }
+            // SAFETY: as above, in the padding.
+            unsafe { write_block(&quantise_block(&block), panel, b * width + t, t + b * (BLOCK / 4) * width) }
+        }
+    }
+}
+
+struct Block {
+    codes: [i8; BLOCK],
+    scale: f32,
+    sums: [i32; 2],
+}
+
+#[inline(always)]
+fn quantise_block(x: &[f32; BLOCK]) -> Block {
+    // Compared as integers, NaN is the greatest of all, so that it is not lost.
+    let bits = x.iter().fold(0, |most, v| (v.to_bits() & 0x7fff_ffff).max(most));
+    let most = f32::from_bits(bits);
+    let inverse = if most < 1e-36 { 0.0 } else { 127.0 / most };
+    let scale = if most < 1e-36 { 0.0 } else { most / 127.0 };
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+    let mut words = [0; BLOCK];
+    for (word, v) in words.iter_mut().zip(x) {
+        let shifted = (v * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
+        *word = shifted.clamp(-127, 127);
+    }
+    let sums = [words[..HALF].iter().sum(), words[HALF..].iter().sum()];
+    let mut codes = [0; BLOCK];
+    for (code, word) in codes.iter_mut().zip(words) {
+        *code = word as i8;
+    }
+    Block { codes, scale, sums }
+}
+
+/// # Safety
+/// `at` must be the index of the block in the panel's planes of blocks, `quad` that of its first four codes.
+#[inline(always)]
+unsafe fn write_block(block: &Block, panel: &Panel, at: usize, quad: usize) {
+    let width = panel.width;
+    let (quads, _) = block.codes.as_chunks::<4>();
+    let [low, high] = block.sums;
+    let (b, t) = (at / width, at % width);
+    // SAFETY: as the caller promises; the planes of halves have two entries per block and token.
+    unsafe {
+        for (i, codes) in quads.iter().enumerate() {
+            panel.codes.cast_mut().cast::<[i8; 4]>().add(quad + i * width).write(*codes);
+        }
+        panel.scales.cast_mut().add(at).write(block.scale);
+        panel.offsets[0].cast_mut().add(at).write(-128 * (low + high));
+        panel.sums[0].cast_mut().add(at).write(block.scale * (low + high) as f32);
+        for (half, sum) in block.sums.into_iter().enumerate() {
+            let at = (2 * b + half) * width + t;
+            panel.offsets[1].cast_mut().add(at).write(-128 * sum);
+            panel.sums[1].cast_mut().add(at).write(block.scale * sum as f32);
+        }
+    }
+}
+
+/// Writes the single-precision form of `rows`, `[panel.width, cols]`.
+///
+/// # Safety
+/// As [`quantise`], for the plane of values.
+unsafe fn interleave(rows: &[f32], cols: usize, panel: &Panel) {
+    let values = panel.values.cast_mut();
+    let width = panel.width;
+    for (t, row) in rows.chunks_exact(cols).enumerate() {
+        for (c, v) in row.iter().enumerate() {
+            // SAFETY: column `c` of token `t` is inside the plane.
+            unsafe { values.add(c * width + t).write(*v) };
+        }
+        for c in cols..cols.next_multiple_of(PAD) {
+            // SAFETY: as above, in the padding.
+            unsafe { values.add(c * width + t).write(0.0) };
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! Cuts products into chunks for the workers and each chunk into tiles.
+//!
+//! Few tokens: one pass over each strip in its packed form. Many: the columns are walked in stretches that leave weights
+//! and activations in the caches; a pair of strips is unpacked once per stretch and multiplied with every panel. Sums wait
+//! in scratch memory between the stretches, which keeps the order of additions the same in both cases.
+
+use super::acts::{Activations, Panels, TOKENS};
+use super::strips::Strips;
+use super::table::{DIRECT, Finish, Floats, Gate, MatmulTable, Quantised};
+use super::tile::{ROWS, Tile};
+use super::{Layout, MatrixRef};
+use crate::activation::Activation;
+use crate::buffer::AlignedBuf;
+use crate::cpu::Cpu;
+use std::ops::Range;
+use torchless_quant::TensorType;
+
+/// Products that share a dispatch.
+pub(crate) const GROUP: usize = 8;
+/// Columns of a stretch whose weights are unpacked; a multiple of every type's unit.
+const STRETCH: usize = 1024;
+/// Columns of a stretch that is repacked from the file's layout for few tokens.
+const FILE_STRETCH: usize = 512;
+/// Columns of a stretch of weights turned into single precision.
+const EXACT_STRETCH: usize = 256;
+/// Strips of a chunk with many tokens.
+const CHUNK: usize = 8;
+/// Bytes of weights of a chunk with few tokens: some microseconds of work.
+const CHUNK_BYTES: usize = 32 << 10;
+
+/// How the weights are multiplied.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Integers by integers.
+    Codes(Quantised),
+    /// Turned into single precision, by single precision.
+    Exact(Quantised, Floats),
+    /// Floating point by single precision.
+    Values(Floats),
+}
+
+/// A weight matrix with its kernels.
+#[derive(Clone, Copy)]
+pub(crate) struct Operand<'a> {
+    m: MatrixRef<'a>,
+    strips: &'static Strips,
+    units: usize,
+    kind: Kind,
+}
+
+impl<'a> Operand<'a> {
+    /// Checks the matrix against its shape and against the activations, and finds its kernels.
+    pub(crate) fn new(m: MatrixRef<'a>, x: &Activations, table: &MatmulTable) -> Self {
+        let strips = m.checked();
+        let (_, cols) = x.shape();
+        assert!(m.cols == cols, "a matrix of {} columns by activations of {cols}", m.cols);
+        let has = x.has();
+        let kind = match ((table.floats)(m.ty), (table.quantised)(m.ty), (table.floats)(TensorType::F32)) {
+            (Some(floats), ..) if has.values => Kind::Values(floats),
+            (None, Some(quantised), _) if has.codes => Kind::Codes(quantised),
+            (None, Some(quantised), Some(floats)) if has.values => Kind::Exact(quantised, floats),
+            _ => panic!("activations were not prepared for weights of type {}", m.ty),
+        };
+        Self { m, strips, units: strips.units(m.cols), kind }
+    }
+
+    pub(crate) fn strip_count(&self) -> usize {
+        self.m.rows.div_ceil(ROWS)
+    }
+
+    /// The widest panel of the activations that this operand reads.
+    fn widest(&self, table: &MatmulTable) -> usize {
+        if matches!(self.kind, Kind::Codes(_)) { table.int_width } else { table.float_width }
+    }
+
+    /// Units of a stretch that is read in one go, in direct and in tiled products.
+    fn stretch(&self, direct: bool) -> usize {
+        let cols = match (self.kind, direct, self.m.layout) {
+            (Kind::Exact(..), ..) => EXACT_STRETCH,
+            (_, true, Layout::Strips) => return self.units.max(1),
+            (_, true, Layout::File) => FILE_STRETCH,
+            (_, false, _) => STRETCH,
+        };
+        cols / self.strips.unit_cols
+    }
+
+    /// The operand of a tile: the units `range` of a strip, in the form that `tile` reads, and how many units of that form.
+    fn prepared(
+        &self,
+        strip: usize,
+        range: Range<usize>,
+        (packed, unpacked): (&mut [u8], &mut [u8]),
+    ) -> (*const u8, usize) {
+        let units = range.len();
+        let columns = units * self.strips.unit_cols;
+        let src = self.packed(strip, range, packed);
+        match self.kind {
+            Kind::Values(_) => (src, units),
+            Kind::Codes(kernels) => {
+                let subs = columns / kernels.sub;
+                assert!(subs * kernels.unpacked_bytes <= unpacked.len(), "scratch memory is too short");
+                // SAFETY: `src` leads to these units and `unpacked` has room for them; the table is one that this
+                // processor can run.
+                unsafe { (kernels.unpack)(src, units, unpacked.as_mut_ptr()) };
+                (unpacked.as_ptr(), subs)
+            }
+            Kind::Exact(kernels, _) => {
+                assert!(columns * ROWS * size_of::<f32>() <= unpacked.len(), "scratch memory is too short");
+                // SAFETY: as above; the halves of scratch memory begin at multiples of 64 bytes.
+                unsafe { (kernels.dequantise)(src, units, unpacked.as_mut_ptr().cast()) };
+                (unpacked.as_ptr(), columns / 2)
+            }
+        }
+    }
+
+    /// The units `range` of a strip in the packed form: in place, or repacked into `room`.
+    fn packed(&self, strip: usize, range: Range<usize>, room: &mut [u8]) -> *const u8 {
+        let bytes = self.strips.unit_bytes;
+        match self.m.layout {
+            Layout::Strips => self.m.data[(strip * self.units + range.start) * bytes..].as_ptr(),
+            Layout::File => {
+                let room = &mut room[..range.len() * bytes];
+                self.strips.pack(&self.m.strip_rows(strip), range.start, room);
+                room.as_ptr()
+            }
+        }
+    }
+}
+
+/// One product, or two that are gated, as the workers see it.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece<'a> {
+    pub(crate) w: Operand<'a>,
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) up: Option<Up<'a>>,
+    pub(crate) add: bool,
+    /// `[n, rows]`; the workers write disjoint rows.
+    pub(crate) y: Output,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Up<'a> {
+    pub(crate) w: Operand<'a>,
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) act: Activation,
+}
+
+/// The start of an output that several threads write to, each its own rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Output(pub(crate) *mut f32);
+
+// SAFETY: it stands for an exclusive borrow that outlives the job; `run` gives each row to one chunk.
+unsafe impl Sync for Output {}
+
+/// A worker's scratch memory, divided up.
+struct Room<'a> {
+    packed: &'a mut [u8],
+    unpacked: &'a mut [u8],
+    /// `[halves of a gate][strips][tokens][ROWS]`.
+    sums: &'a mut [f32],
+}
+
+/// Bytes that two strips of a stretch can take in the packed form: the widest unit per column is that of `F32`.
+const PACKED_ROOM: usize = 2 * STRETCH * ROWS * size_of::<f32>();
+/// The same unpacked: a byte per code and at most two floats per 16 codes.
+const UNPACKED_ROOM: usize = 2 * STRETCH * ROWS * 2;
+
+impl<'a> Room<'a> {
+    fn new(scratch: &'a mut AlignedBuf, sums: usize) -> Self {
+        scratch.grow(PACKED_ROOM + UNPACKED_ROOM + sums * size_of::<f32>());
+        let (bytes, sums) = scratch.split_f32(PACKED_ROOM + UNPACKED_ROOM);
+        let (packed, unpacked) = bytes.split_at_mut(PACKED_ROOM);
+        Self { packed, unpacked, sums }
+    }
+}
+
+/// What a chunk consists of.
+struct Chunk {
+    strips: Range<usize>,
+    tokens: Range<usize>,
+}
+
+impl Cpu {
+    /// Computes all pieces, at most [`GROUP`], in one dispatch.
+    pub(crate) fn run_pieces(&self, pieces: &[Option<Piece<'_>>], x: &Activations) {
+        let (n, _) = x.shape();
+        if n == 0 {
+            return;
+        }
+        let mut ends = [0; GROUP];
+        let mut total = 0;
+        for (end, piece) in ends.iter_mut().zip(pieces.iter().flatten()) {
+            total += piece.w.strip_count().div_ceil(self.strips_per_chunk(piece, n));
+            *end = total;
+        }
+        self.for_chunks(total, &|scratch, chunk| {
+            let index = ends.iter().take(pieces.len()).position(|end| chunk < *end).unwrap_or(0);
+            let first = if index == 0 { 0 } else { ends[index - 1] };
+            let Some(piece) = &pieces[index] else { return };
+            let step = self.strips_per_chunk(piece, n);
+            let start = (chunk - first) * step;
+            let strips = start..(start + step).min(piece.w.strip_count());
+            for token in (0..n).step_by(TOKENS) {
+                let chunk = Chunk { strips: strips.clone(), tokens: token..(token + TOKENS).min(n) };
+                self.run_chunk(piece, x, &chunk, scratch);
+            }
+        });
+    }
+
+    fn strips_per_chunk(&self, piece: &Piece<'_>, n: usize) -> usize {
+        if n <= DIRECT {
+            let bytes = piece.w.units * piece.w.strips.unit_bytes;
+            return (CHUNK_BYTES / bytes.max(1)).max(1);
+        }
+        // Fewer for small matrices, so that all workers get some; even, because tiles take two.
+        (piece.w.strip_count() / (self.workers() * 4)).next_multiple_of(2).clamp(2, CHUNK)
+    }
+
+    fn run_chunk(&self, piece: &Piece<'_>, x: &Activations, chunk: &Chunk, scratch: &mut AlignedBuf) {
+        let tokens = chunk.tokens.len();
+        let sums = chunk.strips.len() * tokens * ROWS;
+        let halves = if piece.up.is_some() { 2 } else { 1 };
+        let mut room = Room::new(scratch, halves * sums);
+        self.sum(&piece.w, x, chunk, (&mut room, 0));
+        if let Some(up) = &piece.up {
+            self.sum(&up.w, x, chunk, (&mut room, sums));
+        }
+        let rows = piece.w.m.rows;
+        for (i, strip) in chunk.strips.clone().enumerate() {
+            let first = strip * ROWS;
+            let at = i * tokens * ROWS;
+            let bias = |bias: Option<&[f32]>| bias.map_or(std::ptr::null(), |bias| bias[first..].as_ptr());
+            let finish = Finish {
+                acc: room.sums[at..].as_ptr(),
+                tokens,
+                rows: (rows - first).min(ROWS),
+                bias: bias(piece.bias),
+                y: piece.y.0.wrapping_add(chunk.tokens.start * rows + first),
+                stride: rows,
+                add: piece.add,
+            };
+            // SAFETY: the sums were written above; bias and output have one entry per row (and token), and this chunk is the
+            // only one with these rows. The table is one that this processor can run.
+            unsafe {
+                match &piece.up {
+                    None => (self.kernels.matmul.finish)(&finish),
+                    Some(up) => {
+                        let gate =
+                            Gate { up: room.sums[sums + at..].as_ptr(), up_bias: bias(up.bias), act: up.act };
+                        (self.kernels.matmul.finish_glu)(&finish, &gate);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the sums of one operand to `room.sums[at..]`.
+    fn sum(&self, w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, at): (&mut Room<'_>, usize)) {
+        let (n, _) = x.shape();
+        let need = chunk.strips.len() * chunk.tokens.len() * ROWS;
+        let sums = room.sums[at..at + need].as_mut_ptr();
+        if w.units == 0 {
+            room.sums[at..at + need].fill(0.0);
+        } else if n <= DIRECT {
+            direct(w, x, chunk, (room, sums));
+        } else {
+            self.tiled(w, x, chunk, (room, sums));
+        }
+    }
+
+    /// Many tokens: stretch by stretch, pair by pair, panel by panel.
+    fn tiled(
+        &self,
+        w: &Operand<'_>,
+        x: &Activations,
+        chunk: &Chunk,
+        (room, sums): (&mut Room<'_>, *mut f32),
+    ) {
+        let tokens = chunk.tokens.len();
+        let panels = Panels::new(tokens, w.widest(&self.kernels.matmul));
+        let tile = match w.kind {
+            Kind::Codes(kernels) => kernels.tile,
+            Kind::Exact(_, floats) | Kind::Values(floats) => floats.tile,
+        };
+        let stretch = w.stretch(false);
+        // An odd strip has itself for a partner, whose sums go nowhere.
+        let mut nowhere = [0.0; ROWS * MOST_WIDTH];
+        for start in (0..w.units).step_by(stretch) {
+            let range = start..(start + stretch).min(w.units);
+            for first in chunk.strips.clone().step_by(2) {
+                let (packed, other_packed) = room.packed.split_at_mut(PACKED_ROOM / 2);
+                let (unpacked, other_unpacked) = room.unpacked.split_at_mut(UNPACKED_ROOM / 2);
+                let (one, units) = w.prepared(first, range.clone(), (packed, unpacked));
+                let paired = first + 1 < chunk.strips.end;
+                let two = if paired {
+                    w.prepared(first + 1, range.clone(), (other_packed, other_unpacked)).0
+                } else {
+                    one
+                };
+                for p in 0..panels.count() {
+                    let part = panels.tokens(p);
+                    let at = ((first - chunk.strips.start) * tokens + part.start) * ROWS;
+                    let global = chunk.tokens.start + part.start..chunk.tokens.start + part.end;
+                    let acc = sums.wrapping_add(at);
+                    let other = if paired { acc.wrapping_add(tokens * ROWS) } else { nowhere.as_mut_ptr() };
+                    let tile_args = Tile {
+                        w: [one, two],
+                        units,
+                        panel: x.panel(global, start * w.strips.unit_cols),
+                        acc: [acc, other],
+                        fresh: start == 0,
+                    };
+                    // SAFETY: the strips' units were prepared above; the panel is one of the division by which `x` was
+                    // filled (`TOKENS` is a limit of both), its columns are padded beyond the last unit; the sums lie in
+                    // the room that `sum` has checked. The table is one that this processor can run.
+                    unsafe { tile(&tile_args) };
+                }
+            }
+        }
+    }
+}
+
+/// The widest panel of any table.
+const MOST_WIDTH: usize = 16;
+
+/// Few tokens: each strip once, from beginning to end.
+fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut Room<'_>, *mut f32)) {
+    let stretch = w.stretch(true);
+    let tokens = chunk.tokens.len();
+    for (i, strip) in chunk.strips.clone().enumerate() {
+        let acc = sums.wrapping_add(i * tokens * ROWS);
+        for start in (0..w.units).step_by(stretch) {
+            let range = start..(start + stretch).min(w.units);
+            let (kernel, (src, units)) = match w.kind {
+                Kind::Codes(kernels) => {
+                    (kernels.direct, (w.packed(strip, range.clone(), &mut *room.packed), range.len()))
+                }
+                Kind::Exact(_, floats) | Kind::Values(floats) => {
+                    (floats.direct, w.prepared(strip, range, (&mut *room.packed, &mut *room.unpacked)))
+                }
+            };
+            let panel = x.panel(chunk.tokens.clone(), start * w.strips.unit_cols);
+            let tile = Tile { w: [src; 2], units, panel, acc: [acc; 2], fresh: start == 0 };
+            // SAFETY: as in `tiled`; up to `DIRECT` tokens are one panel in every table.
+            unsafe { kernel(&tile) };
+        }
+    }
+}

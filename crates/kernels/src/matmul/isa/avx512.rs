@@ -1,0 +1,215 @@
+//! AVX-512, with the byte dot products of VNNI or without.
+
+use super::Isa;
+use std::arch::x86_64::*;
+
+/// AVX-512 F, BW, VL, DQ and VNNI.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512Vnni;
+
+/// AVX-512 F, BW, VL and DQ.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512;
+
+/// Shared by both: everything but the dot products.
+macro_rules! common {
+    () => {
+        type Words = __m512i;
+        type Floats = __m512;
+
+        const INT_WIDTH: usize = 6;
+        const FLOAT_WIDTH: usize = 12;
+
+        #[inline(always)]
+        unsafe fn load(p: *const u8) -> __m512i {
+            // SAFETY: 64 readable bytes.
+            unsafe { _mm512_loadu_si512(p.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(p: *mut u8, v: __m512i) {
+            // SAFETY: 64 writable bytes.
+            unsafe { _mm512_storeu_si512(p.cast(), v) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat(v: u32) -> __m512i {
+            // SAFETY: AVX-512 by the trait's contract.
+            unsafe { _mm512_set1_epi32(v.cast_signed()) }
+        }
+
+        #[inline(always)]
+        unsafe fn shr(v: __m512i, n: u32) -> __m512i {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_srl_epi32(v, _mm_cvtsi32_si128(n.cast_signed())) }
+        }
+
+        #[inline(always)]
+        unsafe fn sar(v: __m512i, n: u32) -> __m512i {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_sra_epi32(v, _mm_cvtsi32_si128(n.cast_signed())) }
+        }
+
+        #[inline(always)]
+        unsafe fn shl(v: __m512i, n: u32) -> __m512i {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_sll_epi32(v, _mm_cvtsi32_si128(n.cast_signed())) }
+        }
+
+        #[inline(always)]
+        unsafe fn and(a: __m512i, b: __m512i) -> __m512i {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_and_si512(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn or(a: __m512i, b: __m512i) -> __m512i {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_or_si512(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn add_bytes(a: __m512i, b: __m512i) -> __m512i {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_add_epi8(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn sub(a: __m512i, b: __m512i) -> __m512i {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_sub_epi32(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn lookup(v: __m512i, table: &[u8; 16]) -> __m512i {
+            // SAFETY: as in `splat`; the table has the 16 bytes that are read.
+            unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())), v) }
+        }
+
+        #[inline(always)]
+        unsafe fn quad(p: *const i8) -> __m512i {
+            // SAFETY: 4 readable bytes.
+            unsafe { _mm512_set1_epi32(p.cast::<i32>().read_unaligned()) }
+        }
+
+        #[inline(always)]
+        unsafe fn to_floats(v: __m512i) -> __m512 {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_cvtepi32_ps(v) }
+        }
+
+        #[inline(always)]
+        unsafe fn as_floats(v: __m512i) -> __m512 {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_castsi512_ps(v) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_floats(p: *const f32) -> __m512 {
+            // SAFETY: 16 readable floats.
+            unsafe { _mm512_loadu_ps(p) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_floats(p: *mut f32, v: __m512) {
+            // SAFETY: 16 writable floats.
+            unsafe { _mm512_storeu_ps(p, v) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_halves(p: *const u8) -> __m512 {
+            // SAFETY: 32 readable bytes.
+            unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_float(v: f32) -> __m512 {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_set1_ps(v) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_mul_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn div(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_div_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: as in `splat`.
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn prefetch(p: *const u8) {
+            // SAFETY: a prefetch of any address is harmless.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
+    };
+}
+
+impl Isa for Avx512Vnni {
+    common!();
+
+    #[inline(always)]
+    unsafe fn start_offset(p: *const i32) -> __m512i {
+        // SAFETY: a readable word.
+        unsafe { _mm512_set1_epi32(p.read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_offset(acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
+        // SAFETY: VNNI by the trait's contract.
+        unsafe { _mm512_dpbusd_epi32(acc, w, a) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_small(acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_dpbusd_epi32(acc, w, a) }
+    }
+}
+
+impl Isa for Avx512 {
+    common!();
+
+    #[inline(always)]
+    unsafe fn start_offset(_: *const i32) -> __m512i {
+        // SAFETY: AVX-512 by the trait's contract.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    /// `|w - 128|` times `a` with the sign of `w - 128`: two such products are at most 2 * 128 * 127 and cannot saturate.
+    #[inline(always)]
+    unsafe fn dot_offset(acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
+        // SAFETY: AVX-512 BW by the trait's contract.
+        unsafe {
+            let below = _mm512_movepi8_mask(_mm512_xor_si512(w, _mm512_set1_epi8(-128)));
+            let size = _mm512_abs_epi8(_mm512_xor_si512(w, _mm512_set1_epi8(-128)));
+            let signed = _mm512_mask_sub_epi8(a, below, _mm512_setzero_si512(), a);
+            let pairs = _mm512_maddubs_epi16(size, signed);
+            _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_small(acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe {
+            let pairs = _mm512_maddubs_epi16(w, a);
+            _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What the kernels need of an instruction set, as operations on 16 lanes: the rows of one strip.
+
+pub(crate) mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+
+/// Sixteen lanes of 32 bits, as words (which may hold four bytes each) and as floats.
+///
+/// Implementations are inlined into functions that enable the instruction set; calling them elsewhere would be wrong on
+/// two counts, the processor's and the speed's.
+///
+/// # Safety
+/// Every method requires that the processor has the instruction set of the implementation; those that take a pointer also
+/// that the bytes named in their description may be read or written. Pointers need no alignment.
+pub(crate) trait Isa: Copy + 'static {
+    /// 16 words.
+    type Words: Copy;
+    /// 16 floats.
+    type Floats: Copy;
+
+    /// Tokens that a tile of two strips holds in registers, with integer and float accumulators.
+    const INT_WIDTH: usize;
+    /// The same with float accumulators alone.
+    const FLOAT_WIDTH: usize;
+
+    /// Reads 64 bytes.
+    unsafe fn load(p: *const u8) -> Self::Words;
+    /// Writes 64 bytes.
+    unsafe fn store(p: *mut u8, v: Self::Words);
+    /// The same word in all lanes.
+    unsafe fn splat(v: u32) -> Self::Words;
+    /// Logical shift right of each word.
+    unsafe fn shr(v: Self::Words, n: u32) -> Self::Words;
+    /// Arithmetic shift right of each word.
+    unsafe fn sar(v: Self::Words, n: u32) -> Self::Words;
+    /// Shift left of each word.
+    unsafe fn shl(v: Self::Words, n: u32) -> Self::Words;
+    /// Bitwise and.
+    unsafe fn and(a: Self::Words, b: Self::Words) -> Self::Words;
+    /// Bitwise or.
+    unsafe fn or(a: Self::Words, b: Self::Words) -> Self::Words;
+    /// Sum of bytes, wrapping.
+    unsafe fn add_bytes(a: Self::Words, b: Self::Words) -> Self::Words;
+    /// Difference of words, wrapping.
+    unsafe fn sub(a: Self::Words, b: Self::Words) -> Self::Words;
+    /// Each byte (below 16) replaced by the table's.
+    unsafe fn lookup(v: Self::Words, table: &[u8; 16]) -> Self::Words;
+
+    /// Reads 4 bytes into all lanes.
+    unsafe fn quad(p: *const i8) -> Self::Words;
+    /// The accumulator with which `dot_offset` begins: `p` leads to -128 times the sum of the activations.
+    unsafe fn start_offset(p: *const i32) -> Self::Words;
+    /// `acc + sum of (w - 128) * a` over the four bytes of each lane, on top of `start_offset`: `w` unsigned, `a` signed
+    /// and above -128.
+    unsafe fn dot_offset(acc: Self::Words, w: Self::Words, a: Self::Words) -> Self::Words;
+    /// `acc + sum of w * a` over the four bytes of each lane; `w` in `0..=31`, `a` signed.
+    unsafe fn dot_small(acc: Self::Words, w: Self::Words, a: Self::Words) -> Self::Words;
+
+    /// Signed words as floats.
+    unsafe fn to_floats(v: Self::Words) -> Self::Floats;
+    /// The bits of the words taken for floats.
+    unsafe fn as_floats(v: Self::Words) -> Self::Floats;
+    /// Reads 16 floats.
+    unsafe fn load_floats(p: *const f32) -> Self::Floats;
+    /// Writes 16 floats.
+    unsafe fn store_floats(p: *mut f32, v: Self::Floats);
+    /// Reads 16 half-precision floats, 32 bytes.
+    unsafe fn load_halves(p: *const u8) -> Self::Floats;
+    /// The same float in all lanes.
+    unsafe fn splat_float(v: f32) -> Self::Floats;
+    /// Sum.
+    unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// Product.
+    unsafe fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// Quotient.
+    unsafe fn div(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a * b + c`, fused where the instruction set fuses.
+    unsafe fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+
+    /// Asks for the cache line of `p`, which need not be readable.
+    unsafe fn prefetch(p: *const u8);
+}

@@ -1,0 +1,321 @@
+//! The functions that a table of kernels has for products, and how they are made from the generic loops.
+
+use super::tile::{Panel, Tile};
+use crate::activation::Activation;
+use torchless_quant::TensorType;
+
+/// One level's kernels for products.
+pub(crate) struct MatmulTable {
+    /// The widest panel of 8-bit activations.
+    pub(crate) int_width: usize,
+    /// The widest panel of single-precision activations.
+    pub(crate) float_width: usize,
+    /// Fills a panel's integer planes from rows of so many columns.
+    pub(crate) quantise: unsafe fn(&[f32], usize, &Panel),
+    /// The kernels of a quantised type.
+    pub(crate) quantised: fn(TensorType) -> Option<Quantised>,
+    /// The kernels of a floating-point type.
+    pub(crate) floats: fn(TensorType) -> Option<Floats>,
+    /// Writes sums to the output.
+    pub(crate) finish: unsafe fn(&Finish),
+    /// Writes gated sums to the output.
+    pub(crate) finish_glu: unsafe fn(&Finish, &Gate),
+}
+
+/// The kernels of a quantised type.
+#[derive(Clone, Copy)]
+pub(crate) struct Quantised {
+    /// One strip by a panel of up to [`DIRECT`] tokens, from the packed form.
+    pub(crate) direct: unsafe fn(&Tile),
+    /// Units to the unpacked form.
+    pub(crate) unpack: unsafe fn(*const u8, usize, *mut u8),
+    /// Bytes of the unpacked form per sub-block.
+    pub(crate) unpacked_bytes: usize,
+    /// Columns per sub-block.
+    pub(crate) sub: usize,
+    /// Two strips of the unpacked form by a panel of any width; units are sub-blocks.
+    pub(crate) tile: unsafe fn(&Tile),
+    /// Units to single precision.
+    pub(crate) dequantise: unsafe fn(*const u8, usize, *mut f32),
+}
+
+/// The kernels of a floating-point type.
+#[derive(Clone, Copy)]
+pub(crate) struct Floats {
+    /// One strip by a panel of up to [`DIRECT`] tokens.
+    pub(crate) direct: unsafe fn(&Tile),
+    /// Two strips by a panel of any width.
+    pub(crate) tile: unsafe fn(&Tile),
+}
+
+/// The widest panel for which weights are read in their packed form.
+pub(crate) const DIRECT: usize = 4;
+
+/// Sums of one strip on their way to the output.
+pub(crate) struct Finish {
+    /// `[tokens][16]`.
+    pub(crate) acc: *const f32,
+    pub(crate) tokens: usize,
+    /// How many of the 16 rows exist.
+    pub(crate) rows: usize,
+    /// The bias of the strip's first row, or null.
+    pub(crate) bias: *const f32,
+    /// The first token's first row.
+    pub(crate) y: *mut f32,
+    /// From one token to the next.
+    pub(crate) stride: usize,
+    /// Whether to add to `y` instead of replacing it.
+    pub(crate) add: bool,
+}
+
+/// The other half of a gated block: the sums of [`Finish`] are those of the gate, these are those of `up`.
+pub(crate) struct Gate {
+    pub(crate) up: *const f32,
+    pub(crate) up_bias: *const f32,
+    pub(crate) act: Activation,
+}
+
+/// # Safety
+/// `acc` leads to `tokens * 16` floats, `bias` to `rows` floats unless null.
+#[inline(always)]
+unsafe fn biased(acc: *const f32, bias: *const f32, rows: usize) -> [f32; 16] {
+    // SAFETY: as the caller promises.
+    let mut sums = unsafe { acc.cast::<[f32; 16]>().read() };
+    if !bias.is_null() {
+        // SAFETY: as the caller promises.
+        let bias = unsafe { std::slice::from_raw_parts(bias, rows) };
+        for (sum, bias) in sums.iter_mut().zip(bias) {
+            *sum += bias;
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// [`Finish`]'s pointers must lead to what it says, and nobody else may use this part of `y` meanwhile.
+#[inline(always)]
+pub(crate) unsafe fn finish(f: &Finish) {
+    for t in 0..f.tokens {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let sums = biased(f.acc.add(t * 16), f.bias, f.rows);
+            write(f, t, sums);
+        }
+    }
+}
+
+/// # Safety
+/// As [`finish`], for both halves.
+#[inline(always)]
+pub(crate) unsafe fn finish_glu(f: &Finish, gate: &Gate) {
+    for t in 0..f.tokens {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let mut sums = biased(f.acc.add(t * 16), f.bias, f.rows);
+            let up = biased(gate.up.add(t * 16), gate.up_bias, f.rows);
+            gate.act.gate(&mut sums, &up);
+            write(f, t, sums);
+        }
+    }
+}
+
+/// # Safety
+/// As [`finish`].
+#[inline(always)]
+unsafe fn write(f: &Finish, t: usize, sums: [f32; 16]) {
+    // SAFETY: as the caller promises: `rows` floats of token `t`.
+    let y = unsafe { std::slice::from_raw_parts_mut(f.y.add(t * f.stride), f.rows) };
+    match (f.add, <&mut [f32; 16]>::try_from(&mut *y)) {
+        (false, Ok(y)) => *y = sums,
+        (false, Err(_)) => y.copy_from_slice(&sums[..f.rows]),
+        (true, Ok(y)) => y.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum),
+        (true, Err(_)) => y.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum),
+    }
+}
+
+/// Makes the table of one instruction set from the generic loops. `$features` are those that the set stands for.
+macro_rules! matmul_table {
+    ($isa:ty $(, $features:literal)?) => {{
+        use crate::matmul::acts;
+        use crate::matmul::isa::Isa;
+        use crate::matmul::table::{Finish, Floats, Gate, MatmulTable, Quantised, finish, finish_glu};
+        use crate::matmul::tile::{self, Panel, Tile};
+        use crate::matmul::weights::{self as w, Unpacked, Weights};
+        use torchless_quant::TensorType;
+
+        /// # Safety
+        /// As [`acts::quantise`]; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn quantise_rows(rows: &[f32], cols: usize, panel: &Panel) {
+            // SAFETY: as the caller promises.
+            unsafe { acts::quantise(rows, cols, panel) }
+        }
+
+        /// # Safety
+        /// As [`finish`]; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn finish_sums(f: &Finish) {
+            // SAFETY: as the caller promises.
+            unsafe { finish(f) }
+        }
+
+        /// # Safety
+        /// As [`finish_glu`]; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn finish_gated(f: &Finish, gate: &Gate) {
+            // SAFETY: as the caller promises.
+            unsafe { finish_glu(f, gate) }
+        }
+
+        /// # Safety
+        /// As [`tile::int_tile`] with one strip; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn direct<W: Weights>(t: &Tile) {
+            // SAFETY: as the caller promises; the arm has the panel's width.
+            unsafe {
+                match t.panel.width {
+                    1 => tile::int_tile::<$isa, W, 1, 1>(t),
+                    2 => tile::int_tile::<$isa, W, 1, 2>(t),
+                    3 => tile::int_tile::<$isa, W, 1, 3>(t),
+                    4 => tile::int_tile::<$isa, W, 1, 4>(t),
+                    other => unreachable!("a panel of {other} tokens is not read directly"),
+                }
+            }
+        }
+
+        /// # Safety
+        /// As [`tile::int_tile`] with two strips; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn unpacked_tile<const SUB: usize, const MIN: bool>(t: &Tile) {
+            const WIDEST: usize = <$isa as Isa>::INT_WIDTH;
+            // SAFETY: as the caller promises; the arm has the panel's width.
+            unsafe {
+                match t.panel.width {
+                    1 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 1>(t),
+                    2 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 2>(t),
+                    3 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 3>(t),
+                    4 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 4>(t),
+                    5 if WIDEST >= 5 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 5>(t),
+                    6 if WIDEST >= 6 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 6>(t),
+                    other => unreachable!("a panel of {other} tokens is too wide"),
+                }
+            }
+        }
+
+        /// # Safety
+        /// As [`tile::unpack`]; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn unpack<W: Weights>(src: *const u8, units: usize, dst: *mut u8) {
+            // SAFETY: as the caller promises.
+            unsafe { tile::unpack::<$isa, W>(src, units, dst) }
+        }
+
+        /// # Safety
+        /// As [`tile::dequantise`]; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn dequantise<W: Weights>(src: *const u8, units: usize, dst: *mut f32) {
+            // SAFETY: as the caller promises.
+            unsafe { tile::dequantise::<$isa, W>(src, units, dst) }
+        }
+
+        /// # Safety
+        /// As [`tile::float_tile`] with two strips; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn float_tile<W: tile::FloatWeights>(t: &Tile) {
+            const WIDEST: usize = <$isa as Isa>::FLOAT_WIDTH;
+            // SAFETY: as the caller promises; the arm has the panel's width.
+            unsafe {
+                match t.panel.width {
+                    1 => tile::float_tile::<$isa, W, 2, 1>(t),
+                    2 => tile::float_tile::<$isa, W, 2, 2>(t),
+                    3 => tile::float_tile::<$isa, W, 2, 3>(t),
+                    4 => tile::float_tile::<$isa, W, 2, 4>(t),
+                    5 if WIDEST >= 5 => tile::float_tile::<$isa, W, 2, 5>(t),
+                    6 if WIDEST >= 6 => tile::float_tile::<$isa, W, 2, 6>(t),
+                    7 if WIDEST >= 7 => tile::float_tile::<$isa, W, 2, 7>(t),
+                    8 if WIDEST >= 8 => tile::float_tile::<$isa, W, 2, 8>(t),
+                    9 if WIDEST >= 9 => tile::float_tile::<$isa, W, 2, 9>(t),
+                    10 if WIDEST >= 10 => tile::float_tile::<$isa, W, 2, 10>(t),
+                    11 if WIDEST >= 11 => tile::float_tile::<$isa, W, 2, 11>(t),
+                    12 if WIDEST >= 12 => tile::float_tile::<$isa, W, 2, 12>(t),
+                    other => unreachable!("a panel of {other} tokens is too wide"),
+                }
+            }
+        }
+
+        fn row<W: Weights>() -> Option<Quantised> {
+            Some(Quantised {
+                direct: direct::<W>,
+                unpack: unpack::<W>,
+                unpacked_bytes: tile::unpacked_bytes(W::SUB, W::MIN),
+                sub: W::SUB,
+                tile: match (W::SUB, W::MIN) {
+                    (16, false) => unpacked_tile::<16, false>,
+                    (16, true) => unpacked_tile::<16, true>,
+                    (_, false) => unpacked_tile::<32, false>,
+                    (_, true) => unpacked_tile::<32, true>,
+                },
+                dequantise: dequantise::<W>,
+            })
+        }
+
+        fn quantised(ty: TensorType) -> Option<Quantised> {
+            match ty {
+                TensorType::Q4_0 => row::<w::Q4_0>(),
+                TensorType::Q4_1 => row::<w::Q4_1>(),
+                TensorType::Q5_0 => row::<w::Q5_0>(),
+                TensorType::Q5_1 => row::<w::Q5_1>(),
+                TensorType::Q8_0 => row::<w::Q8_0>(),
+                TensorType::Q2_K => row::<w::Q2_K>(),
+                TensorType::Q3_K => row::<w::Q3_K>(),
+                TensorType::Q4_K => row::<w::Q4_K>(),
+                TensorType::Q5_K => row::<w::Q5_K>(),
+                TensorType::Q6_K => row::<w::Q6_K>(),
+                TensorType::IQ4_NL => row::<w::Iq4Nl>(),
+                TensorType::Int8G64 => row::<w::Int8G64>(),
+                _ => None,
+            }
+        }
+
+        /// # Safety
+        /// As [`tile::float_tile`] with one strip; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn direct_floats<W: tile::FloatWeights>(t: &Tile) {
+            // SAFETY: as the caller promises; the arm has the panel's width.
+            unsafe {
+                match t.panel.width {
+                    1 => tile::float_tile::<$isa, W, 1, 1>(t),
+                    2 => tile::float_tile::<$isa, W, 1, 2>(t),
+                    3 => tile::float_tile::<$isa, W, 1, 3>(t),
+                    4 => tile::float_tile::<$isa, W, 1, 4>(t),
+                    other => unreachable!("a panel of {other} tokens is not read directly"),
+                }
+            }
+        }
+
+        fn float_row<W: tile::FloatWeights>() -> Option<Floats> {
+            Some(Floats { direct: direct_floats::<W>, tile: float_tile::<W> })
+        }
+
+        fn floats(ty: TensorType) -> Option<Floats> {
+            match ty {
+                TensorType::F32 => float_row::<tile::F32>(),
+                TensorType::F16 => float_row::<tile::F16>(),
+                TensorType::BF16 => float_row::<tile::Bf16>(),
+                _ => None,
+            }
+        }
+
+        MatmulTable {
+            int_width: <$isa as Isa>::INT_WIDTH,
+            float_width: <$isa as Isa>::FLOAT_WIDTH,
+            quantise: quantise_rows,
+            quantised,
+            floats,
+            finish: finish_sums,
+            finish_glu: finish_gated,
+        }
+    }};
+}
+
+pub(crate) use matmul_table;
