@@ -1,0 +1,236 @@
+//! The one thread that owns scheduler and runner: plan, run, choose, commit, tell.
+
+use crate::ticket::Outbox;
+use crate::{Accepted, Event, FinishReason, RequestError, Scheduler, SeqChange, SeqEvent};
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use torchless_base::{Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
+use torchless_sampler::{Choice, Sampler, Scratch};
+
+pub(crate) enum Command {
+    Submit(Box<NewRequest>),
+    /// Ends the request of this number.
+    Cancel(u64),
+    Stop,
+}
+
+pub(crate) struct NewRequest {
+    pub number: u64,
+    pub sequence: Accepted,
+    pub sampler: Sampler,
+    pub outbox: Outbox,
+}
+
+struct Live {
+    number: u64,
+    sampler: Sampler,
+    outbox: Outbox,
+    /// Belong to the token or the failure that the scheduler is about to report.
+    alternatives: Vec<(TokenId, f32)>,
+    error: Option<RequestError>,
+}
+
+pub(crate) struct Worker {
+    runner: Box<dyn Runner>,
+    scheduler: Scheduler,
+    incoming: Receiver<Command>,
+    live: HashMap<SeqId, Live>,
+    scratch: Scratch,
+    plan: StepPlan,
+    logits: Logits,
+    choices: Vec<Option<Choice>>,
+    events: Vec<SeqEvent>,
+}
+
+impl Worker {
+    pub fn new(runner: Box<dyn Runner>, scheduler: Scheduler, incoming: Receiver<Command>) -> Self {
+        Self {
+            scratch: Scratch::new(scheduler.limits().vocab),
+            runner,
+            scheduler,
+            incoming,
+            live: HashMap::new(),
+            plan: StepPlan::default(),
+            logits: Logits::default(),
+            choices: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub fn run(mut self) {
+        let mut busy = false;
+        while let Some(command) = self.next_command(busy) {
+            match command {
+                Some(Command::Submit(new)) => {
+                    self.begin(*new);
+                    busy = true;
+                }
+                Some(Command::Cancel(number)) => self.cancel(number),
+                Some(Command::Stop) => break,
+                None => busy = self.step(),
+            }
+        }
+    }
+
+    /// The next command; `Some(None)` if there is none and steps are to be run, `None` at the end.
+    fn next_command(&self, busy: bool) -> Option<Option<Command>> {
+        if !busy {
+            return self.incoming.recv().ok().map(Some);
+        }
+        match self.incoming.try_recv() {
+            Ok(command) => Some(Some(command)),
+            Err(TryRecvError::Empty) => Some(None),
+            Err(TryRecvError::Disconnected) => None,
+        }
+    }
+
+    fn begin(&mut self, new: NewRequest) {
+        let NewRequest { number, sequence, sampler, outbox } = new;
+        let seq = self.scheduler.submit(sequence);
+        tracing::debug!(%seq, "request taken in");
+        let live = Live { number, sampler, outbox, alternatives: Vec::new(), error: None };
+        self.live.insert(seq, live);
+    }
+
+    fn cancel(&mut self, number: u64) {
+        let seq = self.live.iter().find(|(_, live)| live.number == number).map(|(&seq, _)| seq);
+        if let Some(seq) = seq {
+            self.scheduler.cancel(seq, &mut self.events);
+            self.release();
+            self.tell();
+        }
+    }
+
+    /// Runs one step; `false` if there was nothing to run.
+    fn step(&mut self) -> bool {
+        let planned = self.scheduler.plan(&mut self.plan);
+        self.release();
+        if !planned {
+            if !self.scheduler.is_idle() {
+                tracing::error!("sequences are left but none can run");
+            }
+            return false;
+        }
+        match self.compute() {
+            Ok(()) => {
+                self.choose();
+                self.scheduler.commit(&self.plan, &self.choices, &mut self.events);
+            }
+            Err(error) => self.fail_step(&error),
+        }
+        self.release();
+        self.tell();
+        true
+    }
+
+    fn compute(&mut self) -> Result<(), RequestError> {
+        let (runner, plan, logits) = (&mut self.runner, &self.plan, &mut self.logits);
+        guard("runner", || runner.step(plan, logits))??;
+        let (wanted, vocab) = (self.plan.logit_rows(), self.scheduler.limits().vocab);
+        let got = self.logits.as_slice().len();
+        if wanted > 0 && got != wanted * vocab {
+            return Err(RequestError::Rows { got: got / vocab, wanted });
+        }
+        Ok(())
+    }
+
+    /// Chooses a token for every slice that wanted logits.
+    fn choose(&mut self) {
+        self.choices.clear();
+        let mut row = 0;
+        for slice in &self.plan.slices {
+            let choice = (slice.wanted != Wanted::Nothing).then(|| {
+                // Of several rows the last one is for the token to come.
+                row += slice.logit_rows();
+                let live = self.live.get_mut(&slice.seq)?;
+                let logits = self.logits.row(row - 1);
+                let history = self.scheduler.known(slice.seq)?;
+                live.choose(logits, history, &mut self.scratch)
+            });
+            self.choices.push(choice.flatten());
+        }
+    }
+
+    fn fail_step(&mut self, error: &RequestError) {
+        tracing::warn!(%error, sequences = self.plan.slices.len(), "a step failed");
+        for slice in &self.plan.slices {
+            if let Some(live) = self.live.get_mut(&slice.seq) {
+                live.error = Some(error.clone());
+            }
+        }
+        self.scheduler.fail(&self.plan, &mut self.events);
+        if matches!(error, RequestError::Panicked { .. }) {
+            // Who knows what it left half written.
+            self.scheduler.forget_computed();
+        }
+    }
+
+    /// Tells the runner which sequences it can forget.
+    fn release(&mut self) {
+        for seq in self.scheduler.drain_released() {
+            if let Err(error) = guard("runner", || self.runner.release(seq)) {
+                tracing::error!(%seq, %error, "a sequence could not be released");
+            }
+        }
+    }
+
+    /// Passes the scheduler's events on to the tickets.
+    fn tell(&mut self) {
+        for SeqEvent { seq, what } in self.events.drain(..) {
+            let Some(live) = self.live.get_mut(&seq) else { continue };
+            match what {
+                SeqChange::Prompt { done, total } => live.outbox.send(Event::Prompt { done, total }),
+                SeqChange::Token(Choice { token, logprob }) => {
+                    let alternatives = std::mem::take(&mut live.alternatives);
+                    live.outbox.send(Event::Token { id: token, logprob, alternatives });
+                }
+                SeqChange::Finished { reason, stats } => {
+                    tracing::debug!(%seq, ?reason, ?stats, "request ended");
+                    let last = match reason {
+                        FinishReason::Failed => {
+                            Event::Failed { error: live.error.take().unwrap_or(RequestError::Stopped) }
+                        }
+                        reason => Event::Finished { reason, stats },
+                    };
+                    live.outbox.send(last);
+                    self.live.remove(&seq);
+                }
+            }
+        }
+    }
+}
+
+impl Live {
+    /// None, and the error kept, if no token could be chosen.
+    fn choose(&mut self, logits: &[f32], history: &[TokenId], scratch: &mut Scratch) -> Option<Choice> {
+        let picked = guard("sampler", || {
+            let choice = self.sampler.pick(logits, history, scratch)?;
+            self.sampler.accept(choice.token);
+            Ok(choice)
+        });
+        match picked.and_then(|picked| picked.map_err(RequestError::Sample)) {
+            Ok(choice) => {
+                self.alternatives.extend_from_slice(scratch.alternatives());
+                Some(choice)
+            }
+            Err(error) => {
+                self.error = Some(error);
+                None
+            }
+        }
+    }
+}
+
+/// Runs code of others; a panic in it becomes an error.
+fn guard<T>(who: &'static str, run: impl FnOnce() -> T) -> Result<T, RequestError> {
+    catch_unwind(AssertUnwindSafe(run))
+        .map_err(|payload| RequestError::Panicked { who, message: message(payload.as_ref()) })
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|s| (*s).to_string());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into())
+}

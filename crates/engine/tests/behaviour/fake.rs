@@ -1,0 +1,150 @@
+//! A runner of integers: its cache holds the tokens themselves, and a row of logits is a function of all tokens
+//! that its blocks hold up to that position. Wrong blocks, wrong copies and skipped tokens change what comes out.
+
+use std::collections::HashMap;
+use torchless_base::{Logits, RunError, Runner, RunnerInfo, SeqId, StepPlan, TokenId, Wanted};
+use torchless_engine::{FinishReason, PrefixReuse, Request};
+use torchless_sampler::{Rng, Sampler, Scratch};
+
+pub type Hook = Box<dyn FnMut(&StepPlan) -> Result<(), RunError> + Send>;
+
+pub struct Fake {
+    info: RunnerInfo,
+    reuse: PrefixReuse,
+    cache: Vec<TokenId>,
+    lens: HashMap<SeqId, usize>,
+    /// Called before each step; may wait, fail or panic.
+    before: Hook,
+}
+
+impl Fake {
+    pub fn new(info: RunnerInfo, reuse: PrefixReuse) -> Self {
+        let cache = vec![TokenId(u32::MAX); info.blocks * info.block_len];
+        Self { info, reuse, cache, lens: HashMap::new(), before: Box::new(|_| Ok(())) }
+    }
+
+    pub fn before(mut self, hook: impl FnMut(&StepPlan) -> Result<(), RunError> + Send + 'static) -> Self {
+        self.before = Box::new(hook);
+        self
+    }
+
+    /// Sequences that it keeps state for.
+    pub fn sequences(&self) -> usize {
+        self.lens.len()
+    }
+}
+
+impl Runner for Fake {
+    fn info(&self) -> RunnerInfo {
+        self.info
+    }
+
+    fn step(&mut self, plan: &StepPlan, logits: &mut Logits) -> Result<(), RunError> {
+        (self.before)(plan)?;
+        plan.check(&self.info)?;
+        let len = self.info.block_len;
+        for copy in &plan.copies {
+            let from = copy.from.index() * len;
+            self.cache.copy_within(from..from + len, copy.to.index() * len);
+        }
+        let vocab = self.info.vocab;
+        let mut rows = logits.reset(plan.logit_rows(), vocab).chunks_exact_mut(vocab);
+        for slice in &plan.slices {
+            let known = self.lens.entry(slice.seq).or_insert(0);
+            match self.reuse {
+                PrefixReuse::Off => assert_eq!(*known, slice.start),
+                PrefixReuse::Blocks => assert!(*known <= slice.start),
+            }
+            *known = slice.start + slice.tokens.len();
+            let blocks = &plan.blocks[slice.blocks.clone()];
+            let at = |position: usize| blocks[position / len].index() * len + position % len;
+            let tokens = &plan.tokens[slice.tokens.clone()];
+            for (i, &token) in tokens.iter().enumerate() {
+                self.cache[at(slice.start + i)] = token;
+            }
+            let first = match slice.wanted {
+                Wanted::Nothing => continue,
+                Wanted::Last => *known - 1,
+                Wanted::All => slice.start,
+            };
+            for position in first..*known {
+                let prefix: Vec<TokenId> = (0..=position).map(|p| self.cache[at(p)]).collect();
+                rows.next().unwrap().copy_from_slice(&row(&prefix, vocab));
+            }
+        }
+        Ok(())
+    }
+
+    fn fork(&mut self, _: SeqId, _: SeqId) -> Result<(), RunError> {
+        Err(RunError::Unsupported { op: "fork", runner: "fake".into() })
+    }
+
+    fn truncate(&mut self, _: SeqId, _: usize) -> Result<usize, RunError> {
+        Err(RunError::Unsupported { op: "truncate", runner: "fake".into() })
+    }
+
+    fn release(&mut self, seq: SeqId) {
+        self.lens.remove(&seq);
+    }
+}
+
+/// The logits after `prefix`.
+pub fn row(prefix: &[TokenId], vocab: usize) -> Vec<f32> {
+    let seed = prefix.iter().fold(7u64, |h, t| (h ^ u64::from(t.0)).wrapping_mul(0x100_0000_01b3));
+    let mut rng = Rng::new(seed);
+    (0..vocab).map(|_| rng.next_f64() as f32 * 8.0).collect()
+}
+
+/// The reply to a request without scheduler, blocks or company.
+pub fn alone(request: &Request, info: &RunnerInfo) -> (Vec<TokenId>, FinishReason) {
+    let max_len = info.max_seq_len.min(info.blocks * info.block_len);
+    let mut sampler = Sampler::new(request.sampler.clone(), info.vocab).unwrap();
+    let mut scratch = Scratch::new(info.vocab);
+    let mut known = request.tokens.clone();
+    let prompt = known.len();
+    let reason = loop {
+        if known.len() - prompt == request.max_tokens {
+            break FinishReason::Length;
+        }
+        if known.len() > max_len {
+            break FinishReason::ContextFull;
+        }
+        let token = sampler.pick(&row(&known, info.vocab), &known, &mut scratch).unwrap().token;
+        if request.stop_ids.contains(&token) {
+            break FinishReason::Stop(token);
+        }
+        known.push(token);
+    };
+    (known.split_off(prompt), reason)
+}
+
+/// A random request; prompts often start alike.
+pub fn request(rng: &mut Rng, info: &RunnerInfo) -> Request {
+    let below = |n: usize, rng: &mut Rng| (rng.next_u64() % n as u64) as usize;
+    let max_len = info.max_seq_len.min(info.blocks * info.block_len);
+    let len = 1 + below(max_len, rng);
+    let shared = if below(3, rng) == 0 { len } else { below(len + 1, rng) };
+    let token = |i: usize, rng: &mut Rng| {
+        TokenId(if i < shared { (i * i) % info.vocab } else { below(info.vocab, rng) } as u32)
+    };
+    let mut request = Request::new((0..len).map(|i| token(i, rng)).collect());
+    request.max_tokens = [0, 1, 5, 20, usize::MAX][below(5, rng)];
+    request.stop_ids = (0..below(3, rng)).map(|_| TokenId(below(info.vocab, rng) as u32)).collect();
+    request.sampler.seed = rng.next_u64();
+    request.sampler.temperature = [0.0, 0.7, 1.5][below(3, rng)];
+    request.sampler.repeat_penalty = [1.0, 1.3][below(2, rng)];
+    request.sampler.top_p = [1.0, 0.8][below(2, rng)];
+    request
+}
+
+/// A random small runner.
+pub fn info(rng: &mut Rng) -> RunnerInfo {
+    let mut between = |low: u64, high: u64| (low + rng.next_u64() % (high - low + 1)) as usize;
+    RunnerInfo {
+        vocab: between(2, 30),
+        max_seq_len: between(1, 40),
+        max_batch_tokens: between(1, 14),
+        block_len: between(1, 5),
+        blocks: between(1, 16),
+    }
+}
