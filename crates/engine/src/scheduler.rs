@@ -67,6 +67,39 @@ pub enum SeqChange {
     },
 }
 
+/// The tokens chosen after a step, slice by slice. Reused from step to step, so that choosing allocates nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choices {
+    all: Vec<Choice>,
+    /// Where each slice's choices end in `all`.
+    ends: Vec<usize>,
+}
+
+impl Choices {
+    /// Forgets all slices and keeps the memory.
+    pub fn clear(&mut self) {
+        self.all.clear();
+        self.ends.clear();
+    }
+
+    /// Appends what was chosen for the next slice: nothing where it wanted no logits or no token could be chosen,
+    /// one token, or several where drafts were verified.
+    pub fn push(&mut self, choices: impl IntoIterator<Item = Choice>) {
+        self.all.extend(choices);
+        self.ends.push(self.all.len());
+    }
+
+    /// Number of slices.
+    pub fn slices(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn of(&self, slice: usize) -> &[Choice] {
+        let start = if slice == 0 { 0 } else { self.ends[slice - 1] };
+        &self.all[start..self.ends[slice]]
+    }
+}
+
 /// Shares a runner's steps and blocks between sequences.
 ///
 /// Every sequence that runs and has one token to compute gets it in every step; prompts get what the step has
@@ -155,17 +188,17 @@ impl Scheduler {
         !plan.slices.is_empty()
     }
 
-    /// Records that `plan`, the last one, was run. `choices` has an entry per slice: the chosen token where the
-    /// slice wanted logits and one could be chosen, else none. Appends to `events`.
+    /// Records that `plan`, the last one, was run and `choices` were made. A sequence whose slice wanted logits and
+    /// got no choice has failed. Appends to `events`.
     ///
     /// # Panics
-    /// If there are not as many choices as slices.
-    pub fn commit(&mut self, plan: &StepPlan, choices: &[Option<Choice>], events: &mut Vec<SeqEvent>) {
-        assert_eq!(plan.slices.len(), choices.len(), "one choice per slice");
-        for (slice, choice) in plan.slices.iter().zip(choices) {
+    /// If the choices are for another number of slices.
+    pub fn commit(&mut self, plan: &StepPlan, choices: &Choices, events: &mut Vec<SeqEvent>) {
+        assert_eq!(plan.slices.len(), choices.slices(), "one entry per slice");
+        for (i, slice) in plan.slices.iter().enumerate() {
             let planned = |s: &Sequence| s.id == slice.seq && s.grant == slice.tokens.len();
             let Some(at) = self.running.iter().position(planned) else { continue };
-            if let Some(reason) = self.commit_slice(at, (slice.wanted, *choice), events) {
+            if let Some(reason) = self.commit_slice(at, (slice.wanted, choices.of(i)), events) {
                 self.finish(at, reason, events);
             }
         }
@@ -276,7 +309,7 @@ impl Scheduler {
     fn commit_slice(
         &mut self,
         at: usize,
-        (wanted, choice): (Wanted, Option<Choice>),
+        (wanted, choices): (Wanted, &[Choice]),
         events: &mut Vec<SeqEvent>,
     ) -> Option<FinishReason> {
         let sequence = &mut self.running[at];
@@ -290,12 +323,16 @@ impl Scheduler {
             let ended = sequence.pending() == 0;
             return ended.then_some(FinishReason::Length);
         }
-        let Some(choice) = choice else { return Some(FinishReason::Failed) };
-        if sequence.stops_at(choice.token) {
-            return Some(FinishReason::Stop(choice.token));
+        if choices.is_empty() {
+            return Some(FinishReason::Failed);
         }
-        events.push(SeqEvent { seq, what: SeqChange::Token(choice) });
-        sequence.push_token(choice.token, &self.limits)
+        choices.iter().find_map(|&choice| {
+            if sequence.stops_at(choice.token) {
+                return Some(FinishReason::Stop(choice.token));
+            }
+            events.push(SeqEvent { seq, what: SeqChange::Token(choice) });
+            sequence.push_token(choice.token, &self.limits)
+        })
     }
 
     fn finish(&mut self, at: usize, reason: FinishReason, events: &mut Vec<SeqEvent>) {

@@ -1,7 +1,7 @@
 //! The one thread that owns scheduler and runner: plan, run, choose, commit, tell.
 
 use crate::ticket::Outbox;
-use crate::{Accepted, Event, FinishReason, RequestError, Scheduler, SeqChange, SeqEvent};
+use crate::{Accepted, Choices, Event, FinishReason, RequestError, Scheduler, SeqChange, SeqEvent};
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,7 +40,7 @@ pub(crate) struct Worker {
     scratch: Scratch,
     plan: StepPlan,
     logits: Logits,
-    choices: Vec<Option<Choice>>,
+    choices: Choices,
     events: Vec<SeqEvent>,
 }
 
@@ -54,7 +54,7 @@ impl Worker {
             live: HashMap::new(),
             plan: StepPlan::default(),
             logits: Logits::default(),
-            choices: Vec::new(),
+            choices: Choices::default(),
             events: Vec::new(),
         }
     }
@@ -233,4 +233,74 @@ fn guard<T>(who: &'static str, run: impl FnOnce() -> T) -> Result<T, RequestErro
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|s| (*s).to_string());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ticket::{Permit, Ticket};
+    use crate::{EngineConfig, SequenceSpec};
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::task::Poll;
+    use torchless_base::{RunError, RunnerInfo};
+    use torchless_sampler::SamplerConfig;
+
+    const INFO: RunnerInfo =
+        RunnerInfo { vocab: 100, max_seq_len: 400, max_batch_tokens: 64, block_len: 4, blocks: 500 };
+
+    struct Flat;
+
+    impl Runner for Flat {
+        fn info(&self) -> RunnerInfo {
+            INFO
+        }
+        fn step(&mut self, plan: &StepPlan, logits: &mut Logits) -> Result<(), RunError> {
+            logits.reset(plan.logit_rows(), INFO.vocab).fill(0.5);
+            Ok(())
+        }
+        fn fork(&mut self, _: SeqId, _: SeqId) -> Result<(), RunError> {
+            Ok(())
+        }
+        fn truncate(&mut self, _: SeqId, len: usize) -> Result<usize, RunError> {
+            Ok(len)
+        }
+        fn release(&mut self, _: SeqId) {}
+    }
+
+    /// From plan to ticket, as long as the receiver keeps up.
+    #[test]
+    fn a_step_of_the_worker_allocates_nothing() {
+        let scheduler = Scheduler::new(&INFO, EngineConfig::default()).unwrap();
+        let limits = scheduler.limits();
+        let (commands, incoming) = channel();
+        let mut worker = Worker::new(Box::new(Flat), scheduler, incoming);
+        let count = Arc::default();
+        let mut tickets: Vec<Ticket> = Vec::new();
+        for number in 0..4 {
+            let permit = Permit::take(&count, 4).unwrap();
+            let (ticket, outbox) = Ticket::new(number, commands.clone(), permit);
+            let spec =
+                SequenceSpec { tokens: vec![TokenId(number as u32)], max_tokens: 300, stop_ids: vec![] };
+            let config = SamplerConfig { seed: number, repeat_penalty: 1.1, ..SamplerConfig::default() };
+            let sampler = Sampler::new(config, INFO.vocab).unwrap();
+            worker.begin(NewRequest { number, sequence: limits.accept(spec).unwrap(), sampler, outbox });
+            tickets.push(ticket);
+        }
+        for _ in 0..10 {
+            worker.step();
+        }
+        let mut tokens = 0;
+        let allocated = allocation_counter::measure(|| {
+            for _ in 0..200 {
+                assert!(worker.step());
+                for ticket in &mut tickets {
+                    while let Poll::Ready(Some(event)) = ticket.try_recv() {
+                        tokens += usize::from(matches!(event, Event::Token { .. }));
+                    }
+                }
+            }
+        });
+        assert_eq!((allocated.count_total, tokens), (0, 4 * 210));
+    }
 }

@@ -1,7 +1,7 @@
 //! In steady state planning and committing allocate nothing, whatever blocks do meanwhile.
 
 use torchless_base::{RunnerInfo, StepPlan, TokenId, Wanted};
-use torchless_engine::{EngineConfig, Scheduler, SeqChange, SequenceSpec};
+use torchless_engine::{Choices, EngineConfig, Scheduler, SeqChange, SequenceSpec};
 use torchless_sampler::Choice;
 
 #[test]
@@ -10,7 +10,7 @@ fn a_step_allocates_nothing() {
     let info = RunnerInfo { vocab: 100, max_seq_len: 400, max_batch_tokens: 64, block_len: 4, blocks: 330 };
     let mut scheduler = Scheduler::new(&info, EngineConfig::default()).unwrap();
     let (mut plan, mut events) = (StepPlan::default(), Vec::with_capacity(64));
-    let mut choices = Vec::with_capacity(64);
+    let mut choices = Choices::default();
     let mut produced = 0;
     for round in 0..3 {
         for n in 0..4 {

@@ -4,7 +4,8 @@ use crate::fake::{Fake, alone, info, request};
 use std::collections::HashMap;
 use torchless_base::{Logits, Runner, RunnerInfo, SeqId, StepPlan, TokenId, Wanted};
 use torchless_engine::{
-    EngineConfig, FinishReason, PrefixReuse, Request, Scheduler, SeqChange, SeqEvent, SequenceSpec, Stats,
+    Choices, EngineConfig, FinishReason, PrefixReuse, Request, Scheduler, SeqChange, SeqEvent, SequenceSpec,
+    Stats,
 };
 use torchless_sampler::{Rng, Sampler, Scratch};
 
@@ -50,7 +51,7 @@ impl Drive {
         self.runner.step(&self.plan, &mut self.logits).unwrap();
         let mut scratch = Scratch::new(self.scheduler.limits().vocab);
         let mut row = 0;
-        let mut choices = Vec::new();
+        let mut choices = Choices::default();
         for slice in &self.plan.slices {
             choices.push((slice.wanted == Wanted::Last).then(|| {
                 row += 1;
