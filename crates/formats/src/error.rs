@@ -50,7 +50,7 @@ pub enum Problem {
     #[error("is in no known model format (it begins with {0})")]
     Unknown(String),
     /// Something reaches past the end of the file.
-    #[error("{what} ends at byte {end}, but the file has {have}")]
+    #[error("the end of {what} is byte {end}, but there are only {have}")]
     Truncated {
         /// What reaches too far.
         what: &'static str,

@@ -132,7 +132,7 @@ fn read_regular(path: &Path, access: Access) -> Result<Bytes, Problem> {
     let have = file.metadata().map_err(Problem::Io)?.len();
     if have < before.len() {
         return Err(Problem::Truncated {
-            what: "the file shrank while it was opened: it",
+            what: "the file, which shrank while it was opened,",
             end: before.len(),
             have,
         });

@@ -104,17 +104,18 @@ impl PlaneSizes {
             return Err(Problem::Limit { what: "the number of dimensions", value, limit: MAX_DIMS as u64 });
         }
         let cols = shape.last().copied().unwrap_or(1);
-        let (Some(row), Some(row_scales)) = (ty.row_bytes(cols), ty.row_scale_bytes(cols)) else {
-            let block = ty.info().block_len;
+        let block = ty.info().block_len;
+        if !cols.is_multiple_of(block) {
             return Err(Problem::Shape(format!(
                 "rows of {cols} values are not whole {ty} blocks of {block}"
             )));
-        };
+        }
         // Without the zeros, so that a zero dimension cannot hide an overflow in the others.
         let elements = shape.iter().filter(|&&dim| dim != 0).try_fold(1usize, |n, &dim| n.checked_mul(dim));
         let rows = shape.iter().rev().skip(1).try_fold(1usize, |n, &dim| n.checked_mul(dim));
         let sizes = elements.and(rows).and_then(|rows| {
-            let (data, scales) = (rows.checked_mul(row)?, rows.checked_mul(row_scales)?);
+            let data = rows.checked_mul(ty.row_bytes(cols)?)?;
+            let scales = rows.checked_mul(ty.row_scale_bytes(cols)?)?;
             let all = data.checked_add(scales)?;
             isize::try_from(all).is_ok().then_some(Self { data, scales })
         });

@@ -45,36 +45,45 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Checkpoint, FormatError> {
     })
 }
 
-/// Whether a header that follows an 8-byte length has the top-level keys of a native file.
-/// A header that cannot be parsed counts as none.
+/// Whether a header that follows an 8-byte length has the top-level keys of a native file: two of them, or no other.
+/// Of a header that cannot be parsed, the part before the fault decides.
 pub(crate) fn looks_like(header: &[u8]) -> bool {
-    json::parse(header, "the header", TopLevel).unwrap_or(false)
+    let seen = Seen::default();
+    let _ = json::parse(header, "the header", &seen);
+    seen.own.get() > usize::from(seen.others.get() > 0)
 }
 
-struct TopLevel;
+/// Counts top-level keys: those of a native file, and others.
+#[derive(Default)]
+struct Seen {
+    own: Cell<usize>,
+    others: Cell<usize>,
+}
 
-impl<'de> DeserializeSeed<'de> for TopLevel {
-    type Value = bool;
+const KEYS: &[&str] = &["metadata", "tokenizer", "tensors"];
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+impl<'de> DeserializeSeed<'de> for &Seen {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for TopLevel {
-    type Value = bool;
+impl<'de> Visitor<'de> for &Seen {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-        let (mut metadata, mut tensors) = (false, false);
-        while let Some((key, _)) = map.next_entry::<String, IgnoredAny>()? {
-            metadata |= key == "metadata";
-            tensors |= key == "tensors";
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            let count = if KEYS.contains(&key.as_str()) { &self.own } else { &self.others };
+            count.set(count.get() + 1);
+            map.next_value::<IgnoredAny>()?;
         }
-        Ok(metadata && tensors)
+        Ok(())
     }
 }
 
@@ -146,7 +155,7 @@ impl<'de> Visitor<'de> for HeaderSeed {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Header, A::Error> {
         let mut header = Header::default();
         let count = Cell::new(0);
-        each_key(map, &["metadata", "tokenizer", "tensors"], |key, map| {
+        each_key(map, KEYS, |key, map| {
             match key {
                 "metadata" => {
                     header.metadata = Some(map.next_value_seed(ValueSeed::new(&json::METADATA, &count))?);

@@ -1,0 +1,22 @@
+//! Writes the hostile native `.bin` files that the tests use, with a manifest, into a folder:
+//! `cargo run -p torchless-formats --example hostile_bins -- FOLDER`.
+
+use std::path::PathBuf;
+
+#[path = "../tests/hostile/mod.rs"]
+mod hostile;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = PathBuf::from(std::env::args().nth(1).ok_or("give the folder to write to")?);
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("sound.bin"), hostile::sound())?;
+    let mut manifest = vec![serde_json::json!({"file": "sound.bin", "expect": "load", "why": "sound"})];
+    for case in hostile::cases() {
+        let file = format!("{}.bin", case.name);
+        std::fs::write(folder.join(&file), case.bytes)?;
+        manifest.push(serde_json::json!({"file": file, "expect": "reject", "why": case.why}));
+    }
+    std::fs::write(folder.join("MANIFEST.json"), serde_json::to_string_pretty(&manifest)?)?;
+    eprintln!("wrote {} files and MANIFEST.json to {}", manifest.len(), folder.display());
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! Hostile and damaged files of all three formats: refused, never a panic, never much memory.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use torchless_formats::gguf::Header;
+use torchless_formats::{Checkpoint, FormatError, StringTable, open_bytes};
+use torchless_quant::TensorType;
+
+mod hostile;
+
+/// Counts what is allocated, to bound what a file can make the reader ask for.
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes on to the system's allocator unchanged; the counters are only read.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: the caller's promises are those that the system's allocator asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most that opening may allocate beyond what was there, other tests of this file running beside it included.
+const GROWTH: usize = 64 << 20;
+
+fn try_open(bytes: Vec<u8>) -> Result<Checkpoint, FormatError> {
+    open_bytes(Arc::new(bytes))
+}
+
+#[test]
+fn loader_refuses_hostile_native_files() {
+    let sound = try_open(hostile::sound()).unwrap_or_else(|error| panic!("the sound file: {error}"));
+    assert_eq!(sound.tensors.len(), 2);
+    let cases = hostile::cases();
+    let names: BTreeSet<_> = cases.iter().map(|case| case.name).collect();
+    assert!(cases.len() >= 40 && names.len() == cases.len(), "{} cases, {} names", cases.len(), names.len());
+    for case in cases {
+        let before = NOW.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        let result = try_open(case.bytes);
+        let growth = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+        let Err(error) = result else { panic!("{} opened ({})", case.name, case.why) };
+        eprintln!("{} ({}): {error}", case.name, case.why);
+        assert!(growth <= GROWTH, "{}: {growth} bytes", case.name);
+        assert!(error.to_string().len() < 1000, "{}: {error}", case.name);
+    }
+}
+
+/// A GGUF file whose last tensor ends with the file.
+fn small_gguf() -> Vec<u8> {
+    let mut tokens = StringTable::new();
+    assert!(tokens.push("<s>") && tokens.push("a"));
+    let write = || -> Result<Vec<u8>, FormatError> {
+        let mut header = Header::new();
+        header.put("general.architecture", "llama")?;
+        header.put("llama.block_count", 1u32)?;
+        header.put("tokenizer.ggml.tokens", tokens)?;
+        header.put("tokenizer.ggml.scores", [0.0f32, -1.0].as_slice())?;
+        header.put("x.bool", true)?;
+        header.tensor("token_embd.weight", TensorType::Q8_0, &[2, 32])?;
+        header.tensor("output_norm.weight", TensorType::F32, &[8])?;
+        let mut writer = header.start(Vec::new())?;
+        writer.write(&[1; 68])?;
+        writer.write(&[2; 32])?;
+        writer.finish()
+    };
+    write().unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn small_safetensors() -> Vec<u8> {
+    let header = br#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F16","shape":[2,3],"data_offsets":[0,12]},"b":{"dtype":"I64","shape":[1],"data_offsets":[12,20]}}"#;
+    [&(header.len() as u64).to_le_bytes()[..], header, &[5; 20]].concat()
+}
+
+fn small_native() -> Vec<u8> {
+    let mut bytes = hostile::sound();
+    bytes.truncate(bytes.len() - 56);
+    bytes
+}
+
+fn all() -> [(&'static str, Vec<u8>); 3] {
+    [("GGUF", small_gguf()), ("safetensors", small_safetensors()), ("native", small_native())]
+}
+
+fn touch(checkpoint: &Checkpoint) {
+    for tensor in checkpoint.tensors.iter() {
+        let mut row = vec![0.0; tensor.cols()];
+        (0..tensor.rows()).for_each(|at| tensor.decode_row(at, &mut row));
+    }
+}
+
+#[test]
+fn loader_refuses_every_truncation() {
+    for (format, whole) in all() {
+        touch(&try_open(whole.clone()).unwrap_or_else(|error| panic!("{format}: {error}")));
+        for length in 0..whole.len() {
+            assert!(
+                try_open(whole[..length].to_vec()).is_err(),
+                "{format} cut to {length} of {}",
+                whole.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn loader_survives_every_changed_byte() {
+    for (format, whole) in all() {
+        let mut opened = 0;
+        for at in 0..whole.len() {
+            for change in [0x01, 0x20, 0x80, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= change;
+                if let Ok(checkpoint) = try_open(bytes) {
+                    touch(&checkpoint);
+                    opened += 1;
+                }
+            }
+        }
+        assert!(opened > 0, "{format}: no change in a tensor's data was accepted");
+    }
+}
+
+/// A length or count replaced by values that overflow, at every 8-byte place of the GGUF header.
+#[test]
+fn loader_refuses_numbers_that_wrap() {
+    let whole = small_gguf();
+    let header = whole.len() - 96 - 32;
+    for at in 4..header - 8 {
+        for value in [u64::MAX, 1 << 63, u64::MAX - 7, 1 << 62, 1 << 40, 0xffff_ffff] {
+            let mut bytes = whole.clone();
+            bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            if let Ok(checkpoint) = try_open(bytes) {
+                touch(&checkpoint);
+            }
+        }
+    }
+}
+
+/// Announces far more than the file holds; the reader must notice before it allocates.
+#[test]
+fn loader_allocates_no_more_than_the_file_is_worth() {
+    let mut nested = Vec::new();
+    for _ in 0..10_000 {
+        nested.extend(9u32.to_le_bytes());
+        nested.extend(1u64.to_le_bytes());
+    }
+    let head =
+        |keys: u64| [b"GGUF", &3u32.to_le_bytes()[..], &0u64.to_le_bytes(), &keys.to_le_bytes()].concat();
+    let key = [&1u64.to_le_bytes()[..], b"k", &9u32.to_le_bytes()].concat();
+    let strings = |count: u64| [&8u32.to_le_bytes()[..], &count.to_le_bytes()].concat();
+    let cases = [
+        ("arrays nested 10,000 deep", [head(1), key.clone(), nested].concat()),
+        ("2^62 strings", [head(1), key.clone(), strings(1 << 62)].concat()),
+        ("4 million strings", [head(1), key.clone(), strings(4 << 20)].concat()),
+        (
+            "60,000 arrays of nothing",
+            [head(1), key.clone(), 9u32.to_le_bytes().to_vec(), 60_000u64.to_le_bytes().to_vec()].concat(),
+        ),
+        ("65,536 keys", head(65_536)),
+    ];
+    for (name, bytes) in cases {
+        let before = NOW.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        assert!(try_open(bytes).is_err(), "{name} opened");
+        let growth = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+        assert!(growth <= GROWTH, "{name}: {growth} bytes");
+    }
+}
