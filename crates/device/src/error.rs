@@ -1,0 +1,32 @@
+//! Why a device could not do something.
+
+/// An op that a device lacks, memory that it has not got, or a failure of its own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// Reported while loading, never answered by a silent fall-back.
+    #[error("{device} does not support {op}")]
+    Unsupported {
+        /// What was asked for.
+        op: String,
+        /// Who was asked.
+        device: String,
+    },
+    /// An allocation that does not fit.
+    #[error("{device} cannot allocate {bytes} bytes for {what}")]
+    OutOfMemory {
+        /// Who was asked.
+        device: String,
+        /// How much.
+        bytes: u64,
+        /// For what.
+        what: String,
+    },
+    /// Weights could not be read any more.
+    #[error("reading the weights of {what} failed: {reason}")]
+    Weights {
+        /// Name of the matrix.
+        what: String,
+        /// In the system's words.
+        reason: String,
+    },
+}

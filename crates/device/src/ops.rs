@@ -1,0 +1,322 @@
+//! The ops that a decoder is made of, and the trait that runs them.
+
+use crate::{DeviceError, MatrixSource, Residency};
+use torchless_base::{BlockCopy, StepPlan};
+
+pub use torchless_kernels::Activation;
+
+macro_rules! handle {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub struct $name(pub u32);
+    };
+}
+
+handle! {
+    /// A buffer of activations, `[tokens, width]` f32.
+    BufId
+}
+handle! {
+    /// A weight matrix, `[rows, cols]`, of any element type.
+    MatrixId
+}
+handle! {
+    /// A short vector of f32: norm weights, biases, sinks.
+    VectorId
+}
+handle! {
+    /// The KV cache of one layer.
+    CacheId
+}
+handle! {
+    /// A rotary embedding.
+    RopeId
+}
+
+/// What a norm does with a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum NormKind {
+    /// `x / sqrt(mean(x^2) + eps) * weight`. Zhang & Sennrich 2019, arXiv 1910.07467.
+    Rms {
+        /// Added to the mean of squares.
+        eps: f32,
+    },
+    /// `(x - mean) / sqrt(var + eps) * weight + bias`. Ba et al. 2016, arXiv 1607.06450.
+    Layer {
+        /// Added to the variance.
+        eps: f32,
+        /// Added to the result.
+        bias: Option<VectorId>,
+    },
+}
+
+/// A norm with its weight.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norm {
+    /// Which norm.
+    pub kind: NormKind,
+    /// `[width]`.
+    pub weight: VectorId,
+}
+
+/// What happens to what the output held before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// It is overwritten.
+    Set,
+    /// The result is added to it: the residual stream.
+    Add,
+}
+
+/// One matrix of a [`Linear`] op: `out = input * matrix^T (+ bias)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Projection {
+    /// `[out, in]`.
+    pub matrix: MatrixId,
+    /// `[out]`.
+    pub bias: Option<VectorId>,
+    /// `[tokens, out]`; not the op's input.
+    pub out: BufId,
+    /// Overwrite or add.
+    pub store: Store,
+}
+
+/// Rows of an embedding table by token id: `out[i] = table[token[i]] * scale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Embed {
+    /// `[vocab, dim]`.
+    pub table: MatrixId,
+    /// Applied to each value.
+    pub scale: f32,
+    /// `[tokens, dim]`.
+    pub out: BufId,
+}
+
+/// An optional norm, then several matrices off the same rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Linear<'a> {
+    /// Rows to work on.
+    pub rows: usize,
+    /// `[rows, in]`.
+    pub input: BufId,
+    /// Applied to the input first; the input itself stays as it is.
+    pub norm: Option<Norm>,
+    /// The matrices.
+    pub projections: &'a [Projection],
+}
+
+/// A gated unit: `out = act(x gate^T + gate_bias) * (x up^T + up_bias)`, `x` the optionally normed input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Glu {
+    /// Rows to work on.
+    pub rows: usize,
+    /// `[rows, in]`.
+    pub input: BufId,
+    /// Applied to the input first.
+    pub norm: Option<Norm>,
+    /// `[hidden, in]` and an optional bias.
+    pub gate: (MatrixId, Option<VectorId>),
+    /// `[hidden, in]` and an optional bias.
+    pub up: (MatrixId, Option<VectorId>),
+    /// Of the gate.
+    pub act: Activation,
+    /// `[rows, hidden]`.
+    pub out: BufId,
+}
+
+/// How the two halves of a rotated pair lie in a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairing {
+    /// Dimension `2i` with `2i + 1`.
+    Adjacent,
+    /// Dimension `i` with `i + dims / 2`.
+    Halves,
+}
+
+/// A rotary position embedding: pair `i` turns by `position * inv_freq[i]`, both halves scaled by `magnitude`.
+/// Su et al. 2021, arXiv 2104.09864.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rope {
+    /// One frequency per pair: `dims / 2` values, in radians per position.
+    pub inv_freq: Vec<f32>,
+    /// Attention factor of YaRN and longrope; 1 elsewhere.
+    pub magnitude: f32,
+    /// How pairs lie; dimensions beyond `2 * inv_freq.len()` stay as they are.
+    pub pairing: Pairing,
+}
+
+/// Causal attention of one layer: rotate q and k, append k and v to the cache, attend over it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attend {
+    /// `[tokens, heads * head_dim]`; rotated in place.
+    pub q: BufId,
+    /// `[tokens, kv_heads * head_dim]`; rotated in place.
+    pub k: BufId,
+    /// `[tokens, kv_heads * v_dim]`.
+    pub v: BufId,
+    /// `[tokens, heads * v_dim]`.
+    pub out: BufId,
+    /// The layer's cache; its shape fixes kv_heads and both dims.
+    pub cache: CacheId,
+    /// Query heads, a multiple of the cache's kv_heads.
+    pub heads: usize,
+    /// `None` in layers without positions.
+    pub rope: Option<RopeId>,
+    /// Factor of the scores, usually `1 / sqrt(head_dim)`.
+    pub scale: f32,
+    /// Key `j` is visible to query `i` when `i - j < window`.
+    pub window: Option<usize>,
+    /// `softcap * tanh(score / softcap)`.
+    pub softcap: Option<f32>,
+    /// One logit per head that takes part in the softmax and has no value.
+    pub sinks: Option<VectorId>,
+}
+
+/// Copies single rows: `out[i] = input[rows[i]]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Select<'a> {
+    /// `[tokens, width]`.
+    pub input: BufId,
+    /// Which rows.
+    pub rows: &'a [usize],
+    /// `[rows, width]`.
+    pub out: BufId,
+}
+
+/// Element type of a KV cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheType {
+    /// Half precision: the usual one.
+    #[default]
+    F16,
+    /// Single precision: exact runs.
+    F32,
+}
+
+/// Shape of one layer's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheShape {
+    /// Blocks in the pool.
+    pub blocks: usize,
+    /// Positions per block.
+    pub block_len: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// Values per key head.
+    pub k_dim: usize,
+    /// Values per value head.
+    pub v_dim: usize,
+    /// Element type.
+    pub ty: CacheType,
+}
+
+/// Something that holds weights, buffers and caches and runs ops on them. Handles belong to the device that
+/// gave them out.
+pub trait Device: Send {
+    /// For messages, such as `cpu (avx512-vnni, 2 threads)`.
+    fn name(&self) -> String;
+
+    /// Takes a weight matrix.
+    ///
+    /// # Errors
+    /// The type is unsupported, or memory is short.
+    fn matrix(&mut self, source: &MatrixSource, residency: Residency) -> Result<MatrixId, DeviceError>;
+
+    /// Takes a short vector.
+    ///
+    /// # Errors
+    /// Memory is short.
+    fn vector(&mut self, name: &str, values: &[f32]) -> Result<VectorId, DeviceError>;
+
+    /// Takes a rotary embedding.
+    ///
+    /// # Errors
+    /// The device cannot do it.
+    fn rope(&mut self, rope: &Rope) -> Result<RopeId, DeviceError>;
+
+    /// Makes a buffer of `tokens` rows of `width` values.
+    ///
+    /// # Errors
+    /// Memory is short.
+    fn buffer(&mut self, name: &str, tokens: usize, width: usize) -> Result<BufId, DeviceError>;
+
+    /// Makes the cache of one layer.
+    ///
+    /// # Errors
+    /// Memory is short, or the shape is unsupported.
+    fn cache(&mut self, shape: &CacheShape) -> Result<CacheId, DeviceError>;
+
+    /// Opens a step: makes the plan's block copies and keeps what all layers share (positions, block tables,
+    /// rotations). `plan` has been checked and is the same until [`Device::end`].
+    ///
+    /// # Errors
+    /// The device failed.
+    fn begin(&mut self, plan: &StepPlan) -> Result<(), DeviceError>;
+
+    /// Looks up the step's tokens.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn embed(&mut self, op: &Embed) -> Result<(), DeviceError>;
+
+    /// `out = norm(input)`, for wirings that need the normed rows themselves; in place where both are the same.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn norm(&mut self, rows: usize, input: BufId, norm: &Norm, out: BufId) -> Result<(), DeviceError>;
+
+    /// Matrices off the same rows.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn linear(&mut self, op: &Linear<'_>) -> Result<(), DeviceError>;
+
+    /// A gated unit.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn glu(&mut self, op: &Glu) -> Result<(), DeviceError>;
+
+    /// Applies an activation in place.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn activate(&mut self, rows: usize, act: Activation, buf: BufId) -> Result<(), DeviceError>;
+
+    /// Attention of one layer over the step's slices.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn attend(&mut self, op: &Attend) -> Result<(), DeviceError>;
+
+    /// `out += input * scale`, row by row.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn add(&mut self, rows: usize, input: BufId, scale: f32, out: BufId) -> Result<(), DeviceError>;
+
+    /// Copies single rows.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn select(&mut self, op: &Select<'_>) -> Result<(), DeviceError>;
+
+    /// Copies the first rows of a buffer to the host; `out.len()` is a multiple of its width.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn read(&mut self, buf: BufId, out: &mut [f32]) -> Result<(), DeviceError>;
+
+    /// Copies blocks within every cache; also done by [`Device::begin`] for the plan's own copies.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<(), DeviceError>;
+
+    /// Closes the step: everything asked for since [`Device::begin`] has happened.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn end(&mut self) -> Result<(), DeviceError>;
+}

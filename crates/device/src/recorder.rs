@@ -1,0 +1,220 @@
+//! A device that computes nothing and writes every call down: proof that the seam is complete, and a transcript
+//! per architecture that a person can read.
+
+use crate::ops::{
+    Activation, Attend, BufId, CacheId, CacheShape, Device, Embed, Glu, Linear, MatrixId, Norm, NormKind,
+    Rope, RopeId, Select, Store, VectorId,
+};
+use crate::{DeviceError, MatrixSource, Residency};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use torchless_base::{BlockCopy, StepPlan};
+
+/// Writes calls down. Buffers read as zeros.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    matrices: Vec<String>,
+    vectors: Vec<String>,
+    buffers: Vec<String>,
+    ropes: usize,
+    caches: usize,
+    transcript: Transcript,
+}
+
+/// What a recorder has written so far; outlives it.
+#[derive(Clone, Debug, Default)]
+pub struct Transcript(Arc<Mutex<String>>);
+
+impl Transcript {
+    /// All calls, one per line.
+    pub fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn line(&self, text: std::fmt::Arguments<'_>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing to a String cannot fail.
+        let _ = all.write_fmt(text);
+        all.push('\n');
+    }
+}
+
+impl Recorder {
+    /// A recorder that has seen nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A handle on what is written, for when the recorder itself is inside a model.
+    pub fn transcript(&self) -> Transcript {
+        self.transcript.clone()
+    }
+
+    fn line(&self, text: std::fmt::Arguments<'_>) {
+        self.transcript.line(text);
+    }
+
+    fn buf(&self, id: BufId) -> &str {
+        &self.buffers[id.0 as usize]
+    }
+
+    fn matrix_with_bias(&self, matrix: MatrixId, bias: Option<VectorId>) -> String {
+        let name = &self.matrices[matrix.0 as usize];
+        bias.map_or_else(|| name.clone(), |b| format!("{name} + {}", self.vectors[b.0 as usize]))
+    }
+
+    fn normed(&self, input: BufId, norm: Option<&Norm>) -> String {
+        let Some(norm) = norm else { return self.buf(input).to_owned() };
+        let weight = &self.vectors[norm.weight.0 as usize];
+        let kind = match norm.kind {
+            NormKind::Rms { eps } => format!("rms eps {eps:e}"),
+            NormKind::Layer { eps, bias: None } => format!("layer eps {eps:e}"),
+            NormKind::Layer { eps, bias: Some(b) } => {
+                format!("layer eps {eps:e} + {}", self.vectors[b.0 as usize])
+            }
+        };
+        format!("{kind} * {weight} ({})", self.buf(input))
+    }
+}
+
+fn next<T>(list: &[T]) -> u32 {
+    u32::try_from(list.len()).unwrap_or(u32::MAX)
+}
+
+impl Device for Recorder {
+    fn name(&self) -> String {
+        "recorder".to_owned()
+    }
+
+    fn matrix(&mut self, source: &MatrixSource, residency: Residency) -> Result<MatrixId, DeviceError> {
+        let id = MatrixId(next(&self.matrices));
+        self.line(format_args!("matrix {source:?} {:?} {residency:?}", source.purpose));
+        self.matrices.push(source.name.clone());
+        Ok(id)
+    }
+
+    fn vector(&mut self, name: &str, values: &[f32]) -> Result<VectorId, DeviceError> {
+        let id = VectorId(next(&self.vectors));
+        self.line(format_args!("vector {name} [{}]", values.len()));
+        self.vectors.push(name.to_owned());
+        Ok(id)
+    }
+
+    fn rope(&mut self, rope: &Rope) -> Result<RopeId, DeviceError> {
+        let (n, last) = (rope.inv_freq.len(), rope.inv_freq.last().copied().unwrap_or(0.0));
+        self.line(format_args!("rope {n} pairs {:?} last {last:.6e} x {}", rope.pairing, rope.magnitude));
+        self.ropes += 1;
+        Ok(RopeId(self.ropes as u32 - 1))
+    }
+
+    fn buffer(&mut self, name: &str, tokens: usize, width: usize) -> Result<BufId, DeviceError> {
+        let id = BufId(next(&self.buffers));
+        self.line(format_args!("buffer {name} [{tokens}, {width}]"));
+        self.buffers.push(name.to_owned());
+        Ok(id)
+    }
+
+    fn cache(&mut self, s: &CacheShape) -> Result<CacheId, DeviceError> {
+        let (n, len) = (s.blocks, s.block_len);
+        self.line(format_args!(
+            "cache {n} x {len}, {} heads, k {} v {} {:?}",
+            s.kv_heads, s.k_dim, s.v_dim, s.ty
+        ));
+        self.caches += 1;
+        Ok(CacheId(self.caches as u32 - 1))
+    }
+
+    fn begin(&mut self, plan: &StepPlan) -> Result<(), DeviceError> {
+        self.line(format_args!("begin {} tokens in {} slices", plan.tokens.len(), plan.slices.len()));
+        self.copy_blocks(&plan.copies)
+    }
+
+    fn embed(&mut self, op: &Embed) -> Result<(), DeviceError> {
+        let (out, table) = (self.buf(op.out).to_owned(), self.matrices[op.table.0 as usize].clone());
+        self.line(format_args!("{out} = embed {table} x {}", op.scale));
+        Ok(())
+    }
+
+    fn norm(&mut self, _rows: usize, input: BufId, norm: &Norm, out: BufId) -> Result<(), DeviceError> {
+        let (from, to) = (self.normed(input, Some(norm)), self.buf(out).to_owned());
+        self.line(format_args!("{to} = {from}"));
+        Ok(())
+    }
+
+    fn linear(&mut self, op: &Linear<'_>) -> Result<(), DeviceError> {
+        let input = self.normed(op.input, op.norm.as_ref());
+        for p in op.projections {
+            let (out, by) = (self.buf(p.out).to_owned(), self.matrix_with_bias(p.matrix, p.bias));
+            let sign = if p.store == Store::Add { "+=" } else { "=" };
+            self.line(format_args!("{out} {sign} {by} . {input}"));
+        }
+        Ok(())
+    }
+
+    fn glu(&mut self, op: &Glu) -> Result<(), DeviceError> {
+        let input = self.normed(op.input, op.norm.as_ref());
+        let (gate, up) =
+            (self.matrix_with_bias(op.gate.0, op.gate.1), self.matrix_with_bias(op.up.0, op.up.1));
+        let out = self.buf(op.out).to_owned();
+        self.line(format_args!("{out} = {:?}({gate}) * {up} . {input}", op.act));
+        Ok(())
+    }
+
+    fn activate(&mut self, _rows: usize, act: Activation, buf: BufId) -> Result<(), DeviceError> {
+        let buf = self.buf(buf).to_owned();
+        self.line(format_args!("{buf} = {act:?}({buf})"));
+        Ok(())
+    }
+
+    fn attend(&mut self, op: &Attend) -> Result<(), DeviceError> {
+        let [q, k, v, out] = [op.q, op.k, op.v, op.out].map(|b| self.buf(b).to_owned());
+        let rope = op.rope.map_or("none".to_owned(), |r| r.0.to_string());
+        let mut extra = String::new();
+        for (name, value) in
+            [("window", op.window.map(|w| w.to_string())), ("softcap", op.softcap.map(|c| c.to_string()))]
+        {
+            if let Some(value) = value {
+                extra += &format!(" {name} {value}");
+            }
+        }
+        if let Some(sinks) = op.sinks {
+            extra += &format!(" sinks {}", self.vectors[sinks.0 as usize]);
+        }
+        let (cache, heads, scale) = (op.cache.0, op.heads, op.scale);
+        self.line(format_args!(
+            "{out} = attend({q}, {k}, {v}) cache {cache} heads {heads} rope {rope} scale {scale}{extra}"
+        ));
+        Ok(())
+    }
+
+    fn add(&mut self, _rows: usize, input: BufId, scale: f32, out: BufId) -> Result<(), DeviceError> {
+        let (input, out) = (self.buf(input).to_owned(), self.buf(out).to_owned());
+        self.line(format_args!("{out} += {input} x {scale}"));
+        Ok(())
+    }
+
+    fn select(&mut self, op: &Select<'_>) -> Result<(), DeviceError> {
+        let (input, out) = (self.buf(op.input).to_owned(), self.buf(op.out).to_owned());
+        self.line(format_args!("{out} = rows {:?} of {input}", op.rows));
+        Ok(())
+    }
+
+    fn read(&mut self, buf: BufId, out: &mut [f32]) -> Result<(), DeviceError> {
+        out.fill(0.0);
+        let buf = self.buf(buf).to_owned();
+        self.line(format_args!("read {} values of {buf}", out.len()));
+        Ok(())
+    }
+
+    fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<(), DeviceError> {
+        for c in copies {
+            self.line(format_args!("copy block {} to {}", c.from, c.to));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), DeviceError> {
+        self.line(format_args!("end"));
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! Weights on their way into a device: bytes in the file's layout, and where they are to live.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use torchless_quant::TensorType;
+
+/// Where weights live while a model runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Residency {
+    /// Copied once into the layout that the device's kernels like best.
+    #[default]
+    Resident,
+    /// Used in place, in the file's own layout. With a limit, no more than about that many bytes of
+    /// weights are held at a time.
+    Mapped {
+        /// Bytes of weights to hold at most; `None` leaves it to the operating system.
+        limit: Option<u64>,
+    },
+}
+
+/// Bytes of weights that somebody else owns, such as a mapped file.
+pub trait WeightBytes: Send + Sync {
+    /// All of them.
+    fn bytes(&self) -> &[u8];
+
+    /// Says that `range` is about to be read.
+    fn will_need(&self, range: Range<usize>);
+
+    /// Says that `range` will not be read soon: pages may be given back.
+    fn release(&self, range: Range<usize>);
+
+    /// Copies from `offset` on into `out` without making more of the file resident, where the source can
+    /// (the file behind a mapping); `false` where it cannot and [`WeightBytes::bytes`] has to do.
+    ///
+    /// # Errors
+    /// The file cannot be read any more, or has shrunk.
+    fn read_at(&self, offset: usize, out: &mut [u8]) -> std::io::Result<bool>;
+}
+
+impl WeightBytes for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn will_need(&self, _: Range<usize>) {}
+
+    fn release(&self, _: Range<usize>) {}
+
+    fn read_at(&self, _: usize, _: &mut [u8]) -> std::io::Result<bool> {
+        Ok(false)
+    }
+}
+
+/// What a matrix is for: products want another layout than the lookup of single rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatrixUse {
+    /// Rows by token id.
+    Lookup,
+    /// Products.
+    Product,
+    /// Both: an embedding table that is the head too.
+    Both,
+}
+
+/// A weight matrix in the file's layout: `rows` rows of `cols` values, each row a run of blocks of `ty`.
+#[derive(Clone)]
+pub struct MatrixSource {
+    /// For messages and transcripts.
+    pub name: String,
+    /// What it is for.
+    pub purpose: MatrixUse,
+    /// Element type.
+    pub ty: TensorType,
+    /// Output features.
+    pub rows: usize,
+    /// Input features.
+    pub cols: usize,
+    /// The blocks; exactly `rows` times the type's bytes per row.
+    pub data: Arc<dyn WeightBytes>,
+    /// Second plane of types that have one.
+    pub scales: Option<Arc<dyn WeightBytes>>,
+}
+
+impl fmt::Debug for MatrixSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} [{}, {}]", self.name, self.ty.info().name, self.rows, self.cols)
+    }
+}
