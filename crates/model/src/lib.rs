@@ -1,3 +1,39 @@
 //! Model specifications, the one decoder, loading, and the native Runner.
+//!
+//! [`ModelSpec`] is plain data; a file per family under `arch` turns a checkpoint's metadata into it; the decoder
+//! follows the data and knows no family. Weights live on a device and are known by handles.
 
 #![forbid(unsafe_code)]
+
+mod arch;
+mod config;
+mod decoder;
+mod error;
+mod load;
+mod memory;
+mod roles;
+mod rope;
+mod runner;
+mod spec;
+
+pub use arch::known_architectures;
+pub use config::Config;
+pub use decoder::Decoder;
+pub use error::ModelError;
+pub use load::{LoadOptions, Progress, load};
+pub use memory::MemoryNeed;
+pub use runner::{NativeRunner, RunnerOptions};
+pub use spec::{
+    AttnSpec, Ffn, LayerSpec, Mixer, MlpSpec, ModelSpec, NormSpec, RopeScaling, RopeSpec, Wiring,
+};
+
+use torchless_formats::Checkpoint;
+
+/// What the checkpoint's metadata says the model is.
+///
+/// # Errors
+/// The architecture is unknown, a key is missing, of the wrong kind, out of range, or unknown although it may
+/// change the result.
+pub fn spec(checkpoint: &Checkpoint) -> Result<ModelSpec, ModelError> {
+    arch::spec(checkpoint)
+}

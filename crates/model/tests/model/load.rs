@@ -1,0 +1,107 @@
+//! Specifications and loads that must fail, and the transcript of one that works.
+
+use crate::support::{DIM, Tiny, VOCAB, int};
+use torchless_base::{Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
+use torchless_device::Recorder;
+use torchless_formats::gguf::Value;
+use torchless_model::{LoadOptions, ModelError, RunnerOptions, load, spec};
+
+fn try_load(tiny: &Tiny) -> Result<(), ModelError> {
+    let checkpoint = tiny.checkpoint();
+    let spec = spec(&checkpoint)?;
+    load(&checkpoint, spec, Box::new(Recorder::new()), &LoadOptions::default(), &mut |_, _| {}).map(drop)
+}
+
+fn error(tiny: Tiny) -> String {
+    try_load(&tiny).map_err(|e| e.to_string()).expect_err("it has to be refused")
+}
+
+#[test]
+fn a_whole_model_loads_and_reports_progress() {
+    let checkpoint = Tiny::llama().checkpoint();
+    let spec = spec(&checkpoint).unwrap();
+    assert_eq!((spec.vocab, spec.dim, spec.layers.len(), spec.tied_head), (VOCAB, DIM, 2, false));
+    let mut seen = Vec::new();
+    let mut progress = |done, total| seen.push((done, total));
+    load(&checkpoint, spec, Box::new(Recorder::new()), &LoadOptions::default(), &mut progress).unwrap();
+    let &(done, total) = seen.last().unwrap();
+    assert_eq!(done, total);
+    assert!(seen.is_sorted(), "progress goes forward");
+}
+
+#[test]
+fn missing_unused_and_misshapen_tensors_are_named() {
+    let name = "blk.1.ffn_up.weight";
+    assert_eq!(error(Tiny::llama().tensor(name, None)), format!("tensor '{name}' is missing"));
+    let wrong = error(Tiny::llama().tensor(name, Some(&[3, DIM])));
+    assert_eq!(wrong, format!("tensor '{name}' is [3, 8], the metadata asks for [12, 8]"));
+    let unused = error(Tiny::llama().tensor("blk.1.attn_q_norm.weight", Some(&[DIM])));
+    assert!(unused.contains("'blk.1.attn_q_norm.weight'"), "{unused}");
+    let beyond = error(Tiny::llama().tensor("blk.2.attn_norm.weight", Some(&[DIM])));
+    assert!(beyond.contains("unused"), "{beyond}");
+}
+
+#[test]
+fn metadata_that_makes_no_model_is_refused_with_the_key() {
+    let text = |s: &str| Value::String(s.to_owned());
+    let cases = [
+        (
+            Tiny::llama().with("general.architecture", text("fooformer")),
+            "unknown architecture 'fooformer' (known: ",
+        ),
+        (Tiny::llama().without("general.architecture"), "general.architecture"),
+        (Tiny::llama().without("llama.embedding_length"), "'llama.embedding_length'"),
+        (Tiny::llama().with("llama.attention.head_count", int(0)), "'llama.attention.head_count' is 0"),
+        (Tiny::llama().with("llama.attention.head_count", int(3)), "llama.attention.head_count"),
+        (Tiny::llama().with("llama.attention.head_count_kv", int(0)), "llama.attention.head_count_kv"),
+        (Tiny::llama().with("llama.attention.head_count_kv", int(4)), "a divisor of the 2 query heads"),
+        (Tiny::llama().with("llama.attention.key_length", int(0)), "llama.attention.key_length"),
+        (Tiny::llama().with("llama.rope.dimension_count", int(3)), "even"),
+        (Tiny::llama().with("llama.rope.dimension_count", int(6)), "llama.rope.dimension_count"),
+        (Tiny::llama().with("llama.block_count", int(1 << 30)), "llama.block_count"),
+        (Tiny::llama().with("llama.block_count", text("two")), "llama.block_count"),
+        (Tiny::llama().with("llama.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN)), "finite"),
+        (Tiny::llama().with("llama.rope.freq_base", Value::F32(-1.0)), "llama.rope.freq_base"),
+        (Tiny::llama().with("llama.rope.scaling.type", text("spiral")), "llama.rope.scaling.factor"),
+        (Tiny::llama().with("llama.expert_count", int(8)), "llama.expert_count = 8"),
+        (Tiny::llama().with("llama.attention.new_idea", int(1)), "unknown key 'llama.attention.new_idea'"),
+    ];
+    for (tiny, words) in cases {
+        let error = error(tiny);
+        assert!(error.contains(words), "{error}\nlacks: {words}");
+    }
+}
+
+#[test]
+fn an_unknown_scaling_is_named_with_the_known_ones() {
+    let tiny = Tiny::llama()
+        .with("llama.rope.scaling.type", Value::String("spiral".to_owned()))
+        .with("llama.rope.scaling.factor", Value::F32(2.0));
+    let error = error(tiny);
+    assert!(error.contains("spiral") && error.contains("yarn"), "{error}");
+}
+
+#[test]
+fn a_context_beyond_what_dynamic_scaling_allows_is_refused() {
+    let tiny = Tiny::llama()
+        .with("llama.rope.scaling.type", Value::String("dynamic".to_owned()))
+        .with("llama.rope.scaling.factor", Value::F32(2.0));
+    let checkpoint = tiny.checkpoint();
+    let spec = spec(&checkpoint).unwrap();
+    let runner = RunnerOptions { max_seq_len: Some(65), ..RunnerOptions::default() };
+    let options = LoadOptions { runner, ..LoadOptions::default() };
+    let error = load(&checkpoint, spec, Box::new(Recorder::new()), &options, &mut |_, _| {}).err().unwrap();
+    assert!(error.to_string().contains("65") && error.to_string().contains("64"), "{error}");
+}
+
+#[test]
+fn a_plan_that_does_not_fit_is_refused_by_the_runner() {
+    let checkpoint = Tiny::llama().checkpoint();
+    let spec = spec(&checkpoint).unwrap();
+    let mut runner =
+        load(&checkpoint, spec, Box::new(Recorder::new()), &LoadOptions::default(), &mut |_, _| {}).unwrap();
+    let mut plan = StepPlan::default();
+    plan.push((SeqId(0), 0), &[TokenId(VOCAB as u32)], &[], Wanted::Last);
+    let error = runner.step(&plan, &mut Logits::default()).unwrap_err();
+    assert!(error.to_string().contains("token 10 is not in the vocabulary of 10"), "{error}");
+}
