@@ -7,6 +7,7 @@
 mod activation;
 mod buffer;
 mod cpu;
+mod lanes;
 mod matmul;
 mod pool;
 mod table;
