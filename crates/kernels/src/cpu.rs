@@ -4,6 +4,7 @@ use crate::buffer::AlignedBuf;
 use crate::pool::Pool;
 use crate::table::Kernels;
 use std::cell::UnsafeCell;
+use std::sync::Mutex;
 
 /// A table of kernels, threads to run them on, and their scratch memory. The operations are its methods.
 pub struct Cpu {
@@ -11,6 +12,8 @@ pub struct Cpu {
     pub kernels: &'static Kernels,
     pool: Pool,
     scratch: Box<[Slot]>,
+    /// Memory that the chunks of one operation share.
+    pub(crate) shared: Mutex<AlignedBuf>,
 }
 
 /// A worker's own memory, kept apart from the neighbours' cache lines.
@@ -26,7 +29,7 @@ impl Cpu {
     pub fn new(kernels: &'static Kernels, threads: usize) -> Self {
         let pool = Pool::new(threads);
         let scratch = (0..pool.workers()).map(|_| Slot(UnsafeCell::new(AlignedBuf::default()))).collect();
-        Self { kernels, pool, scratch }
+        Self { kernels, pool, scratch, shared: Mutex::default() }
     }
 
     /// How many workers share each operation.

@@ -9,6 +9,7 @@ mod buffer;
 mod cpu;
 mod lanes;
 mod matmul;
+mod ops;
 mod pool;
 mod table;
 
@@ -17,6 +18,9 @@ pub use buffer::AlignedBuf;
 pub use cpu::Cpu;
 pub use matmul::{
     ActNeeds, Activations, GluJob, Layout, MatmulJob, MatrixRef, PackedMatrix, Precision, Store, packed_bytes,
+};
+pub use ops::{
+    AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType, RopePairing, RopeSpec, rope_angles,
 };
 pub use pool::Pool;
 pub use table::{Kernels, available, best, by_name};

@@ -2,6 +2,7 @@
 
 use crate::matmul::isa::scalar::Scalar;
 use crate::matmul::table::{MatmulTable, matmul_table};
+use crate::ops::{self, OpsTable};
 use std::sync::OnceLock;
 
 /// One implementation of all operations, for one level of instruction set.
@@ -9,23 +10,34 @@ pub struct Kernels {
     /// What options and reports call it: `scalar`, `avx2`, `avx512`, `avx512-vnni`, `neon`.
     pub name: &'static str,
     pub(crate) matmul: MatmulTable,
+    pub(crate) ops: &'static OpsTable,
 }
 
-static SCALAR: Kernels = Kernels { name: "scalar", matmul: matmul_table!(Scalar) };
+static SCALAR: Kernels = Kernels { name: "scalar", matmul: matmul_table!(Scalar), ops: &ops::SCALAR };
+
+#[cfg(target_arch = "aarch64")]
+static NEON: Kernels = Kernels { name: "neon", matmul: matmul_table!(Scalar), ops: &ops::NEON };
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Kernels, matmul_table};
     use crate::matmul::isa::avx512::{Avx512, Avx512Vnni};
+    use crate::matmul::isa::scalar::Scalar;
+    use crate::ops;
+
+    static AVX2: Kernels =
+        Kernels { name: "avx2", matmul: matmul_table!(Scalar, "avx2,fma,f16c"), ops: &ops::AVX2 };
 
     static AVX512: Kernels = Kernels {
         name: "avx512",
         matmul: matmul_table!(Avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c"),
+        ops: &ops::AVX512,
     };
 
     static AVX512_VNNI: Kernels = Kernels {
         name: "avx512-vnni",
         matmul: matmul_table!(Avx512Vnni, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c"),
+        ops: &ops::AVX512,
     };
 
     /// Adds the tables that this processor can run.
@@ -38,6 +50,9 @@ mod x86 {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512dq");
+        if avx2 {
+            found.push(&AVX2);
+        }
         if avx512 {
             found.push(&AVX512);
         }
@@ -54,6 +69,8 @@ pub fn available() -> &'static [&'static Kernels] {
         let mut found = vec![&SCALAR];
         #[cfg(target_arch = "x86_64")]
         x86::find(&mut found);
+        #[cfg(target_arch = "aarch64")]
+        found.push(&NEON);
         found
     })
 }

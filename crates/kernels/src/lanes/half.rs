@@ -1,4 +1,4 @@
-//! IEEE binary16 and bfloat16 in integer arithmetic, in a form that compilers turn into vector code.
+//! IEEE binary16 in integer arithmetic, in a form that compilers turn into vector code.
 //! Equal to the instructions of the CPUs (F16C, `fcvtl`, `fcvtn`) for every input.
 
 const SIGN: u32 = 0x8000;
@@ -32,10 +32,4 @@ pub(crate) fn f32_to_f16(x: f32) -> u16 {
     let number = if magnitude >= 0x477f_f000 { 0x7c00 } else { finite };
     let result = if magnitude > EXPONENT_F32 { nan } else { number };
     (result | sign) as u16
-}
-
-/// Widens bfloat16. Exact.
-#[inline(always)]
-pub(crate) fn bf16_to_f32(b: u16) -> f32 {
-    f32::from_bits(u32::from(b) << 16)
 }

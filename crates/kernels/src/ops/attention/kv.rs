@@ -1,0 +1,285 @@
+//! Storage of keys and values in blocks of token positions.
+//!
+//! Inside a block keys lie transposed, `[kv_head][k_dim][block_len]`, so that lanes are keys and a query's values are
+//! broadcast; values lie as `[kv_head][block_len][v_dim]`, so that lanes are dimensions and weights are broadcast. Neither
+//! product needs a sum across lanes. The rows of values are padded to whole registers.
+
+use super::super::disjoint::Disjoint;
+use crate::buffer::AlignedBuf;
+use crate::cpu::Cpu;
+use crate::lanes::{Lanes, WIDTH};
+
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KvType {
+    /// IEEE binary16.
+    F16,
+    /// IEEE binary32.
+    F32,
+}
+
+/// The shape of one layer's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvShape {
+    /// Blocks in the pool.
+    pub blocks: usize,
+    /// Token positions per block: a multiple of 16.
+    pub block_len: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// Values per key.
+    pub k_dim: usize,
+    /// Values per value vector.
+    pub v_dim: usize,
+    /// How they are kept.
+    pub dtype: KvType,
+}
+
+/// A shape that no cache can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KvShapeError {
+    /// The length of a block is no positive multiple of 16.
+    #[error("a block of {0} positions: give a positive multiple of {WIDTH}")]
+    BlockLen(usize),
+    /// There are no heads, or they have no values.
+    #[error("{kv_heads} heads with keys of {k_dim} and values of {v_dim}: all must be positive")]
+    Empty {
+        /// Heads of keys and values.
+        kv_heads: usize,
+        /// Values per key.
+        k_dim: usize,
+        /// Values per value vector.
+        v_dim: usize,
+    },
+    /// The size in bytes does not fit into the address space.
+    #[error(
+        "a cache of {0} blocks is more than the address space holds: give fewer blocks or a shorter context"
+    )]
+    TooLarge(usize),
+}
+
+impl KvShape {
+    /// Bytes of keys and of values.
+    fn bytes(&self) -> Result<(usize, usize), KvShapeError> {
+        let Self { blocks, block_len, kv_heads, k_dim, v_dim, dtype } = *self;
+        if block_len == 0 || !block_len.is_multiple_of(WIDTH) {
+            return Err(KvShapeError::BlockLen(block_len));
+        }
+        if kv_heads == 0 || k_dim == 0 || v_dim == 0 {
+            return Err(KvShapeError::Empty { kv_heads, k_dim, v_dim });
+        }
+        let element = match dtype {
+            KvType::F16 => 2,
+            KvType::F32 => 4,
+        };
+        let plane = |dim: usize| {
+            [block_len, kv_heads, dim, element]
+                .iter()
+                .try_fold(blocks, |product, &factor| product.checked_mul(factor))
+                .filter(|&bytes| bytes <= isize::MAX as usize / 2)
+                .ok_or(KvShapeError::TooLarge(blocks))
+        };
+        let padded = v_dim.checked_next_multiple_of(WIDTH).ok_or(KvShapeError::TooLarge(blocks))?;
+        Ok((plane(k_dim)?, plane(padded)?))
+    }
+
+    /// Values between two rows of value vectors.
+    pub(super) fn v_stride(&self) -> usize {
+        self.v_dim.next_multiple_of(WIDTH)
+    }
+
+    /// Values of one head of a block in the plane of keys, and in that of values.
+    pub(super) fn head_lens(&self) -> (usize, usize) {
+        (self.k_dim * self.block_len, self.v_stride() * self.block_len)
+    }
+}
+
+/// Keys and values of one layer for all blocks. Memory is taken from the system when a block is first written.
+pub struct KvLayer {
+    shape: KvShape,
+    k: AlignedBuf,
+    v: AlignedBuf,
+}
+
+impl KvLayer {
+    /// An empty cache.
+    pub fn new(shape: KvShape) -> Result<Self, KvShapeError> {
+        let (k, v) = shape.bytes()?;
+        Ok(Self { shape, k: AlignedBuf::zeroed(k), v: AlignedBuf::zeroed(v) })
+    }
+
+    /// What it was made for.
+    pub fn shape(&self) -> &KvShape {
+        &self.shape
+    }
+
+    /// Bytes that it takes when every block has been written.
+    pub fn bytes(&self) -> usize {
+        self.k.len() + self.v.len()
+    }
+
+    /// Copies all of block `from` to block `to`. Panics where there is no such block.
+    pub fn copy_block(&mut self, from: u32, to: u32) {
+        let blocks = self.shape.blocks;
+        for plane in [&mut self.k, &mut self.v] {
+            let (from, to) = (from as usize, to as usize);
+            assert!(from < blocks && to < blocks, "copy_block: {from} to {to} of {blocks} blocks");
+            let len = plane.len() / blocks;
+            plane.as_mut_slice().copy_within(from * len..(from + 1) * len, to * len);
+        }
+    }
+
+    /// The planes of keys and values, for the elements that the cache has.
+    pub(super) fn planes<E: Element>(&self) -> (&[E], &[E]) {
+        debug_assert_eq!(E::DTYPE, self.shape.dtype);
+        (view(self.k.as_slice()), view(self.v.as_slice()))
+    }
+
+    fn planes_mut<E: Element>(&mut self) -> (&mut [E], &mut [E]) {
+        debug_assert_eq!(E::DTYPE, self.shape.dtype);
+        (view_mut(self.k.as_mut_slice()), view_mut(self.v.as_mut_slice()))
+    }
+}
+
+/// A number as the cache keeps it. Any bits are a value of it.
+pub(super) trait Element: Copy + Send + Sync {
+    const DTYPE: KvType;
+    fn load<L: Lanes>(l: L, from: &[Self; WIDTH]) -> L::V;
+    fn narrow(cpu: &Cpu, x: &[f32], out: &mut [Self]);
+}
+
+/// The bits of an IEEE binary16.
+impl Element for u16 {
+    const DTYPE: KvType = KvType::F16;
+
+    #[inline(always)]
+    fn load<L: Lanes>(l: L, from: &[Self; WIDTH]) -> L::V {
+        l.load_f16(from)
+    }
+
+    fn narrow(cpu: &Cpu, x: &[f32], out: &mut [Self]) {
+        (cpu.kernels.ops.to_f16)(x, out);
+    }
+}
+
+impl Element for f32 {
+    const DTYPE: KvType = KvType::F32;
+
+    #[inline(always)]
+    fn load<L: Lanes>(l: L, from: &[Self; WIDTH]) -> L::V {
+        l.load(from)
+    }
+
+    fn narrow(_: &Cpu, x: &[f32], out: &mut [Self]) {
+        out.copy_from_slice(x);
+    }
+}
+
+fn view<E: Element>(bytes: &[u8]) -> &[E] {
+    // SAFETY: any bits are an `Element`; the buffer is aligned to 64 bytes, so nothing is cut off.
+    let (before, all, after) = unsafe { bytes.align_to::<E>() };
+    debug_assert!(before.is_empty() && after.is_empty());
+    all
+}
+
+fn view_mut<E: Element>(bytes: &mut [u8]) -> &mut [E] {
+    // SAFETY: as in `view`.
+    let (before, all, after) = unsafe { bytes.align_to_mut::<E>() };
+    debug_assert!(before.is_empty() && after.is_empty());
+    all
+}
+
+/// Consecutive tokens of one sequence in a step.
+#[derive(Clone, Copy, Debug)]
+pub struct KvSlice<'a> {
+    /// The first row of the step's matrices that belongs to them.
+    pub first_row: usize,
+    /// How many tokens.
+    pub n_tokens: usize,
+    /// The position of the first one in its sequence.
+    pub start_pos: usize,
+    /// The blocks of the sequence in order, up to the last position at least.
+    pub blocks: &'a [u32],
+}
+
+impl KvSlice<'_> {
+    /// Panics where rows, positions or blocks lie outside of what there is.
+    pub(super) fn check(&self, shape: &KvShape, rows: usize) {
+        assert!(self.first_row <= rows && self.n_tokens <= rows - self.first_row, "{self:?}: {rows} rows");
+        let end = self.start_pos.checked_add(self.n_tokens);
+        let room = self.blocks.len().saturating_mul(shape.block_len);
+        assert!(end.is_some_and(|end| end <= room), "{self:?}: blocks of {}", shape.block_len);
+        assert!(
+            self.blocks.iter().all(|&b| (b as usize) < shape.blocks),
+            "{self:?}: {} blocks",
+            shape.blocks
+        );
+    }
+}
+
+impl Cpu {
+    /// Writes keys `[n, kv_heads * k_dim]` and values `[n, kv_heads * v_dim]` of the step's tokens into the blocks of their
+    /// sequences. Panics where lengths do not agree or positions lie outside of the blocks.
+    pub fn kv_append(&self, layer: &mut KvLayer, slices: &[KvSlice<'_>], k: &[f32], v: &[f32]) {
+        match layer.shape.dtype {
+            KvType::F16 => append::<u16>(self, layer, slices, k, v),
+            KvType::F32 => append::<f32>(self, layer, slices, k, v),
+        }
+    }
+}
+
+fn append<E: Element>(cpu: &Cpu, layer: &mut KvLayer, slices: &[KvSlice<'_>], k: &[f32], v: &[f32]) {
+    let shape = layer.shape;
+    let (k_row, v_row) = (shape.kv_heads * shape.k_dim, shape.kv_heads * shape.v_dim);
+    let rows = k.len() / k_row;
+    assert_eq!((k.len(), v.len()), (rows * k_row, rows * v_row), "kv_append: keys and values");
+    slices.iter().for_each(|slice| slice.check(&shape, rows));
+    let (k_len, v_len) = shape.head_lens();
+    let (k_plane, v_plane) = layer.planes_mut::<E>();
+    let (k_plane, v_plane) = (Disjoint::new(k_plane), Disjoint::new(v_plane));
+    let write_head = |head: usize| {
+        for (row, block, at) in tokens(slices, shape.block_len) {
+            let unit = block * shape.kv_heads + head;
+            // SAFETY: a head of a block is written by the one chunk that has the head, one token after the other.
+            let (keys, values) =
+                unsafe { (k_plane.part(unit * k_len, k_len), v_plane.part(unit * v_len, v_len)) };
+            write_key(
+                cpu,
+                &k[row * k_row + head * shape.k_dim..][..shape.k_dim],
+                &mut keys[at..],
+                shape.block_len,
+            );
+            let to = &mut values[at * shape.v_stride()..][..shape.v_dim];
+            E::narrow(cpu, &v[row * v_row + head * shape.v_dim..][..shape.v_dim], to);
+        }
+    };
+    if rows <= 4 {
+        (0..shape.kv_heads).for_each(write_head);
+    } else {
+        cpu.for_chunks(shape.kv_heads, &|_, head| write_head(head));
+    }
+}
+
+/// Row, block and place in the block of each token.
+fn tokens(slices: &[KvSlice<'_>], block_len: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    slices.iter().flat_map(move |slice| {
+        (0..slice.n_tokens).map(move |i| {
+            let position = slice.start_pos + i;
+            (slice.first_row + i, slice.blocks[position / block_len] as usize, position % block_len)
+        })
+    })
+}
+
+/// Writes a key into its column.
+fn write_key<E: Element>(cpu: &Cpu, key: &[f32], column: &mut [E], block_len: usize) {
+    let Some(&first) = column.first() else { return };
+    let mut narrow = [first; 64];
+    let places = &mut column.chunks_mut(block_len);
+    for part in key.chunks(narrow.len()) {
+        let narrow = &mut narrow[..part.len()];
+        E::narrow(cpu, part, narrow);
+        for (value, place) in narrow.iter().zip(&mut *places) {
+            place[0] = *value;
+        }
+    }
+}

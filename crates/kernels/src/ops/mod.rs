@@ -1,0 +1,24 @@
+//! Everything but matrix products: norms, activations, positions, softmax, attention and its cache.
+//!
+//! The operations are methods of [`Cpu`](crate::Cpu). Each is written once over [`Lanes`](crate::lanes::Lanes) and
+//! instantiated per instruction set in `table`.
+
+mod activation;
+mod attention;
+mod disjoint;
+mod elementwise;
+mod embed;
+mod norm;
+mod rope;
+mod softmax;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use attention::{AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType};
+pub use rope::{RopePairing, RopeSpec, rope_angles};
+#[cfg(target_arch = "aarch64")]
+pub(crate) use table::NEON;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use table::{AVX2, AVX512};
+pub(crate) use table::{OpsTable, SCALAR};
