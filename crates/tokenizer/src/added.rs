@@ -1,0 +1,188 @@
+//! Tokens that were added to a vocabulary as a whole, and how they are found in text before anything else.
+//!
+//! Of several that begin at one place the longest wins. Special ones are found only in control text.
+
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use crate::TokenizerError;
+use crate::normalize::Normalizer;
+
+/// Longest text of an added token in bytes; matching costs at most this per byte of text.
+const MAX_BYTES: usize = 1024;
+
+/// One added token. The fields are those of `added_tokens` in tokenizer.json.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct AddedToken {
+    pub(crate) id: u32,
+    pub(crate) text: String,
+    /// Found in control text only.
+    pub(crate) special: bool,
+    /// Takes the white space before it along.
+    pub(crate) lstrip: bool,
+    /// Takes the white space after it along.
+    pub(crate) rstrip: bool,
+    /// Only where no letter, digit or underscore touches it.
+    pub(crate) single_word: bool,
+    /// Found in normalised text instead of the raw one.
+    pub(crate) normalized: bool,
+}
+
+/// A stretch of text, or a token that stands in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Segment {
+    Text(Range<usize>),
+    Token(u32),
+}
+
+/// Finds added tokens.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AddedTokens {
+    control: Finder,
+    text: Finder,
+    normalized: Finder,
+}
+
+impl AddedTokens {
+    pub(crate) fn new(tokens: &[AddedToken], normalizer: &Normalizer) -> Result<Self, TokenizerError> {
+        let raw = |t: &&AddedToken| t.special || !t.normalized;
+        let control: Vec<_> = tokens.iter().filter(raw).cloned().collect();
+        let text: Vec<_> = control.iter().filter(|t| !t.special).cloned().collect();
+        let mut normalized: Vec<_> = tokens.iter().filter(|t| !raw(t)).cloned().collect();
+        normalized.iter_mut().for_each(|t| t.text = normalizer.apply(&t.text).into_owned());
+        Ok(Self {
+            control: Finder::new(control)?,
+            text: Finder::new(text)?,
+            normalized: Finder::new(normalized)?,
+        })
+    }
+
+    /// Cuts `range` of a raw text; `control` says whether special tokens may be made here.
+    pub(crate) fn cut_raw(&self, text: &str, range: Range<usize>, control: bool, out: &mut Vec<Segment>) {
+        if control { &self.control } else { &self.text }.cut(text, range, out);
+    }
+
+    /// Cuts a normalised text; `None` if no token could be found in any.
+    pub(crate) fn cut_normalized(&self, text: &str) -> Option<Vec<Segment>> {
+        self.normalized.automaton.as_ref()?;
+        let mut out = Vec::new();
+        self.normalized.cut(text, 0..text.len(), &mut out);
+        Some(out)
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Finder {
+    automaton: Option<AhoCorasick>,
+    tokens: Vec<AddedToken>,
+}
+
+impl Finder {
+    fn new(tokens: Vec<AddedToken>) -> Result<Self, TokenizerError> {
+        let tokens: Vec<_> = tokens.into_iter().filter(|t| !t.text.is_empty()).collect();
+        if tokens.is_empty() {
+            return Ok(Self::default());
+        }
+        if let Some(long) = tokens.iter().find(|t| t.text.len() > MAX_BYTES) {
+            let what = "bytes of an added token";
+            return Err(TokenizerError::TooMany { what, found: long.text.len(), limit: MAX_BYTES });
+        }
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(tokens.iter().map(|t| t.text.as_bytes()))
+            .map_err(|_| TokenizerError::TooMany {
+                what: "added tokens",
+                found: tokens.len(),
+                limit: crate::vocab::MAX_TOKENS,
+            })?;
+        Ok(Self { automaton: Some(automaton), tokens })
+    }
+
+    fn cut(&self, text: &str, range: Range<usize>, out: &mut Vec<Segment>) {
+        let mut done = range.start;
+        if let Some(automaton) = &self.automaton {
+            for found in automaton.find_iter(&text[range.clone()]) {
+                let token = &self.tokens[found.pattern().as_usize()];
+                let (start, end) = (range.start + found.start(), range.start + found.end());
+                if start < done || (token.single_word && touches_word(text, start, end)) {
+                    continue;
+                }
+                let start = if token.lstrip { text[..start].trim_end().len().max(done) } else { start };
+                let rest = &text[end..range.end];
+                let end = if token.rstrip { range.end - rest.trim_start().len() } else { end };
+                push_text(done..start, out);
+                out.push(Segment::Token(token.id));
+                done = end;
+            }
+        }
+        push_text(done..range.end, out);
+    }
+}
+
+/// Appends a stretch, joined to the one before if they touch.
+fn push_text(range: Range<usize>, out: &mut Vec<Segment>) {
+    match out.last_mut() {
+        _ if range.is_empty() => {}
+        Some(Segment::Text(last)) if last.end == range.start => last.end = range.end,
+        _ => out.push(Segment::Text(range)),
+    }
+}
+
+fn touches_word(text: &str, start: usize, end: usize) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    text[..start].chars().next_back().is_some_and(is_word) || text[end..].chars().next().is_some_and(is_word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(id: u32, text: &str) -> AddedToken {
+        AddedToken { id, text: text.to_owned(), ..AddedToken::default() }
+    }
+
+    fn cut(tokens: &[AddedToken], text: &str, control: bool) -> Vec<String> {
+        let added = AddedTokens::new(tokens, &Normalizer::default()).unwrap();
+        let mut out = Vec::new();
+        added.cut_raw(text, 0..text.len(), control, &mut out);
+        out.into_iter()
+            .map(|segment| match segment {
+                Segment::Text(range) => text[range].to_owned(),
+                Segment::Token(id) => format!("#{id}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_longest_of_those_that_begin_first_wins() {
+        let tokens = [token(1, "ab"), token(2, "abc"), token(3, "bcd")];
+        assert_eq!(cut(&tokens, "xabcd", true), ["x", "#2", "d"]);
+        assert_eq!(cut(&tokens, "abbcd", true), ["#1", "#3"]);
+    }
+
+    #[test]
+    fn special_tokens_are_found_only_in_control_text() {
+        let tokens = [AddedToken { special: true, ..token(1, "<s>") }, token(2, "<tool>")];
+        assert_eq!(cut(&tokens, "a<s><tool>", true), ["a", "#1", "#2"]);
+        assert_eq!(cut(&tokens, "a<s><tool>", false), ["a<s>", "#2"]);
+    }
+
+    #[test]
+    fn strips_and_word_borders_are_kept() {
+        let both = AddedToken { lstrip: true, rstrip: true, ..token(1, "<m>") };
+        assert_eq!(cut(&[both], "a  <m> \n <m>b", true), ["a", "#1", "#1", "b"]);
+        let word = AddedToken { single_word: true, ..token(1, "ing") };
+        assert_eq!(cut(&[word], "sing ing ing1 ing", true), ["sing ", "#1", " ing1 ", "#1"]);
+    }
+
+    #[test]
+    fn parts_without_a_token_between_them_are_one_stretch() {
+        let added = AddedTokens::new(&[token(1, "<s>")], &Normalizer::default()).unwrap();
+        let mut out = Vec::new();
+        added.cut_raw("ab<s>cd", 0..2, true, &mut out);
+        added.cut_raw("ab<s>cd", 2..6, true, &mut out);
+        added.cut_raw("ab<s>cd", 6..7, false, &mut out);
+        assert_eq!(out, [Segment::Text(0..2), Segment::Token(1), Segment::Text(5..7)]);
+    }
+}
