@@ -1,0 +1,247 @@
+//! Splits normalised text into words that the model encodes one by one.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::alphabet;
+use crate::pattern::Pattern;
+
+/// What becomes of the text that a splitter finds. The names are those of tokenizer.json.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behavior {
+    Removed,
+    Isolated,
+    MergedWithPrevious,
+    MergedWithNext,
+    Contiguous,
+}
+
+/// What a splitter looks for.
+#[derive(Debug, Clone)]
+pub(crate) enum Delimiter {
+    Pattern(Pattern),
+    Literal(String),
+}
+
+/// When Metaspace puts its sign before a piece that does not begin with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PrependScheme {
+    Always,
+    First,
+    Never,
+}
+
+/// One way of splitting.
+#[derive(Debug, Clone)]
+pub(crate) enum Splitter {
+    Split {
+        delimiter: Delimiter,
+        behavior: Behavior,
+        invert: bool,
+    },
+    Metaspace {
+        replacement: char,
+        prepend: PrependScheme,
+        split: bool,
+    },
+    /// Ends in bytes: later splitters see GPT-2's alphabet.
+    ByteLevel {
+        add_prefix_space: bool,
+        pattern: Option<Pattern>,
+    },
+}
+
+/// Splitters in order; each splits what the one before has made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PreTokenizer(pub(crate) Vec<Splitter>);
+
+/// A word on its way through the splitters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Word<'a> {
+    pub(crate) text: &'a str,
+    /// Begins where the whole input begins.
+    pub(crate) first: bool,
+    /// Is written in GPT-2's alphabet already.
+    pub(crate) byte_chars: bool,
+}
+
+type Sink<'s> = &'s mut dyn FnMut(Word<'_>);
+
+impl PreTokenizer {
+    /// Hands each word of `text` to `sink`; none is empty.
+    pub(crate) fn split(&self, word: Word<'_>, sink: Sink<'_>) {
+        run(&self.0, word, sink);
+    }
+}
+
+fn run(splitters: &[Splitter], word: Word<'_>, sink: Sink<'_>) {
+    if word.text.is_empty() {
+        return;
+    }
+    let Some((splitter, rest)) = splitters.split_first() else { return sink(word) };
+    match splitter {
+        Splitter::Split { delimiter, behavior, invert } => {
+            let part = |range: Range<usize>, sink: Sink<'_>| {
+                run(
+                    rest,
+                    Word { text: &word.text[range.clone()], first: word.first && range.start == 0, ..word },
+                    sink,
+                );
+            };
+            match delimiter {
+                Delimiter::Pattern(p) => {
+                    cut(p.find_iter(word.text), word.text.len(), (*behavior, *invert), part, sink)
+                }
+                Delimiter::Literal(needle) => {
+                    let found =
+                        word.text.match_indices(needle.as_str()).map(|(at, text)| at..at + text.len());
+                    cut(found, word.text.len(), (*behavior, *invert), part, sink);
+                }
+            }
+        }
+        Splitter::Metaspace { replacement, prepend, split } => {
+            metaspace(word, (*replacement, *prepend, *split), rest, sink);
+        }
+        Splitter::ByteLevel { add_prefix_space, pattern } => {
+            byte_level(word, *add_prefix_space, pattern.as_ref(), rest, sink);
+        }
+    }
+}
+
+/// Cuts `0..len` at what was found and hands on the pieces.
+fn cut(
+    found: impl Iterator<Item = Range<usize>>,
+    len: usize,
+    (behavior, invert): (Behavior, bool),
+    part: impl Fn(Range<usize>, Sink<'_>),
+    sink: Sink<'_>,
+) {
+    let mut pieces = Pieces { behavior, held: None, held_is_match: false, ready: Vec::new() };
+    let mut done = 0;
+    for range in found {
+        pieces.push(done..range.start, invert);
+        done = range.end;
+        pieces.push(range, !invert);
+        pieces.ready.drain(..).for_each(|range| part(range, sink));
+    }
+    pieces.push(done..len, invert);
+    pieces.ready.extend(pieces.held.take());
+    pieces.ready.drain(..).for_each(|range| part(range, sink));
+}
+
+/// Joins matches and the text between them as the behaviour says; holds back the last piece.
+struct Pieces {
+    behavior: Behavior,
+    held: Option<Range<usize>>,
+    held_is_match: bool,
+    ready: Vec<Range<usize>>,
+}
+
+impl Pieces {
+    fn push(&mut self, range: Range<usize>, is_match: bool) {
+        if range.is_empty() {
+            return;
+        }
+        let joins = match self.behavior {
+            Behavior::Removed | Behavior::Isolated => false,
+            Behavior::Contiguous => self.held_is_match == is_match,
+            Behavior::MergedWithPrevious => is_match && !self.held_is_match,
+            Behavior::MergedWithNext => !is_match && self.held_is_match,
+        };
+        self.held_is_match = is_match;
+        match &mut self.held {
+            Some(held) if joins => held.end = range.end,
+            held => {
+                let keep = self.behavior != Behavior::Removed || !is_match;
+                self.ready.extend(std::mem::replace(held, keep.then_some(range)));
+            }
+        }
+    }
+}
+
+fn metaspace(
+    word: Word<'_>,
+    (replacement, prepend, split): (char, PrependScheme, bool),
+    rest: &[Splitter],
+    sink: Sink<'_>,
+) {
+    let mut sign = [0; 4];
+    let sign: &str = replacement.encode_utf8(&mut sign);
+    let mut text = word.text.replace(' ', sign);
+    let wanted = prepend == PrependScheme::Always || (prepend == PrependScheme::First && word.first);
+    if wanted && !text.starts_with(replacement) {
+        text.insert_str(0, sign);
+    }
+    if !split {
+        return run(rest, Word { text: &text, ..word }, sink);
+    }
+    let found = text.match_indices(replacement).map(|(at, text)| at..at + text.len());
+    let part = |range: Range<usize>, sink: Sink<'_>| {
+        run(rest, Word { text: &text[range.clone()], first: word.first && range.start == 0, ..word }, sink);
+    };
+    cut(found, text.len(), (Behavior::MergedWithNext, false), part, sink);
+}
+
+fn byte_level(word: Word<'_>, prefix: bool, pattern: Option<&Pattern>, rest: &[Splitter], sink: Sink<'_>) {
+    let text = if prefix && !word.text.starts_with(' ') {
+        Cow::Owned(format!(" {}", word.text))
+    } else {
+        Cow::Borrowed(word.text)
+    };
+    let part = |range: Range<usize>, sink: Sink<'_>| {
+        let (piece, first) = (&text[range.clone()], word.first && range.start == 0);
+        if rest.is_empty() && !word.byte_chars {
+            return sink(Word { text: piece, first, byte_chars: false });
+        }
+        run(rest, Word { text: &alphabet::to_chars(piece), first, byte_chars: true }, sink);
+    };
+    match pattern {
+        Some(pattern) => cut(pattern.find_iter(&text), text.len(), (Behavior::Isolated, false), part, sink),
+        None => part(0..text.len(), sink),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(splitters: Vec<Splitter>, text: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        let word = Word { text, first: true, byte_chars: false };
+        PreTokenizer(splitters).split(word, &mut |word| words.push(word.text.to_owned()));
+        words
+    }
+
+    fn at_dash(behavior: Behavior, invert: bool) -> Vec<String> {
+        let delimiter = Delimiter::Pattern(Pattern::new("-").unwrap());
+        words(vec![Splitter::Split { delimiter, behavior, invert }], "the-final--countdown")
+    }
+
+    #[test]
+    fn behaviours_are_those_of_the_file_format() {
+        assert_eq!(at_dash(Behavior::Removed, false), ["the", "final", "countdown"]);
+        assert_eq!(at_dash(Behavior::Isolated, false), ["the", "-", "final", "-", "-", "countdown"]);
+        assert_eq!(at_dash(Behavior::MergedWithPrevious, false), ["the-", "final-", "-", "countdown"]);
+        assert_eq!(at_dash(Behavior::MergedWithNext, false), ["the", "-final", "-", "-countdown"]);
+        assert_eq!(at_dash(Behavior::Contiguous, false), ["the", "-", "final", "--", "countdown"]);
+        assert_eq!(at_dash(Behavior::Removed, true), ["-", "-", "-"]);
+    }
+
+    #[test]
+    fn metaspace_marks_the_start_of_words() {
+        let metaspace = |prepend, split| vec![Splitter::Metaspace { replacement: '▁', prepend, split }];
+        assert_eq!(words(metaspace(PrependScheme::Always, true), "Hey  you"), ["▁Hey", "▁", "▁you"]);
+        assert_eq!(words(metaspace(PrependScheme::First, false), "a b"), ["▁a▁b"]);
+        assert_eq!(words(metaspace(PrependScheme::Never, false), "a b"), ["a▁b"]);
+        assert_eq!(words(metaspace(PrependScheme::Always, true), " a"), ["▁a"]);
+    }
+
+    #[test]
+    fn splitters_after_byte_level_see_its_alphabet() {
+        let digits = Delimiter::Pattern(Pattern::new("[0-9]").unwrap());
+        let split = Splitter::Split { delimiter: digits, behavior: Behavior::Isolated, invert: false };
+        let bytes = Splitter::ByteLevel { add_prefix_space: true, pattern: None };
+        assert_eq!(words(vec![bytes.clone()], "a1 é"), [" a1 é"]);
+        assert_eq!(words(vec![bytes, split], "a1 é"), ["Ġa", "1", "ĠÃ©"]);
+    }
+}
