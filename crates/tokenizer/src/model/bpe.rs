@@ -1,0 +1,412 @@
+//! Byte-pair encoding: of all neighbours the pair that stands first in the list of merges is joined first, the
+//! leftmost of equals, until no neighbours are in the list. Works on ids, so texts are not compared.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use super::{Scratch, at_signs, crosses_sign, fuse};
+use crate::TokenizerError;
+use crate::alphabet;
+use crate::error::excerpt;
+use crate::hash::PairState;
+use crate::pretokenize::Word;
+use crate::vocab::{ByteTokens, Kind, Vocab};
+
+/// No token.
+const NONE: u32 = u32::MAX;
+/// The pair is not in the list.
+const NO_RANK: u32 = u32::MAX;
+/// Words of up to this many symbols are merged by scanning, longer ones with a heap.
+const SCANNED: usize = 24;
+
+/// A merge by the texts of its halves.
+pub(crate) type NamedMerge = (String, String);
+
+/// What a character becomes that has neither a token nor byte tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Unknown {
+    pub(crate) id: Option<u32>,
+    /// Neighbours become one.
+    pub(crate) fuse: bool,
+}
+
+/// What a [`Bpe`] is made from.
+#[derive(Debug)]
+pub(crate) struct BpeParts<'a> {
+    pub(crate) vocab: &'a Vocab,
+    pub(crate) merges: &'a [NamedMerge],
+    /// The vocabulary is written in GPT-2's alphabet.
+    pub(crate) byte_level: bool,
+    /// Characters without a token become their `<0xHH>` tokens.
+    pub(crate) byte_fallback: bool,
+    pub(crate) unknown: Unknown,
+    /// A word that is a token is not split.
+    pub(crate) ignore_merges: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Merge {
+    rank: u32,
+    into: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Units {
+    /// Token of each byte.
+    Bytes(Box<[u32; 256]>),
+    Chars {
+        chars: HashMap<char, u32>,
+        bytes: Option<Box<ByteTokens>>,
+    },
+}
+
+/// A model of merges in the order of a list.
+#[derive(Debug, Clone)]
+pub(crate) struct Bpe {
+    merges: HashMap<u64, Merge, PairState>,
+    units: Units,
+    /// Whole words, where words that are tokens are not split.
+    words: Option<HashMap<Box<[u8]>, u32>>,
+    unknown: Unknown,
+    /// No token holds U+2581 after another character, so text can be cut there.
+    cut_at_sign: bool,
+    listed: usize,
+}
+
+/// Space for merging one word.
+#[derive(Debug, Default)]
+pub(crate) struct Space {
+    ids: Vec<u32>,
+    ranks: Vec<u32>,
+    next: Vec<usize>,
+    prev: Vec<usize>,
+    heap: BinaryHeap<Reverse<(u32, usize)>>,
+}
+
+impl Bpe {
+    /// # Errors
+    /// Merges that name what is not a token, or that stand twice.
+    pub(crate) fn new(parts: &BpeParts<'_>) -> Result<Self, TokenizerError> {
+        let vocab = parts.vocab;
+        let merges = resolve(vocab, parts.merges)?;
+        let usable = |kind| matches!(kind, Kind::Normal | Kind::UserDefined);
+        let written = vocab.iter().filter(|(_, text, kind)| usable(*kind) && !text.is_empty());
+        let words = written.filter_map(|(id, text, _)| Some((raw_text(text, parts.byte_level)?, id)));
+        let words: HashMap<Box<[u8]>, u32> = words.collect();
+        let units = if parts.byte_level {
+            let mut bytes = Box::new([NONE; 256]);
+            (0..=255_u8).for_each(|b| bytes[b as usize] = words.get(&[b][..]).copied().unwrap_or(NONE));
+            Units::Bytes(bytes)
+        } else {
+            let one = |text: &[u8]| {
+                let mut chars = std::str::from_utf8(text).ok()?.chars();
+                chars.next().filter(|_| chars.next().is_none())
+            };
+            let chars = words.iter().filter_map(|(text, &id)| Some((one(text)?, id))).collect();
+            let bytes = parts.byte_fallback.then(|| vocab.byte_tokens()).transpose()?.map(Box::new);
+            Units::Chars { chars, bytes }
+        };
+        let cut_at_sign = !parts.byte_level
+            && !parts.ignore_merges
+            && merges
+                .values()
+                .all(|merge| !vocab.text(merge.into).is_some_and(|text| crosses_sign(text, '▁')));
+        let words = parts.ignore_merges.then_some(words);
+        let listed = parts.merges.len();
+        Ok(Self { merges, units, words, unknown: parts.unknown, cut_at_sign, listed })
+    }
+
+    pub(super) fn merges(&self) -> usize {
+        self.listed
+    }
+
+    pub(super) fn uncovered_bytes(&self) -> usize {
+        match &self.units {
+            Units::Bytes(bytes) => bytes.iter().filter(|&&id| id == NONE).count(),
+            Units::Chars { bytes: Some(bytes), .. } => bytes.0.iter().filter(|id| id.is_none()).count(),
+            Units::Chars { bytes: None, .. } => 256,
+        }
+    }
+
+    pub(super) fn encode(&self, word: Word<'_>, scratch: &mut Scratch, out: &mut Vec<u32>) {
+        if word.byte_chars && matches!(self.units, Units::Bytes(_)) {
+            let bytes = alphabet::to_bytes(word.text).unwrap_or_else(|| word.text.as_bytes().to_vec());
+            self.encode_piece(&bytes, scratch, out);
+        } else if self.cut_at_sign {
+            let start = out.len();
+            at_signs(word.text, '▁').for_each(|piece| self.encode_piece(piece.as_bytes(), scratch, out));
+            self.fuse_unknown(start, out);
+        } else {
+            self.encode_piece(word.text.as_bytes(), scratch, out);
+        }
+    }
+
+    fn encode_piece(&self, piece: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+        if let Some(&id) = self.words.as_ref().and_then(|words| words.get(piece)) {
+            return out.push(id);
+        }
+        scratch.remembered(piece, out, |scratch, out| {
+            let space = &mut scratch.bpe;
+            space.ids.clear();
+            self.push_units(piece, &mut space.ids);
+            if space.ids.len() <= SCANNED {
+                self.merge_by_scan(space)
+            } else {
+                self.merge_by_heap(space)
+            }
+            out.extend(space.ids.iter().filter(|&&id| id != NONE));
+        });
+    }
+
+    fn push_units(&self, piece: &[u8], ids: &mut Vec<u32>) {
+        match &self.units {
+            Units::Bytes(bytes) => {
+                let unknown = self.unknown.id.unwrap_or(NONE);
+                let of = |&byte: &u8| Some(bytes[byte as usize]).filter(|&id| id != NONE).unwrap_or(unknown);
+                ids.extend(piece.iter().map(of));
+            }
+            Units::Chars { chars, bytes } => {
+                let start = ids.len();
+                for c in String::from_utf8_lossy(piece).chars() {
+                    let mut buffer = [0; 4];
+                    let utf8 = c.encode_utf8(&mut buffer).as_bytes();
+                    if let Some(&id) = chars.get(&c) {
+                        ids.push(id);
+                    } else if !bytes.as_ref().is_some_and(|bytes| bytes.push_all(utf8, ids)) {
+                        ids.extend(self.unknown.id);
+                    }
+                }
+                self.fuse_unknown(start, ids);
+            }
+        }
+    }
+
+    fn fuse_unknown(&self, start: usize, ids: &mut Vec<u32>) {
+        if let Unknown { id: Some(unknown), fuse: true } = self.unknown {
+            fuse(unknown, start, ids);
+        }
+    }
+
+    fn merge(&self, left: u32, right: u32) -> Option<&Merge> {
+        self.merges.get(&pair(left, right))
+    }
+
+    fn rank(&self, left: u32, right: u32) -> u32 {
+        self.merge(left, right).map_or(NO_RANK, |merge| merge.rank)
+    }
+
+    /// Quadratic in the number of symbols, which is small.
+    fn merge_by_scan(&self, space: &mut Space) {
+        let Space { ids, ranks, .. } = space;
+        ranks.clear();
+        ranks.extend(ids.windows(2).map(|pair| self.rank(pair[0], pair[1])));
+        while let Some((at, &rank)) = ranks.iter().enumerate().min_by_key(|(_, rank)| **rank) {
+            if rank == NO_RANK {
+                return;
+            }
+            let Some(merge) = self.merge(ids[at], ids[at + 1]) else { return };
+            ids[at] = merge.into;
+            ids.remove(at + 1);
+            ranks.remove(at);
+            if at < ranks.len() {
+                ranks[at] = self.rank(ids[at], ids[at + 1]);
+            }
+            if at > 0 {
+                ranks[at - 1] = self.rank(ids[at - 1], ids[at]);
+            }
+        }
+    }
+
+    /// A heap over a linked list. An entry is stale if the rank at its place has changed since.
+    fn merge_by_heap(&self, space: &mut Space) {
+        let Space { ids, ranks, next, prev, heap } = space;
+        let len = ids.len();
+        next.clear();
+        next.extend(1..=len);
+        prev.clear();
+        prev.extend((0..len).map(|at| at.wrapping_sub(1)));
+        ranks.clear();
+        ranks.extend(ids.windows(2).map(|pair| self.rank(pair[0], pair[1])));
+        ranks.push(NO_RANK);
+        heap.clear();
+        heap.extend(
+            ranks.iter().enumerate().filter(|(_, r)| **r != NO_RANK).map(|(at, &rank)| Reverse((rank, at))),
+        );
+        let mut alive = vec![true; len];
+        while let Some(Reverse((rank, at))) = heap.pop() {
+            if !alive[at] || ranks[at] != rank {
+                continue;
+            }
+            let right = next[at];
+            let Some(merge) = self.merge(ids[at], ids[right]) else { continue };
+            ids[at] = merge.into;
+            alive[right] = false;
+            next[at] = next[right];
+            if next[at] < len {
+                prev[next[at]] = at;
+            }
+            ranks[at] = if next[at] < len { self.rank(ids[at], ids[next[at]]) } else { NO_RANK };
+            if ranks[at] != NO_RANK {
+                heap.push(Reverse((ranks[at], at)));
+            }
+            if let Some(rank) = ranks.get_mut(prev[at]) {
+                *rank = self.rank(ids[prev[at]], ids[at]);
+                if *rank != NO_RANK {
+                    heap.push(Reverse((*rank, prev[at])));
+                }
+            }
+        }
+        let mut alive = alive.iter();
+        ids.retain(|_| alive.next() == Some(&true));
+    }
+}
+
+fn pair(left: u32, right: u32) -> u64 {
+    u64::from(left) << 32 | u64::from(right)
+}
+
+/// The bytes that a token is made from; `None` if text never makes it.
+fn raw_text(text: &[u8], byte_level: bool) -> Option<Box<[u8]>> {
+    if !byte_level {
+        return Some(text.into());
+    }
+    alphabet::to_bytes(std::str::from_utf8(text).ok()?).map(Vec::into_boxed_slice)
+}
+
+/// Merges by ids. One that would make a control token is left out: text must not become control.
+fn resolve(vocab: &Vocab, merges: &[NamedMerge]) -> Result<HashMap<u64, Merge, PairState>, TokenizerError> {
+    if merges.len() > crate::vocab::MAX_TOKENS {
+        let (what, limit) = ("merges", crate::vocab::MAX_TOKENS);
+        return Err(TokenizerError::TooMany { what, found: merges.len(), limit });
+    }
+    let index = vocab.index()?;
+    let mut resolved = HashMap::with_capacity_and_hasher(merges.len(), PairState::default());
+    let mut joined = Vec::new();
+    for (rank, (left, right)) in merges.iter().enumerate() {
+        let bad = |why| TokenizerError::Merge {
+            index: rank,
+            merge: excerpt(format!("{left} {right}").as_bytes()),
+            why,
+        };
+        let left_id = *index.get(left.as_bytes()).ok_or_else(|| bad("its left half is not a token"))?;
+        let right_id = *index.get(right.as_bytes()).ok_or_else(|| bad("its right half is not a token"))?;
+        joined.clear();
+        joined.extend_from_slice(left.as_bytes());
+        joined.extend_from_slice(right.as_bytes());
+        let into = *index.get(joined.as_slice()).ok_or_else(|| bad("what it makes is not a token"))?;
+        if matches!(vocab.kind(into), Kind::Control | Kind::Unknown) {
+            continue;
+        }
+        let merge = Merge { rank: rank as u32, into };
+        if resolved.insert(pair(left_id, right_id), merge).is_some() {
+            return Err(bad("it stands in the list twice"));
+        }
+    }
+    Ok(resolved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+
+    fn vocab(texts: &[&str]) -> Vocab {
+        Vocab::new(texts.iter().map(|text| text.as_bytes().to_vec()).collect()).unwrap()
+    }
+
+    fn named(merges: &[(&str, &str)]) -> Vec<NamedMerge> {
+        merges.iter().map(|(left, right)| ((*left).to_owned(), (*right).to_owned())).collect()
+    }
+
+    fn parts<'a>(vocab: &'a Vocab, merges: &'a [NamedMerge]) -> BpeParts<'a> {
+        let unknown = Unknown::default();
+        BpeParts { vocab, merges, byte_level: true, byte_fallback: false, unknown, ignore_merges: false }
+    }
+
+    /// A vocabulary over a, b, c that grows from random merges of what is there.
+    fn random_bpe(random: &mut Random) -> Bpe {
+        let mut texts: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let mut merges = Vec::new();
+        for _ in 0..random.below(30) {
+            let (left, right) = (random.pick(&texts).clone(), random.pick(&texts).clone());
+            let joined = format!("{left}{right}");
+            if joined.len() < 12 && !merges.contains(&(left.clone(), right.clone())) {
+                if !texts.contains(&joined) {
+                    texts.push(joined);
+                }
+                merges.push((left, right));
+            }
+        }
+        let vocab = Vocab::new(texts.into_iter().map(String::into_bytes).collect()).unwrap();
+        Bpe::new(&parts(&vocab, &merges)).unwrap()
+    }
+
+    #[test]
+    fn scan_and_heap_merge_alike() {
+        let mut random = Random::new(3);
+        for _ in 0..500 {
+            let bpe = random_bpe(&mut random);
+            let ids: Vec<u32> = (0..random.below(200)).map(|_| random.below(3) as u32).collect();
+            let (mut scan, mut heap) =
+                (Space { ids: ids.clone(), ..Space::default() }, Space { ids, ..Space::default() });
+            bpe.merge_by_scan(&mut scan);
+            bpe.merge_by_heap(&mut heap);
+            assert_eq!(scan.ids, heap.ids);
+        }
+    }
+
+    #[test]
+    fn the_first_merge_of_the_list_wins() {
+        let vocab = vocab(&["a", "b", "c", "bc", "ab", "abc"]);
+        let merges = named(&[("b", "c"), ("a", "b"), ("a", "bc")]);
+        let bpe = Bpe::new(&parts(&vocab, &merges)).unwrap();
+        let mut out = Vec::new();
+        bpe.encode_piece(b"abcab", &mut Scratch::default(), &mut out);
+        assert_eq!(out, [5, 4]);
+    }
+
+    #[test]
+    fn merges_of_what_is_not_there_are_refused() {
+        let vocab = vocab(&["a", "b", "ab"]);
+        for (merges, why) in [
+            (named(&[("a", "x")]), "its right half is not a token"),
+            (named(&[("x", "a")]), "its left half is not a token"),
+            (named(&[("b", "a")]), "what it makes is not a token"),
+            (named(&[("a", "b"), ("a", "b")]), "it stands in the list twice"),
+        ] {
+            match Bpe::new(&parts(&vocab, &merges)) {
+                Err(TokenizerError::Merge { why: found, .. }) => assert_eq!(found, why),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn no_merge_makes_a_control_token() {
+        let mut vocab = vocab(&["<", "s", ">", "<s", "<s>"]);
+        vocab.set_kind(4, Kind::Control);
+        let merges = named(&[("<", "s"), ("<s", ">")]);
+        for ignore_merges in [false, true] {
+            let bpe = Bpe::new(&BpeParts { ignore_merges, ..parts(&vocab, &merges) }).unwrap();
+            let mut out = Vec::new();
+            bpe.encode_piece(b"<s>", &mut Scratch::default(), &mut out);
+            assert_eq!(out, [3, 2]);
+        }
+    }
+
+    #[test]
+    fn unknown_characters_fuse_where_asked() {
+        let vocab = vocab(&["<unk>", "a", "▁"]);
+        for (fuse, want) in [(true, vec![0, 1, 2, 0]), (false, vec![0, 0, 1, 2, 0, 0])] {
+            let unknown = Unknown { id: Some(0), fuse };
+            let bpe = Bpe::new(&BpeParts { byte_level: false, unknown, ..parts(&vocab, &[]) }).unwrap();
+            let mut out = Vec::new();
+            bpe.encode(
+                Word { text: "xya▁zz", first: true, byte_chars: false },
+                &mut Scratch::default(),
+                &mut out,
+            );
+            assert_eq!(out, want);
+        }
+    }
+}
