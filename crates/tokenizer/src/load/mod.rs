@@ -1,0 +1,55 @@
+//! From files' contents to a tokenizer: one module per source. All contents are hostile until checked.
+
+mod components;
+mod gguf;
+mod json;
+mod native;
+
+pub use gguf::GgufVocab;
+
+use std::borrow::Cow;
+
+use crate::TokenizerError;
+use crate::alphabet;
+use crate::error::excerpt;
+use crate::normalize::{Needle, Normalizer, Rewrite};
+use crate::pattern::Pattern;
+use crate::vocab::{Kind, Vocab};
+
+/// The sign that SentencePiece writes for a space.
+const SPACE_SIGN: char = '▁';
+
+/// Compiles a pattern that stands at `place`.
+pub(crate) fn pattern(place: &'static str, source: &str) -> Result<Pattern, TokenizerError> {
+    Pattern::new(source).map_err(|error| TokenizerError::Pattern {
+        place,
+        pattern: excerpt(source.as_bytes()),
+        source: error,
+    })
+}
+
+/// Spaces become signs, after one more is put first where `prefix` says so.
+fn space_signs(prefix: bool) -> Normalizer {
+    let sign = SPACE_SIGN.to_string();
+    let first = prefix.then(|| Rewrite::Prepend(sign.clone()));
+    let spaces = Rewrite::Replace(Needle::Literal(" ".to_owned()), sign);
+    Normalizer(first.into_iter().chain([spaces]).collect())
+}
+
+/// What a token of a vocabulary with space signs and byte tokens contributes to a text.
+fn signed_bytes(vocab: &Vocab) -> impl Iterator<Item = Vec<u8>> {
+    vocab.iter().map(|(_, text, kind)| match kind {
+        Kind::Normal => match std::str::from_utf8(text) {
+            Ok(text) => text.replace(SPACE_SIGN, " ").into_bytes(),
+            Err(_) => text.to_vec(),
+        },
+        Kind::Byte(byte) => vec![byte],
+        _ => text.to_vec(),
+    })
+}
+
+/// What a token of a byte-level vocabulary contributes to a text.
+fn byte_level_bytes(text: &[u8]) -> Vec<u8> {
+    let text: Cow<'_, str> = String::from_utf8_lossy(text);
+    alphabet::to_bytes(&text).unwrap_or_else(|| text.into_owned().into_bytes())
+}

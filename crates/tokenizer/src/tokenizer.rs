@@ -1,0 +1,314 @@
+//! The tokenizer as others see it: the steps of encoding in order, decoding, and what is special.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Mutex;
+
+use torchless_base::TokenId;
+
+use crate::added::{AddedTokens, Segment};
+use crate::decode::{Controls, Decoder, Position, StreamDecoder};
+use crate::model::{Model, Scratch};
+use crate::normalize::Normalizer;
+use crate::pretokenize::{PreTokenizer, Word};
+use crate::vocab::{Kind, Vocab};
+use crate::{SpecialIds, TokenizerError};
+
+/// Whether control tokens may be made from a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Special {
+    /// The text is a user's: `<s>` or `<|eot_id|>` in it are letters like any others.
+    Text,
+    /// The text is a template's: names of control tokens become these tokens.
+    Parse,
+}
+
+/// Whether the model's own first and last tokens are put around a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Around {
+    /// As the model was trained: BOS, EOS or neither.
+    ModelDefault,
+    /// Neither.
+    Nothing,
+}
+
+/// How to encode one text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// Who wrote the text.
+    pub special: Special,
+    /// What is put around it.
+    pub around: Around,
+}
+
+impl EncodeOptions {
+    /// A user's text with the model's default around it.
+    pub const TEXT: Self = Self { special: Special::Text, around: Around::ModelDefault };
+    /// A template's text, which brings its own BOS.
+    pub const CONTROL: Self = Self { special: Special::Parse, around: Around::Nothing };
+}
+
+/// A stretch of a prompt and who wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// Its text.
+    pub text: &'a str,
+    /// Whether control tokens may be made from it.
+    pub special: Special,
+}
+
+/// What `inspect` shows of a tokenizer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Kind of model, such as `SentencePiece BPE`.
+    pub kind: &'static str,
+    /// Name or kind of the pre-split, if the model has one.
+    pub pre_split: Option<String>,
+    /// Number of ids.
+    pub vocab_size: usize,
+    /// Number of listed merges; 0 where scores order them.
+    pub merges: usize,
+    /// How many of the 256 bytes no token can write; text with them becomes unknown tokens or is lost.
+    pub uncovered_bytes: usize,
+    /// Tokens put before and after a text by default.
+    pub around: (Vec<TokenId>, Vec<TokenId>),
+    /// Ids with a special role.
+    pub special: SpecialIds,
+    /// Ids that end a reply.
+    pub end: Vec<TokenId>,
+    /// All control tokens with their names.
+    pub controls: Vec<(TokenId, String)>,
+    /// FNV-1a over ids, texts and kinds of all tokens: equal vocabularies have equal fingerprints.
+    pub fingerprint: u64,
+}
+
+/// Text to ids and back. Safe to share between threads.
+#[derive(Debug)]
+pub struct Tokenizer {
+    pub(crate) parts: Parts,
+    scratch: Mutex<Scratch>,
+}
+
+/// What the loaders put together.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) kind: &'static str,
+    pub(crate) pre_split: Option<String>,
+    pub(crate) vocab: Vocab,
+    pub(crate) added: AddedTokens,
+    pub(crate) normalizer: Normalizer,
+    /// The normaliser writes GPT-2's alphabet.
+    pub(crate) normalizes_to_bytes: bool,
+    pub(crate) pre_tokenizer: PreTokenizer,
+    pub(crate) model: Model,
+    pub(crate) decoder: Decoder,
+    pub(crate) before: Vec<TokenId>,
+    pub(crate) after: Vec<TokenId>,
+    pub(crate) special: SpecialIds,
+    pub(crate) end: Vec<TokenId>,
+}
+
+impl Tokenizer {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { parts, scratch: Mutex::default() }
+    }
+
+    /// The ids of `text`.
+    ///
+    /// Time grows with the length of the text and its logarithm, whatever the text. Characters that the
+    /// vocabulary cannot write become the unknown token; where there is none they are lost (see
+    /// [`Description::uncovered_bytes`]).
+    pub fn encode(&self, text: &str, options: EncodeOptions) -> Vec<TokenId> {
+        self.encode_parts(&[Part { text, special: options.special }], options.around)
+    }
+
+    /// The ids of several parts in a row, encoded as the one text that they are: words and merges reach over
+    /// the borders, control tokens are made inside control parts only.
+    pub fn encode_parts(&self, parts: &[Part<'_>], around: Around) -> Vec<TokenId> {
+        let text: Cow<'_, str> = match parts {
+            [only] => Cow::Borrowed(only.text),
+            _ => Cow::Owned(parts.iter().map(|part| part.text).collect()),
+        };
+        let (mut segments, mut start) = (Vec::new(), 0);
+        for part in parts {
+            let range = start..start + part.text.len();
+            start = range.end;
+            self.parts.added.cut_raw(&text, range, part.special == Special::Parse, &mut segments);
+        }
+        let mut ids = Vec::new();
+        self.with_scratch(|scratch| {
+            for segment in &segments {
+                match segment {
+                    Segment::Token(id) => ids.push(*id),
+                    Segment::Text(range) => self.encode_text(&text, range.clone(), scratch, &mut ids),
+                }
+            }
+        });
+        let ids = ids.into_iter().map(TokenId);
+        match around {
+            Around::Nothing => ids.collect(),
+            Around::ModelDefault => {
+                self.parts.before.iter().copied().chain(ids).chain(self.parts.after.iter().copied()).collect()
+            }
+        }
+    }
+
+    fn encode_text(&self, text: &str, range: Range<usize>, scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        let first = range.start == 0;
+        let text = self.parts.normalizer.apply(&text[range]);
+        match self.parts.added.cut_normalized(&text) {
+            None => self.encode_words(&text, first, scratch, ids),
+            Some(segments) => {
+                for segment in segments {
+                    match segment {
+                        Segment::Token(id) => ids.push(id),
+                        Segment::Text(range) => {
+                            let first = first && range.start == 0;
+                            self.encode_words(&text[range], first, scratch, ids);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn encode_words(&self, text: &str, first: bool, scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        let word = Word { text, first, byte_chars: self.parts.normalizes_to_bytes };
+        self.parts.pre_tokenizer.split(word, &mut |word| self.parts.model.encode(word, scratch, ids));
+    }
+
+    /// Lends the shared scratch, or a new one while another thread has it.
+    fn with_scratch(&self, work: impl FnOnce(&mut Scratch)) {
+        match self.scratch.try_lock() {
+            Ok(mut scratch) => work(&mut scratch),
+            Err(_) => work(&mut Scratch::default()),
+        }
+    }
+
+    /// The text of `ids` without control tokens; bytes that are not UTF-8 become U+FFFD.
+    pub fn decode(&self, ids: &[TokenId]) -> String {
+        String::from_utf8_lossy(&self.decode_bytes(ids, Controls::Hide)).into_owned()
+    }
+
+    /// The bytes of `ids`. Ids beyond the vocabulary leave no trace.
+    pub fn decode_bytes(&self, ids: &[TokenId], controls: Controls) -> Vec<u8> {
+        let (mut bytes, mut position) = (Vec::new(), Position::start(self.decoder()));
+        ids.iter().for_each(|&id| position.push(self, id, controls, &mut bytes));
+        bytes
+    }
+
+    /// Decodes a text from its start as it comes, such as a reply in a chat.
+    pub fn stream(&self, controls: Controls) -> StreamDecoder<'_> {
+        StreamDecoder::new(self, Position::start(self.decoder()), controls)
+    }
+
+    /// Decodes what continues a text, such as a prompt: a space at the start is kept.
+    pub fn stream_continuing(&self, controls: Controls) -> StreamDecoder<'_> {
+        StreamDecoder::new(self, Position::inside(), controls)
+    }
+
+    /// The bytes that `id` contributes inside a text; `None` beyond the vocabulary.
+    pub fn token_bytes(&self, id: TokenId) -> Option<&[u8]> {
+        self.decoder().token(id.0)
+    }
+
+    /// The text of `id` as the vocabulary writes it, such as `▁the` or `Ġthe`.
+    pub fn piece(&self, id: TokenId) -> Option<Cow<'_, str>> {
+        self.parts.vocab.text(id.0).map(String::from_utf8_lossy)
+    }
+
+    /// The id whose text in the vocabulary is `piece`. Looks through all tokens.
+    pub fn id_of(&self, piece: &str) -> Option<TokenId> {
+        let found = |&(_, text, kind): &(u32, &[u8], Kind)| text == piece.as_bytes() && kind != Kind::Hole;
+        self.parts.vocab.iter().find(found).map(|(id, ..)| TokenId(id))
+    }
+
+    /// Number of ids: every valid id is below it.
+    pub fn vocab_size(&self) -> usize {
+        self.parts.vocab.len()
+    }
+
+    /// The token that begins a text.
+    pub fn bos(&self) -> Option<TokenId> {
+        self.parts.special.bos
+    }
+
+    /// The token that ends a text.
+    pub fn eos(&self) -> Option<TokenId> {
+        self.parts.special.eos
+    }
+
+    /// All ids with a special role.
+    pub fn special_ids(&self) -> SpecialIds {
+        self.parts.special
+    }
+
+    /// All ids that end a reply, in ascending order.
+    pub fn end_ids(&self) -> &[TokenId] {
+        &self.parts.end
+    }
+
+    /// Whether `id` ends a reply.
+    pub fn is_end(&self, id: TokenId) -> bool {
+        self.parts.end.binary_search_by_key(&id.0, |end| end.0).is_ok()
+    }
+
+    /// Adds ids that end a reply, as a generation_config.json names them.
+    ///
+    /// # Errors
+    /// An id beyond the vocabulary; then none is added.
+    pub fn add_end_ids(&mut self, ids: &[TokenId]) -> Result<(), TokenizerError> {
+        for id in ids {
+            self.parts.vocab.check("an end token", Some(id.0))?;
+        }
+        self.parts.end.extend_from_slice(ids);
+        self.parts.end.sort_unstable_by_key(|id| id.0);
+        self.parts.end.dedup();
+        Ok(())
+    }
+
+    /// Whether `id` steers the model and is no text (control and unknown tokens).
+    pub fn is_control(&self, id: TokenId) -> bool {
+        matches!(self.parts.vocab.kind(id.0), Kind::Control | Kind::Unknown)
+    }
+
+    /// All control tokens with their names.
+    pub fn controls(&self) -> impl Iterator<Item = (TokenId, Cow<'_, str>)> {
+        let control = |(id, text, kind)| match kind {
+            Kind::Control | Kind::Unknown => Some((TokenId(id), String::from_utf8_lossy(text))),
+            _ => None,
+        };
+        self.parts.vocab.iter().filter_map(control)
+    }
+
+    /// What there is to know of this tokenizer.
+    pub fn describe(&self) -> Description {
+        let parts = &self.parts;
+        Description {
+            kind: parts.kind,
+            pre_split: parts.pre_split.clone(),
+            vocab_size: self.vocab_size(),
+            merges: parts.model.merges(),
+            uncovered_bytes: parts.model.uncovered_bytes(),
+            around: (parts.before.clone(), parts.after.clone()),
+            special: parts.special,
+            end: parts.end.clone(),
+            controls: self.controls().map(|(id, text)| (id, text.into_owned())).collect(),
+            fingerprint: self.fingerprint(),
+        }
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3);
+        self.parts.vocab.iter().fold(0xCBF2_9CE4_8422_2325, |hash, (id, text, kind)| {
+            let hash = id.to_le_bytes().iter().fold(hash, step);
+            let hash = (text.len() as u64).to_le_bytes().iter().fold(hash, step);
+            let control = matches!(kind, Kind::Control | Kind::Unknown);
+            [u8::from(control)].iter().chain(text).fold(hash, step)
+        })
+    }
+
+    pub(crate) fn decoder(&self) -> &Decoder {
+        &self.parts.decoder
+    }
+}
