@@ -1,4 +1,5 @@
-//! Writes the hostile native `.bin` files that the tests use, with a manifest, into a folder:
+//! Writes the hostile native `.bin` files that the tests use, with a manifest and a small sound file of each other
+//! format, into a folder:
 //! `cargo run -p torchless-formats --example hostile_bins -- FOLDER`.
 
 use std::path::PathBuf;
@@ -10,6 +11,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("give the folder to write to")?);
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("sound.bin"), hostile::sound())?;
+    std::fs::write(folder.join("sound.gguf"), hostile::small_gguf())?;
+    std::fs::write(folder.join("sound.safetensors"), hostile::small_safetensors())?;
     let mut manifest = vec![serde_json::json!({"file": "sound.bin", "expect": "load", "why": "sound"})];
     for case in hostile::cases() {
         let file = format!("{}.bin", case.name);

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use torchless_formats::gguf::Header;
-use torchless_formats::{Checkpoint, FormatError, StringTable, open_bytes};
-use torchless_quant::TensorType;
+use torchless_formats::{Checkpoint, FormatError, open_bytes};
 
 mod hostile;
 
@@ -62,32 +60,6 @@ fn loader_refuses_hostile_native_files() {
     }
 }
 
-/// A GGUF file whose last tensor ends with the file.
-fn small_gguf() -> Vec<u8> {
-    let mut tokens = StringTable::new();
-    assert!(tokens.push("<s>") && tokens.push("a"));
-    let write = || -> Result<Vec<u8>, FormatError> {
-        let mut header = Header::new();
-        header.put("general.architecture", "llama")?;
-        header.put("llama.block_count", 1u32)?;
-        header.put("tokenizer.ggml.tokens", tokens)?;
-        header.put("tokenizer.ggml.scores", [0.0f32, -1.0].as_slice())?;
-        header.put("x.bool", true)?;
-        header.tensor("token_embd.weight", TensorType::Q8_0, &[2, 32])?;
-        header.tensor("output_norm.weight", TensorType::F32, &[8])?;
-        let mut writer = header.start(Vec::new())?;
-        writer.write(&[1; 68])?;
-        writer.write(&[2; 32])?;
-        writer.finish()
-    };
-    write().unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn small_safetensors() -> Vec<u8> {
-    let header = br#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F16","shape":[2,3],"data_offsets":[0,12]},"b":{"dtype":"I64","shape":[1],"data_offsets":[12,20]}}"#;
-    [&(header.len() as u64).to_le_bytes()[..], header, &[5; 20]].concat()
-}
-
 fn small_native() -> Vec<u8> {
     let mut bytes = hostile::sound();
     bytes.truncate(bytes.len() - 56);
@@ -95,7 +67,11 @@ fn small_native() -> Vec<u8> {
 }
 
 fn all() -> [(&'static str, Vec<u8>); 3] {
-    [("GGUF", small_gguf()), ("safetensors", small_safetensors()), ("native", small_native())]
+    [
+        ("GGUF", hostile::small_gguf()),
+        ("safetensors", hostile::small_safetensors()),
+        ("native", small_native()),
+    ]
 }
 
 fn touch(checkpoint: &Checkpoint) {
@@ -140,7 +116,7 @@ fn loader_survives_every_changed_byte() {
 /// A length or count replaced by values that overflow, at every 8-byte place of the GGUF header.
 #[test]
 fn loader_refuses_numbers_that_wrap() {
-    let whole = small_gguf();
+    let whole = hostile::small_gguf();
     let header = whole.len() - 96 - 32;
     for at in 4..header - 8 {
         for value in [u64::MAX, 1 << 63, u64::MAX - 7, 1 << 62, 1 << 40, 0xffff_ffff] {

@@ -1,7 +1,10 @@
-//! Hostile native `.bin` files: a sound one, and ways to break it. Shared by a test and by the example that
-//! writes them out.
+//! Hostile native `.bin` files: a sound one, and ways to break it; and sound small files of the other formats.
+//! Shared by a test and by the example that writes them out.
 
 use serde_json::{Value, json};
+use torchless_formats::gguf::Header;
+use torchless_formats::{FormatError, StringTable};
+use torchless_quant::TensorType;
 
 /// One file that must be refused.
 pub struct Case {
@@ -237,4 +240,31 @@ fn tokenizers() -> Vec<Case> {
             with("/tokenizer/regex", json!("(a+)+")),
         ),
     ]
+}
+
+/// A GGUF file whose last tensor ends with the file.
+pub fn small_gguf() -> Vec<u8> {
+    let mut tokens = StringTable::new();
+    assert!(tokens.push("<s>") && tokens.push("a"));
+    let write = || -> Result<Vec<u8>, FormatError> {
+        let mut header = Header::new();
+        header.put("general.architecture", "llama")?;
+        header.put("llama.block_count", 1u32)?;
+        header.put("tokenizer.ggml.tokens", tokens)?;
+        header.put("tokenizer.ggml.scores", [0.0f32, -1.0].as_slice())?;
+        header.put("x.bool", true)?;
+        header.tensor("token_embd.weight", TensorType::Q8_0, &[2, 32])?;
+        header.tensor("output_norm.weight", TensorType::F32, &[8])?;
+        let mut writer = header.start(Vec::new())?;
+        writer.write(&[1; 68])?;
+        writer.write(&[2; 32])?;
+        writer.finish()
+    };
+    write().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A safetensors file with a half-precision tensor and one of integers.
+pub fn small_safetensors() -> Vec<u8> {
+    let header = br#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F16","shape":[2,3],"data_offsets":[0,12]},"b":{"dtype":"I64","shape":[1],"data_offsets":[12,20]}}"#;
+    [&(header.len() as u64).to_le_bytes()[..], header, &[5; 20]].concat()
 }

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Fuzzes the readers of model files: scripts/fuzz.sh [seconds per target] [target ...]
+# Needs nightly Rust and cargo-fuzz (cargo install cargo-fuzz). Seeds: the project's own files, and the files under
+# TORCHLESS_FIXTURES where that is set. Findings land in fuzz/artifacts/TARGET.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds=${1:-600}
+shift || true
+if [ $# -gt 0 ]; then targets=("$@"); else targets=(gguf safetensors native_bin); fi
+case $seconds in '' | *[!0-9]*) echo "usage: scripts/fuzz.sh [seconds] [gguf|safetensors|native_bin ...]" >&2; exit 2 ;; esac
+
+# Copies the files under the given places that are at most 256 KiB, packed ones unpacked, into a corpus.
+seed() {
+    local corpus=$1 pattern=$2
+    shift 2
+    local place file
+    for place in "$@"; do
+        [ -e "$place" ] || continue
+        while IFS= read -r -d '' file; do
+            cp -n "$file" "$corpus/seed-$(basename "$file")"
+        done < <(find "$place" -name "$pattern" -size -257k -print0)
+        while IFS= read -r -d '' file; do
+            gzip -dc "$file" >"$corpus/seed-$(basename "$file" .gz)"
+        done < <(find "$place" -name "$pattern.gz" -print0)
+    done
+}
+
+fixtures=${TORCHLESS_FIXTURES:-/nonexistent}
+hostile=fuzz/target/hostile_bins
+cargo run -q -p torchless-formats --example hostile_bins -- "$hostile"
+
+for target in "${targets[@]}"; do
+    corpus=fuzz/corpus/$target
+    mkdir -p "$corpus"
+    case $target in
+        gguf) seed "$corpus" '*.gguf' "$fixtures/malformed/gguf" "$hostile" ;;
+        safetensors) seed "$corpus" '*.safetensors' "$fixtures/malformed/safetensors" "$hostile" ;;
+        native_bin) seed "$corpus" '*.bin' "$hostile" tests/fixtures ;;
+        *) echo "unknown target: $target" >&2; exit 2 ;;
+    esac
+    echo "== $target: $(find "$corpus" -type f | wc -l) seeds, $seconds seconds"
+    cargo +nightly fuzz run "$target" "$corpus" -- -max_total_time="$seconds" -timeout=2 -rss_limit_mb=1024 \
+        -malloc_limit_mb=256 -max_len=300000 -print_final_stats=1 -verbosity=1 -close_fd_mask=0
+done
