@@ -1,17 +1,12 @@
 //! The malformed files of the fixtures: what must be refused is, what is sound opens, nothing panics.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use torchless_formats::{Checkpoint, FormatError, Metadata, OpenOptions, open, open_bytes};
 
-fn fixtures() -> Option<PathBuf> {
-    let folder = std::env::var_os("TORCHLESS_FIXTURES").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: TORCHLESS_FIXTURES is not set");
-    }
-    folder
-}
+mod places;
+use places::fixtures;
 
 /// Cases whose faults lie in what the numbers mean; the file as such is sound, so that opening may succeed.
 fn is_left_to_the_model(file: &str) -> bool {

@@ -1,43 +1,15 @@
 //! The native format: the committed test model, conversion from safetensors, and agreement with the script.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
 use torchless_formats::native::{self, Quant};
-use torchless_formats::{Checkpoint, Format, Metadata, OpenOptions, TokenizerSource, open};
+use torchless_formats::{Format, Metadata, TokenizerSource};
 use torchless_quant::TensorType;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn open_ok(path: &Path) -> Checkpoint {
-    open(path, &OpenOptions::default()).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// A folder of its own under the temporary folder, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("torchless-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a temporary folder can be made");
-        Self(path)
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, bytes).expect("a file in the temporary folder can be written");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+mod places;
+use places::{Folder, open_ok, root};
 
 #[test]
 fn loader_opens_the_test_model() {

@@ -1,20 +1,11 @@
-//! GGUF files of the fixtures: what they hold, and that their tensors decode to the reference values.
+//! The sound models of the fixtures: what they hold, and that their tensors decode to the reference values.
 
 use std::path::{Path, PathBuf};
 
-use torchless_formats::{Checkpoint, Format, Metadata, OpenOptions, TokenizerSource, open};
+use torchless_formats::{Format, Metadata, TokenizerSource};
 
-fn fixtures() -> Option<PathBuf> {
-    let folder = std::env::var_os("TORCHLESS_FIXTURES").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: TORCHLESS_FIXTURES is not set");
-    }
-    folder
-}
-
-fn open_ok(path: &Path) -> Checkpoint {
-    open(path, &OpenOptions::default()).unwrap_or_else(|error| panic!("{error}"))
-}
+mod places;
+use places::{fixtures, open_ok};
 
 #[test]
 fn loader_reads_metadata_and_tensors() {
@@ -58,6 +49,38 @@ fn loader_decodes_as_the_reference_does() {
         for (have, want) in [(sum, &want["sum"]), (squares, &want["sumsq"])] {
             let want = want.as_f64().unwrap();
             assert!((have - want).abs() <= 1e-6 * squares.max(1.0), "{place}: {have} is not {want}");
+        }
+    }
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of the fixtures can be read").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            if path.join("config.json").exists() {
+                found.push(path.clone());
+            }
+            walk(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "gguf" || ending == "safetensors") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn loader_opens_every_sound_model() {
+    let Some(fixtures) = fixtures() else { return };
+    let mut paths = Vec::new();
+    walk(&fixtures.join("models"), &mut paths);
+    walk(&fixtures.join("goldens"), &mut paths);
+    assert!(paths.len() > 100, "only {} models", paths.len());
+    for path in paths {
+        let checkpoint = open_ok(&path);
+        assert!(!checkpoint.tensors.is_empty(), "{}", path.display());
+        for tensor in checkpoint.tensors.iter() {
+            let mut row = vec![f32::NAN; tensor.cols()];
+            tensor.decode_row(tensor.rows() - 1, &mut row);
+            assert!(row.iter().all(|value| value.is_finite()), "{} {}", path.display(), tensor.name);
         }
     }
 }
