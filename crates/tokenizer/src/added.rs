@@ -130,7 +130,7 @@ fn push_text(range: Range<usize>, out: &mut Vec<Segment>) {
 }
 
 fn touches_word(text: &str, start: usize, end: usize) -> bool {
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let is_word = regex_syntax::is_word_character;
     text[..start].chars().next_back().is_some_and(is_word) || text[end..].chars().next().is_some_and(is_word)
 }
 
@@ -173,7 +173,7 @@ mod tests {
         let both = AddedToken { lstrip: true, rstrip: true, ..token(1, "<m>") };
         assert_eq!(cut(&[both], "a  <m> \n <m>b", true), ["a", "#1", "#1", "b"]);
         let word = AddedToken { single_word: true, ..token(1, "ing") };
-        assert_eq!(cut(&[word], "sing ing ing1 ing", true), ["sing ", "#1", " ing1 ", "#1"]);
+        assert_eq!(cut(&[word], "sing ing ing1 ing²", true), ["sing ", "#1", " ing1 ", "#1", "²"]);
     }
 
     #[test]

@@ -154,16 +154,16 @@ impl Bpe {
             } else {
                 self.merge_by_heap(space)
             }
-            out.extend(space.ids.iter().filter(|&&id| id != NONE));
+            out.extend_from_slice(&space.ids);
         });
     }
 
     fn push_units(&self, piece: &[u8], ids: &mut Vec<u32>) {
         match &self.units {
             Units::Bytes(bytes) => {
-                let unknown = self.unknown.id.unwrap_or(NONE);
-                let of = |&byte: &u8| Some(bytes[byte as usize]).filter(|&id| id != NONE).unwrap_or(unknown);
-                ids.extend(piece.iter().map(of));
+                // What has neither a token nor an unknown one is lost here, and its neighbours may merge.
+                let of = |&byte: &u8| Some(bytes[byte as usize]).filter(|&id| id != NONE).or(self.unknown.id);
+                ids.extend(piece.iter().filter_map(of));
             }
             Units::Chars { chars, bytes } => {
                 let start = ids.len();
