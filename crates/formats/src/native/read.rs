@@ -49,8 +49,9 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Checkpoint, FormatError> {
 /// Of a header that cannot be parsed, the part before the fault decides.
 pub(crate) fn looks_like(header: &[u8]) -> bool {
     let seen = Seen::default();
+    // The verdict is in what was seen, whether or not parsing went to the end.
     let _ = json::parse(header, "the header", &seen);
-    seen.own.get() > usize::from(seen.others.get() > 0)
+    seen.own.get() == 2 || (seen.own.get() == 1 && seen.others.get() == 0)
 }
 
 /// Counts top-level keys: those of a native file, and others.
@@ -59,6 +60,9 @@ struct Seen {
     own: Cell<usize>,
     others: Cell<usize>,
 }
+
+/// So many keys of other names make it no native file, whatever follows.
+const MOST_OTHERS: usize = 4;
 
 const KEYS: &[&str] = &["metadata", "tokenizer", "tensors"];
 
@@ -81,6 +85,9 @@ impl<'de> Visitor<'de> for &Seen {
         while let Some(key) = map.next_key::<String>()? {
             let count = if KEYS.contains(&key.as_str()) { &self.own } else { &self.others };
             count.set(count.get() + 1);
+            if self.own.get() == 2 || self.others.get() == MOST_OTHERS {
+                return Err(A::Error::custom("enough seen"));
+            }
             map.next_value::<IgnoredAny>()?;
         }
         Ok(())
