@@ -3,6 +3,7 @@
 pub(crate) mod acts;
 mod drive;
 pub(crate) mod isa;
+pub(crate) mod probe;
 mod strips;
 pub(crate) mod table;
 pub(crate) mod tile;

@@ -1,5 +1,6 @@
 //! The functions that a table of kernels has for products, and how they are made from the generic loops.
 
+use super::probe::Probes;
 use super::tile::{Panel, Tile};
 use crate::activation::Activation;
 use torchless_quant::TensorType;
@@ -20,6 +21,8 @@ pub(crate) struct MatmulTable {
     pub(crate) finish: unsafe fn(&Finish),
     /// Writes gated sums to the output.
     pub(crate) finish_glu: unsafe fn(&Finish, &Gate),
+    /// Loops that find the processor's ceilings.
+    pub(crate) probes: Probes,
 }
 
 /// The kernels of a quantised type.
@@ -138,6 +141,7 @@ macro_rules! matmul_table {
     ($isa:ty $(, $features:literal)?) => {{
         use crate::matmul::acts;
         use crate::matmul::isa::Isa;
+        use crate::matmul::probe::{self, Probes};
         use crate::matmul::table::{Finish, Floats, Gate, MatmulTable, Quantised, finish, finish_glu};
         use crate::matmul::tile::{self, Panel, Tile};
         use crate::matmul::weights::{self as w, Unpacked, Weights};
@@ -243,6 +247,30 @@ macro_rules! matmul_table {
             }
         }
 
+        /// # Safety
+        /// The processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn probe_dots(rounds: usize) -> u32 {
+            // SAFETY: as the caller promises.
+            unsafe { probe::dots::<$isa>(rounds) }
+        }
+
+        /// # Safety
+        /// The processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn probe_floats(rounds: usize) -> f32 {
+            // SAFETY: as the caller promises.
+            unsafe { probe::floats::<$isa>(rounds) }
+        }
+
+        /// # Safety
+        /// The processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn probe_read(data: &[u8]) -> u32 {
+            // SAFETY: as the caller promises.
+            unsafe { probe::read::<$isa>(data) }
+        }
+
         fn row<W: Weights>() -> Option<Quantised> {
             Some(Quantised {
                 direct: direct::<W>,
@@ -314,6 +342,7 @@ macro_rules! matmul_table {
             floats,
             finish: finish_sums,
             finish_glu: finish_gated,
+            probes: Probes { dots: probe_dots, floats: probe_floats, read: probe_read },
         }
     }};
 }

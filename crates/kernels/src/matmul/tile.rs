@@ -95,9 +95,6 @@ pub(crate) unsafe fn int_tile<I: Isa, W: Weights, const R: usize, const T: usize
             for r in 0..R {
                 unit[r] = tile.w[r].add(u * W::BYTES);
             }
-            if R == 1 && W::BYTES >= 256 {
-                prefetch_ahead::<I, W>(unit[0]);
-            }
             let mut scales = [W::scales::<I>(unit[0]); R];
             let mut mins = [if W::MIN { W::mins::<I>(unit[0]) } else { scales[0] }; R];
             for r in 1..R {
@@ -106,6 +103,9 @@ pub(crate) unsafe fn int_tile<I: Isa, W: Weights, const R: usize, const T: usize
             }
             for s in 0..subs {
                 let at = u * subs + s;
+                if R == 1 {
+                    prefetch_ahead::<I, W>(unit[0], s);
+                }
                 let mut dots = [[I::splat(0); T]; R];
                 if !W::MIN {
                     for t in 0..T {
@@ -155,13 +155,16 @@ pub(crate) unsafe fn int_tile<I: Isa, W: Weights, const R: usize, const T: usize
 
 /// Bytes between the unit that is read and the one that is asked for: memory's latency times its bandwidth per core is about
 /// 2 KiB, and twice that hides the time that the request itself takes.
-const AHEAD: usize = 4096;
+pub(crate) const AHEAD: usize = 4096;
 
+/// Asks for the part of what lies ahead that falls to sub-block `sub`: a burst for the whole unit would hold up the reads.
+///
 /// # Safety
 /// As [`Isa`]. The addresses need not be readable.
 #[inline(always)]
-unsafe fn prefetch_ahead<I: Isa, W: Weights>(unit: *const u8) {
-    for line in 0..W::BYTES.div_ceil(64) {
+unsafe fn prefetch_ahead<I: Isa, W: Weights>(unit: *const u8, sub: usize) {
+    let lines = W::BYTES.div_ceil(64 * (W::UNIT / W::SUB));
+    for line in sub * lines..(sub + 1) * lines {
         // SAFETY: as the caller promises.
         unsafe { I::prefetch(unit.wrapping_add(AHEAD + line * 64)) };
     }
