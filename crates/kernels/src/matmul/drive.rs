@@ -119,8 +119,12 @@ impl<'a> Operand<'a> {
         match self.m.layout {
             Layout::Strips => self.m.data[(strip * self.units + range.start) * bytes..].as_ptr(),
             Layout::File => {
+                let repack = match self.kind {
+                    Kind::Codes(quantised) | Kind::Exact(quantised, _) => quantised.repack,
+                    Kind::Values(floats) => floats.repack,
+                };
                 let room = &mut room[..range.len() * bytes];
-                self.strips.pack(&self.m.strip_rows(strip), range.start, room);
+                self.strips.pack(&self.m.strip_rows(strip), range.start, (repack, &mut *room));
                 room.as_ptr()
             }
         }

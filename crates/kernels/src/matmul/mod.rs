@@ -4,7 +4,7 @@ pub(crate) mod acts;
 mod drive;
 pub(crate) mod isa;
 pub(crate) mod probe;
-mod strips;
+pub(crate) mod strips;
 pub(crate) mod table;
 pub(crate) mod tile;
 pub(crate) mod weights;
@@ -236,10 +236,12 @@ impl Cpu {
         let bytes = strips.units(part.cols) * strips.unit_bytes;
         let target = &mut into.buf.as_mut_slice()[first / ROWS * bytes..end.div_ceil(ROWS) * bytes];
         let target = Target(target.as_mut_ptr());
+        let repack = self.kernels.matmul.repack(part.ty);
+        let repack = repack.unwrap_or_else(|| panic!("no kernels for weights of type {}", part.ty));
         self.pool().for_chunks(part.rows.div_ceil(ROWS), &|_, strip| {
             // SAFETY: strip `strip` of the target, which has room for all strips of the part; each is a chunk of its own.
             let out = unsafe { std::slice::from_raw_parts_mut(target.strip(strip, bytes), bytes) };
-            strips.pack(&part.strip_rows(strip), 0, out);
+            strips.pack(&part.strip_rows(strip), 0, (repack, out));
         });
     }
 

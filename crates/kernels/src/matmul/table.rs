@@ -1,6 +1,7 @@
 //! The functions that a table of kernels has for products, and how they are made from the generic loops.
 
 use super::probe::Probes;
+use super::strips::Repack;
 use super::tile::{Panel, Tile};
 use crate::activation::Activation;
 use torchless_quant::TensorType;
@@ -28,6 +29,8 @@ pub(crate) struct MatmulTable {
 /// The kernels of a quantised type.
 #[derive(Clone, Copy)]
 pub(crate) struct Quantised {
+    /// Units of the file's layout to the packed form.
+    pub(crate) repack: unsafe fn(&Repack),
     /// One strip by a panel of up to [`DIRECT`] tokens, from the packed form.
     pub(crate) direct: unsafe fn(&Tile),
     /// Units to the unpacked form.
@@ -45,10 +48,19 @@ pub(crate) struct Quantised {
 /// The kernels of a floating-point type.
 #[derive(Clone, Copy)]
 pub(crate) struct Floats {
+    /// Units of the file's layout to the packed form.
+    pub(crate) repack: unsafe fn(&Repack),
     /// One strip by a panel of up to [`DIRECT`] tokens.
     pub(crate) direct: unsafe fn(&Tile),
     /// Two strips by a panel of any width.
     pub(crate) tile: unsafe fn(&Tile),
+}
+
+impl MatmulTable {
+    /// The repacking function of `ty`.
+    pub(crate) fn repack(&self, ty: TensorType) -> Option<unsafe fn(&Repack)> {
+        (self.quantised)(ty).map(|row| row.repack).or_else(|| (self.floats)(ty).map(|row| row.repack))
+    }
 }
 
 /// The widest panel for which weights are read in their packed form.
@@ -142,6 +154,7 @@ macro_rules! matmul_table {
         use crate::matmul::acts;
         use crate::matmul::isa::Isa;
         use crate::matmul::probe::{self, Probes};
+        use crate::matmul::strips::{self, Repack};
         use crate::matmul::table::{Finish, Floats, Gate, MatmulTable, Quantised, finish, finish_glu};
         use crate::matmul::tile::{self, Panel, Tile};
         use crate::matmul::weights::{self as w, Unpacked, Weights};
@@ -248,6 +261,22 @@ macro_rules! matmul_table {
         }
 
         /// # Safety
+        /// As [`strips::repack`]; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn repack<W: Weights>(call: &Repack) {
+            // SAFETY: as the caller promises.
+            unsafe { strips::repack::<$isa, W>(call) }
+        }
+
+        /// # Safety
+        /// As [`strips::repack_values`]; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn repack_values<const SIZE: usize, const APART: bool>(call: &Repack) {
+            // SAFETY: as the caller promises.
+            unsafe { strips::repack_values::<$isa, SIZE, APART>(call) }
+        }
+
+        /// # Safety
         /// The processor must have the table's instruction set.
         $(#[target_feature(enable = $features)])?
         unsafe fn probe_dots(rounds: usize) -> u32 {
@@ -273,6 +302,7 @@ macro_rules! matmul_table {
 
         fn row<W: Weights>() -> Option<Quantised> {
             Some(Quantised {
+                repack: repack::<W>,
                 direct: direct::<W>,
                 unpack: unpack::<W>,
                 unpacked_bytes: tile::unpacked_bytes(W::SUB, W::MIN),
@@ -299,7 +329,7 @@ macro_rules! matmul_table {
                 TensorType::Q4_K => row::<w::Q4_K>(),
                 TensorType::Q5_K => row::<w::Q5_K>(),
                 TensorType::Q6_K => row::<w::Q6_K>(),
-                TensorType::IQ4_NL => row::<w::Iq4Nl>(),
+                TensorType::IQ4_NL => row::<w::IQ4_NL>(),
                 TensorType::Int8G64 => row::<w::Int8G64>(),
                 _ => None,
             }
@@ -321,15 +351,15 @@ macro_rules! matmul_table {
             }
         }
 
-        fn float_row<W: tile::FloatWeights>() -> Option<Floats> {
-            Some(Floats { direct: direct_floats::<W>, tile: float_tile::<W> })
+        fn float_row<W: tile::FloatWeights>(repack: unsafe fn(&Repack)) -> Option<Floats> {
+            Some(Floats { repack, direct: direct_floats::<W>, tile: float_tile::<W> })
         }
 
         fn floats(ty: TensorType) -> Option<Floats> {
             match ty {
-                TensorType::F32 => float_row::<tile::F32>(),
-                TensorType::F16 => float_row::<tile::F16>(),
-                TensorType::BF16 => float_row::<tile::Bf16>(),
+                TensorType::F32 => float_row::<tile::F32>(repack_values::<4, false>),
+                TensorType::F16 => float_row::<tile::F16>(repack_values::<2, true>),
+                TensorType::BF16 => float_row::<tile::Bf16>(repack_values::<2, false>),
                 _ => None,
             }
         }

@@ -6,6 +6,7 @@
 //! top bit flipped, and the fifth bits of `Q5_0` and `Q5_1` are regrouped.
 
 use super::isa::Isa;
+use torchless_quant::TensorType;
 
 /// A quantised type, as the integer kernels see it: sub-blocks of [`Weights::SUB`] columns with a scale each, and a minimum
 /// where [`Weights::MIN`].
@@ -13,6 +14,8 @@ use super::isa::Isa;
 /// # Safety
 /// The methods require what [`Isa`] requires, and that `unit` leads to [`Weights::BYTES`] readable bytes.
 pub(crate) trait Weights: Copy + 'static {
+    /// The type that this is a form of, where it is that of a file.
+    const TYPE: Option<TensorType>;
     /// Columns in a sub-block: 16 or 32.
     const SUB: usize;
     /// Whether a value is `scale * q + min` with `q` in `0..=31`, instead of `scale * (q - 128)`.
@@ -90,6 +93,7 @@ macro_rules! legacy {
         pub(crate) struct $name;
 
         impl Weights for $name {
+            const TYPE: Option<TensorType> = Some(TensorType::$name);
             const SUB: usize = 32;
             const MIN: bool = $mins > 0;
             const UNIT: usize = 64;
@@ -140,7 +144,8 @@ legacy!(
 );
 legacy!(
     /// As `Q4_0`, but nibbles are places in a table.
-    Iq4Nl, bytes: 576, scales: 512, mins: 0,
+    #[expect(non_camel_case_types, reason = "the name that the field uses")]
+    IQ4_NL, bytes: 576, scales: 512, mins: 0,
     |unit, sub, j| I::lookup(field::<I>(unit, 4 * sub + j % 4, j / 4 * 4, 15), &LEVELS)
 );
 
@@ -152,6 +157,7 @@ const LEVELS: [u8; 16] = [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 1
 pub(crate) struct Int8G64;
 
 impl Weights for Int8G64 {
+    const TYPE: Option<TensorType> = Some(TensorType::Int8G64);
     const SUB: usize = 32;
     const MIN: bool = false;
     const UNIT: usize = 64;
@@ -192,6 +198,7 @@ macro_rules! super_block {
         pub(crate) struct $name;
 
         impl Weights for $name {
+            const TYPE: Option<TensorType> = Some(TensorType::$name);
             const SUB: usize = $sub_len;
             const MIN: bool = false $(|| $dmin > 0)?;
             const UNIT: usize = 256;
@@ -320,6 +327,7 @@ super_block!(
 pub(crate) struct Unpacked<const SUB: usize, const MIN: bool>;
 
 impl<const SUB: usize, const MIN: bool> Weights for Unpacked<SUB, MIN> {
+    const TYPE: Option<TensorType> = None;
     const SUB: usize = SUB;
     const MIN: bool = MIN;
     const UNIT: usize = SUB;

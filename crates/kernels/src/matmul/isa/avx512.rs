@@ -153,9 +153,58 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn gather_word(rows: &[*const u8; 16], at: usize) -> __m512i {
+            // SAFETY: 4 readable bytes from `at` on in each row.
+            unsafe {
+                let word = |row: usize| rows[row].add(at).cast::<i32>().read_unaligned();
+                let four =
+                    |row: usize| _mm_setr_epi32(word(row), word(row + 1), word(row + 2), word(row + 3));
+                let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(four(0)), four(4));
+                let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(four(8)), four(12));
+                _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn gather_words(rows: &[*const u8; 16], at: usize) -> [__m512i; 4] {
+            // SAFETY: 16 readable bytes from `at` on in each row.
+            unsafe {
+                let row = |row: usize| _mm_loadu_si128(rows[row].add(at).cast());
+                // In lane l: row 4 l + i.
+                let quarter = |i: usize| {
+                    let v = _mm512_castsi128_si512(row(i));
+                    let v = _mm512_inserti32x4::<1>(v, row(i + 4));
+                    let v = _mm512_inserti32x4::<2>(v, row(i + 8));
+                    _mm512_inserti32x4::<3>(v, row(i + 12))
+                };
+                let (a, b, c, d) = (quarter(0), quarter(1), quarter(2), quarter(3));
+                let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+                let (ef, gh) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+                [
+                    _mm512_unpacklo_epi64(ab, cd),
+                    _mm512_unpackhi_epi64(ab, cd),
+                    _mm512_unpacklo_epi64(ef, gh),
+                    _mm512_unpackhi_epi64(ef, gh),
+                ]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_halves(p: *mut u8, v: __m512i) {
+            // SAFETY: 32 writable bytes.
+            unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(v)) }
+        }
+
+        #[inline(always)]
         unsafe fn prefetch(p: *const u8) {
             // SAFETY: a prefetch of any address is harmless.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn prefetch_far(p: *const u8) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
         }
     };
 }

@@ -78,6 +78,35 @@ pub(crate) trait Isa: Copy + 'static {
     /// `a * b + c`, fused where the instruction set fuses.
     unsafe fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
 
+    /// Reads the word at byte `at` of each of 16 rows.
+    #[inline(always)]
+    unsafe fn gather_word(rows: &[*const u8; 16], at: usize) -> Self::Words {
+        let mut lanes = [0_u32; 16];
+        for (lane, row) in lanes.iter_mut().zip(rows) {
+            // SAFETY: 4 readable bytes from `at` on in each row.
+            *lane = unsafe { row.add(at).cast::<u32>().read_unaligned() };
+        }
+        // SAFETY: the lanes are 64 bytes.
+        unsafe { Self::load(lanes.as_ptr().cast()) }
+    }
+    /// Reads the four words from byte `at` on of each of 16 rows.
+    #[inline(always)]
+    unsafe fn gather_words(rows: &[*const u8; 16], at: usize) -> [Self::Words; 4] {
+        // SAFETY: 16 readable bytes from `at` on in each row.
+        unsafe {
+            [
+                Self::gather_word(rows, at),
+                Self::gather_word(rows, at + 4),
+                Self::gather_word(rows, at + 8),
+                Self::gather_word(rows, at + 12),
+            ]
+        }
+    }
+    /// Writes the low half of each word, 32 bytes.
+    unsafe fn store_halves(p: *mut u8, v: Self::Words);
+
     /// Asks for the cache line of `p`, which need not be readable.
     unsafe fn prefetch(p: *const u8);
+    /// The same for a line that is needed later: it need not come nearer than the second cache.
+    unsafe fn prefetch_far(p: *const u8);
 }

@@ -192,5 +192,14 @@ impl Isa for Scalar {
     }
 
     #[inline(always)]
+    unsafe fn store_halves(p: *mut u8, v: Words) {
+        // SAFETY: 32 writable bytes.
+        unsafe { p.cast::<[[u8; 2]; 16]>().write_unaligned(v.map(|v| (v as u16).to_le_bytes())) }
+    }
+
+    #[inline(always)]
     unsafe fn prefetch(_: *const u8) {}
+
+    #[inline(always)]
+    unsafe fn prefetch_far(_: *const u8) {}
 }
