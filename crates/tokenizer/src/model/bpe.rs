@@ -1,9 +1,9 @@
 //! Byte-pair encoding: of all neighbours the pair that stands first in the list of merges is joined first, the
 //! leftmost of equals, until no neighbours are in the list. Works on ids, so texts are not compared.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 
+use super::queues::{NO_RANK, Queues};
 use super::{Scratch, at_signs, crosses_sign, fuse};
 use crate::TokenizerError;
 use crate::alphabet;
@@ -14,9 +14,7 @@ use crate::vocab::{ByteTokens, Kind, Vocab};
 
 /// No token.
 const NONE: u32 = u32::MAX;
-/// The pair is not in the list.
-const NO_RANK: u32 = u32::MAX;
-/// Words of up to this many symbols are merged by scanning, longer ones with a heap.
+/// Words of up to this many symbols are merged by scanning, longer ones with queues.
 const SCANNED: usize = 24;
 
 /// A merge by the texts of its halves.
@@ -80,7 +78,7 @@ pub(crate) struct Space {
     ranks: Vec<u32>,
     next: Vec<usize>,
     prev: Vec<usize>,
-    heap: BinaryHeap<Reverse<(u32, usize)>>,
+    queues: Queues,
 }
 
 impl Bpe {
@@ -152,7 +150,7 @@ impl Bpe {
             if space.ids.len() <= SCANNED {
                 self.merge_by_scan(space)
             } else {
-                self.merge_by_heap(space)
+                self.merge_by_queues(space)
             }
             out.extend_from_slice(&space.ids);
         });
@@ -217,9 +215,10 @@ impl Bpe {
         }
     }
 
-    /// A heap over a linked list. An entry is stale if the rank at its place has changed since.
-    fn merge_by_heap(&self, space: &mut Space) {
-        let Space { ids, ranks, next, prev, heap } = space;
+    /// A linked list, and per rank a queue of places. Places of one rank are joined from left to right until a
+    /// join makes a pair of a better rank. An entry is stale if the rank at its place has changed since.
+    fn merge_by_queues(&self, space: &mut Space) {
+        let Space { ids, ranks, next, prev, queues } = space;
         let len = ids.len();
         next.clear();
         next.extend(1..=len);
@@ -228,36 +227,27 @@ impl Bpe {
         ranks.clear();
         ranks.extend(ids.windows(2).map(|pair| self.rank(pair[0], pair[1])));
         ranks.push(NO_RANK);
-        heap.clear();
-        heap.extend(
-            ranks.iter().enumerate().filter(|(_, r)| **r != NO_RANK).map(|(at, &rank)| Reverse((rank, at))),
-        );
-        let mut alive = vec![true; len];
-        while let Some(Reverse((rank, at))) = heap.pop() {
-            if !alive[at] || ranks[at] != rank {
+        ranks.iter().enumerate().for_each(|(at, &rank)| queues.push(rank, at));
+        while let Some((rank, at)) = queues.pop() {
+            if ranks[at] != rank {
                 continue;
             }
             let right = next[at];
             let Some(merge) = self.merge(ids[at], ids[right]) else { continue };
-            ids[at] = merge.into;
-            alive[right] = false;
+            (ids[at], ids[right], ranks[right]) = (merge.into, NONE, NO_RANK);
             next[at] = next[right];
-            if next[at] < len {
-                prev[next[at]] = at;
-            }
-            ranks[at] = if next[at] < len { self.rank(ids[at], ids[next[at]]) } else { NO_RANK };
-            if ranks[at] != NO_RANK {
-                heap.push(Reverse((ranks[at], at)));
+            ranks[at] = NO_RANK;
+            if let Some(after) = prev.get_mut(next[at]) {
+                *after = at;
+                ranks[at] = self.rank(ids[at], ids[next[at]]);
             }
             if let Some(rank) = ranks.get_mut(prev[at]) {
                 *rank = self.rank(ids[prev[at]], ids[at]);
-                if *rank != NO_RANK {
-                    heap.push(Reverse((*rank, prev[at])));
-                }
+                queues.push(*rank, prev[at]);
             }
+            queues.push(ranks[at], at);
         }
-        let mut alive = alive.iter();
-        ids.retain(|_| alive.next() == Some(&true));
+        ids.retain(|&id| id != NONE);
     }
 }
 
@@ -342,16 +332,16 @@ mod tests {
     }
 
     #[test]
-    fn scan_and_heap_merge_alike() {
+    fn scan_and_queues_merge_alike() {
         let mut random = Random::new(3);
         for _ in 0..500 {
             let bpe = random_bpe(&mut random);
             let ids: Vec<u32> = (0..random.below(200)).map(|_| random.below(3) as u32).collect();
-            let (mut scan, mut heap) =
+            let (mut scan, mut queues) =
                 (Space { ids: ids.clone(), ..Space::default() }, Space { ids, ..Space::default() });
             bpe.merge_by_scan(&mut scan);
-            bpe.merge_by_heap(&mut heap);
-            assert_eq!(scan.ids, heap.ids);
+            bpe.merge_by_queues(&mut queues);
+            assert_eq!(scan.ids, queues.ids);
         }
     }
 

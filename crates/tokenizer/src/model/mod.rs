@@ -4,6 +4,7 @@
 
 mod bpe;
 mod cache;
+mod queues;
 mod spm;
 
 pub(crate) use bpe::{Bpe, BpeParts, NamedMerge, Unknown};

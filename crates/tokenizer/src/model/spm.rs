@@ -1,9 +1,9 @@
 //! SentencePiece BPE: of all neighbours the two whose join has the best score are joined first, the leftmost of
 //! equals. Works on texts, because a character without a token may still be part of a longer one.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 
+use super::queues::{NO_RANK, Queues};
 use super::{Scratch, at_signs, crosses_sign, fuse};
 use crate::TokenizerError;
 use crate::vocab::{ByteTokens, Kind, Vocab};
@@ -11,7 +11,8 @@ use crate::vocab::{ByteTokens, Kind, Vocab};
 /// A model of merges in the order of scores.
 #[derive(Debug, Clone)]
 pub(crate) struct Spm {
-    pieces: HashMap<Box<[u8]>, (u32, f32)>,
+    /// Id and rank of each text: the better the score, the lower the rank; equal scores have equal ranks.
+    pieces: HashMap<Box<[u8]>, (u32, u32)>,
     longest: usize,
     bytes: Box<ByteTokens>,
     unknown: Option<u32>,
@@ -22,7 +23,7 @@ pub(crate) struct Spm {
 #[derive(Debug, Default)]
 pub(crate) struct Space {
     symbols: Vec<Symbol>,
-    heap: BinaryHeap<Join>,
+    queues: Queues,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -32,46 +33,24 @@ struct Symbol {
     len: usize,
     prev: usize,
     next: usize,
+    /// Of the join with the next symbol.
+    rank: u32,
 }
-
-/// A join of the symbol at `left` with its neighbour into `len` bytes.
-#[derive(Debug)]
-struct Join {
-    score: f32,
-    left: usize,
-    len: usize,
-}
-
-impl Ord for Join {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.score.total_cmp(&other.score).then(other.left.cmp(&self.left)).then(other.len.cmp(&self.len))
-    }
-}
-
-impl PartialOrd for Join {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Join {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Join {}
 
 impl Spm {
     /// `scores` has one finite score per token.
     pub(crate) fn new(vocab: &Vocab, scores: &[f32], unknown: Option<u32>) -> Result<Self, TokenizerError> {
         vocab.index()?;
         let usable = |kind| matches!(kind, Kind::Normal | Kind::UserDefined);
-        let pieces: HashMap<Box<[u8]>, (u32, f32)> = vocab
+        let mut order: Vec<f32> = scores.to_vec();
+        order.sort_unstable_by(|a, b| b.total_cmp(a));
+        // 0.0 and -0.0 are the same score.
+        order.dedup_by(|a, b| a == b);
+        let rank = |score: f32| order.partition_point(|&better| better > score) as u32;
+        let pieces: HashMap<Box<[u8]>, (u32, u32)> = vocab
             .iter()
             .filter(|(_, text, kind)| usable(*kind) && !text.is_empty())
-            // -0.0 and 0.0 are the same score.
-            .map(|(id, text, _)| (text.into(), (id, scores[id as usize] + 0.0)))
+            .map(|(id, text, _)| (text.into(), (id, rank(scores[id as usize]))))
             .collect();
         let longest = pieces.keys().map(|text| text.len()).max().unwrap_or(0);
         let cut_at_sign = pieces.keys().all(|text| !crosses_sign(text, '▁'));
@@ -108,43 +87,44 @@ impl Spm {
         });
     }
 
+    /// An entry of a queue is stale if the rank at its place has changed since.
     fn merge(&self, text: &str, space: &mut Space) {
-        let Space { symbols, heap } = space;
-        heap.clear();
+        let Space { symbols, queues } = space;
         symbols.clear();
         symbols.extend(text.char_indices().enumerate().map(|(at, (start, c))| Symbol {
             start,
             len: c.len_utf8(),
             prev: at.wrapping_sub(1),
             next: at + 1,
+            rank: NO_RANK,
         }));
-        (0..symbols.len()).for_each(|left| heap.extend(self.join(text, symbols, left)));
-        while let Some(join) = heap.pop() {
-            let left = symbols[join.left];
-            let Some(&right) = symbols.get(left.next) else { continue };
-            if left.len == 0 || left.len + right.len != join.len {
+        (0..symbols.len()).for_each(|left| self.queue(text, symbols, queues, left));
+        while let Some((rank, left)) = queues.pop() {
+            let symbol = symbols[left];
+            let Some(&right) = symbols.get(symbol.next) else { continue };
+            if symbol.len == 0 || symbol.rank != rank {
                 continue;
             }
-            symbols[left.next].len = 0;
-            symbols[join.left].len = join.len;
-            symbols[join.left].next = right.next;
+            symbols[symbol.next].len = 0;
+            symbols[left].len += right.len;
+            symbols[left].next = right.next;
             if let Some(after) = symbols.get_mut(right.next) {
-                after.prev = join.left;
+                after.prev = left;
             }
-            heap.extend(self.join(text, symbols, left.prev));
-            heap.extend(self.join(text, symbols, join.left));
+            self.queue(text, symbols, queues, symbol.prev);
+            self.queue(text, symbols, queues, left);
         }
     }
 
-    /// The join of the symbol at `left` with the next, if that is a token.
-    fn join(&self, text: &str, symbols: &[Symbol], left: usize) -> Option<Join> {
-        let symbol = symbols.get(left)?;
-        let len = symbol.len + symbols.get(symbol.next)?.len;
-        if len > self.longest {
-            return None;
-        }
-        let &(_, score) = self.pieces.get(&text.as_bytes()[symbol.start..][..len])?;
-        Some(Join { score, left, len })
+    /// Ranks and queues the join of the symbol at `left` with the next.
+    fn queue(&self, text: &str, symbols: &mut [Symbol], queues: &mut Queues, left: usize) {
+        let Some(&symbol) = symbols.get(left) else { return };
+        let len = symbol.len + symbols.get(symbol.next).map_or(self.longest, |next| next.len);
+        let joined =
+            if len <= self.longest { text.as_bytes().get(symbol.start..symbol.start + len) } else { None };
+        let rank = joined.and_then(|joined| self.pieces.get(joined)).map_or(NO_RANK, |&(_, rank)| rank);
+        symbols[left].rank = rank;
+        queues.push(rank, left);
     }
 }
 
@@ -184,5 +164,47 @@ mod tests {
     fn a_token_may_hold_characters_that_are_none() {
         let model = spm(&[("<unk>", 0.0), ("xy", -1.0)]);
         assert_eq!(encode(&model, "xyx"), [1, 0]);
+    }
+
+    /// Reference: looks through all neighbours for the best score each time.
+    fn naive(pieces: &[(String, f32)], text: &str) -> Vec<String> {
+        let mut symbols: Vec<String> = text.chars().map(String::from).collect();
+        loop {
+            let score = |at: usize| {
+                let joined = format!("{}{}", symbols[at], symbols[at + 1]);
+                pieces.iter().find(|(piece, _)| *piece == joined).map(|(_, score)| *score)
+            };
+            let joins = (0..symbols.len().saturating_sub(1)).filter_map(|at| Some((at, score(at)?)));
+            let best = joins.fold(None, |best: Option<(usize, f32)>, join| match best {
+                Some(best) if best.1 >= join.1 => Some(best),
+                _ => Some(join),
+            });
+            let Some((at, _)) = best else { return symbols };
+            let right = symbols.remove(at + 1);
+            symbols[at] += &right;
+        }
+    }
+
+    #[test]
+    fn queues_join_as_a_plain_search_does() {
+        let mut random = crate::testing::Random::new(41);
+        for _ in 0..300 {
+            let mut texts = vec!["<unk>".to_owned(), "a".to_owned(), "b".to_owned(), "▁".to_owned()];
+            for _ in 0..random.below(20) {
+                let joined = format!("{}{}", random.pick(&texts[1..]), random.pick(&texts[1..]));
+                if joined.len() < 20 && !texts.contains(&joined) {
+                    texts.push(joined);
+                }
+            }
+            let scored: Vec<(String, f32)> =
+                texts.into_iter().map(|t| (t, -(random.below(5) as f32))).collect();
+            let borrowed: Vec<(&str, f32)> =
+                scored.iter().map(|(text, score)| (text.as_str(), *score)).collect();
+            let model = spm(&borrowed);
+            let text: String = (0..random.below(60)).map(|_| *random.pick(&['a', 'b', '▁'])).collect();
+            let id = |piece: &String| scored.iter().position(|(text, _)| text == piece).unwrap() as u32;
+            let want: Vec<u32> = naive(&scored[1..], &text).iter().map(id).collect();
+            assert_eq!(encode(&model, &text), want, "{text:?} {scored:?}");
+        }
     }
 }
