@@ -29,6 +29,7 @@ enum Owner {
 
 /// Page advice is given for ranges of this size and alignment: a multiple of the page size wherever it runs.
 #[cfg(any(unix, test))]
+#[cfg(any(unix, test))]
 const PAGE: usize = if cfg!(target_arch = "x86_64") { 4096 } else { 65536 };
 
 impl Bytes {
@@ -88,6 +89,7 @@ impl Bytes {
 }
 
 /// The whole pages within `range`; empty where there is none.
+#[cfg(any(unix, test))]
 #[cfg(any(unix, test))]
 fn inner_pages(range: &Range<usize>) -> Range<usize> {
     let start = range.start.next_multiple_of(PAGE);
