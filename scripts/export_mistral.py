@@ -18,7 +18,10 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    sys.exit("numpy is needed: python3 -m pip install numpy")
 
 ALIGNMENT = 64
 GROUP = 64

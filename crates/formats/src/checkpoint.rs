@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::bytes::Bytes;
 use crate::error::{FormatError, Place, Problem};
 use crate::gguf::GgufMetadata;
+use crate::limits;
 use crate::strings::StringTable;
 use crate::tensor::Tensor;
 
@@ -155,6 +156,11 @@ impl Tensors {
 
     fn insert_entry(&mut self, name: String, entry: Entry) -> Result<(), FormatError> {
         use std::collections::btree_map::Entry as Slot;
+        if self.by_name.len() as u64 >= limits::ENTRIES {
+            let (value, limit) = (self.by_name.len() as u64 + 1, limits::ENTRIES);
+            let problem = Problem::Limit { what: "the number of tensors in all files", value, limit };
+            return Err(FormatError::tensor(&name, problem));
+        }
         match self.by_name.entry(name) {
             Slot::Vacant(slot) => {
                 slot.insert(entry);

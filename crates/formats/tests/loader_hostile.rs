@@ -113,6 +113,22 @@ fn loader_survives_every_changed_byte() {
     }
 }
 
+#[test]
+fn loader_opens_sound_variants() {
+    let half = try_open(hostile::sound_f16()).unwrap_or_else(|error| panic!("{error}"));
+    let mut row = [0.0; 128];
+    half.tensors.get("a").unwrap().decode_row(1, &mut row);
+    assert_eq!(row, [half::f16::from_le_bytes([0x3f, 0x3f]).to_f32(); 128]);
+    let mut version_2 = hostile::small_gguf();
+    version_2[4] = 2;
+    touch(&try_open(version_2).unwrap_or_else(|error| panic!("{error}")));
+    let opaque = try_open(hostile::small_safetensors()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(opaque.tensors.opaque().map(|tensor| tensor.dtype.as_str()).collect::<Vec<_>>(), ["I64"]);
+    let error = opaque.tensors.get("b").unwrap_err().to_string();
+    assert!(error.starts_with("tensor 'b': has the element type I64, which is not supported"), "{error}");
+    assert!(opaque.tensors.get("c").unwrap_err().to_string().contains("tensor 'c': is missing"));
+}
+
 /// A length or count replaced by values that overflow, at every 8-byte place of the GGUF header.
 #[test]
 fn loader_refuses_numbers_that_wrap() {

@@ -76,10 +76,6 @@ fn read_part(opened: &Opened) -> Result<Part, FormatError> {
 fn check_total(whole: &Part) -> Result<(), FormatError> {
     let Some(want) = whole.metadata.opt::<u64>(TENSORS_KEY)? else { return Ok(()) };
     let have = whole.tensors.len() as u64;
-    if have > limits::ENTRIES {
-        let problem = Problem::Limit { what: "the number of tensors", value: have, limit: limits::ENTRIES };
-        return Err(FormatError::new(crate::error::Place::File, problem));
-    }
     if want != have {
         let why = format!("announces {want} tensors, but the parts hold {have}");
         return Err(FormatError::key(TENSORS_KEY, Problem::Set(why)));

@@ -41,6 +41,14 @@ pub fn sound() -> Vec<u8> {
     file(&header().to_string(), PAYLOAD)
 }
 
+/// The sound file with its first tensor in half precision, as wide again.
+pub fn sound_f16() -> Vec<u8> {
+    with(
+        "/tensors/a",
+        json!({"dtype": "f16", "shape": [2, 128], "offset": 0, "scale_offset": 0, "scale_size": 0}),
+    )
+}
+
 /// The sound file with another length in front.
 fn with_length(length: u64) -> Vec<u8> {
     let mut bytes = sound();
