@@ -25,7 +25,7 @@ except ImportError:
 
 ALIGNMENT = 64
 GROUP = 64
-QUANTISED = ("mlp.gate_proj", "mlp.up_proj")
+QUANTISED = ("mlp.gate_proj.weight", "mlp.up_proj.weight")
 
 # Keys of config.json that stand under another name in the header, as text.
 RENAMED = {
@@ -136,12 +136,12 @@ def plan(shapes, quant):
         count = int(np.prod(shape, dtype=np.int64))
         if count == 0:
             raise ExportError(f"tensor '{name}' has no values")
-        int8 = quant == "int8" and any(part in name for part in QUANTISED)
+        int8 = quant == "int8" and name.endswith(QUANTISED)
         entry = {"dtype": "int8" if int8 else "f32", "offset": end, "scale_offset": 0, "scale_size": 0, "shape": shape}
         end += padded(count if int8 else count * 4)
         if int8:
             if shape[-1] % GROUP:
-                raise ExportError(f"tensor '{name}': rows of {shape[-1]} values are not whole groups of {GROUP}")
+                raise ExportError(f"tensor '{name}': rows of {shape[-1]} values are not whole groups of {GROUP} for int8: choose f32")
             entry.update(scale_offset=end, scale_size=count // GROUP)
             end += padded(entry["scale_size"] * 4)
         entries[name] = entry

@@ -58,6 +58,7 @@ fn hugging_face_folder(name: &str) -> Folder {
     let brain = (0..128).flat_map(|i| half::bf16::from_f32(wave(i)).to_le_bytes()).collect();
     let file = safetensors(&[
         ("model.layers.0.mlp.gate_proj.weight", "F32", vec![4, 128], gate),
+        ("model.layers.0.mlp.up_proj.bias", "F32", vec![3], f32s((0..3).map(wave))),
         ("model.layers.0.mlp.up_proj.weight", "BF16", vec![2, 64], brain),
         ("model.norm.weight", "F16", vec![6], half),
     ]);
@@ -91,7 +92,7 @@ fn loader_converts_and_reads_back() {
         for tensor in original.tensors.iter() {
             let other = back.tensors.get(&tensor.name).unwrap();
             assert_eq!(other.shape, tensor.shape);
-            let int8 = quant == Quant::Int8 && tensor.name.contains("mlp");
+            let int8 = quant == Quant::Int8 && tensor.name.ends_with("proj.weight");
             assert_eq!(other.ty, if int8 { TensorType::Int8G64 } else { TensorType::F32 }, "{}", tensor.name);
             let (mut a, mut b) = (vec![0.0; tensor.cols()], vec![0.0; tensor.cols()]);
             for row in 0..tensor.rows() {

@@ -35,7 +35,8 @@ impl Quant {
     }
 
     fn of(self, tensor: &str) -> TensorType {
-        let is_gate_or_up = ["mlp.gate_proj", "mlp.up_proj"].iter().any(|part| tensor.contains(part));
+        let is_gate_or_up =
+            ["mlp.gate_proj.weight", "mlp.up_proj.weight"].iter().any(|end| tensor.ends_with(end));
         if self == Quant::Int8 && is_gate_or_up { TensorType::Int8G64 } else { TensorType::F32 }
     }
 }
@@ -108,8 +109,11 @@ fn plan(checkpoint: &Checkpoint, quant: Quant) -> Result<Vec<Plan<'_>>, FormatEr
     let one = |tensor| {
         let tensor: &Tensor = tensor;
         let ty = quant.of(&tensor.name);
-        let sizes = PlaneSizes::of(ty, &tensor.shape)
-            .map_err(|problem| FormatError::tensor(&tensor.name, problem))?;
+        let sizes = PlaneSizes::of(ty, &tensor.shape).map_err(|_| {
+            let why =
+                format!("rows of {} values are not whole groups of 64 for int8: choose f32", tensor.cols());
+            FormatError::tensor(&tensor.name, Problem::Write(why))
+        })?;
         if sizes.data == 0 {
             return Err(FormatError::tensor(&tensor.name, Problem::Write("has no values".to_owned())));
         }
