@@ -16,17 +16,18 @@ pub struct Kernels {
 static SCALAR: Kernels = Kernels { name: "scalar", matmul: matmul_table!(Scalar), ops: &ops::SCALAR };
 
 #[cfg(target_arch = "aarch64")]
-static NEON: Kernels = Kernels { name: "neon", matmul: matmul_table!(Scalar), ops: &ops::NEON };
+static NEON: Kernels =
+    Kernels { name: "neon", matmul: matmul_table!(crate::matmul::isa::neon::Neon, "neon"), ops: &ops::NEON };
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Kernels, matmul_table};
+    use crate::matmul::isa::avx2::Avx2;
     use crate::matmul::isa::avx512::{Avx512, Avx512Vnni};
-    use crate::matmul::isa::scalar::Scalar;
     use crate::ops;
 
     static AVX2: Kernels =
-        Kernels { name: "avx2", matmul: matmul_table!(Scalar, "avx2,fma,f16c"), ops: &ops::AVX2 };
+        Kernels { name: "avx2", matmul: matmul_table!(Avx2, "avx2,fma,f16c"), ops: &ops::AVX2 };
 
     static AVX512: Kernels = Kernels {
         name: "avx512",

@@ -6,7 +6,7 @@
 
 use super::acts::{Activations, Panels, TOKENS};
 use super::strips::Strips;
-use super::table::{DIRECT, Finish, Floats, Gate, MatmulTable, Quantised};
+use super::table::{Finish, Floats, Gate, MatmulTable, Quantised};
 use super::tile::{ROWS, Tile};
 use super::{Layout, MatrixRef};
 use crate::activation::Activation;
@@ -212,7 +212,7 @@ impl Cpu {
     }
 
     fn strips_per_chunk(&self, piece: &Piece<'_>, n: usize) -> usize {
-        if n <= DIRECT {
+        if n <= self.kernels.matmul.direct {
             let bytes = piece.w.units * piece.w.strips.unit_bytes;
             return (CHUNK_BYTES / bytes.max(1)).max(1);
         }
@@ -265,7 +265,7 @@ impl Cpu {
         let sums = room.sums[at..at + need].as_mut_ptr();
         if w.units == 0 {
             room.sums[at..at + need].fill(0.0);
-        } else if n <= DIRECT {
+        } else if n <= self.kernels.matmul.direct {
             direct(w, x, chunk, (room, sums));
         } else {
             self.tiled(w, x, chunk, (room, sums));
@@ -345,7 +345,7 @@ fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut R
             };
             let panel = x.panel(chunk.tokens.clone(), start * w.strips.unit_cols);
             let tile = Tile { w: [src; 2], units, panel, acc: [acc; 2], fresh: start == 0 };
-            // SAFETY: as in `tiled`; up to `DIRECT` tokens are one panel in every table.
+            // SAFETY: as in `tiled`; up to `direct` tokens are one panel in every table.
             unsafe { kernel(&tile) };
         }
     }

@@ -12,6 +12,8 @@ pub(crate) struct MatmulTable {
     pub(crate) int_width: usize,
     /// The widest panel of single-precision activations.
     pub(crate) float_width: usize,
+    /// Tokens up to which weights are read in their packed form; they are one panel.
+    pub(crate) direct: usize,
     /// Fills a panel's integer planes from rows of so many columns.
     pub(crate) quantise: unsafe fn(&[f32], usize, &Panel),
     /// The kernels of a quantised type.
@@ -31,7 +33,7 @@ pub(crate) struct MatmulTable {
 pub(crate) struct Quantised {
     /// Units of the file's layout to the packed form.
     pub(crate) repack: unsafe fn(&Repack),
-    /// One strip by a panel of up to [`DIRECT`] tokens, from the packed form.
+    /// One strip by a panel of up to [`MatmulTable::direct`] tokens, from the packed form.
     pub(crate) direct: unsafe fn(&Tile),
     /// Units to the unpacked form.
     pub(crate) unpack: unsafe fn(*const u8, usize, *mut u8),
@@ -50,7 +52,7 @@ pub(crate) struct Quantised {
 pub(crate) struct Floats {
     /// Units of the file's layout to the packed form.
     pub(crate) repack: unsafe fn(&Repack),
-    /// One strip by a panel of up to [`DIRECT`] tokens.
+    /// One strip by a panel of up to [`MatmulTable::direct`] tokens.
     pub(crate) direct: unsafe fn(&Tile),
     /// Two strips by a panel of any width.
     pub(crate) tile: unsafe fn(&Tile),
@@ -62,9 +64,6 @@ impl MatmulTable {
         (self.quantised)(ty).map(|row| row.repack).or_else(|| (self.floats)(ty).map(|row| row.repack))
     }
 }
-
-/// The widest panel for which weights are read in their packed form.
-pub(crate) const DIRECT: usize = 4;
 
 /// Sums of one strip on their way to the output.
 pub(crate) struct Finish {
@@ -192,9 +191,9 @@ macro_rules! matmul_table {
             unsafe {
                 match t.panel.width {
                     1 => tile::int_tile::<$isa, W, 1, 1>(t),
-                    2 => tile::int_tile::<$isa, W, 1, 2>(t),
-                    3 => tile::int_tile::<$isa, W, 1, 3>(t),
-                    4 => tile::int_tile::<$isa, W, 1, 4>(t),
+                    2 if <$isa as Isa>::DIRECT >= 2 => tile::int_tile::<$isa, W, 1, 2>(t),
+                    3 if <$isa as Isa>::DIRECT >= 3 => tile::int_tile::<$isa, W, 1, 3>(t),
+                    4 if <$isa as Isa>::DIRECT >= 4 => tile::int_tile::<$isa, W, 1, 4>(t),
                     other => unreachable!("a panel of {other} tokens is not read directly"),
                 }
             }
@@ -209,9 +208,9 @@ macro_rules! matmul_table {
             unsafe {
                 match t.panel.width {
                     1 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 1>(t),
-                    2 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 2>(t),
-                    3 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 3>(t),
-                    4 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 4>(t),
+                    2 if WIDEST >= 2 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 2>(t),
+                    3 if WIDEST >= 3 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 3>(t),
+                    4 if WIDEST >= 4 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 4>(t),
                     5 if WIDEST >= 5 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 5>(t),
                     6 if WIDEST >= 6 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 6>(t),
                     other => unreachable!("a panel of {other} tokens is too wide"),
@@ -244,9 +243,9 @@ macro_rules! matmul_table {
             unsafe {
                 match t.panel.width {
                     1 => tile::float_tile::<$isa, W, 2, 1>(t),
-                    2 => tile::float_tile::<$isa, W, 2, 2>(t),
-                    3 => tile::float_tile::<$isa, W, 2, 3>(t),
-                    4 => tile::float_tile::<$isa, W, 2, 4>(t),
+                    2 if WIDEST >= 2 => tile::float_tile::<$isa, W, 2, 2>(t),
+                    3 if WIDEST >= 3 => tile::float_tile::<$isa, W, 2, 3>(t),
+                    4 if WIDEST >= 4 => tile::float_tile::<$isa, W, 2, 4>(t),
                     5 if WIDEST >= 5 => tile::float_tile::<$isa, W, 2, 5>(t),
                     6 if WIDEST >= 6 => tile::float_tile::<$isa, W, 2, 6>(t),
                     7 if WIDEST >= 7 => tile::float_tile::<$isa, W, 2, 7>(t),
@@ -343,9 +342,9 @@ macro_rules! matmul_table {
             unsafe {
                 match t.panel.width {
                     1 => tile::float_tile::<$isa, W, 1, 1>(t),
-                    2 => tile::float_tile::<$isa, W, 1, 2>(t),
-                    3 => tile::float_tile::<$isa, W, 1, 3>(t),
-                    4 => tile::float_tile::<$isa, W, 1, 4>(t),
+                    2 if <$isa as Isa>::DIRECT >= 2 => tile::float_tile::<$isa, W, 1, 2>(t),
+                    3 if <$isa as Isa>::DIRECT >= 3 => tile::float_tile::<$isa, W, 1, 3>(t),
+                    4 if <$isa as Isa>::DIRECT >= 4 => tile::float_tile::<$isa, W, 1, 4>(t),
                     other => unreachable!("a panel of {other} tokens is not read directly"),
                 }
             }
@@ -367,6 +366,7 @@ macro_rules! matmul_table {
         MatmulTable {
             int_width: <$isa as Isa>::INT_WIDTH,
             float_width: <$isa as Isa>::FLOAT_WIDTH,
+            direct: <$isa as Isa>::DIRECT,
             quantise: quantise_rows,
             quantised,
             floats,

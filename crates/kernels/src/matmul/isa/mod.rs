@@ -3,7 +3,11 @@
 pub(crate) mod scalar;
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 
 /// Sixteen lanes of 32 bits, as words (which may hold four bytes each) and as floats.
 ///
@@ -23,6 +27,8 @@ pub(crate) trait Isa: Copy + 'static {
     const INT_WIDTH: usize;
     /// The same with float accumulators alone.
     const FLOAT_WIDTH: usize;
+    /// Tokens up to which weights are read once, strip by strip, in their packed form. No more than either width.
+    const DIRECT: usize = if Self::INT_WIDTH < 4 { Self::INT_WIDTH } else { 4 };
 
     /// Reads 64 bytes.
     unsafe fn load(p: *const u8) -> Self::Words;

@@ -53,8 +53,8 @@ impl Isa for Scalar {
     type Words = Words;
     type Floats = Floats;
 
-    const INT_WIDTH: usize = 4;
-    const FLOAT_WIDTH: usize = 4;
+    const INT_WIDTH: usize = 1;
+    const FLOAT_WIDTH: usize = 1;
 
     #[inline(always)]
     unsafe fn load(p: *const u8) -> Words {
