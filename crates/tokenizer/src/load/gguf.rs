@@ -58,7 +58,8 @@ pub struct GgufVocab<'a> {
 }
 
 impl Tokenizer {
-    /// Makes a tokenizer from the metadata of a GGUF file.
+    /// Makes a tokenizer from the metadata of a GGUF file. The format has no place for a normaliser, so text is
+    /// taken as it is: models whose tokenizer.json composes characters (NFC) expect composed text.
     ///
     /// # Errors
     /// Every way in which the metadata contradict themselves, and kinds that are not known.

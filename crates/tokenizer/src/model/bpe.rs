@@ -88,19 +88,20 @@ impl Bpe {
         let vocab = parts.vocab;
         let merges = resolve(vocab, parts.merges)?;
         let usable = |kind| matches!(kind, Kind::Normal | Kind::UserDefined);
-        let written = vocab.iter().filter(|(_, text, kind)| usable(*kind) && !text.is_empty());
-        let words = written.filter_map(|(id, text, _)| Some((raw_text(text, parts.byte_level)?, id)));
-        let words: HashMap<Box<[u8]>, u32> = words.collect();
+        let written = || {
+            let texts = vocab.iter().filter(|(_, text, kind)| usable(*kind) && !text.is_empty());
+            texts.filter_map(|(id, text, _)| Some((raw_text(text, parts.byte_level)?, id)))
+        };
         let units = if parts.byte_level {
             let mut bytes = Box::new([NONE; 256]);
-            (0..=255_u8).for_each(|b| bytes[b as usize] = words.get(&[b][..]).copied().unwrap_or(NONE));
+            written().filter(|(text, _)| text.len() == 1).for_each(|(text, id)| bytes[text[0] as usize] = id);
             Units::Bytes(bytes)
         } else {
             let one = |text: &[u8]| {
                 let mut chars = std::str::from_utf8(text).ok()?.chars();
                 chars.next().filter(|_| chars.next().is_none())
             };
-            let chars = words.iter().filter_map(|(text, &id)| Some((one(text)?, id))).collect();
+            let chars = written().filter_map(|(text, id)| Some((one(&text)?, id))).collect();
             let bytes = parts.byte_fallback.then(|| vocab.byte_tokens()).transpose()?.map(Box::new);
             Units::Chars { chars, bytes }
         };
@@ -109,7 +110,7 @@ impl Bpe {
             && merges
                 .values()
                 .all(|merge| !vocab.text(merge.into).is_some_and(|text| crosses_sign(text, '▁')));
-        let words = parts.ignore_merges.then_some(words);
+        let words = parts.ignore_merges.then(|| written().collect());
         let listed = parts.merges.len();
         Ok(Self { merges, units, words, unknown: parts.unknown, cut_at_sign, listed })
     }
