@@ -58,6 +58,18 @@ impl Normalizer {
 }
 
 impl Rewrite {
+    /// By what factor the rewriting can make a long text longer, at most.
+    pub(crate) fn growth(&self) -> usize {
+        match self {
+            Self::Replace(Needle::Literal(from), to) => to.len().div_ceil(from.len().max(1)).max(1),
+            Self::Replace(Needle::Pattern(_), to) => to.len().max(1),
+            // One sign per piece of text, of which there are at most as many as bytes.
+            Self::Prepend(prefix) => prefix.len() + 1,
+            Self::ByteLevel | Self::Lowercase => 2,
+            Self::Form(_) | Self::Strip { .. } | Self::StripAccents(_) => 1,
+        }
+    }
+
     /// The changed text, or `None` where nothing changes.
     pub(crate) fn apply(&self, text: &str) -> Option<String> {
         match self {

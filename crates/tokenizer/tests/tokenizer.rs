@@ -438,6 +438,12 @@ fn tokenizer_json_refuses_what_it_does_not_know() {
         ("/model/unk_token", json!("<none>"), "<none>"),
         ("/normalizer", json!({"type": "Precompiled"}), "Precompiled"),
         ("/normalizer", json!({"type": "Sequence", "normalizers": [{"type": "Nmt"}]}), "Nmt"),
+        (
+            "/normalizer/normalizers/1/content",
+            json!("x".repeat(1000)),
+            "makes text longer: 4000 is more than the limit of 256",
+        ),
+        ("/decoder/decoders/0/content", json!("x".repeat(1000)), "makes text longer"),
         ("/pre_tokenizer", json!({"type": "UnicodeScripts"}), "UnicodeScripts"),
         (
             "/pre_tokenizer",
@@ -471,7 +477,7 @@ fn tokenizer_json_refuses_what_it_does_not_know() {
             Value::Array(list) => list[key.parse::<usize>().unwrap()] = value,
             _ => panic!("{pointer}"),
         }
-        let error = load(&json).unwrap_err().to_string();
+        let error = load(&json).err().map_or_else(|| format!("{pointer} loads"), |error| error.to_string());
         assert!(error.contains(named), "{pointer}: {error}");
     }
     let twice = br#"{"model": {"type": "BPE", "vocab": {"a": 0, "a": 1}, "merges": []}}"#;

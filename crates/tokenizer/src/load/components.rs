@@ -16,7 +16,9 @@ use crate::pretokenize::{Behavior, Delimiter, PreTokenizer, PrependScheme, Split
 use crate::vocab::Vocab;
 
 /// Most components in one chain.
-const MAX_STEPS: usize = 64;
+const MAX_STEPS: usize = 16;
+/// By what factor a chain may make text longer, short of Unicode's own forms.
+const MAX_GROWTH: usize = 256;
 
 const NORMALIZER: &str = "tokenizer.json normalizer";
 const PRE_TOKENIZER: &str = "tokenizer.json pre_tokenizer";
@@ -109,9 +111,22 @@ pub(super) fn normalizer(value: Option<&Value>) -> Result<Normalizer, TokenizerE
             other => return Err(unknown(NORMALIZER, other, known)),
         })
     };
-    Ok(Normalizer(
-        chain(NORMALIZER, value, "normalizers")?.into_iter().map(rewrite).collect::<Result<_, _>>()?,
-    ))
+    let steps =
+        chain(NORMALIZER, value, "normalizers")?.into_iter().map(rewrite).collect::<Result<Vec<_>, _>>()?;
+    check_growth("times that normalizer makes text longer", steps.iter())?;
+    Ok(Normalizer(steps))
+}
+
+/// A chain of replacements must not turn a short text into one that fills the memory.
+fn check_growth<'r>(
+    what: &'static str,
+    steps: impl Iterator<Item = &'r Rewrite>,
+) -> Result<(), TokenizerError> {
+    let found = steps.fold(1_usize, |factor, step| factor.saturating_mul(step.growth()));
+    if found > MAX_GROWTH {
+        return Err(TokenizerError::TooMany { what, found, limit: MAX_GROWTH });
+    }
+    Ok(())
 }
 
 fn needle(place: &'static str, from: PatternJson) -> Result<Needle, TokenizerError> {
@@ -386,7 +401,14 @@ pub(super) fn decoder(value: &Value) -> Result<Vec<DecodeStep>, TokenizerError> 
             other => return Err(unknown(DECODER, other, known)),
         })
     };
-    chain(DECODER, Some(value), "decoders")?.into_iter().map(step).collect()
+    let steps =
+        chain(DECODER, Some(value), "decoders")?.into_iter().map(step).collect::<Result<Vec<_>, _>>()?;
+    let replaces = steps.iter().filter_map(|step| match step {
+        DecodeStep::Replace(replace) => Some(&**replace),
+        _ => None,
+    });
+    check_growth("times that decoder makes text longer", replaces)?;
+    Ok(steps)
 }
 
 /// The steps that see single tokens, and those that see the whole text.
@@ -429,10 +451,10 @@ fn stripped(text: &str, content: char, start: usize, stop: usize) -> String {
 /// What the steps do to the start of a whole text.
 pub(super) fn start(steps: &[DecodeStep]) -> Result<Start, TokenizerError> {
     let (single, whole) = halves(steps);
-    if let Some(DecodeStep::Metaspace { sign, strips_first: true }) = single.last() {
-        return Ok(Start::WithoutSign(*sign));
-    }
-    let mut rule = Start::KEEP;
+    let mut rule = match single {
+        [DecodeStep::Metaspace { sign, strips_first: true }] => Start::WithoutSign(*sign),
+        _ => Start::KEEP,
+    };
     for step in whole {
         match step {
             DecodeStep::Fuse => {}

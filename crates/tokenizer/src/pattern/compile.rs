@@ -12,7 +12,9 @@ use super::{DEAD, Pattern, PatternError, STATE_BITS};
 const MAX_THREADS: usize = 20_000;
 const MAX_STATES: usize = 1 << STATE_BITS;
 /// Bound on the work of determinising, in visited threads.
-const MAX_WORK: usize = 40_000_000;
+const MAX_WORK: usize = 20_000_000;
+/// Entries of the table: 4 MiB.
+const MAX_ENTRIES: usize = 1 << 20;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -147,8 +149,9 @@ impl<'a> Machine<'a> {
         if let Some(&state) = self.known.get(&key) {
             return Ok(state);
         }
-        if self.states.len() >= MAX_STATES {
-            return Err(PatternError::TooLarge { limit: MAX_STATES, unit: "states" });
+        let limit = MAX_STATES.min(MAX_ENTRIES / self.width);
+        if self.states.len() >= limit {
+            return Err(PatternError::TooLarge { limit, unit: "states" });
         }
         let state = self.states.len() as u32;
         self.known.insert(key.clone(), state);
