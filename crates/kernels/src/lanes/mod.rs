@@ -24,6 +24,9 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) mod half;
 pub(crate) mod math;
 
