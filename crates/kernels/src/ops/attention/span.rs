@@ -78,6 +78,15 @@ impl SpanJob<'_> {
         self.visible_here(0).start..self.visible_here(self.queries - 1).end
     }
 
+    /// Which head of which block the next span begins with, if there is one.
+    fn unit_after(&self) -> Option<usize> {
+        let position = self.start + SPAN;
+        (position < self.position + self.queries).then(|| {
+            self.blocks[position / self.layer.shape().block_len] as usize * self.layer.shape().kv_heads
+                + self.kv_head
+        })
+    }
+
     /// Cuts what the queries see of a run into pieces: first what each sees alone before the keys that all see, then what all
     /// see, then what each sees alone after it. In this order each query meets its keys in order of position.
     fn piece(&self, run: &Run, piece: usize) -> (Range<usize>, Range<usize>) {
@@ -143,17 +152,17 @@ pub(crate) fn span<L: Lanes>(l: L, job: &SpanJob<'_>, scores: &mut [Panel], out:
 fn typed<L: Lanes, E: Element>(l: L, job: &SpanJob<'_>, scores: &mut [Panel], out: &mut Partial<'_>) {
     out.clear();
     let (keys, values) = job.layer.planes::<E>();
-    score(l, job, keys, scores);
+    score(l, job, (keys, values), scores);
     for (row, scores) in scores.iter_mut().enumerate() {
         (out.max[row], out.sum[row]) = weigh(l, job, job.visible_here(row / job.heads), scores);
     }
-    collect(l, job, values, scores, out.values);
+    collect(l, job, (keys, values), scores, out.values);
 }
 
 /// Products of queries and keys. Lanes are keys, so whole groups of them are computed; those that a query does not see are
 /// masked by `weigh`.
 #[inline(always)]
-fn score<L: Lanes, E: Element>(l: L, job: &SpanJob<'_>, keys: &[E], scores: &mut [Panel]) {
+fn score<L: Lanes, E: Element>(l: L, job: &SpanJob<'_>, (keys, values): (&[E], &[E]), scores: &mut [Panel]) {
     let shape = *job.layer.shape();
     let rows = job.queries * job.heads;
     let touched = job.touched();
@@ -162,10 +171,12 @@ fn score<L: Lanes, E: Element>(l: L, job: &SpanJob<'_>, keys: &[E], scores: &mut
     for row in &mut *scores {
         row[from..to].fill(0.0);
     }
-    let (head_len, _) = shape.head_lens();
+    let (head_len, v_len) = shape.head_lens();
+    let first_value = job.runs(touched).next().map_or(&[][..], |run| &values[run.unit * v_len..]);
     let mut runs = job.runs(from..to);
     while let Some(run) = runs.next() {
-        let next = runs.clone().next().map_or(&[][..], |next| &keys[next.unit * head_len + next.offset..]);
+        let next =
+            runs.clone().next().map_or(first_value, |next| &keys[next.unit * head_len + next.offset..]);
         let head = &keys[run.unit * head_len..][..head_len];
         for (panel, first) in (0..shape.k_dim).step_by(SPAN).enumerate() {
             let product_of = Product {
@@ -219,13 +230,20 @@ fn weigh<L: Lanes>(l: L, job: &SpanJob<'_>, visible: Range<usize>, row: &mut Pan
 /// Sums of values by weight. Keys that only some queries see are left to these, so that what a query does not see cannot
 /// reach it, not even as 0 times infinity.
 #[inline(always)]
-fn collect<L: Lanes, E: Element>(l: L, job: &SpanJob<'_>, values: &[E], weights: &[Panel], out: &mut [f32]) {
+fn collect<L: Lanes, E: Element>(
+    l: L,
+    job: &SpanJob<'_>,
+    (keys, values): (&[E], &[E]),
+    weights: &[Panel],
+    out: &mut [f32],
+) {
     let shape = *job.layer.shape();
-    let (_, head_len) = shape.head_lens();
+    let (k_len, head_len) = shape.head_lens();
     let stride = shape.v_stride();
+    let next_key = job.unit_after().map_or(&[][..], |unit| &keys[unit * k_len..]);
     let mut runs = job.runs(job.touched());
     while let Some(run) = runs.next() {
-        let next = runs.clone().next().map_or(&[][..], |next| &values[next.unit * head_len..]);
+        let next = runs.clone().next().map_or(next_key, |next| &values[next.unit * head_len..]);
         let head = &values[run.unit * head_len..][..head_len];
         for piece in 0..2 * job.queries + 1 {
             let (queries, at) = job.piece(&run, piece);

@@ -7,6 +7,9 @@ use std::ops::Range;
 /// Values in a row of the left operand that a product may use.
 pub(super) const SPAN: usize = 256;
 
+/// Bytes that come into the caches together.
+const LINE: usize = 64;
+
 /// Values from one row of the left operand to the next.
 pub(super) const STRIDE: usize = SPAN + WIDTH;
 
@@ -39,22 +42,33 @@ pub(super) struct Target<'a> {
 pub(super) fn product<L: Lanes, E: Element>(l: L, job: &Product<'_, E>, to: &mut Target<'_>) {
     let mut row = 0;
     while row < job.a.len() {
-        let left = job.a.len() - row;
-        row += if left >= 12 && L::TILE >= 12 {
-            strip::<L, E, 12>(l, job, row, to)
-        } else if left >= 8 && L::TILE >= 8 {
-            strip::<L, E, 8>(l, job, row, to)
-        } else if left >= 6 && L::TILE >= 6 {
-            strip::<L, E, 6>(l, job, row, to)
-        } else if left >= 4 && L::TILE >= 4 {
-            strip::<L, E, 4>(l, job, row, to)
-        } else if left >= 3 && L::TILE >= 3 {
-            strip::<L, E, 3>(l, job, row, to)
-        } else if left >= 2 {
-            strip::<L, E, 2>(l, job, row, to)
-        } else {
-            strip::<L, E, 1>(l, job, row, to)
-        }
+        row += match strip_rows::<L>(job.a.len() - row) {
+            12 if L::TILE >= 12 => strip::<L, E, 12>(l, job, row, to),
+            8 if L::TILE >= 8 => strip::<L, E, 8>(l, job, row, to),
+            7 if L::TILE >= 7 => strip::<L, E, 7>(l, job, row, to),
+            6 if L::TILE >= 6 => strip::<L, E, 6>(l, job, row, to),
+            5 if L::TILE >= 5 => strip::<L, E, 5>(l, job, row, to),
+            4 if L::TILE >= 4 => strip::<L, E, 4>(l, job, row, to),
+            3 if L::TILE >= 3 => strip::<L, E, 3>(l, job, row, to),
+            2 => strip::<L, E, 2>(l, job, row, to),
+            _ => strip::<L, E, 1>(l, job, row, to),
+        };
+    }
+}
+
+/// How many of the rows that are left to take next: tiles of few rows wait for their own sums, so none is left alone.
+#[inline(always)]
+fn strip_rows<L: Lanes>(left: usize) -> usize {
+    // The tallest tile and the next one; there are none in between, but all below.
+    let (most, next) = if L::TILE >= 12 { (12, 8) } else { (L::TILE, L::TILE - 1) };
+    if left == most || left >= most + most.min(4) {
+        most
+    } else if left > most {
+        next
+    } else if left > next {
+        left - 4
+    } else {
+        left
     }
 }
 
@@ -67,6 +81,10 @@ fn strip<L: Lanes, E: Element, const R: usize>(
     to: &mut Target<'_>,
 ) -> usize {
     let mut col = 0;
+    while 4 * R <= L::TILE && col + 4 * WIDTH <= job.cols {
+        tile::<L, E, R, 4>(l, job, (row, col), to);
+        col += 4 * WIDTH;
+    }
     while 2 * R <= L::TILE && col + 2 * WIDTH <= job.cols {
         tile::<L, E, R, 2>(l, job, (row, col), to);
         col += 2 * WIDTH;
@@ -96,7 +114,9 @@ fn tile<L: Lanes, E: Element, const R: usize, const W: usize>(
     }
     for (i, (k, b)) in job.k.clone().zip(job.b[col..].chunks(job.b_stride)).enumerate() {
         if row == 0 {
-            prefetch(job.next, i * job.b_stride + col);
+            for line in 0..(W * WIDTH * size_of::<E>()).div_ceil(LINE) {
+                prefetch(job.next, i * job.b_stride + col + line * (LINE / size_of::<E>()));
+            }
         }
         let (b, _) = b.as_chunks::<WIDTH>();
         let mut right = [l.zero(); W];
