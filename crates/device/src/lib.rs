@@ -5,13 +5,13 @@
 
 #![forbid(unsafe_code)]
 
-// mod cpu;
+mod cpu;
 mod error;
 mod ops;
 mod recorder;
 mod weights;
 
-// pub use cpu::{CpuDevice, CpuOptions};
+pub use cpu::{CpuDevice, CpuOptions};
 pub use error::DeviceError;
 pub use ops::{
     Activation, Attend, BufId, Device, Embed, Glu, Linear, MatrixId, Norm, NormKind, Pairing, Projection,

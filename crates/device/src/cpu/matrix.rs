@@ -1,0 +1,93 @@
+//! A weight matrix on the CPU: packed for the kernels, or in place in the file.
+
+use crate::{DeviceError, MatrixSource, MatrixUse, Residency, WeightBytes};
+use std::ops::Range;
+use torchless_kernels::{Cpu, Layout, MatrixRef, PackedMatrix, packed_bytes};
+use torchless_quant::TensorType;
+
+/// Bytes that are packed between two releases of the file's pages.
+const PACK_STEP: usize = 8 << 20;
+
+/// A matrix and where its bytes are.
+pub(super) struct Matrix {
+    source: MatrixSource,
+    packed: Option<PackedMatrix>,
+}
+
+impl Matrix {
+    /// Takes `source` as `residency` says. Tables for lookup stay in the file: a step touches few rows of them.
+    pub(super) fn new(cpu: &Cpu, source: &MatrixSource, residency: Residency) -> Result<Self, DeviceError> {
+        let source = source.clone();
+        if packed_bytes(source.ty, source.rows, source.cols).is_none() {
+            let (op, device) = (format!("the matrix {source:?}"), cpu.kernels.name.to_owned());
+            return Err(DeviceError::Unsupported { op, device });
+        }
+        let pack = residency == Residency::Resident && source.purpose != MatrixUse::Lookup;
+        let packed = if pack { Some(pack_all(cpu, &source)?) } else { None };
+        Ok(Self { source, packed })
+    }
+
+    pub(super) fn ty(&self) -> TensorType {
+        self.source.ty
+    }
+
+    pub(super) fn cols(&self) -> usize {
+        self.source.cols
+    }
+
+    pub(super) fn is_product(&self) -> bool {
+        self.source.purpose != MatrixUse::Lookup
+    }
+
+    /// The operand of a product.
+    pub(super) fn as_ref(&self) -> MatrixRef<'_> {
+        match &self.packed {
+            Some(packed) => packed.as_ref(),
+            None => rows(&self.source, 0..self.source.rows),
+        }
+    }
+
+    /// Decodes one row into `out`.
+    pub(super) fn decode_row(&self, row: usize, out: &mut [f32]) {
+        let part = rows(&self.source, row..row + 1);
+        self.source.ty.decode(part.data, part.scales, out);
+    }
+}
+
+/// Some rows in the file's layout.
+fn rows(source: &MatrixSource, range: Range<usize>) -> MatrixRef<'_> {
+    MatrixRef {
+        ty: source.ty,
+        layout: Layout::File,
+        rows: range.len(),
+        cols: source.cols,
+        data: plane_rows(&*source.data, source.rows, &range),
+        scales: source.scales.as_ref().map_or(&[], |scales| plane_rows(&**scales, source.rows, &range)),
+    }
+}
+
+fn plane_rows<'a>(plane: &'a dyn WeightBytes, rows: usize, range: &Range<usize>) -> &'a [u8] {
+    let row = plane.bytes().len() / rows;
+    &plane.bytes()[range.start * row..range.end * row]
+}
+
+/// Packs a few megabytes at a time and gives the file's pages back behind, so that loading needs little more memory than
+/// the packed weights.
+fn pack_all(cpu: &Cpu, source: &MatrixSource) -> Result<PackedMatrix, DeviceError> {
+    let bytes = source.data.bytes().len();
+    let mut packed = PackedMatrix::zeroed(source.ty, source.rows, source.cols).ok_or_else(|| {
+        let (what, device) = (source.name.clone(), cpu.kernels.name.to_owned());
+        DeviceError::OutOfMemory { device, bytes: bytes as u64, what }
+    })?;
+    let row_bytes = (bytes / source.rows).max(1);
+    let step = (PACK_STEP / row_bytes).max(1).next_multiple_of(16);
+    for first in (0..source.rows).step_by(step) {
+        let part = first..(first + step).min(source.rows);
+        cpu.pack_rows(rows(source, part.clone()), first, &mut packed);
+        source.data.release(part.start * row_bytes..part.end * row_bytes);
+    }
+    if let Some(scales) = &source.scales {
+        scales.release(0..scales.bytes().len());
+    }
+    Ok(packed)
+}

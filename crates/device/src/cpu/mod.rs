@@ -1,0 +1,313 @@
+//! The CPU device: handles on one side, kernels on the other. All arithmetic is in the kernels.
+
+mod matrix;
+mod step;
+
+use crate::ops::{
+    Activation, Attend, BufId, CacheId, CacheShape, CacheType, Device, Embed, Glu, Linear, MatrixId, Norm,
+    NormKind, Projection, Rope, RopeId, Select, Store, VectorId,
+};
+use crate::{DeviceError, MatrixSource, Residency};
+use matrix::Matrix;
+use step::{Rotation, Step};
+use torchless_base::{BlockCopy, StepPlan};
+use torchless_kernels as kernels;
+use torchless_kernels::{ActNeeds, Activations, Cpu, GluJob, Kernels, KvLayer, MatmulJob, Precision};
+
+/// How the CPU is used.
+#[derive(Clone, Copy)]
+pub struct CpuOptions {
+    /// Table of kernels.
+    pub kernels: &'static Kernels,
+    /// Threads that share each op.
+    pub threads: usize,
+    /// Whether activations may be quantised for quantised weights.
+    pub precision: Precision,
+}
+
+/// Runs ops on the CPU.
+pub struct CpuDevice {
+    cpu: Cpu,
+    precision: Precision,
+    matrices: Vec<Matrix>,
+    vectors: Vec<Vec<f32>>,
+    ropes: Vec<Rotation>,
+    buffers: Vec<Buffer>,
+    caches: Vec<KvLayer>,
+    scratch: Option<Scratch>,
+    step: Step,
+}
+
+#[derive(Default)]
+struct Buffer {
+    width: usize,
+    data: Vec<f32>,
+}
+
+/// Memory that ops share: made at the first step, when all shapes are known.
+struct Scratch {
+    normed: Vec<f32>,
+    acts: Activations,
+}
+
+impl CpuDevice {
+    /// A device with nothing on it.
+    pub fn new(options: CpuOptions) -> Self {
+        Self {
+            cpu: Cpu::new(options.kernels, options.threads),
+            precision: options.precision,
+            matrices: Vec::new(),
+            vectors: Vec::new(),
+            ropes: Vec::new(),
+            buffers: Vec::new(),
+            caches: Vec::new(),
+            scratch: None,
+            step: Step::default(),
+        }
+    }
+
+    fn refuse(&self, op: String) -> DeviceError {
+        DeviceError::Unsupported { op, device: self.name() }
+    }
+
+    fn buf(&self, id: BufId) -> &Buffer {
+        &self.buffers[id.0 as usize]
+    }
+
+    /// Takes a buffer's values out, so that others can be read while they are written.
+    fn take(&mut self, id: BufId) -> Vec<f32> {
+        std::mem::take(&mut self.buffers[id.0 as usize].data)
+    }
+
+    fn give(&mut self, id: BufId, data: Vec<f32>) {
+        self.buffers[id.0 as usize].data = data;
+    }
+
+    /// Rows and widths of everything there is decide how much memory ops share.
+    fn make_scratch(&mut self) {
+        let tokens = self.buffers.iter().map(|b| b.data.len() / b.width.max(1)).max().unwrap_or(0);
+        let width = self.buffers.iter().map(|b| b.width).max().unwrap_or(0);
+        let cols = self.matrices.iter().map(Matrix::cols).max().unwrap_or(0);
+        let needs =
+            self.matrices.iter().filter(|m| m.is_product()).map(|m| ActNeeds::of(m.ty(), self.precision));
+        let needs = needs.fold(ActNeeds::default(), ActNeeds::and);
+        let normed = vec![0.0; tokens * width.min(cols)];
+        self.scratch = Some(Scratch { normed, acts: Activations::new(tokens, cols, needs) });
+    }
+
+    /// Brings `rows` rows of a buffer, optionally normed, into the forms that matrices of these types read.
+    fn prepare(&mut self, rows: usize, input: BufId, norm: Option<&Norm>, needs: ActNeeds) {
+        let Some(scratch) = &mut self.scratch else { return };
+        let buffer = &self.buffers[input.0 as usize];
+        let (cols, mut x) = (buffer.width, &buffer.data[..rows * buffer.width]);
+        if let Some(norm) = norm {
+            let normed = &mut scratch.normed[..rows * cols];
+            apply_norm(&self.cpu, norm, &self.vectors, x, normed);
+            x = normed;
+        }
+        self.cpu.prepare(x, cols, needs, &mut scratch.acts);
+    }
+
+    fn needs(&self, matrix: MatrixId) -> ActNeeds {
+        ActNeeds::of(self.matrices[matrix.0 as usize].ty(), self.precision)
+    }
+
+    fn project<const N: usize>(&mut self, rows: usize, projections: [Projection; N]) {
+        let mut outs = projections.map(|p| (self.take(p.out), self.buf(p.out).width));
+        if let Some(scratch) = &self.scratch {
+            let mut parts = outs.iter_mut().zip(projections);
+            let mut jobs = std::array::from_fn::<_, N, _>(|_| {
+                let ((y, width), p) = parts.next().expect("as many outputs as projections");
+                MatmulJob {
+                    w: self.matrices[p.matrix.0 as usize].as_ref(),
+                    bias: p.bias.map(|b| &self.vectors[b.0 as usize][..]),
+                    y: &mut y[..rows * *width],
+                    store: if p.store == Store::Add { kernels::Store::Add } else { kernels::Store::Set },
+                }
+            });
+            self.cpu.matmul(&mut jobs, &scratch.acts);
+        }
+        for (p, (data, _)) in projections.iter().zip(outs) {
+            self.give(p.out, data);
+        }
+    }
+}
+
+fn apply_norm(cpu: &Cpu, norm: &Norm, vectors: &[Vec<f32>], x: &[f32], out: &mut [f32]) {
+    let weight = &vectors[norm.weight.0 as usize];
+    match norm.kind {
+        NormKind::Rms { eps } => cpu.rms_norm(x, weight, eps, out),
+        NormKind::Layer { eps, bias } => {
+            let zeros;
+            let bias = match bias {
+                Some(b) => &vectors[b.0 as usize],
+                None => {
+                    zeros = vec![0.0; weight.len()];
+                    &zeros
+                }
+            };
+            cpu.layer_norm(x, weight, bias, eps, out);
+        }
+    }
+}
+
+fn handle<T>(list: &mut Vec<T>, item: T) -> u32 {
+    list.push(item);
+    (list.len() - 1) as u32
+}
+
+impl Device for CpuDevice {
+    fn name(&self) -> String {
+        let n = self.cpu.workers();
+        format!("cpu ({}, {n} thread{})", self.cpu.kernels.name, if n == 1 { "" } else { "s" })
+    }
+
+    fn matrix(&mut self, source: &MatrixSource, residency: Residency) -> Result<MatrixId, DeviceError> {
+        let matrix = Matrix::new(&self.cpu, source, residency)?;
+        self.scratch = None;
+        Ok(MatrixId(handle(&mut self.matrices, matrix)))
+    }
+
+    fn vector(&mut self, _name: &str, values: &[f32]) -> Result<VectorId, DeviceError> {
+        Ok(VectorId(handle(&mut self.vectors, values.to_vec())))
+    }
+
+    fn rope(&mut self, rope: &Rope) -> Result<RopeId, DeviceError> {
+        Ok(RopeId(handle(&mut self.ropes, Rotation::new(rope))))
+    }
+
+    fn buffer(&mut self, _name: &str, tokens: usize, width: usize) -> Result<BufId, DeviceError> {
+        self.scratch = None;
+        Ok(BufId(handle(&mut self.buffers, Buffer { width, data: vec![0.0; tokens * width] })))
+    }
+
+    fn cache(&mut self, shape: &CacheShape) -> Result<CacheId, DeviceError> {
+        let layer = step::make_cache(shape).map_err(|e| self.refuse(format!("a KV cache with {e}")))?;
+        Ok(CacheId(handle(&mut self.caches, layer)))
+    }
+
+    fn begin(&mut self, plan: &StepPlan) -> Result<(), DeviceError> {
+        if self.scratch.is_none() {
+            self.make_scratch();
+        }
+        self.copy_blocks(&plan.copies)?;
+        self.step.set(plan);
+        self.ropes.iter_mut().for_each(|r| r.turn(&self.step.positions));
+        Ok(())
+    }
+
+    fn embed(&mut self, op: &Embed) -> Result<(), DeviceError> {
+        let width = self.buf(op.out).width;
+        let mut out = self.take(op.out);
+        let table = &self.matrices[op.table.0 as usize];
+        for (row, token) in out.chunks_exact_mut(width).zip(&self.step.tokens) {
+            table.decode_row(token.index(), row);
+        }
+        if op.scale != 1.0 {
+            self.cpu.scale(&mut out[..self.step.tokens.len() * width], op.scale);
+        }
+        self.give(op.out, out);
+        Ok(())
+    }
+
+    fn norm(&mut self, rows: usize, input: BufId, norm: &Norm, out: BufId) -> Result<(), DeviceError> {
+        let len = rows * self.buf(input).width;
+        if let Some(scratch) = &mut self.scratch {
+            let normed = &mut scratch.normed[..len];
+            let (input, out) = (input.0 as usize, out.0 as usize);
+            apply_norm(&self.cpu, norm, &self.vectors, &self.buffers[input].data[..len], normed);
+            self.buffers[out].data[..len].copy_from_slice(normed);
+        }
+        Ok(())
+    }
+
+    fn linear(&mut self, op: &Linear<'_>) -> Result<(), DeviceError> {
+        let needs =
+            op.projections.iter().map(|p| self.needs(p.matrix)).fold(ActNeeds::default(), ActNeeds::and);
+        self.prepare(op.rows, op.input, op.norm.as_ref(), needs);
+        match *op.projections {
+            [a] => self.project(op.rows, [a]),
+            [a, b] => self.project(op.rows, [a, b]),
+            [a, b, c] => self.project(op.rows, [a, b, c]),
+            ref many => many.iter().for_each(|&p| self.project(op.rows, [p])),
+        }
+        Ok(())
+    }
+
+    fn glu(&mut self, op: &Glu) -> Result<(), DeviceError> {
+        let needs = self.needs(op.gate.0).and(self.needs(op.up.0));
+        self.prepare(op.rows, op.input, op.norm.as_ref(), needs);
+        let width = self.buf(op.out).width;
+        let mut y = self.take(op.out);
+        if let Some(scratch) = &self.scratch {
+            let bias = |b: Option<VectorId>| b.map(|b| &self.vectors[b.0 as usize][..]);
+            let job = GluJob {
+                gate: self.matrices[op.gate.0.0 as usize].as_ref(),
+                up: self.matrices[op.up.0.0 as usize].as_ref(),
+                gate_bias: bias(op.gate.1),
+                up_bias: bias(op.up.1),
+                act: op.act,
+                y: &mut y[..op.rows * width],
+            };
+            self.cpu.matmul_glu(job, &scratch.acts);
+        }
+        self.give(op.out, y);
+        Ok(())
+    }
+
+    fn activate(&mut self, rows: usize, act: Activation, buf: BufId) -> Result<(), DeviceError> {
+        let len = rows * self.buf(buf).width;
+        let mut data = self.take(buf);
+        self.cpu.activate(act, &mut data[..len]);
+        self.give(buf, data);
+        Ok(())
+    }
+
+    fn attend(&mut self, op: &Attend) -> Result<(), DeviceError> {
+        self.rotate_and_append(op);
+        self.attend_over_cache(op);
+        Ok(())
+    }
+
+    fn add(&mut self, rows: usize, input: BufId, scale: f32, out: BufId) -> Result<(), DeviceError> {
+        let len = rows * self.buf(input).width;
+        let mut sum = self.take(out);
+        self.cpu.add_scaled(&mut sum[..len], &self.buf(input).data[..len], scale);
+        self.give(out, sum);
+        Ok(())
+    }
+
+    fn select(&mut self, op: &Select<'_>) -> Result<(), DeviceError> {
+        let width = self.buf(op.input).width;
+        let mut out = self.take(op.out);
+        for (to, &row) in out.chunks_exact_mut(width).zip(op.rows) {
+            to.copy_from_slice(&self.buf(op.input).data[row * width..][..width]);
+        }
+        self.give(op.out, out);
+        Ok(())
+    }
+
+    fn read(&mut self, buf: BufId, out: &mut [f32]) -> Result<(), DeviceError> {
+        out.copy_from_slice(&self.buf(buf).data[..out.len()]);
+        Ok(())
+    }
+
+    fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<(), DeviceError> {
+        for copy in copies {
+            self.caches.iter_mut().for_each(|c| step::copy_block(c, copy));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+}
+
+/// Element type of a cache in the words of the kernels.
+fn kv_type(ty: CacheType) -> kernels::KvType {
+    match ty {
+        CacheType::F16 => kernels::KvType::F16,
+        CacheType::F32 => kernels::KvType::F32,
+    }
+}

@@ -1,0 +1,141 @@
+//! What all layers of a step share: tokens, positions, block tables, rotations; and attention over the cache.
+
+use super::{CpuDevice, kv_type};
+use crate::ops::{Attend, BufId, CacheShape, Pairing, Rope};
+use std::ops::Range;
+use torchless_base::{BlockCopy, StepPlan, TokenId};
+use torchless_kernels::{
+    AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, RopePairing, RopeSpec, rope_angles,
+};
+
+/// Slices that go to the kernels in one call: their table lies on the stack.
+const GROUP: usize = 32;
+
+/// The plan in the words of the kernels; kept from step to step, so that nothing is allocated.
+#[derive(Default)]
+pub(super) struct Step {
+    pub tokens: Vec<TokenId>,
+    pub positions: Vec<usize>,
+    slices: Vec<Part>,
+    blocks: Vec<u32>,
+}
+
+struct Part {
+    rows: Range<usize>,
+    start: usize,
+    blocks: Range<usize>,
+}
+
+impl Step {
+    pub(super) fn set(&mut self, plan: &StepPlan) {
+        self.tokens.clear();
+        self.tokens.extend_from_slice(&plan.tokens);
+        self.positions.clear();
+        self.slices.clear();
+        self.blocks.clear();
+        self.blocks.extend(plan.blocks.iter().map(|b| b.0));
+        for slice in &plan.slices {
+            self.positions.extend(slice.start..slice.start + slice.tokens.len());
+            let (rows, blocks) = (slice.tokens.clone(), slice.blocks.clone());
+            self.slices.push(Part { rows, start: slice.start, blocks });
+        }
+    }
+
+    /// Calls `f` with all slices, some at a time.
+    fn for_slices(&self, mut f: impl FnMut(&[KvSlice<'_>])) {
+        let mut group = [KvSlice { first_row: 0, n_tokens: 0, start_pos: 0, blocks: &[] }; GROUP];
+        for parts in self.slices.chunks(GROUP) {
+            for (to, part) in group.iter_mut().zip(parts) {
+                let (first_row, n_tokens) = (part.rows.start, part.rows.len());
+                let blocks = &self.blocks[part.blocks.clone()];
+                *to = KvSlice { first_row, n_tokens, start_pos: part.start, blocks };
+            }
+            f(&group[..parts.len()]);
+        }
+    }
+}
+
+/// A rotary embedding with the cosines and sines of the step's positions.
+pub(super) struct Rotation {
+    rope: Rope,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Rotation {
+    pub(super) fn new(rope: &Rope) -> Self {
+        Self { rope: rope.clone(), cos: Vec::new(), sin: Vec::new() }
+    }
+
+    pub(super) fn turn(&mut self, positions: &[usize]) {
+        let len = positions.len() * self.rope.inv_freq.len();
+        self.cos.resize(len, 0.0);
+        self.sin.resize(len, 0.0);
+        rope_angles(positions, &self.rope.inv_freq, self.rope.magnitude, &mut self.cos, &mut self.sin);
+    }
+
+    fn spec(&self, head_dim: usize) -> RopeSpec {
+        let pairing = match self.rope.pairing {
+            Pairing::Adjacent => RopePairing::Adjacent,
+            Pairing::Halves => RopePairing::Halves,
+        };
+        RopeSpec { head_dim, dims: 2 * self.rope.inv_freq.len(), pairing }
+    }
+}
+
+pub(super) fn make_cache(s: &CacheShape) -> Result<KvLayer, KvShapeError> {
+    let (kv_heads, k_dim, v_dim) = (s.kv_heads, s.k_dim, s.v_dim);
+    KvLayer::new(KvShape {
+        blocks: s.blocks,
+        block_len: s.block_len,
+        kv_heads,
+        k_dim,
+        v_dim,
+        dtype: kv_type(s.ty),
+    })
+}
+
+pub(super) fn copy_block(cache: &mut KvLayer, copy: &BlockCopy) {
+    cache.copy_block(copy.from.0, copy.to.0);
+}
+
+impl CpuDevice {
+    pub(super) fn rotate_and_append(&mut self, op: &Attend) {
+        let shape = *self.caches[op.cache.0 as usize].shape();
+        let n = self.step.tokens.len();
+        if let Some(rope) = op.rope {
+            for (buf, heads) in [(op.q, op.heads), (op.k, shape.kv_heads)] {
+                let mut x = self.take(buf);
+                let rotation = &self.ropes[rope.0 as usize];
+                let len = n * heads * shape.k_dim;
+                self.cpu.rope(&mut x[..len], rotation.spec(shape.k_dim), &rotation.cos, &rotation.sin);
+                self.give(buf, x);
+            }
+        }
+        let rows = |buf: BufId| &self.buffers[buf.0 as usize].data[..];
+        let (k, v) = (
+            &rows(op.k)[..n * shape.kv_heads * shape.k_dim],
+            &rows(op.v)[..n * shape.kv_heads * shape.v_dim],
+        );
+        let layer = &mut self.caches[op.cache.0 as usize];
+        self.step.for_slices(|slices| self.cpu.kv_append(layer, slices, k, v));
+    }
+
+    pub(super) fn attend_over_cache(&mut self, op: &Attend) {
+        let layer = &self.caches[op.cache.0 as usize];
+        let shape = *layer.shape();
+        let n = self.step.tokens.len();
+        let spec = AttendSpec {
+            heads: op.heads,
+            scale: op.scale,
+            window: op.window,
+            softcap: op.softcap,
+            sinks: op.sinks.map(|s| &self.vectors[s.0 as usize][..]),
+        };
+        let mut out = std::mem::take(&mut self.buffers[op.out.0 as usize].data);
+        let q = &self.buffers[op.q.0 as usize].data[..n * op.heads * shape.k_dim];
+        let len = n * op.heads * shape.v_dim;
+        self.step.for_slices(|slices| self.cpu.attend(layer, slices, q, &spec, &mut out[..len]));
+        self.give(op.out, out);
+    }
+}
