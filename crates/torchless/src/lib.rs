@@ -1,3 +1,41 @@
 //! Runs open-weight language models on this machine: the library people depend on.
+//!
+//! [`Model::open`] takes a GGUF, a safetensors folder or a native `.bin`; [`Model::admit`] offers a prompt to the
+//! firewall, and [`Model::generate`] completes what was let in, as an iterator of [`Event`]s.
 
 #![forbid(unsafe_code)]
+
+mod bench;
+mod ceilings;
+mod error;
+mod generation;
+mod model;
+mod open;
+mod prompt;
+mod score;
+mod shapes;
+mod stop;
+mod template;
+mod threads;
+mod vocabulary;
+
+pub use bench::BenchRun;
+pub use ceilings::Ceilings;
+pub use error::{Error, ErrorKind};
+pub use generation::{DoneReason, Event, Generation, Summary};
+pub use model::{GenerateOptions, Model, default_max_tokens};
+pub use open::{ModelOptions, RunPrecision, Source, check, open_runner, spec};
+pub use prompt::Prompt;
+pub use score::Scorer;
+pub use shapes::{Mix, SHAPES, Shape};
+pub use threads::default_threads;
+pub use vocabulary::{chat_template, tokenizer};
+
+pub use llamafirewall_core::{Admitted, Firewall, Message, Role};
+pub use torchless_base::TokenId;
+pub use torchless_device::{CacheType, Residency};
+pub use torchless_engine::Canceller;
+pub use torchless_formats as formats;
+pub use torchless_model::{MemoryNeed, ModelSpec};
+pub use torchless_sampler::SamplerConfig;
+pub use torchless_tokenizer::{Around, EncodeOptions, Special, Tokenizer};

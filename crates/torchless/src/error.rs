@@ -1,0 +1,109 @@
+//! Everything that can go wrong between a path and a text, with a kind that callers act on.
+
+use llamafirewall_core::Refusal;
+use std::path::PathBuf;
+use torchless_base::RunError;
+use torchless_engine::SubmitError;
+use torchless_formats::FormatError;
+use torchless_model::ModelError;
+use torchless_tokenizer::TokenizerError;
+
+/// Why something did not work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file is no model file, or a damaged one.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The file is no model that runs here.
+    #[error("{path}: {source}")]
+    Model {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: ModelError,
+    },
+    /// The tokenizer is missing or broken.
+    #[error("tokenizer: {0}")]
+    Tokenizer(#[from] TokenizerError),
+    /// Parts that do not belong together.
+    #[error("{0}")]
+    Mismatch(String),
+    /// The model came without a tokenizer, and text was given.
+    #[error("this model has no tokenizer: give token ids instead of text, or put a tokenizer.json beside it")]
+    NoTokenizer,
+    /// The chat template failed.
+    #[error("chat template: {0}")]
+    Template(String),
+    /// Messages were given, and the model has no template for them.
+    #[error("this model has no chat template: it completes plain text, without --chat and --system")]
+    NoTemplate,
+    /// The prompt is longer than the context.
+    #[error("the prompt has {tokens} tokens, the context holds {limit}: shorten it, or raise --max-seq-len")]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Positions of the context.
+        limit: usize,
+    },
+    /// The prompt has no token at all.
+    #[error("the prompt is empty and this model has no token to begin with")]
+    EmptyPrompt,
+    /// An option does not fit.
+    #[error("{0}")]
+    Option(String),
+    /// The firewall refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The model stopped running.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The engine did not take the request.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// The engine failed while running.
+    #[error("{0}")]
+    Engine(String),
+    /// Files could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// In the system's words.
+        source: std::io::Error,
+    },
+}
+
+/// What kind of trouble it is: one exit code each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Failed while running.
+    Runtime,
+    /// Asked for in a way that cannot be answered.
+    Usage,
+    /// The model is at fault.
+    Model,
+    /// Memory or another resource is short.
+    Resources,
+    /// The firewall refused.
+    Refused,
+}
+
+impl Error {
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        use torchless_device::DeviceError;
+        match self {
+            Error::Model { source: ModelError::Context { .. }, .. } => ErrorKind::Usage,
+            Error::Model { source: ModelError::Device(DeviceError::OutOfMemory { .. }), .. } => {
+                ErrorKind::Resources
+            }
+            Error::Format(_) | Error::Model { .. } | Error::Tokenizer(_) => ErrorKind::Model,
+            Error::Template(_) | Error::Mismatch(_) => ErrorKind::Model,
+            Error::NoTokenizer | Error::NoTemplate | Error::PromptTooLong { .. } => ErrorKind::Usage,
+            Error::EmptyPrompt | Error::Option(_) | Error::Submit(_) => ErrorKind::Usage,
+            Error::Refused(_) => ErrorKind::Refused,
+            Error::Run(_) | Error::Engine(_) | Error::Io { .. } => ErrorKind::Runtime,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! A model that completes text: the place where engine, tokenizer and firewall meet.
+
+use crate::generation::Generation;
+use crate::open::{ModelOptions, Source, open_runner};
+use crate::prompt::Prompt;
+use crate::template::{ChatTemplate, TemplateWords};
+use crate::vocabulary::{chat_template, tokenizer};
+use crate::{Error, template};
+use llamafirewall_core::{Admitted, Firewall};
+use torchless_base::{Runner, RunnerInfo, TokenId};
+use torchless_engine::{Engine, EngineConfig, Request, SubmitError};
+use torchless_model::ModelSpec;
+use torchless_sampler::SamplerConfig;
+use torchless_tokenizer::{Around, Controls, Part, Special, Tokenizer};
+
+/// What is asked of a reply.
+#[derive(Clone, Debug, Default)]
+pub struct GenerateOptions {
+    /// How tokens are chosen; its seed decides all chance.
+    pub sampler: SamplerConfig,
+    /// Tokens at most; by default [`default_max_tokens`] of the context.
+    pub max_tokens: Option<usize>,
+    /// The reply ends before any of these.
+    pub stop: Vec<String>,
+}
+
+/// The usual length of a reply: a quarter of the context, at least 2048 (1024 where the context is below 4096), at
+/// most 32768.
+pub fn default_max_tokens(max_seq_len: usize) -> usize {
+    let low = if max_seq_len < 4096 { 1024 } else { 2048 };
+    (max_seq_len / 4).clamp(low, 32768)
+}
+
+/// A model that completes text.
+pub struct Model {
+    spec: ModelSpec,
+    device: String,
+    tokenizer: Tokenizer,
+    template: Option<String>,
+    engine: Engine,
+    firewall: Firewall,
+}
+
+impl Model {
+    /// Opens a model; `progress` is told bytes done and bytes in all.
+    ///
+    /// # Errors
+    /// It is no model that runs here, it has no tokenizer, memory is short, or the options do not fit.
+    pub fn open(
+        source: &Source,
+        options: &ModelOptions,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, Error> {
+        let checkpoint = source.checkpoint()?;
+        let tokenizer = tokenizer(&checkpoint)?.ok_or(Error::NoTokenizer)?;
+        let runner = open_runner(source, &checkpoint, options, progress)?;
+        let (spec, device) = (runner.spec().clone(), runner.device_name());
+        if tokenizer.vocab_size() > spec.vocab {
+            let (tokens, vocab) = (tokenizer.vocab_size(), spec.vocab);
+            let reason =
+                format!("the tokenizer has {tokens} tokens, the model {vocab}: they do not belong together");
+            return Err(Error::Mismatch(reason));
+        }
+        let info = runner.info();
+        tracing::info!(
+            arch = spec.arch,
+            layers = spec.layers.len(),
+            context = info.max_seq_len,
+            device,
+            "opened"
+        );
+        let engine = Engine::start(Box::new(runner), EngineConfig::default())
+            .map_err(|e| Error::Engine(e.to_string()))?;
+        let template = chat_template(&checkpoint);
+        Ok(Self { spec, device, tokenizer, template, engine, firewall: Firewall::open() })
+    }
+
+    /// What the model is.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// Limits that it runs within.
+    pub fn info(&self) -> RunnerInfo {
+        self.engine.info()
+    }
+
+    /// Where it runs.
+    pub fn device_name(&self) -> &str {
+        &self.device
+    }
+
+    /// Text to ids and back.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// What decides which prompts are let in.
+    pub fn firewall(&self) -> &Firewall {
+        &self.firewall
+    }
+
+    /// Offers a prompt to the firewall.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn admit(&self, prompt: Prompt) -> Result<Admitted<Prompt>, Error> {
+        Ok(self.firewall.admit(prompt)?)
+    }
+
+    /// The tokens that the model will see.
+    ///
+    /// # Errors
+    /// There is no chat template for messages, or it fails.
+    pub fn encode(&self, prompt: &Admitted<Prompt>) -> Result<Vec<TokenId>, Error> {
+        match prompt.get() {
+            Prompt::Text(text) => {
+                let part = Part { text, special: Special::Text };
+                Ok(self.tokenizer.encode_parts(&[part], Around::ModelDefault))
+            }
+            Prompt::Chat(messages) => {
+                let parts = self.template()?.render(messages)?;
+                let parts: Vec<_> = parts.iter().map(template::Part::as_tokenizer_part).collect();
+                let tokens = self.tokenizer.encode_parts(&parts, Around::ModelDefault);
+                Ok(self.without_second_bos(tokens))
+            }
+        }
+    }
+
+    /// Templates write the first token themselves, and the tokenizer adds it too: one is enough.
+    fn without_second_bos(&self, mut tokens: Vec<TokenId>) -> Vec<TokenId> {
+        let bos = self.tokenizer.bos();
+        if bos.is_some() && tokens.first().copied() == bos && tokens.get(1).copied() == bos {
+            tokens.remove(0);
+        }
+        tokens
+    }
+
+    fn template(&self) -> Result<ChatTemplate, Error> {
+        let source = self.template.as_ref().ok_or(Error::NoTemplate)?;
+        let piece = |id: Option<TokenId>| {
+            id.and_then(|id| self.tokenizer.piece(id)).map_or_else(String::new, |p| p.into_owned())
+        };
+        let specials = self.tokenizer.controls().map(|(_, name)| name.into_owned()).collect();
+        let (bos, eos) = (piece(self.tokenizer.bos()), piece(self.tokenizer.eos()));
+        ChatTemplate::new(source, TemplateWords { specials, bos, eos })
+    }
+
+    /// Begins a reply.
+    ///
+    /// # Errors
+    /// The prompt does not fit, the template fails, or the options are out of range.
+    pub fn generate(
+        &self,
+        prompt: &Admitted<Prompt>,
+        options: &GenerateOptions,
+    ) -> Result<Generation<'_>, Error> {
+        let tokens = self.encode(prompt)?;
+        let limit = self.info().max_seq_len;
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        if tokens.len() > limit {
+            return Err(Error::PromptTooLong { tokens: tokens.len(), limit });
+        }
+        let mut request = Request::new(tokens);
+        request.sampler = options.sampler.clone();
+        request.max_tokens = options.max_tokens.unwrap_or_else(|| default_max_tokens(limit));
+        request.stop_ids = self.tokenizer.end_ids().to_vec();
+        let ticket = self.engine.submit(request).map_err(|e| match e {
+            SubmitError::TooLong { tokens, limit } => Error::PromptTooLong { tokens, limit },
+            other => Error::Submit(other),
+        })?;
+        // A space before the first word belongs to a text that is continued, not to one that begins.
+        let decoder = match prompt.get() {
+            Prompt::Text(text) if !text.is_empty() => self.tokenizer.stream_continuing(Controls::Hide),
+            _ => self.tokenizer.stream(Controls::Hide),
+        };
+        Ok(Generation::new(decoder, ticket, options.stop.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::default_max_tokens;
+
+    #[test]
+    fn the_usual_reply_is_a_quarter_of_the_context() {
+        let lengths = [256, 2048, 4096, 16384, 32768, 1 << 20].map(default_max_tokens);
+        assert_eq!(lengths, [1024, 1024, 2048, 4096, 8192, 32768]);
+    }
+}

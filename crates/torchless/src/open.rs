@@ -1,0 +1,152 @@
+//! From a path to something that runs.
+
+use crate::Error;
+use crate::threads::default_threads;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use torchless_device::{CacheType, CpuDevice, CpuOptions, Device, Recorder, Residency};
+use torchless_formats::{Checkpoint, OpenOptions, open, open_bytes};
+use torchless_kernels::{Kernels, Precision};
+use torchless_model::{LoadOptions, ModelSpec, NativeRunner, RunnerOptions, load};
+
+/// The small story model that is part of the program.
+static STORY: &[u8] = include_bytes!("../../../assets/story/story.gguf");
+
+/// Where a model comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file or folder.
+    Path(PathBuf),
+    /// The model inside the program.
+    Inside,
+}
+
+impl Source {
+    /// For messages.
+    pub fn name(&self) -> &Path {
+        match self {
+            Source::Path(path) => path,
+            Source::Inside => Path::new("the model inside"),
+        }
+    }
+
+    /// Reads the metadata; weights stay where they are.
+    ///
+    /// # Errors
+    /// There is no such file, or it is no model file that is known here.
+    pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        Ok(match self {
+            Source::Path(path) => open(path, &OpenOptions::default())?,
+            Source::Inside => open_bytes(Arc::new(STORY))?,
+        })
+    }
+}
+
+/// How a model is opened. The default is what a user without opinions wants.
+#[derive(Clone, Debug, Default)]
+pub struct ModelOptions {
+    /// Where weights live.
+    pub residency: Residency,
+    /// Keep activations in f32 instead of quantising them.
+    pub precision: RunPrecision,
+    /// Element type of the KV cache; by default F16, and F32 in exact runs.
+    pub cache: Option<CacheType>,
+    /// Name of the table of CPU kernels; by default the best.
+    pub kernels: Option<String>,
+    /// Threads; by default one per physical core.
+    pub threads: Option<usize>,
+    /// Positions per sequence; by default what the model was trained for.
+    pub max_seq_len: Option<usize>,
+    /// Sequences of full length that the cache has room for; 0 counts as 1.
+    pub sequences: usize,
+    /// Tokens per step; by default 512.
+    pub max_batch_tokens: Option<usize>,
+}
+
+/// Whether activations may be rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunPrecision {
+    /// Quantised where weights are.
+    #[default]
+    Fast,
+    /// Kept in f32.
+    Exact,
+}
+
+impl ModelOptions {
+    /// The table of kernels that these options name.
+    ///
+    /// # Errors
+    /// There is none of that name on this CPU.
+    pub fn table(&self) -> Result<&'static Kernels, Error> {
+        let Some(name) = &self.kernels else { return Ok(torchless_kernels::best()) };
+        torchless_kernels::by_name(name).ok_or_else(|| {
+            let known: Vec<_> = torchless_kernels::available().iter().map(|k| k.name).collect();
+            Error::Option(format!("no kernels '{name}' on this CPU (there are: {})", known.join(", ")))
+        })
+    }
+
+    /// Threads that will be used.
+    pub fn thread_count(&self) -> usize {
+        self.threads.unwrap_or_else(default_threads)
+    }
+
+    fn device(&self) -> Result<CpuDevice, Error> {
+        let precision = match self.precision {
+            RunPrecision::Fast => Precision::Fast,
+            RunPrecision::Exact => Precision::Exact,
+        };
+        Ok(CpuDevice::new(CpuOptions { kernels: self.table()?, threads: self.thread_count(), precision }))
+    }
+
+    fn load_options(&self) -> LoadOptions {
+        let exact = self.precision == RunPrecision::Exact;
+        let usual = if exact { CacheType::F32 } else { CacheType::F16 };
+        let defaults = RunnerOptions::default();
+        LoadOptions {
+            residency: self.residency,
+            cache: self.cache.unwrap_or(usual),
+            runner: RunnerOptions {
+                max_seq_len: self.max_seq_len,
+                sequences: self.sequences.max(1),
+                max_batch_tokens: self.max_batch_tokens.unwrap_or(defaults.max_batch_tokens),
+            },
+        }
+    }
+}
+
+/// What the checkpoint says the model is.
+///
+/// # Errors
+/// It is no model that runs here.
+pub fn spec(source: &Source, checkpoint: &Checkpoint) -> Result<ModelSpec, Error> {
+    torchless_model::spec(checkpoint).map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
+}
+
+/// Loads the weights onto a device and gives what runs them; for work on token ids alone. `progress` is told bytes
+/// done and bytes in all.
+///
+/// # Errors
+/// It is no model that runs here, memory is short, or the options do not fit.
+pub fn open_runner(
+    source: &Source,
+    checkpoint: &Checkpoint,
+    options: &ModelOptions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<NativeRunner, Error> {
+    let spec = spec(source, checkpoint)?;
+    let device: Box<dyn Device> = Box::new(options.device()?);
+    load(checkpoint, spec, device, &options.load_options(), progress)
+        .map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
+}
+
+/// Tries everything that loading does but for the weights: names, shapes and types of all tensors.
+///
+/// # Errors
+/// A tensor is missing, unused, or of another shape or type than the model needs.
+pub fn check(source: &Source, checkpoint: &Checkpoint, spec: &ModelSpec) -> Result<(), Error> {
+    let options = LoadOptions::default();
+    load(checkpoint, spec.clone(), Box::new(Recorder::new()), &options, &mut |_, _| {})
+        .map(drop)
+        .map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
+}
