@@ -1,0 +1,150 @@
+//! What a benchmark runs: prefill and decode of random tokens, without sampling, text or clock.
+
+use crate::Error;
+use crate::open::{ModelOptions, Source, open_runner};
+use torchless_base::{BlockId, Logits, Runner, RunnerInfo, SeqId, StepPlan, TokenId, Wanted};
+use torchless_model::{ModelSpec, NativeRunner};
+use torchless_quant::TensorType;
+
+/// A model with some sequences in its cache.
+pub struct BenchRun {
+    runner: NativeRunner,
+    info: RunnerInfo,
+    threads: usize,
+    weights: Vec<(TensorType, u64, u64)>,
+    embedding: u64,
+    total: u64,
+    positions: usize,
+    sequences: usize,
+    next: u64,
+    plan: StepPlan,
+    logits: Logits,
+}
+
+impl BenchRun {
+    /// Opens a model; `progress` is told bytes done and bytes in all.
+    ///
+    /// # Errors
+    /// As [`open_runner`].
+    pub fn open(
+        source: &Source,
+        options: &ModelOptions,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, Error> {
+        let checkpoint = source.checkpoint()?;
+        let runner = open_runner(source, &checkpoint, options, progress)?;
+        let table = |name: &str| name.starts_with("token_embd") || name == "model.embed_tokens.weight";
+        let tied = runner.spec().tied_head;
+        let used = checkpoint.tensors.iter().filter(|t| tied || !table(&t.name));
+        let weights = used.map(|t| (t.ty, t.len() as u64, t.byte_len() as u64)).collect();
+        let row = |t: &torchless_formats::Tensor| (t.byte_len() / t.rows().max(1)) as u64;
+        let embedding = checkpoint.tensors.iter().find(|t| table(&t.name)).map_or(0, row);
+        Ok(Self {
+            info: runner.info(),
+            threads: options.thread_count(),
+            weights,
+            embedding,
+            total: checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum(),
+            positions: 0,
+            sequences: 1,
+            next: 1,
+            plan: StepPlan::default(),
+            logits: Logits::default(),
+            runner,
+        })
+    }
+
+    /// What the model is.
+    pub fn spec(&self) -> &ModelSpec {
+        self.runner.spec()
+    }
+
+    /// Where it runs.
+    pub fn device_name(&self) -> String {
+        self.runner.device_name()
+    }
+
+    /// Threads in use.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Bytes of all weights.
+    pub fn weight_bytes(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes of weights that a decoded step reads: all but an embedding table that is not the head, of which it reads a row.
+    pub fn weight_bytes_per_step(&self) -> u64 {
+        self.weights.iter().map(|w| w.2).sum::<u64>() + self.embedding
+    }
+
+    /// Bytes of cache per position.
+    pub fn cache_bytes_per_token(&self) -> u64 {
+        self.spec().kv_bytes_per_token(2) as u64
+    }
+
+    /// Multiplications and additions of the matrices for one token of a prompt; its head is left out, since a prompt needs
+    /// the head once.
+    pub fn ops_per_token(&self) -> u64 {
+        let all: u64 = self.weights.iter().map(|w| 2 * w.1).sum();
+        all - 2 * (self.info.vocab * self.spec().dim) as u64
+    }
+
+    /// The machine's limit for the products of this model: int8 where weights are quantised, f32 elsewhere.
+    pub fn ceiling_gops(&self, ceilings: &crate::Ceilings) -> f64 {
+        let float = |ty| matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
+        let floats: u64 = self.weights.iter().filter(|w| float(w.0)).map(|w| w.1).sum();
+        let all: u64 = self.weights.iter().map(|w| w.1).sum();
+        if 2 * floats > all { ceilings.f32_gflops } else { ceilings.int8_gops }
+    }
+
+    /// Starts over with `sequences` empty sequences.
+    pub fn reset(&mut self, sequences: usize) {
+        self.positions = 0;
+        self.sequences = sequences.max(1);
+    }
+
+    /// Adds `tokens` random tokens to each sequence, in steps as large as the runner takes; logits of the last one.
+    ///
+    /// # Errors
+    /// The runner failed, or the context is too short.
+    pub fn prefill(&mut self, tokens: usize) -> Result<(), Error> {
+        let mut left = tokens;
+        while left > 0 {
+            let part = left.min((self.info.max_batch_tokens / self.sequences).max(1));
+            left -= part;
+            self.step(part, if left == 0 { Wanted::Last } else { Wanted::Nothing })?;
+        }
+        Ok(())
+    }
+
+    /// Adds one token at a time to each sequence.
+    ///
+    /// # Errors
+    /// The runner failed, or the context is too short.
+    pub fn decode(&mut self, tokens: usize) -> Result<(), Error> {
+        (0..tokens).try_for_each(|_| self.step(1, Wanted::Last))
+    }
+
+    fn step(&mut self, tokens: usize, wanted: Wanted) -> Result<(), Error> {
+        self.plan.clear();
+        let per_sequence = self.info.blocks / self.sequences;
+        let needed = (self.positions + tokens).div_ceil(self.info.block_len).min(per_sequence);
+        for seq in 0..self.sequences {
+            let ids: Vec<_> = (0..tokens).map(|_| self.token()).collect();
+            let first = seq * per_sequence;
+            let blocks: Vec<_> = (first..first + needed).map(|b| BlockId(b as u32)).collect();
+            self.plan.push((SeqId(seq as u32), self.positions), &ids, &blocks, wanted);
+        }
+        self.runner.step(&self.plan, &mut self.logits)?;
+        self.positions += tokens;
+        Ok(())
+    }
+
+    /// The generator of Numerical Recipes: enough to touch other rows of the embedding each time.
+    fn token(&mut self) -> TokenId {
+        self.next = self.next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        TokenId(((self.next >> 33) % self.info.vocab as u64) as u32)
+    }
+}
