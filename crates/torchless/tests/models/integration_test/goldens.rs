@@ -1,0 +1,121 @@
+//! Tiny checkpoints of transformers: logits and greedy continuations of the LLaMA and Mistral family.
+
+use super::support::{Session, exact, fixtures, floats, max_distance, ways};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use torchless::ModelOptions;
+
+const TOLERANCE: f32 = 5e-4;
+
+struct Prompt {
+    ids: Vec<u32>,
+    greedy: Vec<u32>,
+    logits: Vec<f32>,
+}
+
+/// The cases whose `config.json` names one of this family's types.
+fn cases() -> Vec<PathBuf> {
+    let Some(fixtures) = fixtures() else { return Vec::new() };
+    let folder = fixtures.join("goldens");
+    let read = |path: &Path| serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap();
+    let all: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
+    let family = |p: &PathBuf| {
+        matches!(read(&p.join("config.json"))["model_type"].as_str(), Some("llama" | "mistral"))
+    };
+    let mut cases: Vec<_> = all.into_iter().filter(family).collect();
+    cases.sort();
+    assert!(cases.len() >= 10, "{} cases", cases.len());
+    cases
+}
+
+fn prompts(case: &Path) -> Vec<Prompt> {
+    let expected: Value =
+        serde_json::from_slice(&std::fs::read(case.join("expected.json")).unwrap()).unwrap();
+    let logits = floats(&case.join("logits.f32"));
+    let vocab = expected["vocab_size"].as_u64().unwrap() as usize;
+    let ids =
+        |v: &Value| v.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as u32).collect::<Vec<_>>();
+    let prompt = |p: &Value| {
+        let (row, n) = (p["row_offset"].as_u64().unwrap() as usize, p["n_tokens"].as_u64().unwrap() as usize);
+        Prompt {
+            ids: ids(&p["input_ids"]),
+            greedy: ids(&p["greedy"]),
+            logits: logits[row * vocab..(row + n) * vocab].to_vec(),
+        }
+    };
+    expected["prompts"].as_array().unwrap().iter().map(prompt).collect()
+}
+
+/// The greedy tokens beyond what a dynamic rotary embedding is defined for cannot be asked for.
+fn room(session: &Session, prompt: &Prompt) -> usize {
+    let limit = torchless_base::Runner::info(&session.runner).max_seq_len;
+    prompt.greedy.len().min(limit + 1 - prompt.ids.len())
+}
+
+#[test]
+fn every_way_to_run_gives_the_logits_and_the_greedy_text() {
+    for case in cases() {
+        for options in ways(&exact()) {
+            let mut session = Session::open(&case, &options);
+            for prompt in prompts(&case) {
+                let distance = max_distance(&session.prefill(&prompt.ids, 512), &prompt.logits);
+                assert!(distance < TOLERANCE, "{}: {distance} with {options:?}", case.display());
+                let n = room(&session, &prompt);
+                assert_eq!(
+                    session.greedy(&prompt.ids, n),
+                    prompt.greedy[..n],
+                    "{}: {options:?}",
+                    case.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_older_spelling_of_the_configuration_gives_the_same() {
+    for case in cases() {
+        let legacy = case.join("config_legacy.json");
+        if !legacy.exists() {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(&case).unwrap().map(|e| e.unwrap().path()) {
+            let name = entry.file_name().unwrap();
+            if name.to_string_lossy().contains("safetensors") {
+                std::fs::copy(&entry, folder.path().join(name)).unwrap();
+            }
+        }
+        std::fs::copy(legacy, folder.path().join("config.json")).unwrap();
+        for prompt in prompts(&case) {
+            let mut old = Session::open(folder.path(), &exact());
+            let mut new = Session::open(&case, &exact());
+            assert_eq!(old.prefill(&prompt.ids, 512), new.prefill(&prompt.ids, 512), "{}", case.display());
+        }
+    }
+}
+
+#[test]
+fn chunks_company_and_threads_change_no_bit() {
+    for case in cases() {
+        let fast = ModelOptions { threads: Some(1), sequences: 3, ..ModelOptions::default() };
+        for options in ways(&fast) {
+            for prompt in prompts(&case) {
+                let ids = &prompt.ids[..];
+                let mut session = Session::open(&case, &options);
+                let whole = session.prefill(ids, 512);
+                for chunk in [1, 3, 16] {
+                    assert_eq!(session.prefill(ids, chunk), whole, "{} in chunks of {chunk}", case.display());
+                }
+                let other: Vec<u32> = ids.iter().rev().copied().collect();
+                let company = session.step(&[(1, 0, &other), (0, 0, ids), (2, 0, &other[..other.len() / 2])]);
+                let at = other.len() * whole.len() / ids.len();
+                assert_eq!(company[at..at + whole.len()], whole, "{} in company", case.display());
+                let mut threaded =
+                    Session::open(&case, &ModelOptions { threads: Some(3), ..options.clone() });
+                assert_eq!(threaded.prefill(ids, 512), whole, "{} on three threads", case.display());
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! One module per oracle.
+
+mod goldens;
+mod quantised;
+mod support;

@@ -1,0 +1,3 @@
+//! Models from file to logits and text.
+
+mod integration_test;
