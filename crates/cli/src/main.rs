@@ -2,4 +2,22 @@
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod args;
+mod commands;
+mod exit;
+mod input;
+mod interrupt;
+mod open;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match args::parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(error) => return exit::from_clap(&error),
+    };
+    output::start_logging();
+    exit::from_result(commands::run(cli))
+}

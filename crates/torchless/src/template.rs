@@ -213,7 +213,7 @@ mod tests {
         let hello = [Message::new(Role::User, "hi")];
         for (source, word) in [
             (
-                "{% for a in range(100000) %}{% for b in range(100000) %}{{ b }}{% endfor %}{% endfor %}",
+                "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
                 "fuel",
             ),
             ("{{ 'x' * 100000000 }}", ""),

@@ -1,5 +1,4 @@
 //! What the tests of whole models share: where fixtures are, and a runner driven by hand.
-#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 use std::path::{Path, PathBuf};
 use torchless::{ModelOptions, Residency, RunPrecision, Source, open_runner};

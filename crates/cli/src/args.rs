@@ -1,0 +1,423 @@
+//! What can be said on the command line. One struct per verb; no behaviour.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Runs open-weight language models on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "torchless", version, about, args_conflicts_with_subcommands = true)]
+#[command(
+    after_help = "Without a model, the small story model inside the program runs. A first word that is a \
+    verb is taken as one unless a file of that name exists."
+)]
+pub struct Cli {
+    /// A verb other than running a model.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    /// Running a model.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Load a model and complete a prompt (the same as no verb)
+    Run(Box<RunArgs>),
+    /// Show what a model file holds and what it needs
+    Inspect(InspectArgs),
+    /// Turn text into token ids
+    Tokenize(TokenizeArgs),
+    /// Turn token ids into text
+    Detokenize(DetokenizeArgs),
+    /// Write the logits of every position to a file
+    Logits(LogitsArgs),
+    /// Convert a safetensors model to the native .bin format
+    Convert(ConvertArgs),
+    /// Measure prefill and decode speed
+    Bench(BenchArgs),
+}
+
+const VERBS: &[&str] = &["run", "inspect", "tokenize", "detokenize", "logits", "convert", "bench", "help"];
+
+/// Parses the words of the command line, program name first.
+pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let is_verb =
+        words.get(1).and_then(|w| w.to_str()).is_some_and(|w| VERBS.contains(&w) && !Path::new(w).exists());
+    if is_verb {
+        return Cli::try_parse_from(words);
+    }
+    let run = RunCli::try_parse_from(words)?;
+    Ok(Cli { verb: None, run: run.run })
+}
+
+/// The command line without verbs; its help is that of the whole.
+#[derive(Debug, Parser)]
+#[command(name = "torchless", version, about = "Runs open-weight language models on this machine")]
+#[command(override_usage = "torchless [OPTIONS] [MODEL] [PROMPT]\n       torchless <VERB> [OPTIONS] ...")]
+#[command(after_help = AFTER_HELP)]
+struct RunCli {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+const AFTER_HELP: &str = "\
+Verbs (`torchless <VERB> --help` says more):
+  run         Load a model and complete a prompt (the same as no verb)
+  inspect     Show what a model file holds and what it needs
+  tokenize    Turn text into token ids
+  detokenize  Turn token ids into text
+  logits      Write the logits of every position to a file
+  convert     Convert a safetensors model to the native .bin format
+  bench       Measure prefill and decode speed
+
+Without a model, the small story model inside the program runs. A first word that is a verb is taken as one unless
+a file of that name exists.
+Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 the model is at fault, 4 out of resources,
+5 refused by the firewall, 130 interrupted.";
+
+/// How a model is opened: shared by all verbs that run one.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// Positions of the context: prompt and reply together [default: what the model was trained for]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub max_seq_len: Option<usize>,
+    /// Use the weights in place in the file instead of copying them into memory
+    #[arg(long)]
+    pub lazy: bool,
+    /// Hold at most about this much of the weights in memory, such as 2G; implies --lazy
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub memory_limit: Option<u64>,
+    /// Element type of the KV cache [default: f16, with --exact f32]
+    #[arg(long, value_name = "TYPE", value_enum)]
+    pub kv_dtype: Option<KvType>,
+    /// Threads [default: the number of physical cores]
+    #[arg(short = 't', long, value_name = "N", value_parser = at_least_one)]
+    pub threads: Option<usize>,
+    /// Keep activations and KV cache in f32 instead of quantising them: slower, for comparisons
+    #[arg(long)]
+    pub exact: bool,
+    /// Where to run
+    #[arg(long, value_name = "NAME", default_value = "auto", value_enum)]
+    pub backend: Backend,
+    /// CPU kernels, for tests and bug reports [default: the best that this CPU runs; also TORCHLESS_KERNELS]
+    #[arg(long, value_name = "TABLE", hide = true)]
+    pub kernels: Option<String>,
+}
+
+/// Element type of the KV cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KvType {
+    /// Half precision.
+    F16,
+    /// Single precision.
+    F32,
+}
+
+/// Where to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// The best there is: the CPU, until there are others.
+    Auto,
+    /// The CPU.
+    Cpu,
+}
+
+/// `torchless [OPTIONS] [MODEL] [PROMPT]`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Model: a GGUF, a safetensors file or folder, or a native .bin [default: the model inside]
+    pub model: Option<PathBuf>,
+    /// Text to continue; `-` reads standard input, which is read anyway when something is piped in
+    #[arg(allow_hyphen_values = false)]
+    pub prompt: Option<String>,
+    /// The prompt, for use without a model path
+    #[arg(long = "prompt", value_name = "TEXT", conflicts_with = "prompt")]
+    pub prompt_option: Option<String>,
+    /// Apply the model's chat template to the prompt; on a terminal without a prompt, talk turn by turn
+    #[arg(long)]
+    pub chat: bool,
+    /// System message; applies the chat template
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Tokens of the reply at most [default: a quarter of the context, 2048 at least (1024 below a context of 4096)]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub max_tokens: Option<usize>,
+    /// How the next token is chosen.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// How the model is opened.
+    #[command(flatten)]
+    pub open: ModelArgs,
+    /// How results are shown.
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// How the next token is chosen.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub struct SamplingArgs {
+    /// Divides the logits; 0 always takes the likeliest token
+    #[arg(long, value_name = "T", default_value_t = 0.7, allow_negative_numbers = true)]
+    pub temperature: f32,
+    /// Keep the K likeliest tokens; 0 keeps all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub top_k: usize,
+    /// Keep the likeliest tokens that together reach probability P; 1 keeps all
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
+    pub top_p: f32,
+    /// Keep tokens with at least this share of the largest probability
+    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub min_p: f32,
+    /// Make tokens of the last 64 less likely; 1 changes nothing
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
+    pub repeat_penalty: f32,
+    /// Subtracted from the logits of tokens that have occurred
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub presence_penalty: f32,
+    /// Subtracted from the logits of tokens for each time that they have occurred
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub frequency_penalty: f32,
+    /// Added to the logit of one token, such as 42=-100 to ban it; may be given several times
+    #[arg(long, value_name = "ID=BIAS", value_parser = bias)]
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Seed of the choices [default: another one each time]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// End the reply before this text; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+}
+
+/// How results are shown.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct ShowArgs {
+    /// Print layers, tokens and prompt progress
+    #[arg(long, conflicts_with = "quiet")]
+    pub debug: bool,
+    /// Print nothing but the text
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Print one JSON object at the end instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Print one JSON object per event while it happens
+    #[arg(long, conflicts_with = "json")]
+    pub jsonl: bool,
+    /// List the places where models can run, and leave
+    #[arg(long)]
+    pub list_backends: bool,
+}
+
+/// `torchless inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Model file or folder
+    pub model: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// List every tensor
+    #[arg(long)]
+    pub tensors: bool,
+}
+
+/// `torchless tokenize`.
+#[derive(Debug, Args)]
+pub struct TokenizeArgs {
+    /// Model file or folder
+    pub model: PathBuf,
+    /// Text; `-` or nothing reads standard input
+    pub text: Option<String>,
+    /// Print ids alone, separated by commas
+    #[arg(long)]
+    pub ids: bool,
+    /// Add no special tokens and take those in the text as text
+    #[arg(long)]
+    pub no_special: bool,
+}
+
+/// `torchless detokenize`.
+#[derive(Debug, Args)]
+pub struct DetokenizeArgs {
+    /// Model file or folder
+    pub model: PathBuf,
+    /// Token ids, separated by blanks or commas
+    #[arg(required = true)]
+    pub ids: Vec<String>,
+}
+
+/// `torchless logits`.
+#[derive(Debug, Args)]
+pub struct LogitsArgs {
+    /// Model file or folder
+    pub model: PathBuf,
+    /// Token ids: 1,2,3, or @FILE with ids separated by blanks or commas
+    #[arg(long, value_name = "IDS")]
+    pub ids: String,
+    /// File for raw little-endian f32, [tokens, vocabulary]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// How the model is opened.
+    #[command(flatten)]
+    pub open: ModelArgs,
+}
+
+/// `torchless convert`.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// Safetensors file or folder
+    pub input: PathBuf,
+    /// The .bin file to write
+    pub output: PathBuf,
+    /// Element type of the gate and up projections; everything else stays f32
+    #[arg(long, value_enum, default_value = "f32")]
+    pub quant: NativeQuant,
+}
+
+/// Element types of the native format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NativeQuant {
+    /// Single precision.
+    F32,
+    /// 8-bit integers in groups of 64.
+    Int8,
+}
+
+/// `torchless bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Model file or folder
+    #[arg(required_unless_present = "shape", conflicts_with = "shape")]
+    pub model: Option<PathBuf>,
+    /// Random weights in the shape of a well-known model instead of a file
+    #[arg(long, value_name = "NAME")]
+    pub shape: Option<String>,
+    /// Tensor type of the random weights, such as Q4_0, Q8_0, Q4_K_M, F16
+    #[arg(long = "type", value_name = "TYPE", default_value = "Q4_0", requires = "shape")]
+    pub ty: String,
+    /// Write the random model as GGUF and leave
+    #[arg(long, value_name = "FILE", requires = "shape")]
+    pub write: Option<PathBuf>,
+    /// Tokens of the prompt; 0 leaves this test out
+    #[arg(short = 'p', long, value_name = "N", default_value_t = 512)]
+    pub prompt: usize,
+    /// Tokens to generate; 0 leaves this test out
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 128)]
+    pub generate: usize,
+    /// Tokens in the cache before anything is measured
+    #[arg(short = 'd', long, value_name = "N", default_value_t = 0)]
+    pub depth: usize,
+    /// Sequences at once
+    #[arg(short = 'b', long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    pub batch: usize,
+    /// Repetitions of each test
+    #[arg(short = 'r', long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    pub repetitions: usize,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How the model is opened.
+    #[command(flatten)]
+    pub open: ModelArgs,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("it has to be at least 1".to_owned()),
+        Ok(n) => Ok(n),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+/// `2G`, `500M`, `1.5GiB`, or plain bytes; the letters stand for powers of 1024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("'{text}' is no size: give bytes, or a number with K, M, G or T, such as 2G");
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..digits].parse().map_err(|_| wrong())?;
+    let power = match text[digits..].trim().to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b')
+    {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        _ => return Err(wrong()),
+    };
+    let value = number * 1024f64.powi(power);
+    if !(1.0..1e18).contains(&value) {
+        return Err(wrong());
+    }
+    Ok(value as u64)
+}
+
+fn bias(text: &str) -> Result<(u32, f32), String> {
+    let wrong = || format!("'{text}' is no bias: give ID=BIAS, such as 42=-100");
+    let (id, value) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((id.trim().parse().map_err(|_| wrong())?, value.trim().parse().map_err(|_| wrong())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(words: &[&str]) -> Result<RunArgs, String> {
+        let words = std::iter::once("torchless").chain(words.iter().copied()).map(OsString::from).collect();
+        let cli = parse(words).map_err(|e| e.to_string())?;
+        Ok(match cli.verb {
+            None => cli.run,
+            Some(Verb::Run(run)) => *run,
+            Some(other) => return Err(format!("{other:?}")),
+        })
+    }
+
+    #[test]
+    fn a_model_and_a_prompt_need_no_verb() {
+        for words in [&["m.gguf", "hello"][..], &["run", "m.gguf", "hello"]] {
+            let args = run(words).unwrap();
+            assert_eq!(
+                (args.model.as_deref(), args.prompt.as_deref()),
+                (Some(Path::new("m.gguf")), Some("hello"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_verb_counts_as_the_first_word_only() {
+        assert!(run(&["inspect", "m.gguf"]).unwrap_err().contains("Inspect"));
+        assert_eq!(
+            run(&["--max-tokens", "3", "inspect"]).unwrap().model.as_deref(),
+            Some(Path::new("inspect"))
+        );
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, want) in [("2G", 2 << 30), ("1.5k", 1536), ("7", 7), ("3MiB", 3 << 20), ("1gb", 1 << 30)] {
+            assert_eq!(bytes(text), Ok(want), "{text}");
+        }
+        for text in ["", "G", "-1", "1x", "0", "9e99", "1..2"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn biases_name_a_token() {
+        assert_eq!(
+            run(&["--logit-bias", "5=-100", "--logit-bias", "6=1.5"]).unwrap().sampling.logit_bias,
+            [(5, -100.0), (6, 1.5)]
+        );
+        assert!(run(&["--logit-bias", "x=1"]).is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+        RunCli::command().debug_assert();
+    }
+}

@@ -1,0 +1,236 @@
+//! `torchless bench`: tokens per second, and what share of the machine that is.
+
+use crate::args::BenchArgs;
+use crate::exit::Usage;
+use crate::{open, output, progress};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Instant;
+use torchless::{BenchRun, Ceilings, Mix, SHAPES, Shape, Source};
+
+/// Runs the verb.
+pub fn run(args: &BenchArgs) -> Result<()> {
+    let random = match &args.shape {
+        Some(name) => Some(RandomModel::new(name, args)?),
+        None => None,
+    };
+    if args.write.is_some() {
+        return Ok(());
+    }
+    let path = random.as_ref().map(|m| m.path.clone()).or_else(|| args.model.clone());
+    let source = Source::Path(path.unwrap_or_default());
+    let mut options = open::options(&args.open);
+    let tests = tests(args);
+    let longest = tests.iter().map(Test::positions).max().unwrap_or(1);
+    options.max_seq_len = Some(args.open.max_seq_len.unwrap_or(longest).max(longest));
+    options.sequences = args.batch;
+    let mut bar = progress::LoadProgress::new(!args.json);
+    let loading = Instant::now();
+    let mut bench = BenchRun::open(&source, &options, &mut |done, total| bar.update(done, total))?;
+    let load_seconds = loading.elapsed().as_secs_f64();
+    drop(bar);
+    let ceilings = Ceilings::measure(&options)?;
+    let mut results = Vec::new();
+    for test in &tests {
+        let result = test.measure(&mut bench, args.repetitions)?;
+        if !args.json {
+            output::write(&result.line(&bench, &ceilings))?;
+        }
+        results.push(result);
+    }
+    let report = report(args, &bench, &ceilings, &results, load_seconds);
+    if args.json {
+        output::json(&report)?;
+    } else {
+        output::write(&footer(&bench, &ceilings, load_seconds))?;
+    }
+    Ok(())
+}
+
+/// A model of random weights in a file that goes with the run.
+struct RandomModel {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl RandomModel {
+    fn new(name: &str, args: &BenchArgs) -> Result<Self> {
+        let known = || SHAPES.iter().map(|s| s.name).collect::<Vec<_>>().join(", ");
+        let shape = Shape::by_name(name)
+            .ok_or_else(|| Usage(format!("no shape '{name}' (there are: {})", known())))?;
+        let mix = Mix::from_name(&args.ty).ok_or_else(|| {
+            let types =
+                "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, Q4_K_M";
+            Usage(format!("no type '{}' (there are: {types})", args.ty))
+        })?;
+        let temporary = std::env::temp_dir().join(format!("torchless-bench-{}.gguf", std::process::id()));
+        let model = Self { path: args.write.clone().unwrap_or(temporary), keep: args.write.is_some() };
+        let shown = || model.path.display().to_string();
+        let mut out = std::io::BufWriter::new(std::fs::File::create(&model.path).with_context(shown)?);
+        shape.write(mix, &mut out).map_err(torchless::Error::from).with_context(shown)?;
+        std::io::Write::flush(&mut out).with_context(shown)?;
+        Ok(model)
+    }
+}
+
+impl Drop for RandomModel {
+    fn drop(&mut self) {
+        if !self.keep {
+            // The file lies in the folder for temporary files: nothing is lost where this fails.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// One thing to measure.
+#[derive(Clone, Copy)]
+struct Test {
+    prompt: usize,
+    generate: usize,
+    depth: usize,
+    batch: usize,
+}
+
+/// What came out.
+struct Measured {
+    test: Test,
+    rates: Vec<f64>,
+}
+
+fn tests(args: &BenchArgs) -> Vec<Test> {
+    let (depth, batch) = (args.depth, args.batch);
+    let all = [
+        Test { prompt: args.prompt, generate: 0, depth, batch },
+        Test { prompt: 0, generate: args.generate, depth, batch },
+    ];
+    all.into_iter().filter(|t| t.prompt + t.generate > 0).collect()
+}
+
+impl Test {
+    fn positions(&self) -> usize {
+        self.depth + self.prompt + self.generate
+    }
+
+    fn name(&self) -> String {
+        let mut name =
+            if self.prompt > 0 { format!("pp{}", self.prompt) } else { format!("tg{}", self.generate) };
+        if self.depth > 0 {
+            name += &format!("@d{}", self.depth);
+        }
+        if self.batch > 1 {
+            name += &format!("x{}", self.batch);
+        }
+        name
+    }
+
+    /// One unmeasured run first: pages, caches and clocks come up.
+    fn measure(&self, bench: &mut BenchRun, repetitions: usize) -> Result<Measured> {
+        let mut rates = Vec::new();
+        for repetition in 0..=repetitions {
+            bench.reset(self.batch);
+            bench.prefill(self.depth)?;
+            let start = Instant::now();
+            bench.prefill(self.prompt)?;
+            bench.decode(if repetition == 0 { self.generate.min(8) } else { self.generate })?;
+            let tokens = (self.prompt + self.generate) * self.batch;
+            if repetition > 0 {
+                rates.push(tokens as f64 / start.elapsed().as_secs_f64());
+            }
+        }
+        Ok(Measured { test: *self, rates })
+    }
+}
+
+impl Measured {
+    fn median(&self) -> f64 {
+        let mut sorted = self.rates.clone();
+        sorted.sort_by(f64::total_cmp);
+        let n = sorted.len();
+        if n % 2 == 1 { sorted[n / 2] } else { (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0 }
+    }
+
+    fn spread(&self) -> (f64, f64) {
+        self.rates.iter().fold((f64::INFINITY, 0.0), |(lo, hi), &r| (lo.min(r), hi.max(r)))
+    }
+
+    /// Bytes that one decoded step reads, over the whole batch.
+    fn bytes_per_step(&self, bench: &BenchRun) -> u64 {
+        let middle = self.test.depth + self.test.generate / 2;
+        bench.weight_bytes_per_step() + bench.cache_bytes_per_token() * (middle * self.test.batch) as u64
+    }
+
+    /// GB/s of a decode, or GOP/s of a prefill, and its share of what the machine can do.
+    fn use_of_machine(&self, bench: &BenchRun, ceilings: &Ceilings) -> (f64, f64) {
+        if self.test.prompt > 0 {
+            let gops = self.median() * bench.ops_per_token() as f64 / 1e9;
+            (gops, gops / bench.ceiling_gops(ceilings))
+        } else {
+            let gbps = self.median() / self.test.batch as f64 * self.bytes_per_step(bench) as f64 / 1e9;
+            (gbps, gbps / ceilings.read_gbps)
+        }
+    }
+
+    fn line(&self, bench: &BenchRun, ceilings: &Ceilings) -> String {
+        let (low, high) = self.spread();
+        let (rate, share) = self.use_of_machine(bench, ceilings);
+        let unit = if self.test.prompt > 0 { "GOP/s" } else { "GB/s" };
+        let name = self.test.name();
+        let share = share * 100.0;
+        format!(
+            "{name:<16} {:>9.2} tok/s  ({low:.2} to {high:.2})  {rate:>7.1} {unit}, {share:.0} % of this machine\n",
+            self.median()
+        )
+    }
+
+    fn json(&self, bench: &BenchRun, ceilings: &Ceilings) -> Value {
+        let (rate, share) = self.use_of_machine(bench, ceilings);
+        let (low, high) = self.spread();
+        let unit = if self.test.prompt > 0 { "gops" } else { "gbps" };
+        json!({
+            "test": self.test.name(), "n_prompt": self.test.prompt, "n_gen": self.test.generate,
+            "n_depth": self.test.depth, "n_batch": self.test.batch, "tokens_per_second": self.rates,
+            "median": self.median(), "min": low, "max": high, unit: rate, "share_of_ceiling": share,
+            "bytes_per_step": self.bytes_per_step(bench),
+        })
+    }
+}
+
+fn report(
+    args: &BenchArgs,
+    bench: &BenchRun,
+    c: &Ceilings,
+    results: &[Measured],
+    load_seconds: f64,
+) -> Value {
+    let model = args.model.as_ref().map(|m| m.display().to_string()).or_else(|| args.shape.clone());
+    json!({
+        "model": model, "device": bench.device_name(), "threads": bench.threads(),
+        "weight_bytes": bench.weight_bytes(), "bytes_per_token": bench.weight_bytes_per_step(),
+        "load_seconds": load_seconds,
+        "ceilings": { "read_gbps": c.read_gbps, "int8_gops": c.int8_gops, "f32_gflops": c.f32_gflops },
+        "results": results.iter().map(|r| r.json(bench, c)).collect::<Vec<_>>(),
+        "peak_rss_bytes": peak_memory(),
+    })
+}
+
+fn footer(bench: &BenchRun, c: &Ceilings, load_seconds: f64) -> String {
+    format!(
+        "{}; {} read per token; loaded in {load_seconds:.2} s; peak memory {}\n\
+         this machine, measured just now: {:.1} GB/s read, {:.0} GOP/s int8, {:.0} GFLOP/s f32\n",
+        bench.device_name(),
+        output::size(bench.weight_bytes_per_step()),
+        peak_memory().map_or("unknown".to_owned(), output::size),
+        c.read_gbps,
+        c.int8_gops,
+        c.f32_gflops
+    )
+}
+
+/// Largest resident set so far, where the system says.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024)
+}

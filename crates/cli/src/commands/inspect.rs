@@ -1,0 +1,209 @@
+//! `torchless inspect`: what a file holds, what it becomes, what it needs. Loads no weights.
+
+use crate::args::InspectArgs;
+use crate::output;
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
+use torchless::formats::{Checkpoint, Metadata, Tensor, gguf};
+use torchless::{Error, MemoryNeed, ModelSpec, Source, Tokenizer};
+
+/// Positions that memory is shown for, where the model has them.
+const CONTEXTS: [usize; 3] = [2048, 8192, 32768];
+
+/// Runs the verb. What cannot run is shown as far as it can be read, and ends with the error.
+pub fn run(args: &InspectArgs) -> Result<()> {
+    let source = Source::Path(args.model.clone());
+    let checkpoint = source.checkpoint()?;
+    let spec = torchless::spec(&source, &checkpoint);
+    let spec = spec.and_then(|s| torchless::check(&source, &checkpoint, &s).map(|()| s));
+    let tokenizer = torchless::tokenizer(&checkpoint);
+    let template = torchless::chat_template(&checkpoint);
+    let view =
+        View { checkpoint: &checkpoint, spec: spec.as_ref(), tokenizer: tokenizer.as_ref(), template, args };
+    if args.json {
+        output::json(&view.json())?;
+    } else {
+        output::write(&view.text()?)?;
+    }
+    spec?;
+    tokenizer?;
+    Ok(())
+}
+
+struct View<'a> {
+    checkpoint: &'a Checkpoint,
+    spec: Result<&'a ModelSpec, &'a Error>,
+    tokenizer: Result<&'a Option<Tokenizer>, &'a Error>,
+    template: Option<String>,
+    args: &'a InspectArgs,
+}
+
+impl View<'_> {
+    fn text(&self) -> Result<String> {
+        let mut out = String::new();
+        let c = self.checkpoint;
+        writeln!(out, "format     {}", c.format.name())?;
+        for file in &c.files {
+            writeln!(out, "file       {} ({})", file.path.display(), output::size(file.bytes))?;
+        }
+        match self.spec {
+            Ok(spec) => self.spec_text(&mut out, spec)?,
+            Err(e) => writeln!(out, "runs       no: {e}")?,
+        }
+        match self.tokenizer {
+            Ok(Some(t)) => writeln!(out, "tokenizer  {}", tokenizer_line(t))?,
+            Ok(None) => writeln!(out, "tokenizer  none")?,
+            Err(e) => writeln!(out, "tokenizer  unusable: {e}")?,
+        }
+        writeln!(out, "template   {}", if self.template.is_some() { "yes" } else { "none" })?;
+        writeln!(out, "\nmetadata")?;
+        for (key, value) in self.metadata() {
+            writeln!(out, "  {key} = {}", short(&value))?;
+        }
+        writeln!(out, "\ntensors    {}, {}", c.tensors.len(), output::size(self.tensor_bytes()))?;
+        for (ty, count, bytes) in self.types() {
+            writeln!(out, "  {ty:<8} {count:>5}  {}", output::size(bytes))?;
+        }
+        if self.args.tensors {
+            for t in c.tensors.iter() {
+                writeln!(out, "  {} {} {:?} {}", t.name, t.ty, t.shape, output::size(t.byte_len() as u64))?;
+            }
+        }
+        for t in c.tensors.opaque() {
+            writeln!(out, "  {} {} {:?} (no kernels for this type)", t.name, t.dtype, t.shape)?;
+        }
+        Ok(out)
+    }
+
+    fn spec_text(&self, out: &mut String, spec: &ModelSpec) -> Result<()> {
+        let attn = spec.layers[0].mixer.attention();
+        writeln!(
+            out,
+            "model      {}, {} layers, {} wide, {} tokens",
+            spec.arch,
+            spec.layers.len(),
+            spec.dim,
+            spec.vocab
+        )?;
+        writeln!(
+            out,
+            "attention  {} heads, {} of keys and values, {} values each{}",
+            attn.heads,
+            attn.kv_heads,
+            attn.head_dim,
+            attn.window.map_or(String::new(), |w| format!(", window {w}"))
+        )?;
+        writeln!(
+            out,
+            "ffn        {} wide, {:?}",
+            spec.layers[0].ffn.dense().hidden,
+            spec.layers[0].ffn.dense().act
+        )?;
+        if let Some(rope) = &attn.rope {
+            writeln!(out, "rope       theta {}, {} dimensions, {:?}", rope.theta, rope.dims, rope.scaling)?;
+        }
+        writeln!(out, "context    {}", spec.context)?;
+        for need in self.needs(spec) {
+            let (weights, cache) = (output::size(need.weights), output::size(need.cache));
+            let total = output::size(need.weights + need.cache);
+            writeln!(
+                out,
+                "memory     context {}: {weights} weights + {cache} cache = {total}",
+                need.context
+            )?;
+            writeln!(
+                out,
+                "           with --lazy the weights are pages of the file that the system may take back"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn needs(&self, spec: &ModelSpec) -> Vec<MemoryNeed> {
+        let mut contexts: Vec<_> = CONTEXTS.into_iter().filter(|&c| c < spec.context).collect();
+        contexts.push(spec.context);
+        contexts.into_iter().map(|c| MemoryNeed::new(self.checkpoint, spec, c)).collect()
+    }
+
+    fn json(&self) -> Value {
+        let c = self.checkpoint;
+        let tensor = |t: &Tensor| json!({ "name": t.name, "type": t.ty.info().name, "shape": t.shape, "bytes": t.byte_len() });
+        let spec = match self.spec {
+            Ok(spec) => json!({
+                "runs": true, "architecture": spec.arch, "layers": spec.layers.len(), "dim": spec.dim,
+                "vocab": spec.vocab, "context": spec.context, "spec": format!("{spec:?}"),
+                "memory": self.needs(spec).iter().map(|n| json!({
+                    "context": n.context, "weights": n.weights, "cache": n.cache,
+                    "resident": n.weights + n.cache, "mapped": n.cache,
+                })).collect::<Vec<_>>(),
+            }),
+            Err(e) => json!({ "runs": false, "error": e.to_string() }),
+        };
+        let tokenizer = match self.tokenizer {
+            Ok(t) => json!(t.as_ref().map(tokenizer_line)),
+            Err(e) => json!({ "error": e.to_string() }),
+        };
+        json!({
+            "format": c.format.name(),
+            "files": c.files.iter().map(|f| json!({ "path": f.path, "bytes": f.bytes })).collect::<Vec<_>>(),
+            "model": spec,
+            "tokenizer": tokenizer,
+            "chat_template": self.template,
+            "metadata": Map::from_iter(self.metadata()),
+            "tensors": c.tensors.iter().map(tensor).collect::<Vec<_>>(),
+        })
+    }
+
+    fn metadata(&self) -> Vec<(String, Value)> {
+        let object = |v: &Value| v.as_object().map(|m| m.clone().into_iter().collect()).unwrap_or_default();
+        match &self.checkpoint.metadata {
+            Metadata::Gguf(meta) => meta.iter().map(|(k, v)| (k.to_owned(), gguf_json(v))).collect(),
+            Metadata::HuggingFace { config, .. } => object(config),
+            Metadata::Native(header) => object(header),
+            _ => Vec::new(),
+        }
+    }
+
+    fn tensor_bytes(&self) -> u64 {
+        self.checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum()
+    }
+
+    fn types(&self) -> Vec<(&'static str, usize, u64)> {
+        let mut all: Vec<(&str, usize, u64)> = Vec::new();
+        for t in self.checkpoint.tensors.iter() {
+            let name = t.ty.info().name;
+            match all.iter_mut().find(|e| e.0 == name) {
+                Some(e) => *e = (name, e.1 + 1, e.2 + t.byte_len() as u64),
+                None => all.push((name, 1, t.byte_len() as u64)),
+            }
+        }
+        all
+    }
+}
+
+/// Kind, sizes and pre-split in one line.
+fn tokenizer_line(tokenizer: &Tokenizer) -> String {
+    let d = tokenizer.describe();
+    let split = d.pre_split.map_or(String::new(), |p| format!(", pre-split {p}"));
+    format!("{}, {} tokens, {} merges{split}", d.kind, d.vocab_size, d.merges)
+}
+
+/// Long lists are told by their kind and length, as are arrays of a vocabulary.
+fn gguf_json(value: &gguf::Value) -> Value {
+    match value {
+        gguf::Value::Bool(b) => json!(b),
+        gguf::Value::F32(x) => json!(x),
+        gguf::Value::F64(x) => json!(x),
+        gguf::Value::String(s) => json!(s),
+        gguf::Value::Int(_, n) => i64::try_from(*n).map_or_else(|_| json!(n.to_string()), |n| json!(n)),
+        gguf::Value::Array(_) => json!(value.describe()),
+    }
+}
+
+/// One line, not endless, nothing that a terminal would obey.
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    let clean: String = text.chars().filter(|c| !c.is_control()).take(120).collect();
+    if clean.len() < text.len() { clean + "..." } else { clean }
+}

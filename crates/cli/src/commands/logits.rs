@@ -1,0 +1,25 @@
+//! `torchless logits`: every position's logits as raw floats.
+
+use crate::args::LogitsArgs;
+use crate::{input, open, progress};
+use anyhow::{Context, Result};
+use std::io::{BufWriter, Write};
+use torchless::{ModelOptions, Scorer, TokenId};
+
+/// Runs the verb.
+pub fn run(args: &LogitsArgs) -> Result<()> {
+    let ids: Vec<TokenId> = input::ids(std::slice::from_ref(&args.ids))?.into_iter().map(TokenId).collect();
+    let source = open::source(Some(&args.model));
+    let mut bar = progress::LoadProgress::new(true);
+    let options = open::options(&args.open);
+    // Room for what is asked for and no more: a context of 128k positions is not needed for ten tokens.
+    let options = ModelOptions { max_seq_len: Some(args.open.max_seq_len.unwrap_or(ids.len())), ..options };
+    let mut scorer = Scorer::open(&source, &options, &mut |done, total| bar.update(done, total))?;
+    drop(bar);
+    let file = std::fs::File::create(&args.output).with_context(|| args.output.display().to_string())?;
+    let mut out = BufWriter::new(file);
+    scorer.score(&ids, &mut |rows| rows.iter().try_for_each(|x| out.write_all(&x.to_le_bytes())))?;
+    out.flush().with_context(|| args.output.display().to_string())?;
+    eprintln!("{} x {} logits in {}", ids.len(), scorer.spec().vocab, args.output.display());
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! One file per verb.
+
+mod bench;
+mod convert;
+mod inspect;
+mod logits;
+mod run;
+mod tokens;
+
+use crate::args::{Cli, Verb};
+
+/// Does what was asked for.
+///
+/// # Errors
+/// It could not be done; the error knows its exit code.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.verb {
+        None => run::run(&cli.run),
+        Some(Verb::Run(args)) => run::run(&args),
+        Some(Verb::Inspect(args)) => inspect::run(&args),
+        Some(Verb::Tokenize(args)) => tokens::tokenize(&args),
+        Some(Verb::Detokenize(args)) => tokens::detokenize(&args),
+        Some(Verb::Logits(args)) => logits::run(&args),
+        Some(Verb::Convert(args)) => convert::run(&args),
+        Some(Verb::Bench(args)) => bench::run(&args),
+    }
+}

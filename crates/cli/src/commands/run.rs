@@ -1,0 +1,235 @@
+//! `torchless [MODEL] [PROMPT]`: a model completes a text, or answers.
+
+use crate::args::{RunArgs, ShowArgs};
+use crate::exit::{Interrupted, Usage};
+use crate::interrupt::Interrupt;
+use crate::{input, open, output, progress};
+use anyhow::Result;
+use serde_json::json;
+use std::io::{BufRead, IsTerminal, Write};
+use std::time::{Duration, Instant};
+use torchless::{
+    DoneReason, Event, GenerateOptions, Message, Model, Prompt, Role, SamplerConfig, Source, Summary, TokenId,
+};
+
+/// Runs the verb.
+pub fn run(args: &RunArgs) -> Result<()> {
+    if args.show.list_backends {
+        return list_backends(args);
+    }
+    let source = open::source(args.model.as_deref());
+    let asked = what_is_asked(args, &source)?;
+    let options = generate_options(args)?;
+    let interrupt = Interrupt::install()?;
+    let model = load(args, &source)?;
+    let session = Session { model: &model, options, show: &args.show, interrupt: &interrupt };
+    match asked {
+        Asked::Once(prompt) => session.reply(prompt).map(drop),
+        Asked::Talk(system) => session.talk(system),
+    }
+}
+
+/// One prompt, or a conversation on the terminal.
+enum Asked {
+    Once(Prompt),
+    Talk(Option<String>),
+}
+
+/// Text is completed as it is; `--chat` and `--system` make a conversation of it.
+fn what_is_asked(args: &RunArgs, source: &Source) -> Result<Asked> {
+    let given = input::prompt(args.prompt.as_deref().or(args.prompt_option.as_deref()))?;
+    let chat = args.chat || args.system.is_some();
+    match given {
+        Some(text) if chat => Ok(Asked::Once(conversation(args.system.as_deref(), text))),
+        Some(text) => Ok(Asked::Once(Prompt::Text(text))),
+        None if chat && std::io::stdin().is_terminal() => Ok(Asked::Talk(args.system.clone())),
+        // The story model begins on its own.
+        None if *source == Source::Inside && !chat => Ok(Asked::Once(Prompt::Text(String::new()))),
+        None => {
+            let how = "give it after the model, with --prompt TEXT, or pipe it in";
+            Err(Usage(format!("no prompt: {how} (`torchless --help` shows more)")).into())
+        }
+    }
+}
+
+fn conversation(system: Option<&str>, text: String) -> Prompt {
+    let system = system.map(|s| Message::new(Role::System, s));
+    Prompt::Chat(system.into_iter().chain([Message::new(Role::User, text)]).collect())
+}
+
+fn generate_options(args: &RunArgs) -> Result<GenerateOptions> {
+    let s = &args.sampling;
+    let sampler = SamplerConfig {
+        temperature: s.temperature,
+        top_k: s.top_k,
+        top_p: s.top_p,
+        min_p: s.min_p,
+        repeat_penalty: s.repeat_penalty,
+        presence_penalty: s.presence_penalty,
+        frequency_penalty: s.frequency_penalty,
+        logit_bias: s.logit_bias.iter().map(|&(id, bias)| (TokenId(id), bias)).collect(),
+        seed: s.seed.unwrap_or_else(any_seed),
+        ..SamplerConfig::default()
+    };
+    // What is wrong whatever the vocabulary is said before a model is loaded.
+    sampler.check(u32::MAX as usize).map_err(|e| Usage(e.to_string()))?;
+    Ok(GenerateOptions { sampler, max_tokens: args.max_tokens, stop: s.stop.clone() })
+}
+
+/// A seed of 32 bits: short enough to be typed again.
+fn any_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish() & 0xFFFF_FFFF
+}
+
+fn list_backends(args: &RunArgs) -> Result<()> {
+    let options = open::options(&args.open);
+    let name = options.table()?.name;
+    Ok(output::write(&format!("cpu  {name}, {} threads\n", options.thread_count()))?)
+}
+
+fn load(args: &RunArgs, source: &Source) -> Result<Model> {
+    let debug = args.show.debug;
+    if debug {
+        eprintln!("Loading model from: {}", source.name().display());
+        let spec = torchless::spec(source, &source.checkpoint()?)?;
+        eprintln!("Loading {} layers of {} ({} wide)...", spec.layers.len(), spec.arch, spec.dim);
+    }
+    let mut bar = progress::LoadProgress::new(!args.show.quiet);
+    let options = open::options(&args.open);
+    let model = Model::open(source, &options, &mut |done, total| bar.update(done, total))?;
+    drop(bar);
+    let (asked, trained) = (model.info().max_seq_len, model.spec().context);
+    if asked > trained && !args.show.quiet {
+        eprintln!("torchless: a context of {asked} is more than the {trained} this model was trained for");
+    }
+    if debug {
+        eprintln!("Running on {}, context {asked}", model.device_name());
+        eprintln!("Firewall: {}", if model.firewall().is_open() { "open, nothing is scanned" } else { "on" });
+    }
+    Ok(model)
+}
+
+struct Session<'a> {
+    model: &'a Model,
+    options: GenerateOptions,
+    show: &'a ShowArgs,
+    interrupt: &'a Interrupt,
+}
+
+impl Session<'_> {
+    /// Makes one reply and shows it; the text comes back for a conversation to go on.
+    fn reply(&self, prompt: Prompt) -> Result<String> {
+        let start = Instant::now();
+        let prompt = self.model.admit(prompt)?;
+        if self.show.debug {
+            let tokens: Vec<_> = self.model.encode(&prompt)?.iter().map(|t| t.0).collect();
+            eprintln!("Tokens: {tokens:?}\nProcessing {} prompt tokens...", tokens.len());
+        }
+        let generation = self.model.generate(&prompt, &self.options)?;
+        self.interrupt.watch(generation.canceller());
+        let mut view = View { show: self.show, start, first: None, text: String::new() };
+        let mut summary = None;
+        for event in generation {
+            match event? {
+                Event::Done(done) => summary = Some(done),
+                event => view.event(&event)?,
+            }
+        }
+        self.interrupt.forget();
+        if let Some(summary) = summary {
+            view.done(&summary, self.options.sampler.seed)?;
+            if summary.reason == DoneReason::Cancelled {
+                return Err(Interrupted.into());
+            }
+        }
+        Ok(view.text)
+    }
+
+    /// Turn by turn on the terminal, until the input ends.
+    fn talk(&self, system: Option<String>) -> Result<()> {
+        let mut messages: Vec<_> = system.into_iter().map(|s| Message::new(Role::System, s)).collect();
+        let mut lines = std::io::stdin().lock().lines();
+        eprintln!("Type a message; /bye or Ctrl-D ends, Ctrl-C stops a reply.");
+        loop {
+            eprint!("> ");
+            std::io::stderr().flush()?;
+            let Some(line) = lines.next().transpose()? else { return Ok(()) };
+            match line.trim() {
+                "" => continue,
+                "/bye" | "/exit" | "/quit" => return Ok(()),
+                _ => messages.push(Message::new(Role::User, line)),
+            }
+            match self.reply(Prompt::Chat(messages.clone())) {
+                Ok(text) => messages.push(Message::new(Role::Assistant, text)),
+                Err(e) if e.is::<Interrupted>() => drop(messages.pop()),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+/// Shows a reply while it comes.
+struct View<'a> {
+    show: &'a ShowArgs,
+    start: Instant,
+    first: Option<Duration>,
+    text: String,
+}
+
+impl View<'_> {
+    fn event(&mut self, event: &Event) -> Result<()> {
+        match event {
+            Event::Prompt { done, total } => {
+                if self.show.debug {
+                    eprintln!("Prompt token {done}/{total}");
+                }
+                if self.show.jsonl {
+                    output::json(&json!({ "event": "prompt", "done": done, "total": total }))?;
+                }
+                if done == total {
+                    self.first = Some(self.start.elapsed());
+                }
+            }
+            Event::Text(text) => {
+                self.text.push_str(text);
+                if self.show.jsonl {
+                    output::json(&json!({ "event": "text", "text": text }))?;
+                } else if !self.show.json {
+                    output::write(text)?;
+                }
+            }
+            Event::Done(_) => {}
+        }
+        Ok(())
+    }
+
+    fn done(&self, summary: &Summary, seed: u64) -> Result<()> {
+        let prefill = self.first.unwrap_or_default().as_secs_f64();
+        let decode = self.start.elapsed().as_secs_f64() - prefill;
+        let rate = |n: usize, seconds: f64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
+        let (fast, slow) = (rate(summary.prompt_tokens, prefill), rate(summary.reply_tokens, decode));
+        if self.show.json || self.show.jsonl {
+            let mut report = json!({
+                "event": "done", "reason": summary.reason.name(), "seed": seed,
+                "prompt_tokens": summary.prompt_tokens, "reply_tokens": summary.reply_tokens,
+                "prompt_tokens_per_second": fast, "tokens_per_second": slow,
+                "token_ids": summary.tokens.iter().map(|t| t.0).collect::<Vec<_>>(),
+            });
+            if self.show.json {
+                report["text"] = json!(self.text);
+            }
+            output::json(&report)?;
+        } else if !self.text.ends_with('\n') {
+            output::write("\n")?;
+        }
+        if !self.show.quiet {
+            let (prompt, reply, reason) =
+                (summary.prompt_tokens, summary.reply_tokens, summary.reason.name());
+            eprintln!(
+                "[{prompt} + {reply} tokens, {slow:.1} tok/s, prompt {fast:.1} tok/s, seed {seed}, {reason}]"
+            );
+        }
+        Ok(())
+    }
+}

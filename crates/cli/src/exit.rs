@@ -1,0 +1,85 @@
+//! From errors to exit codes and one clear line.
+
+use std::process::ExitCode;
+use torchless::{Error, ErrorKind};
+
+/// Ended by Ctrl-C.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+/// Asked for in a way that cannot be answered.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+const RUNTIME: u8 = 1;
+const USAGE: u8 = 2;
+const MODEL: u8 = 3;
+const RESOURCES: u8 = 4;
+const REFUSED: u8 = 5;
+const INTERRUPTED: u8 = 130;
+
+/// Help and version go to standard output and are no error.
+pub fn from_clap(error: &clap::Error) -> ExitCode {
+    // Nothing is left to do where even this cannot be written.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+/// Prints what went wrong and picks the code.
+pub fn from_result(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    if is_closed_pipe(&error) {
+        return ExitCode::SUCCESS;
+    }
+    let code = code(&error);
+    if code != INTERRUPTED {
+        eprintln!("torchless: {error:#}");
+    }
+    ExitCode::from(code)
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<Interrupted>() {
+        return INTERRUPTED;
+    }
+    if error.is::<Usage>() {
+        return USAGE;
+    }
+    match error.downcast_ref::<Error>().map(Error::kind) {
+        Some(ErrorKind::Usage) => USAGE,
+        Some(ErrorKind::Model) => MODEL,
+        Some(ErrorKind::Resources) => RESOURCES,
+        Some(ErrorKind::Refused) => REFUSED,
+        Some(ErrorKind::Runtime) | None => RUNTIME,
+    }
+}
+
+/// Whoever reads has had enough: no reason to complain.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let kind = |e: &std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_code() {
+        let option = Error::Option("x".to_owned());
+        assert_eq!(code(&anyhow::Error::new(option)), USAGE);
+        assert_eq!(code(&anyhow::Error::new(Error::Template("x".to_owned()))), MODEL);
+        assert_eq!(code(&anyhow::Error::new(Usage("x".to_owned()))), USAGE);
+        assert_eq!(code(&anyhow::Error::new(Interrupted)), INTERRUPTED);
+        assert_eq!(code(&anyhow::anyhow!("x")), RUNTIME);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_quiet() {
+        let pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(is_closed_pipe(&anyhow::Error::new(pipe).context("writing")));
+        assert!(!is_closed_pipe(&anyhow::anyhow!("x")));
+    }
+}

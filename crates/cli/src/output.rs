@@ -1,0 +1,50 @@
+//! Where text goes: the model's to standard output, everything else to standard error.
+
+use std::io::Write;
+
+/// Writes to standard output and flushes, so that a stream is seen as it comes.
+///
+/// # Errors
+/// Standard output is closed or full.
+pub fn write(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes one line of JSON to standard output.
+///
+/// # Errors
+/// Standard output is closed or full.
+pub fn json(value: &serde_json::Value) -> std::io::Result<()> {
+    write(&format!("{value}\n"))
+}
+
+/// Sends log lines to standard error as `RUST_LOG` says; without it, warnings.
+pub fn start_logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Bytes for people: `1.2 GiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!([0, 1023, 1024, 1536 << 20].map(size), ["0 B", "1023 B", "1.0 KiB", "1.5 GiB"]);
+    }
+}
