@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Value};
 
 use crate::error::{FormatError, Place, Problem, cut, shown};
+use crate::safetensors::NAME_BYTES;
 use crate::tensor::MAX_DIMS;
 
 /// What a document may be made of.
@@ -179,15 +180,39 @@ impl<'de> Visitor<'de> for SkipStrings {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = HashSet::new();
-        while let Some((key, _)) = map.next_entry::<String, String>()? {
+        while let Some((key, AnyString)) = map.next_entry::<String, AnyString>()? {
             if seen.len() == self.limit {
                 return Err(too_many("entries", self.limit));
+            }
+            if key.len() > NAME_BYTES {
+                return Err(A::Error::custom(format_args!("a key of {} bytes", key.len())));
             }
             if let Some(key) = seen.replace(key) {
                 return Err(twice(&key));
             }
         }
         Ok(())
+    }
+}
+
+/// A string that is not kept.
+struct AnyString;
+
+impl<'de> serde::Deserialize<'de> for AnyString {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl Visitor<'_> for Any {
+            type Value = AnyString;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<AnyString, E> {
+                Ok(AnyString)
+            }
+        }
+        deserializer.deserialize_str(Any)
     }
 }
 

@@ -15,8 +15,9 @@ pub(crate) const GGUF_NAME_BYTES: u64 = 64;
 /// Bytes of a key, as in the GGUF specification.
 pub(crate) const KEY_BYTES: u64 = 65_535;
 
-/// Bytes of a GGUF header: metadata and tensor descriptions.
-pub(crate) const GGUF_HEADER_BYTES: usize = 64 << 20;
+/// Bytes of a GGUF header: metadata and tensor descriptions. A vocabulary of 262,144
+/// tokens with 500,000 merges takes about half of it.
+pub(crate) const GGUF_HEADER_BYTES: usize = 32 << 20;
 
 /// Strings in all arrays of a GGUF header.
 pub(crate) const ARRAY_STRINGS: u64 = 4 << 20;

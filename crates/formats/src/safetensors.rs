@@ -20,7 +20,7 @@ use crate::tensor::{PlaneSizes, Tensor};
 const HEADER_BYTES: u64 = 100_000_000;
 
 /// Bytes of a tensor's name.
-pub(crate) const NAME_BYTES: usize = 4096;
+pub(crate) const NAME_BYTES: usize = 512;
 
 /// Element types that a file may hold and this project does not compute with, and the bytes of an element.
 const OPAQUE: &[(&str, usize)] = &[

@@ -13,6 +13,11 @@ impl StringTable {
         Self::default()
     }
 
+    /// An empty table with room for `strings` strings of `bytes` bytes altogether.
+    pub fn with_capacity(strings: usize, bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(strings) }
+    }
+
     /// Appends a string; `false`, and nothing is stored, where the table's text would pass 4 GiB.
     #[must_use]
     pub fn push(&mut self, string: &str) -> bool {

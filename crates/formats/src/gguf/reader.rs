@@ -148,12 +148,21 @@ impl<'a> Reader<'a> {
     }
 
     fn strings(&mut self, count: u64) -> Result<Array, FormatError> {
-        let what = "the number of strings in arrays";
-        self.strings = self.checked_count(what, self.strings, count, limits::ARRAY_STRINGS)?;
-        let mut strings = StringTable::new();
+        self.strings = self.checked_count(
+            "the number of strings in arrays",
+            self.strings,
+            count,
+            limits::ARRAY_STRINGS,
+        )?;
+        let what = "a string in an array";
+        // Once over the strings without keeping them: they are all there, and how much room they take is known.
+        let mut ahead = self.cursor.clone();
+        let bytes =
+            (0..count).try_fold(0, |sum, _| Ok(sum + ahead.string(what, limits::STRING_BYTES)?.len()))?;
+        let mut strings = StringTable::with_capacity(count as usize, bytes);
         for _ in 0..count {
             let at = self.cursor.position();
-            let string = self.cursor.string("a string in an array", limits::STRING_BYTES)?;
+            let string = self.cursor.string(what, limits::STRING_BYTES)?;
             if !strings.push(string) {
                 return Err(FormatError::at(
                     at,

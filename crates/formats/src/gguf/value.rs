@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::bytes::Bytes;
 use crate::error::{FormatError, Problem};
@@ -273,23 +274,24 @@ impl From<StringTable> for Value {
 #[derive(Clone, Debug, Default)]
 pub struct GgufMetadata {
     pub(crate) file: Option<PathBuf>,
-    entries: Vec<(String, Value)>,
-    index: HashMap<String, usize>,
+    entries: Vec<(Arc<str>, Value)>,
+    index: HashMap<Arc<str>, usize>,
 }
 
 impl GgufMetadata {
     /// Appends a pair; an error where the key is there already.
     pub(crate) fn insert(&mut self, key: &str, value: Value) -> Result<(), FormatError> {
-        if self.index.insert(key.to_owned(), self.entries.len()).is_some() {
+        let shared = Arc::<str>::from(key);
+        if self.index.insert(Arc::clone(&shared), self.entries.len()).is_some() {
             return Err(FormatError::key(key, Problem::Duplicate("the key")));
         }
-        self.entries.push((key.to_owned(), value));
+        self.entries.push((shared, value));
         Ok(())
     }
 
     /// The pairs in the file's order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
-        self.entries.iter().map(|(key, value)| (key.as_str(), value))
+        self.entries.iter().map(|(key, value)| (&**key, value))
     }
 
     /// The number of pairs.

@@ -1,7 +1,6 @@
 //! Reads a native file; see the module above for the layout.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -103,7 +102,7 @@ struct Header {
 
 #[derive(Default)]
 struct Tokenizer {
-    vocab: Vec<(String, u32)>,
+    vocab: Vocab,
     merges: StringTable,
     json: Option<String>,
     chat_template: Option<String>,
@@ -208,10 +207,17 @@ impl<'de> Visitor<'de> for TokenizerSeed {
     }
 }
 
+/// Tokens and their ids, in the order of the file.
+#[derive(Default)]
+struct Vocab {
+    tokens: StringTable,
+    ids: Vec<u32>,
+}
+
 struct VocabSeed;
 
 impl<'de> DeserializeSeed<'de> for VocabSeed {
-    type Value = Vec<(String, u32)>;
+    type Value = Vocab;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -219,19 +225,19 @@ impl<'de> DeserializeSeed<'de> for VocabSeed {
 }
 
 impl<'de> Visitor<'de> for VocabSeed {
-    type Value = Vec<(String, u32)>;
+    type Value = Vocab;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of token ids")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut vocab = Vec::new();
-        while let Some(entry) = map.next_entry::<String, u32>()? {
-            if vocab.len() == TOKENS {
+        let mut vocab = Vocab::default();
+        while let Some((token, id)) = map.next_entry::<String, u32>()? {
+            if vocab.ids.len() == TOKENS || !vocab.tokens.push(&token) {
                 return Err(json::too_many("tokens", TOKENS));
             }
-            vocab.push(entry);
+            vocab.ids.push(id);
         }
         Ok(vocab)
     }
@@ -348,33 +354,40 @@ impl Tokenizer {
                 chat_template,
             });
         }
-        if self.vocab.is_empty() && self.merges.is_empty() {
+        if self.vocab.ids.is_empty() && self.merges.is_empty() {
             return Ok(TokenizerSource::None);
         }
-        let mut vocab = self.vocab;
-        vocab.sort_by_key(|(_, id)| *id);
-        let header = |why: String| FormatError::key("tokenizer", Problem::Header(why));
-        if let Some(pair) = vocab.windows(2).find(|pair| pair[0].1 == pair[1].1) {
-            let (first, second) = (shown(&pair[0].0), shown(&pair[1].0));
-            return Err(header(format!(
+        let (tokens, ids) =
+            self.vocab.sorted().map_err(|why| FormatError::key("tokenizer", Problem::Header(why)))?;
+        let (merges, chat_template) = (self.merges, self.chat_template);
+        Ok(TokenizerSource::Native(NativeTokenizer { tokens, ids, merges, chat_template }))
+    }
+}
+
+impl Vocab {
+    fn token(&self, at: usize) -> &str {
+        self.tokens.get(at).unwrap_or_default()
+    }
+
+    /// Tokens and ids in the order of the ids, or which of either stands twice.
+    fn sorted(&self) -> Result<(StringTable, Vec<u32>), String> {
+        let mut order: Vec<usize> = (0..self.ids.len()).collect();
+        order.sort_unstable_by_key(|&at| self.token(at));
+        if let Some(pair) = order.windows(2).find(|pair| self.token(pair[0]) == self.token(pair[1])) {
+            return Err(format!("the token '{}' stands twice", shown(self.token(pair[0]))));
+        }
+        order.sort_unstable_by_key(|&at| self.ids[at]);
+        if let Some(pair) = order.windows(2).find(|pair| self.ids[pair[0]] == self.ids[pair[1]]) {
+            let (first, second) = (shown(self.token(pair[0])), shown(self.token(pair[1])));
+            return Err(format!(
                 "the tokens '{first}' and '{second}' have the same id {}",
-                pair[0].1
-            )));
+                self.ids[pair[0]]
+            ));
         }
         let mut tokens = StringTable::new();
-        let mut ids = HashMap::with_capacity(vocab.len());
-        for (token, id) in &vocab {
-            if ids.insert(token.as_str(), *id).is_some() || !tokens.push(token) {
-                return Err(header(format!("the token '{}' stands twice", shown(token))));
-            }
-        }
-        let tokenizer = NativeTokenizer {
-            tokens,
-            ids: vocab.iter().map(|(_, id)| *id).collect(),
-            merges: self.merges,
-            chat_template: self.chat_template,
-        };
-        Ok(TokenizerSource::Native(tokenizer))
+        let fits = order.iter().all(|&at| tokens.push(self.token(at)));
+        let ids = order.iter().map(|&at| self.ids[at]).collect();
+        if fits { Ok((tokens, ids)) } else { Err("the vocabulary has too much text".to_owned()) }
     }
 }
 
