@@ -118,6 +118,9 @@ fn main() {
         "{} x {}: int8 {:.0} GOP/s, f32 {:.0} GFLOP/s, read {:.1} GB/s",
         kernels.name, options.threads, top.int8, top.f32, top.read
     );
+    for n in [1, 512] {
+        prepare(&cpu, n);
+    }
     for ty in &options.types {
         gemv(&cpu, *ty, options.layout, &top);
         for n in &options.tokens {
@@ -143,6 +146,20 @@ fn run(cpu: &Cpu, w: MatrixRef<'_>, n: usize, repeat: usize) -> (f64, f64) {
     let mut y = vec![0.0; n * w.rows];
     cpu.prepare(&x, w.cols, needs, &mut acts);
     time(repeat, || cpu.matmul(&mut [MatmulJob { w, bias: None, y: &mut y, store: Store::Set }], &acts))
+}
+
+fn prepare(cpu: &Cpu, n: usize) {
+    let cols = 2048;
+    let x: Vec<f32> = (0..n * cols).map(|i| (i % 97) as f32 * 0.01 - 0.4).collect();
+    for ty in [TensorType::Q4_0, TensorType::F32] {
+        let needs = ActNeeds::of(ty, Precision::Fast);
+        let mut acts = Activations::new(n, cols, needs);
+        let rounds = 1 + 512 / n;
+        let (median, best) =
+            time(REPEAT, || (0..rounds).for_each(|_| cpu.prepare(&x, cols, needs, &mut acts)));
+        let each = |seconds: f64| seconds / rounds as f64 * 1e6;
+        eprintln!("activations of {n} x {cols} for {ty}: {:.1} us (best {:.1})", each(median), each(best));
+    }
 }
 
 fn gemv(cpu: &Cpu, ty: TensorType, layout: Layout, top: &Ceilings) {

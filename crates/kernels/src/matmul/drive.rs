@@ -19,6 +19,10 @@ use torchless_quant::TensorType;
 pub(crate) const GROUP: usize = 8;
 /// Columns of a stretch whose weights are unpacked; a multiple of every type's unit.
 const STRETCH: usize = 1024;
+/// Up to this many tokens, weights from memory are what takes the time.
+const FEW: usize = 64;
+/// Columns of a stretch whose weights are unpacked for few tokens: two strips leave half of the first cache free.
+const FEW_STRETCH: usize = 512;
 /// Columns of a stretch that is repacked from the file's layout for few tokens.
 const FILE_STRETCH: usize = 512;
 /// Columns of a stretch of weights turned into single precision.
@@ -73,15 +77,18 @@ impl<'a> Operand<'a> {
         if matches!(self.kind, Kind::Codes(_)) { table.int_width } else { table.float_width }
     }
 
-    /// Units of a stretch that is read in one go, in direct and in tiled products.
-    fn stretch(&self, direct: bool) -> usize {
-        let cols = match (self.kind, direct, self.m.layout) {
-            (Kind::Exact(..), ..) => EXACT_STRETCH,
-            (_, true, Layout::Strips) => return self.units.max(1),
-            (_, true, Layout::File) => FILE_STRETCH,
-            (_, false, _) => STRETCH,
-        };
+    /// Units of a stretch of at most `cols` columns.
+    fn stretch(&self, cols: usize) -> usize {
+        let cols = if matches!(self.kind, Kind::Exact(..)) { EXACT_STRETCH } else { cols };
         cols / self.strips.unit_cols
+    }
+
+    /// Units of a stretch that is read in one go where nothing is unpacked.
+    fn direct_stretch(&self) -> usize {
+        match (self.kind, self.m.layout) {
+            (Kind::Exact(..), _) | (_, Layout::File) => self.stretch(FILE_STRETCH),
+            (_, Layout::Strips) => self.units.max(1),
+        }
     }
 
     /// The operand of a tile: the units `range` of a strip, in the form that `tile` reads, and how many units of that form.
@@ -272,12 +279,33 @@ impl Cpu {
         }
     }
 
-    /// Many tokens: stretch by stretch, pair by pair, panel by panel.
+    /// More tokens: the strips' pairs and the columns' stretches, each with every panel.
     fn tiled(
         &self,
         w: &Operand<'_>,
         x: &Activations,
         chunk: &Chunk,
+        (room, sums): (&mut Room<'_>, *mut f32),
+    ) {
+        let few = chunk.tokens.len() <= FEW;
+        let stretch = w.stretch(if few { FEW_STRETCH } else { STRETCH });
+        let stretches = w.units.div_ceil(stretch);
+        let pairs = chunk.strips.len().div_ceil(2);
+        for i in 0..stretches * pairs {
+            // Few tokens: weights come from memory, in one stream. Many: a stretch of all activations stays in the cache.
+            let (part, pair) = if few { (i % stretches, i / stretches) } else { (i / pairs, i % pairs) };
+            let units = part * stretch..((part + 1) * stretch).min(w.units);
+            let step = Step { first: chunk.strips.start + 2 * pair, units };
+            self.tiled_step(w, x, (chunk, step), (room, sums));
+        }
+    }
+
+    /// A pair of strips and a stretch of columns with every panel.
+    fn tiled_step(
+        &self,
+        w: &Operand<'_>,
+        x: &Activations,
+        (chunk, step): (&Chunk, Step),
         (room, sums): (&mut Room<'_>, *mut f32),
     ) {
         let tokens = chunk.tokens.len();
@@ -286,42 +314,42 @@ impl Cpu {
             Kind::Codes(kernels) => kernels.tile,
             Kind::Exact(_, floats) | Kind::Values(floats) => floats.tile,
         };
-        let stretch = w.stretch(false);
         // An odd strip has itself for a partner, whose sums go nowhere.
         let mut nowhere = [0.0; ROWS * MOST_WIDTH];
-        for start in (0..w.units).step_by(stretch) {
-            let range = start..(start + stretch).min(w.units);
-            for first in chunk.strips.clone().step_by(2) {
-                let (packed, other_packed) = room.packed.split_at_mut(PACKED_ROOM / 2);
-                let (unpacked, other_unpacked) = room.unpacked.split_at_mut(UNPACKED_ROOM / 2);
-                let (one, units) = w.prepared(first, range.clone(), (packed, unpacked));
-                let paired = first + 1 < chunk.strips.end;
-                let two = if paired {
-                    w.prepared(first + 1, range.clone(), (other_packed, other_unpacked)).0
-                } else {
-                    one
-                };
-                for p in 0..panels.count() {
-                    let part = panels.tokens(p);
-                    let at = ((first - chunk.strips.start) * tokens + part.start) * ROWS;
-                    let global = chunk.tokens.start + part.start..chunk.tokens.start + part.end;
-                    let acc = sums.wrapping_add(at);
-                    let other = if paired { acc.wrapping_add(tokens * ROWS) } else { nowhere.as_mut_ptr() };
-                    let tile_args = Tile {
-                        w: [one, two],
-                        units,
-                        panel: x.panel(global, start * w.strips.unit_cols),
-                        acc: [acc, other],
-                        fresh: start == 0,
-                    };
-                    // SAFETY: the strips' units were prepared above; the panel is one of the division by which `x` was
-                    // filled (`TOKENS` is a limit of both), its columns are padded beyond the last unit; the sums lie in
-                    // the room that `sum` has checked. The table is one that this processor can run.
-                    unsafe { tile(&tile_args) };
-                }
-            }
+        let paired = step.first + 1 < chunk.strips.end;
+        let (packed, other_packed) = room.packed.split_at_mut(PACKED_ROOM / 2);
+        let (unpacked, other_unpacked) = room.unpacked.split_at_mut(UNPACKED_ROOM / 2);
+        let (one, units) = w.prepared(step.first, step.units.clone(), (packed, unpacked));
+        let two = if paired {
+            w.prepared(step.first + 1, step.units.clone(), (other_packed, other_unpacked)).0
+        } else {
+            one
+        };
+        for p in 0..panels.count() {
+            let part = panels.tokens(p);
+            let at = ((step.first - chunk.strips.start) * tokens + part.start) * ROWS;
+            let global = chunk.tokens.start + part.start..chunk.tokens.start + part.end;
+            let acc = sums.wrapping_add(at);
+            let other = if paired { acc.wrapping_add(tokens * ROWS) } else { nowhere.as_mut_ptr() };
+            let call = Tile {
+                w: [one, two],
+                units,
+                panel: x.panel(global, step.units.start * w.strips.unit_cols),
+                acc: [acc, other],
+                fresh: step.units.start == 0,
+            };
+            // SAFETY: the strips' units were prepared above; the panel is one of the division by which `x` was filled
+            // (`TOKENS` is a limit of both), its columns are padded beyond the last unit; the sums lie in the room that
+            // `sum` has checked. The table is one that this processor can run.
+            unsafe { tile(&call) };
         }
     }
+}
+
+/// A pair of strips, by its first, and some of their units.
+struct Step {
+    first: usize,
+    units: Range<usize>,
 }
 
 /// The widest panel of any table.
@@ -329,7 +357,7 @@ const MOST_WIDTH: usize = 16;
 
 /// Few tokens: each strip once, from beginning to end.
 fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut Room<'_>, *mut f32)) {
-    let stretch = w.stretch(true);
+    let stretch = w.direct_stretch();
     let tokens = chunk.tokens.len();
     for (i, strip) in chunk.strips.clone().enumerate() {
         let acc = sums.wrapping_add(i * tokens * ROWS);

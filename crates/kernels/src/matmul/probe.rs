@@ -23,19 +23,23 @@ pub(crate) struct Probes {
 /// As [`Isa`].
 #[inline(always)]
 pub(crate) unsafe fn dots<I: Isa>(rounds: usize) -> u32 {
-    let source = black_box([1_u8; 64]);
+    let source = [1_u8; 64 * 3];
     let mut out = [0_u8; 64];
     // SAFETY: as the caller promises; the arrays have the 64 bytes that are read and written.
     unsafe {
-        let w = I::load(source.as_ptr());
-        let mut acc = [I::splat(0); CHAINS];
+        let mut acc = [[I::splat(0); CHAINS / 3]; 3];
         for _ in 0..rounds {
-            for acc in &mut acc {
-                *acc = I::dot_small(*acc, w, w);
+            // Read anew in each round: otherwise what two rounds have in common might be computed once.
+            let source = black_box(source.as_ptr());
+            for (i, acc) in acc.iter_mut().enumerate() {
+                let w = I::load(source.add(64 * i));
+                for (j, acc) in acc.iter_mut().enumerate() {
+                    *acc = I::dot_small(*acc, w, I::quad(source.add(4 * j).cast()));
+                }
             }
         }
-        let mut all = acc[0];
-        for acc in acc {
+        let mut all = I::splat(0);
+        for acc in acc.into_iter().flatten() {
             all = I::or(all, acc);
         }
         I::store(out.as_mut_ptr(), all);

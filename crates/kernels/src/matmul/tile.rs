@@ -186,6 +186,7 @@ pub(crate) unsafe fn unpack<I: Isa, W: Weights>(src: *const u8, units: usize, ds
             let mins = if W::MIN { W::mins::<I>(unit) } else { scales };
             for s in 0..subs {
                 let out = dst.add((u * subs + s) * step);
+                prefetch_ahead::<I, W>(unit, s);
                 for j in 0..W::SUB / 4 {
                     I::store(out.add(64 * j), W::quants::<I>(unit, s, j));
                 }
