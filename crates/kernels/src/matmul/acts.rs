@@ -156,21 +156,28 @@ impl Cpu {
 /// # Safety
 /// The panel's integer planes must have room for its tokens with `cols` padded, and nobody else may use them meanwhile.
 #[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "loops by index become vector code here, chains of iterators do not"
+)]
 pub(crate) unsafe fn quantise(rows: &[f32], cols: usize, panel: &Panel) {
-    let width = panel.width;
-    for (t, row) in rows.chunks_exact(cols).enumerate() {
+    let whole = cols / BLOCK;
+    for t in 0..panel.width {
+        let row = &rows[t * cols..(t + 1) * cols];
         let (blocks, rest) = row.as_chunks::<BLOCK>();
-        for (b, block) in blocks.iter().enumerate() {
-            // SAFETY: block `b` of token `t` is inside the planes.
-            unsafe { write_block(&quantise_block(block), panel, b * width + t, t + b * (BLOCK / 4) * width) }
-        }
-        for b in blocks.len()..cols.next_multiple_of(PAD) / BLOCK {
-            let mut block = [0.0; BLOCK];
-            if b == blocks.len() {
-                block[..rest.len()].copy_from_slice(rest);
+        for b in 0..cols.next_multiple_of(PAD) / BLOCK {
+            // SAFETY: block `b` of token `t` is inside the planes, be it in the padding.
+            unsafe {
+                if b < whole {
+                    write_block(&quantise_block(&blocks[b]), panel, (b, t));
+                } else {
+                    let mut block = [0.0; BLOCK];
+                    if b == whole {
+                        block[..rest.len()].copy_from_slice(rest);
+                    }
+                    write_block(&quantise_block(&block), panel, (b, t));
+                }
             }
-            // SAFETY: as above, in the padding.
-            unsafe { write_block(&quantise_block(&block), panel, b * width + t, t + b * (BLOCK / 4) * width) }
         }
     }
 }
@@ -182,46 +189,65 @@ struct Block {
 }
 
 #[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "loops by index become vector code here, chains of iterators do not"
+)]
 fn quantise_block(x: &[f32; BLOCK]) -> Block {
     // Compared as integers, NaN is the greatest of all, so that it is not lost.
-    let bits = x.iter().fold(0, |most, v| (v.to_bits() & 0x7fff_ffff).max(most));
+    let mut bits = 0;
+    for i in 0..BLOCK {
+        bits = (x[i].to_bits() & 0x7fff_ffff).max(bits);
+    }
     let most = f32::from_bits(bits);
     let inverse = if most < 1e-36 { 0.0 } else { 127.0 / most };
     let scale = if most < 1e-36 { 0.0 } else { most / 127.0 };
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
-    let mut words = [0; BLOCK];
-    for (word, v) in words.iter_mut().zip(x) {
-        let shifted = (v * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
-        *word = shifted.clamp(-127, 127);
-    }
-    let sums = [words[..HALF].iter().sum(), words[HALF..].iter().sum()];
     let mut codes = [0; BLOCK];
-    for (code, word) in codes.iter_mut().zip(words) {
-        *code = word as i8;
+    let mut sums = [0; 2];
+    for half in 0..2 {
+        let mut words = [0; HALF];
+        for i in 0..HALF {
+            let shifted = x[half * HALF + i] * inverse + ROUND;
+            let word = shifted.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
+            words[i] = if word > 127 { 127 } else { word };
+        }
+        for i in 0..HALF {
+            words[i] = if words[i] < -127 { -127 } else { words[i] };
+        }
+        for i in 0..HALF {
+            sums[half] += words[i];
+        }
+        for i in 0..HALF {
+            codes[half * HALF + i] = words[i] as i8;
+        }
     }
     Block { codes, scale, sums }
 }
 
+/// Writes block `b` of token `t`.
+///
 /// # Safety
-/// `at` must be the index of the block in the panel's planes of blocks, `quad` that of its first four codes.
+/// The block must exist in the panel's planes.
 #[inline(always)]
-unsafe fn write_block(block: &Block, panel: &Panel, at: usize, quad: usize) {
+unsafe fn write_block(block: &Block, panel: &Panel, (b, t): (usize, usize)) {
     let width = panel.width;
-    let (quads, _) = block.codes.as_chunks::<4>();
     let [low, high] = block.sums;
-    let (b, t) = (at / width, at % width);
-    // SAFETY: as the caller promises; the planes of halves have two entries per block and token.
+    let at = b * width + t;
+    let quads = block.codes.as_ptr().cast::<u32>();
+    let codes = panel.codes.cast_mut().cast::<u32>().wrapping_add(b * (BLOCK / 4) * width + t);
+    // SAFETY: as the caller promises; four codes are one word, and the planes of halves have two entries per block and token.
     unsafe {
-        for (i, codes) in quads.iter().enumerate() {
-            panel.codes.cast_mut().cast::<[i8; 4]>().add(quad + i * width).write(*codes);
+        for i in 0..BLOCK / 4 {
+            codes.add(i * width).write_unaligned(quads.add(i).read_unaligned());
         }
         panel.scales.cast_mut().add(at).write(block.scale);
         panel.offsets[0].cast_mut().add(at).write(-128 * (low + high));
         panel.sums[0].cast_mut().add(at).write(block.scale * (low + high) as f32);
-        for (half, sum) in block.sums.into_iter().enumerate() {
+        for half in 0..2 {
             let at = (2 * b + half) * width + t;
-            panel.offsets[1].cast_mut().add(at).write(-128 * sum);
-            panel.sums[1].cast_mut().add(at).write(block.scale * sum as f32);
+            panel.offsets[1].cast_mut().add(at).write(-128 * block.sums[half]);
+            panel.sums[1].cast_mut().add(at).write(block.scale * block.sums[half] as f32);
         }
     }
 }
@@ -229,18 +255,24 @@ unsafe fn write_block(block: &Block, panel: &Panel, at: usize, quad: usize) {
 /// Writes the single-precision form of `rows`, `[panel.width, cols]`.
 ///
 /// # Safety
-/// As [`quantise`], for the plane of values.
+/// As [`quantise`], for the plane of values; `rows` must have `panel.width * cols` values.
 unsafe fn interleave(rows: &[f32], cols: usize, panel: &Panel) {
     let values = panel.values.cast_mut();
     let width = panel.width;
-    for (t, row) in rows.chunks_exact(cols).enumerate() {
-        for (c, v) in row.iter().enumerate() {
-            // SAFETY: column `c` of token `t` is inside the plane.
-            unsafe { values.add(c * width + t).write(*v) };
+    if width == 1 {
+        // SAFETY: one token's columns lie in one piece in both.
+        unsafe { values.copy_from_nonoverlapping(rows.as_ptr(), cols) };
+    }
+    // Columns outside, so that what is written is one line after another.
+    let first = if width == 1 { cols } else { 0 };
+    for c in first..cols {
+        for t in 0..width {
+            // SAFETY: column `c` of token `t` is inside the plane and the rows.
+            unsafe { values.add(c * width + t).write(*rows.get_unchecked(t * cols + c)) };
         }
-        for c in cols..cols.next_multiple_of(PAD) {
-            // SAFETY: as above, in the padding.
-            unsafe { values.add(c * width + t).write(0.0) };
-        }
+    }
+    for i in cols * width..cols.next_multiple_of(PAD) * width {
+        // SAFETY: as above, in the padding.
+        unsafe { values.add(i).write(0.0) };
     }
 }

@@ -241,8 +241,8 @@ pub(crate) unsafe fn dequantise<I: Isa, W: Weights>(src: *const u8, units: usize
 pub(crate) trait FloatWeights: Copy + 'static {
     /// Bytes in a unit of two columns.
     const BYTES: usize;
-    /// The two columns.
-    unsafe fn columns<I: Isa>(unit: *const u8) -> [I::Floats; 2];
+    /// Column `k`, 0 or 1.
+    unsafe fn column<I: Isa>(unit: *const u8, k: usize) -> I::Floats;
 }
 
 /// Single precision: `[2][ROWS]`.
@@ -252,9 +252,9 @@ pub(crate) struct F32;
 impl FloatWeights for F32 {
     const BYTES: usize = 128;
     #[inline(always)]
-    unsafe fn columns<I: Isa>(unit: *const u8) -> [I::Floats; 2] {
+    unsafe fn column<I: Isa>(unit: *const u8, k: usize) -> I::Floats {
         // SAFETY: as the caller promises.
-        unsafe { [I::load_floats(unit.cast()), I::load_floats(unit.add(64).cast())] }
+        unsafe { I::load_floats(unit.add(64 * k).cast()) }
     }
 }
 
@@ -265,9 +265,9 @@ pub(crate) struct F16;
 impl FloatWeights for F16 {
     const BYTES: usize = 64;
     #[inline(always)]
-    unsafe fn columns<I: Isa>(unit: *const u8) -> [I::Floats; 2] {
+    unsafe fn column<I: Isa>(unit: *const u8, k: usize) -> I::Floats {
         // SAFETY: as the caller promises.
-        unsafe { [I::load_halves(unit), I::load_halves(unit.add(32))] }
+        unsafe { I::load_halves(unit.add(32 * k)) }
     }
 }
 
@@ -278,11 +278,11 @@ pub(crate) struct Bf16;
 impl FloatWeights for Bf16 {
     const BYTES: usize = 64;
     #[inline(always)]
-    unsafe fn columns<I: Isa>(unit: *const u8) -> [I::Floats; 2] {
+    unsafe fn column<I: Isa>(unit: *const u8, k: usize) -> I::Floats {
         // SAFETY: as the caller promises.
         unsafe {
             let pairs = I::load(unit);
-            [I::as_floats(I::shl(pairs, 16)), I::as_floats(I::and(pairs, I::splat(0xffff_0000)))]
+            I::as_floats(if k == 0 { I::shl(pairs, 16) } else { I::and(pairs, I::splat(0xffff_0000)) })
         }
     }
 }
@@ -297,10 +297,6 @@ pub(crate) unsafe fn float_tile<I: Isa, W: FloatWeights, const R: usize, const T
     unsafe {
         let mut acc = load_sums::<I, R, T>(tile);
         for u in 0..tile.units {
-            let mut w = [W::columns::<I>(tile.w[0].add(u * W::BYTES)); R];
-            for r in 1..R {
-                w[r] = W::columns::<I>(tile.w[r].add(u * W::BYTES));
-            }
             if R == 1 {
                 for line in 0..W::BYTES / 64 {
                     I::prefetch(tile.w[0].wrapping_add(u * W::BYTES + AHEAD + 64 * line));
@@ -308,10 +304,14 @@ pub(crate) unsafe fn float_tile<I: Isa, W: FloatWeights, const R: usize, const T
             }
             let values = tile.panel.values.add(2 * u * T);
             for k in 0..2 {
+                let mut w = [W::column::<I>(tile.w[0].add(u * W::BYTES), k); R];
+                for r in 1..R {
+                    w[r] = W::column::<I>(tile.w[r].add(u * W::BYTES), k);
+                }
                 for t in 0..T {
                     let x = I::splat_float(values.add(k * T + t).read());
                     for r in 0..R {
-                        acc[r][t] = I::fma(w[r][k], x, acc[r][t]);
+                        acc[r][t] = I::fma(w[r], x, acc[r][t]);
                     }
                 }
             }

@@ -40,7 +40,7 @@ impl Isa for Avx2 {
     type Floats = Floats;
 
     const INT_WIDTH: usize = 2;
-    const FLOAT_WIDTH: usize = 3;
+    const FLOAT_WIDTH: usize = 2;
 
     #[inline(always)]
     unsafe fn load(p: *const u8) -> Words {
