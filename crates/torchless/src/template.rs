@@ -212,10 +212,7 @@ mod tests {
     fn hostile_templates_end_with_an_error() {
         let hello = [Message::new(Role::User, "hi")];
         for (source, word) in [
-            (
-                "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
-                "fuel",
-            ),
+            ("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", "fuel"),
             ("{{ 'x' * 100000000 }}", ""),
             ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", ""),
             ("{{ raise_exception('only tools') }}", "only tools"),

@@ -30,22 +30,27 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let mut bench = BenchRun::open(&source, &options, &mut |done, total| bar.update(done, total))?;
     let load_seconds = loading.elapsed().as_secs_f64();
     drop(bar);
-    let ceilings = Ceilings::measure(&options)?;
     let mut results = Vec::new();
     for test in &tests {
-        let result = test.measure(&mut bench, args.repetitions)?;
-        if !args.json {
-            output::write(&result.line(&bench, &ceilings))?;
-        }
-        results.push(result);
+        eprintln!("measuring {}...", test.name());
+        results.push(test.measure(&mut bench, args.repetitions)?);
     }
-    let report = report(args, &bench, &ceilings, &results, load_seconds);
+    // Before the probes of the machine, which need memory of their own.
+    let facts = Facts { load_seconds, peak: peak_memory(), ceilings: Ceilings::measure(&options)? };
     if args.json {
-        output::json(&report)?;
-    } else {
-        output::write(&footer(&bench, &ceilings, load_seconds))?;
+        return Ok(output::json(&report(args, &bench, &facts, &results))?);
     }
-    Ok(())
+    for result in &results {
+        output::write(&result.line(&bench, &facts.ceilings))?;
+    }
+    Ok(output::write(&footer(&bench, &facts))?)
+}
+
+/// What is known besides speed.
+struct Facts {
+    load_seconds: f64,
+    peak: Option<u64>,
+    ceilings: Ceilings,
 }
 
 /// A model of random weights in a file that goes with the run.
@@ -196,31 +201,28 @@ impl Measured {
     }
 }
 
-fn report(
-    args: &BenchArgs,
-    bench: &BenchRun,
-    c: &Ceilings,
-    results: &[Measured],
-    load_seconds: f64,
-) -> Value {
+fn report(args: &BenchArgs, bench: &BenchRun, facts: &Facts, results: &[Measured]) -> Value {
+    let c = &facts.ceilings;
     let model = args.model.as_ref().map(|m| m.display().to_string()).or_else(|| args.shape.clone());
     json!({
         "model": model, "device": bench.device_name(), "threads": bench.threads(),
         "weight_bytes": bench.weight_bytes(), "bytes_per_token": bench.weight_bytes_per_step(),
-        "load_seconds": load_seconds,
+        "load_seconds": facts.load_seconds,
         "ceilings": { "read_gbps": c.read_gbps, "int8_gops": c.int8_gops, "f32_gflops": c.f32_gflops },
-        "results": results.iter().map(|r| r.json(bench, c)).collect::<Vec<_>>(),
-        "peak_rss_bytes": peak_memory(),
+        "results": results.iter().map(|r| r.json(bench, &facts.ceilings)).collect::<Vec<_>>(),
+        "peak_rss_bytes": facts.peak,
     })
 }
 
-fn footer(bench: &BenchRun, c: &Ceilings, load_seconds: f64) -> String {
+fn footer(bench: &BenchRun, facts: &Facts) -> String {
+    let c = &facts.ceilings;
     format!(
-        "{}; {} read per token; loaded in {load_seconds:.2} s; peak memory {}\n\
+        "{}; {} read per token; loaded in {:.2} s; peak memory {}\n\
          this machine, measured just now: {:.1} GB/s read, {:.0} GOP/s int8, {:.0} GFLOP/s f32\n",
         bench.device_name(),
         output::size(bench.weight_bytes_per_step()),
-        peak_memory().map_or("unknown".to_owned(), output::size),
+        facts.load_seconds,
+        facts.peak.map_or("unknown".to_owned(), output::size),
         c.read_gbps,
         c.int8_gops,
         c.f32_gflops
