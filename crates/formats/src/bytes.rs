@@ -23,12 +23,18 @@ pub struct Bytes {
 
 #[derive(Clone)]
 enum Owner {
-    Mapped(Arc<Mmap>),
+    Mapped(Arc<Mapping>),
     Shared(Shared),
 }
 
+/// A mapped file that can still be read.
+struct Mapping {
+    map: Mmap,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "read by position on Unix alone"))]
+    file: File,
+}
+
 /// Page advice is given for ranges of this size and alignment: a multiple of the page size wherever it runs.
-#[cfg(any(unix, test))]
 #[cfg(any(unix, test))]
 const PAGE: usize = if cfg!(target_arch = "x86_64") { 4096 } else { 65536 };
 
@@ -45,7 +51,8 @@ impl Bytes {
         // Another process that changes the file meanwhile is outside what a program can exclude; the module's
         // documentation says what happens then, and every value read from the mapping is checked after reading.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
-        Ok(Self { owner: Owner::Mapped(Arc::new(map)), range: 0..len })
+        let mapping = Mapping { map, file: file.try_clone()? };
+        Ok(Self { owner: Owner::Mapped(Arc::new(mapping)), range: 0..len })
     }
 
     /// The bytes `range` of these, `None` where it does not lie within.
@@ -65,9 +72,9 @@ impl Bytes {
     /// Asks the system to read the pages of a mapping ahead; does nothing for owned memory.
     pub fn advise_will_need(&self) {
         #[cfg(unix)]
-        if let Owner::Mapped(map) = &self.owner {
+        if let Owner::Mapped(mapping) = &self.owner {
             // Advice that the system does not take changes nothing but speed.
-            let _ = map.advise_range(memmap2::Advice::WillNeed, self.range.start, self.range.len());
+            let _ = mapping.map.advise_range(memmap2::Advice::WillNeed, self.range.start, self.range.len());
         }
     }
 
@@ -75,21 +82,44 @@ impl Bytes {
     /// again when they are touched; does nothing for owned memory.
     pub fn release(&self) {
         #[cfg(unix)]
-        if let Owner::Mapped(map) = &self.owner {
+        if let Owner::Mapped(mapping) = &self.owner {
             let pages = inner_pages(&self.range);
             if !pages.is_empty() {
                 // SAFETY: the mapping is private, read-only and backed by a file, so that dropped pages come back
                 // with the same bytes; references into it stay valid. The pages lie within the mapping.
                 let _ = unsafe {
-                    map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, pages.start, pages.len())
+                    let (start, len) = (pages.start, pages.len());
+                    mapping.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len)
                 };
             }
         }
     }
 }
 
+impl Bytes {
+    /// Copies the bytes from `offset` on into `out` by reading the file, so that no page of the mapping becomes resident.
+    /// `false` where there is no file behind these bytes, or no way to read by position; nothing is copied then.
+    ///
+    /// # Errors
+    /// The range does not lie within these bytes, or the file cannot be read or has shrunk.
+    pub fn read_at(&self, offset: usize, out: &mut [u8]) -> std::io::Result<bool> {
+        let end = offset.checked_add(out.len()).filter(|&end| end <= self.len());
+        if end.is_none() {
+            return Err(std::io::Error::other(format!("bytes {offset}.. ({}) of {}", out.len(), self.len())));
+        }
+        match &self.owner {
+            #[cfg(unix)]
+            Owner::Mapped(mapping) => {
+                use std::os::unix::fs::FileExt;
+                mapping.file.read_exact_at(out, (self.range.start + offset) as u64)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
 /// The whole pages within `range`; empty where there is none.
-#[cfg(any(unix, test))]
 #[cfg(any(unix, test))]
 fn inner_pages(range: &Range<usize>) -> Range<usize> {
     let start = range.start.next_multiple_of(PAGE);
@@ -102,7 +132,7 @@ impl Deref for Bytes {
 
     fn deref(&self) -> &[u8] {
         let all = match &self.owner {
-            Owner::Mapped(map) => map.as_ref(),
+            Owner::Mapped(mapping) => mapping.map.as_ref(),
             Owner::Shared(shared) => (**shared).as_ref(),
         };
         &all[self.range.clone()]
@@ -156,6 +186,21 @@ mod tests {
             bytes.release();
         }
         assert_eq!(&*mapped, content);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_mapped_file_can_be_read_without_touching_pages() {
+        let path = std::env::temp_dir().join(format!("torchless-read-{}", std::process::id()));
+        std::fs::write(&path, b"0123456789").unwrap();
+        let mapped = Bytes::map(&File::open(&path).unwrap(), 10).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let part = mapped.slice(2..8).unwrap();
+        let mut out = [0; 3];
+        assert!(part.read_at(3, &mut out).unwrap());
+        assert_eq!(&out, b"567");
+        assert!(part.read_at(4, &mut out).is_err(), "beyond the part, though within the file");
+        assert!(!Bytes::from(vec![1, 2, 3]).read_at(0, &mut out).unwrap());
     }
 
     #[test]
