@@ -11,10 +11,10 @@ pub enum Residency {
     /// Copied once into the layout that the device's kernels like best.
     #[default]
     Resident,
-    /// Used in place, in the file's own layout. With a limit, no more than about that many bytes of
-    /// weights are held at a time.
+    /// Used in place, in the file's own layout. With a limit, as many weights as it allows are held in memory of
+    /// their own and the others read anew each time, so that no page of the file becomes resident.
     Mapped {
-        /// Bytes of weights to hold at most; `None` leaves it to the operating system.
+        /// Bytes to hold at most; `None` leaves it to the operating system.
         limit: Option<u64>,
     },
 }

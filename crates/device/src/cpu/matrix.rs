@@ -11,20 +11,53 @@ const PACK_STEP: usize = 8 << 20;
 /// A matrix and where its bytes are.
 pub(super) struct Matrix {
     source: MatrixSource,
-    packed: Option<PackedMatrix>,
+    home: Home,
+}
+
+enum Home {
+    /// In the kernels' own layout, in memory of its own.
+    Packed(PackedMatrix),
+    /// In place, in the file's layout.
+    File,
+    /// In the file, from which it is read anew for every product.
+    Streamed,
 }
 
 impl Matrix {
-    /// Takes `source` as `residency` says. Tables for lookup stay in the file: a step touches few rows of them.
-    pub(super) fn new(cpu: &Cpu, source: &MatrixSource, residency: Residency) -> Result<Self, DeviceError> {
+    /// Takes `source` as `residency` says. Tables for lookup stay in the file: a step touches few rows of them. Under a limit,
+    /// matrices are packed as long as `held` bytes allow, and those that come later are streamed.
+    pub(super) fn new(
+        cpu: &Cpu,
+        source: &MatrixSource,
+        residency: Residency,
+        held: &mut u64,
+    ) -> Result<Self, DeviceError> {
         let source = source.clone();
-        if packed_bytes(source.ty, source.rows, source.cols).is_none() {
+        let Some(bytes) = packed_bytes(source.ty, source.rows, source.cols) else {
             let (op, device) = (format!("the matrix {source:?}"), cpu.kernels.name.to_owned());
             return Err(DeviceError::Unsupported { op, device });
+        };
+        let bytes = bytes as u64;
+        let home = match residency {
+            _ if source.purpose == MatrixUse::Lookup => Home::File,
+            Residency::Mapped { limit: None } => Home::File,
+            Residency::Mapped { limit: Some(limit) } if *held + bytes > limit => Home::Streamed,
+            _ => Home::Packed(pack_all(cpu, &source)?),
+        };
+        if matches!(home, Home::Packed(_)) {
+            *held += bytes;
         }
-        let pack = residency == Residency::Resident && source.purpose != MatrixUse::Lookup;
-        let packed = if pack { Some(pack_all(cpu, &source)?) } else { None };
-        Ok(Self { source, packed })
+        Ok(Self { source, home })
+    }
+
+    /// Where the bytes come from.
+    pub(super) fn source(&self) -> &MatrixSource {
+        &self.source
+    }
+
+    /// Whether products have to read it first.
+    pub(super) fn is_streamed(&self) -> bool {
+        matches!(self.home, Home::Streamed)
     }
 
     pub(super) fn ty(&self) -> TensorType {
@@ -41,9 +74,9 @@ impl Matrix {
 
     /// The operand of a product.
     pub(super) fn as_ref(&self) -> MatrixRef<'_> {
-        match &self.packed {
-            Some(packed) => packed.as_ref(),
-            None => rows(&self.source, 0..self.source.rows),
+        match &self.home {
+            Home::Packed(packed) => packed.as_ref(),
+            Home::File | Home::Streamed => rows(&self.source, 0..self.source.rows),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod matrix;
 mod step;
+mod stream;
 
 use crate::ops::{
     Activation, Attend, BufId, CacheId, CacheShape, CacheType, Device, Embed, Glu, Linear, MatrixId, Norm,
@@ -10,6 +11,7 @@ use crate::ops::{
 use crate::{DeviceError, MatrixSource, Residency};
 use matrix::Matrix;
 use step::{Rotation, Step};
+use stream::Stream;
 use torchless_base::{BlockCopy, StepPlan};
 use torchless_kernels as kernels;
 use torchless_kernels::{ActNeeds, Activations, Cpu, GluJob, Kernels, KvLayer, MatmulJob, Precision};
@@ -36,6 +38,8 @@ pub struct CpuDevice {
     caches: Vec<KvLayer>,
     scratch: Option<Scratch>,
     step: Step,
+    stream: Stream,
+    held: u64,
 }
 
 #[derive(Default)]
@@ -48,6 +52,8 @@ struct Buffer {
 struct Scratch {
     normed: Vec<f32>,
     acts: Activations,
+    /// Of gated units that are streamed; empty where none is.
+    up: Vec<f32>,
 }
 
 impl CpuDevice {
@@ -63,6 +69,8 @@ impl CpuDevice {
             caches: Vec::new(),
             scratch: None,
             step: Step::default(),
+            stream: Stream::default(),
+            held: 0,
         }
     }
 
@@ -92,7 +100,7 @@ impl CpuDevice {
             self.matrices.iter().filter(|m| m.is_product()).map(|m| ActNeeds::of(m.ty(), self.precision));
         let needs = needs.fold(ActNeeds::default(), ActNeeds::and);
         let normed = vec![0.0; tokens * width.min(cols)];
-        self.scratch = Some(Scratch { normed, acts: Activations::new(tokens, cols, needs) });
+        self.scratch = Some(Scratch { normed, acts: Activations::new(tokens, cols, needs), up: Vec::new() });
     }
 
     /// Brings `rows` rows of a buffer, optionally normed, into the forms that matrices of these types read.
@@ -133,6 +141,51 @@ impl CpuDevice {
     }
 }
 
+impl CpuDevice {
+    /// One matrix, streamed or not.
+    fn project_one(&mut self, rows: usize, p: &Projection) -> Result<(), DeviceError> {
+        if !self.matrices[p.matrix.0 as usize].is_streamed() {
+            self.project(rows, [*p]);
+            return Ok(());
+        }
+        let width = self.buf(p.out).width;
+        let mut y = self.take(p.out);
+        let bias = p.bias.map(|b| &self.vectors[b.0 as usize][..]);
+        let store = if p.store == Store::Add { kernels::Store::Add } else { kernels::Store::Set };
+        let matrix = &self.matrices[p.matrix.0 as usize];
+        let done = match &self.scratch {
+            Some(s) => self.stream.product(&self.cpu, matrix, &s.acts, (&mut y[..rows * width], bias, store)),
+            None => Ok(()),
+        };
+        self.give(p.out, y);
+        done
+    }
+
+    /// A gated unit whose matrices do not go through the kernel side by side.
+    fn glu_in_parts(&mut self, op: &Glu) -> Result<(), DeviceError> {
+        let width = self.buf(op.out).width;
+        let project = |m: (MatrixId, Option<VectorId>), out| Projection {
+            matrix: m.0,
+            bias: m.1,
+            out,
+            store: Store::Set,
+        };
+        self.project_one(op.rows, &project(op.up, op.out))?;
+        let Some(scratch) = &mut self.scratch else { return Ok(()) };
+        scratch.up.resize(scratch.up.len().max(op.rows * width), 0.0);
+        let mut up = std::mem::take(&mut scratch.up);
+        up[..op.rows * width].copy_from_slice(&self.buf(op.out).data[..op.rows * width]);
+        self.project_one(op.rows, &project(op.gate, op.out))?;
+        let mut y = self.take(op.out);
+        self.cpu.glu(op.act, &mut y[..op.rows * width], &up[..op.rows * width]);
+        self.give(op.out, y);
+        if let Some(scratch) = &mut self.scratch {
+            scratch.up = up;
+        }
+        Ok(())
+    }
+}
+
 fn apply_norm(cpu: &Cpu, norm: &Norm, vectors: &[Vec<f32>], x: &[f32], out: &mut [f32]) {
     let weight = &vectors[norm.weight.0 as usize];
     match norm.kind {
@@ -163,7 +216,7 @@ impl Device for CpuDevice {
     }
 
     fn matrix(&mut self, source: &MatrixSource, residency: Residency) -> Result<MatrixId, DeviceError> {
-        let matrix = Matrix::new(&self.cpu, source, residency)?;
+        let matrix = Matrix::new(&self.cpu, source, residency, &mut self.held)?;
         self.scratch = None;
         Ok(MatrixId(handle(&mut self.matrices, matrix)))
     }
@@ -222,9 +275,13 @@ impl Device for CpuDevice {
     }
 
     fn linear(&mut self, op: &Linear<'_>) -> Result<(), DeviceError> {
+        let streamed = op.projections.iter().any(|p| self.matrices[p.matrix.0 as usize].is_streamed());
         let needs =
             op.projections.iter().map(|p| self.needs(p.matrix)).fold(ActNeeds::default(), ActNeeds::and);
         self.prepare(op.rows, op.input, op.norm.as_ref(), needs);
+        if streamed {
+            return op.projections.iter().try_for_each(|p| self.project_one(op.rows, p));
+        }
         match *op.projections {
             [a] => self.project(op.rows, [a]),
             [a, b] => self.project(op.rows, [a, b]),
@@ -237,6 +294,9 @@ impl Device for CpuDevice {
     fn glu(&mut self, op: &Glu) -> Result<(), DeviceError> {
         let needs = self.needs(op.gate.0).and(self.needs(op.up.0));
         self.prepare(op.rows, op.input, op.norm.as_ref(), needs);
+        if [op.gate.0, op.up.0].iter().any(|m| self.matrices[m.0 as usize].is_streamed()) {
+            return self.glu_in_parts(op);
+        }
         let width = self.buf(op.out).width;
         let mut y = self.take(op.out);
         if let Some(scratch) = &self.scratch {

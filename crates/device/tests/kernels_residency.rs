@@ -1,0 +1,117 @@
+//! Wherever weights live, products come out the same.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+
+use std::sync::Arc;
+use torchless_base::{BlockId, SeqId, StepPlan, TokenId, Wanted};
+use torchless_device::{
+    Activation, BufId, CpuDevice, CpuOptions, Device, Embed, Glu, Linear, MatrixId, MatrixSource, MatrixUse,
+    Projection, Residency, Store, VectorId,
+};
+use torchless_kernels::{Precision, available};
+use torchless_quant::TensorType;
+
+const COLS: usize = 256;
+const ROWS: usize = 83;
+const TOKENS: usize = 37;
+
+/// Blocks of ones and zeros in their scales would hide mistakes: encode noise where there is an encoder, and use F16 elsewhere.
+fn source(ty: TensorType, seed: usize) -> Option<MatrixSource> {
+    let info = ty.info();
+    let encode = info.encode?;
+    let values: Vec<f32> =
+        (0..ROWS * COLS).map(|i| ((i * 7919 + seed * 104729) % 1009) as f32 / 504.0 - 1.0).collect();
+    let mut data = vec![0; ROWS * ty.row_bytes(COLS)?];
+    let mut scales = vec![0; ROWS * ty.row_scale_bytes(COLS)?];
+    encode(&values, &mut data, &mut scales);
+    let scales = (!scales.is_empty()).then(|| Arc::new(scales) as Arc<dyn torchless_device::WeightBytes>);
+    let (name, purpose) = (format!("{ty}"), MatrixUse::Both);
+    Some(MatrixSource { name, purpose, ty, rows: ROWS, cols: COLS, data: Arc::new(data), scales })
+}
+
+struct Rig {
+    device: CpuDevice,
+    x: BufId,
+    y: BufId,
+    gate: MatrixId,
+    up: MatrixId,
+    bias: VectorId,
+}
+
+impl Rig {
+    fn new(options: CpuOptions, ty: TensorType, residency: Residency) -> Option<Self> {
+        let mut device = CpuDevice::new(options);
+        let gate = device.matrix(&source(ty, 1)?, residency).unwrap();
+        let up = device.matrix(&source(ty, 2)?, residency).unwrap();
+        let bias: Vec<f32> = (0..ROWS).map(|i| i as f32 / 100.0).collect();
+        let bias = device.vector("bias", &bias).unwrap();
+        let x = device.buffer("x", TOKENS, COLS).unwrap();
+        let y = device.buffer("y", TOKENS, ROWS).unwrap();
+        Some(Self { device, x, y, gate, up, bias })
+    }
+
+    /// Looks rows up, multiplies, adds a second product with a bias, then a gated unit of the same rows.
+    fn run(&mut self, tokens: usize) -> (Vec<f32>, Vec<f32>) {
+        let mut plan = StepPlan::default();
+        let ids: Vec<_> = (0..tokens).map(|i| TokenId((i * 5 % ROWS) as u32)).collect();
+        plan.push((SeqId(0), 0), &ids, &[BlockId(0), BlockId(1)], Wanted::All);
+        let device = &mut self.device;
+        device.begin(&plan).unwrap();
+        device.embed(&Embed { table: self.gate, scale: 0.5, out: self.x }).unwrap();
+        let project = |matrix, bias, store| Projection { matrix, bias, out: self.y, store };
+        for projection in
+            [project(self.gate, None, Store::Set), project(self.up, Some(self.bias), Store::Add)]
+        {
+            let op = Linear { rows: tokens, input: self.x, norm: None, projections: &[projection] };
+            device.linear(&op).unwrap();
+        }
+        let mut linear = vec![0.0; tokens * ROWS];
+        device.read(self.y, &mut linear).unwrap();
+        let op = Glu {
+            rows: tokens,
+            input: self.x,
+            norm: None,
+            gate: (self.gate, Some(self.bias)),
+            up: (self.up, None),
+            act: Activation::Silu,
+            out: self.y,
+        };
+        device.glu(&op).unwrap();
+        let mut gated = vec![0.0; tokens * ROWS];
+        device.read(self.y, &mut gated).unwrap();
+        device.end().unwrap();
+        (linear, gated)
+    }
+}
+
+fn assert_close(a: &[f32], b: &[f32], what: &str) {
+    let largest = a.iter().fold(0f32, |m, x| m.max(x.abs()));
+    assert!(largest > 0.1, "{what}: nothing was computed");
+    for (a, b) in a.iter().zip(b) {
+        assert!((a - b).abs() <= 1e-5 * largest, "{what}: {a} and {b}");
+    }
+}
+
+#[test]
+fn kernels_give_the_same_product_from_every_residency() {
+    let mut types = 0;
+    for &ty in TensorType::ALL {
+        for &kernels in available() {
+            for precision in [Precision::Fast, Precision::Exact] {
+                let options = CpuOptions { kernels, threads: 2, precision };
+                let rig = |residency| Rig::new(options, ty, residency);
+                let Some(mut resident) = rig(Residency::Resident) else { continue };
+                types += 1;
+                for limit in [None, Some(0), Some(25_000)] {
+                    let mut other = rig(Residency::Mapped { limit }).unwrap();
+                    for tokens in [1, 2, TOKENS] {
+                        let what = format!("{ty} {} {precision:?} {limit:?} {tokens}", kernels.name);
+                        let (one, two) = (resident.run(tokens), other.run(tokens));
+                        assert_close(&one.0, &two.0, &what);
+                        assert_close(&one.1, &two.1, &what);
+                    }
+                }
+            }
+        }
+    }
+    assert!(types > 0);
+}
