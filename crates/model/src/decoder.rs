@@ -8,7 +8,7 @@ use torchless_device::{
 };
 
 /// Rows of logits that the head makes at a time: bounds the buffer where every position is wanted.
-const HEAD_ROWS: usize = 32;
+pub(crate) const HEAD_ROWS: usize = 32;
 
 /// A matrix with its bias.
 #[derive(Clone, Copy, Debug)]

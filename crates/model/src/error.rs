@@ -87,6 +87,16 @@ pub enum ModelError {
         /// Possible.
         limit: usize,
     },
+    /// A limit that leaves no room to work in.
+    #[error(
+        "a memory limit of {limit} bytes is too low: activations, logits and cache alone take {least} bytes"
+    )]
+    MemoryLimit {
+        /// What was asked for.
+        limit: u64,
+        /// What is needed without any weights.
+        least: u64,
+    },
     /// The file itself is at fault.
     #[error(transparent)]
     Format(#[from] torchless_formats::FormatError),

@@ -3,6 +3,7 @@
 
 use crate::config::Dialect;
 use crate::decoder::{Decoder, Layer, Linear};
+use crate::memory::left_for_weights;
 use crate::roles::{Part, Role, is_redundant};
 use crate::runner::{NativeRunner, RunnerOptions};
 use crate::spec::{AttnSpec, Ffn, LayerSpec, Mixer, MlpSpec, ModelSpec, NormSpec, RopeSpec};
@@ -43,12 +44,18 @@ pub fn load(
     progress: Progress<'_>,
 ) -> Result<NativeRunner, ModelError> {
     let info = options.runner.info(&spec)?;
+    let residency = match options.residency {
+        Residency::Mapped { limit: Some(limit) } => {
+            Residency::Mapped { limit: Some(left_for_weights(limit, &spec, &info)?) }
+        }
+        other => other,
+    };
     let total = checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum();
     let mut loader = Loader {
         checkpoint,
         dialect: if checkpoint.format == Format::Gguf { Dialect::Gguf } else { Dialect::Json },
         device: &mut *device,
-        residency: options.residency,
+        residency,
         cache: options.cache,
         blocks: (info.blocks, info.block_len),
         used: BTreeSet::new(),
@@ -270,7 +277,7 @@ impl WeightBytes for FileBytes {
         }
     }
 
-    fn read_at(&self, _offset: usize, _out: &mut [u8]) -> std::io::Result<bool> {
-        Ok(false)
+    fn read_at(&self, offset: usize, out: &mut [u8]) -> std::io::Result<bool> {
+        self.0.read_at(offset, out)
     }
 }

@@ -1,6 +1,9 @@
 //! What a model needs in memory, before anything is loaded.
 
-use crate::spec::ModelSpec;
+use crate::ModelError;
+use crate::decoder::HEAD_ROWS;
+use crate::spec::{LayerSpec, ModelSpec};
+use torchless_base::RunnerInfo;
 use torchless_formats::Checkpoint;
 
 /// Bytes that a model takes.
@@ -20,4 +23,30 @@ impl MemoryNeed {
         let weights = checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum();
         Self { weights, cache: (spec.kv_bytes_per_token(2) as u64).saturating_mul(context as u64), context }
     }
+}
+
+/// Program, tokenizer and buffers of streamed weights.
+const FIXED: u64 = 64 << 20;
+/// The part of a limit that is kept free for the KV cache, where that could take more.
+const CACHE_SHARE: u64 = 4;
+
+/// What a limit on all memory leaves for weights: activations and logits come first, and the cache of the whole context up to a
+/// quarter of the limit.
+///
+/// # Errors
+/// Nothing is left.
+pub(crate) fn left_for_weights(limit: u64, spec: &ModelSpec, info: &RunnerInfo) -> Result<u64, ModelError> {
+    let widest = |f: &dyn Fn(&LayerSpec) -> usize| spec.layers.iter().map(f).max().unwrap_or(0);
+    let mixed = widest(&|l| {
+        l.mixer.attention().heads * (l.mixer.attention().head_dim + 2 * l.mixer.attention().v_dim)
+    });
+    let hidden = widest(&|l| l.ffn.dense().hidden);
+    let cached = widest(&|l| l.mixer.cached_values());
+    // Each value once in a buffer; inputs of products also normed and quantised.
+    let values = 5 * spec.dim + mixed + cached + 4 * hidden;
+    let activations = 4 * (values * info.max_batch_tokens + 2 * HEAD_ROWS * spec.vocab) as u64;
+    let positions = (info.blocks * info.block_len) as u64;
+    let cache = (spec.kv_bytes_per_token(2) as u64).saturating_mul(positions).min(limit / CACHE_SHARE);
+    let least = activations + cache + FIXED;
+    limit.checked_sub(least).ok_or(ModelError::MemoryLimit { limit, least })
 }

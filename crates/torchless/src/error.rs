@@ -98,6 +98,7 @@ impl Error {
             Error::Model { source: ModelError::Device(DeviceError::OutOfMemory { .. }), .. } => {
                 ErrorKind::Resources
             }
+            Error::Model { source: ModelError::MemoryLimit { .. }, .. } => ErrorKind::Resources,
             Error::Format(_) | Error::Model { .. } | Error::Tokenizer(_) => ErrorKind::Model,
             Error::Template(_) | Error::Mismatch(_) => ErrorKind::Model,
             Error::NoTokenizer | Error::NoTemplate | Error::PromptTooLong { .. } => ErrorKind::Usage,
