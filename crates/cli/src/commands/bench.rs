@@ -25,6 +25,8 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let longest = tests.iter().map(Test::positions).max().unwrap_or(1);
     options.max_seq_len = Some(args.open.max_seq_len.unwrap_or(longest).max(longest));
     options.sequences = args.batch;
+    let ceilings = Ceilings::measure(&options)?;
+    forget_peak();
     let mut bar = progress::LoadProgress::new(!args.json);
     let loading = Instant::now();
     let mut bench = BenchRun::open(&source, &options, &mut |done, total| bar.update(done, total))?;
@@ -35,8 +37,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         eprintln!("measuring {}...", test.name());
         results.push(test.measure(&mut bench, args.repetitions)?);
     }
-    // Before the probes of the machine, which need memory of their own.
-    let facts = Facts { load_seconds, peak: peak_memory(), ceilings: Ceilings::measure(&options)? };
+    let facts = Facts { load_seconds, peak: peak_memory(), ceilings };
     if args.json {
         return Ok(output::json(&report(args, &bench, &facts, &results))?);
     }
@@ -70,11 +71,13 @@ impl RandomModel {
             Usage(format!("no type '{}' (there are: {types})", args.ty))
         })?;
         let temporary = std::env::temp_dir().join(format!("torchless-bench-{}.gguf", std::process::id()));
-        let model = Self { path: args.write.clone().unwrap_or(temporary), keep: args.write.is_some() };
+        let mut model = Self { path: args.write.clone().unwrap_or(temporary), keep: false };
         let shown = || model.path.display().to_string();
         let mut out = std::io::BufWriter::new(std::fs::File::create(&model.path).with_context(shown)?);
         shape.write(mix, &mut out).map_err(torchless::Error::from).with_context(shown)?;
         std::io::Write::flush(&mut out).with_context(shown)?;
+        // What failed half-way is removed, wherever it was to go.
+        model.keep = args.write.is_some();
         Ok(model)
     }
 }
@@ -227,6 +230,12 @@ fn footer(bench: &BenchRun, facts: &Facts) -> String {
         c.int8_gops,
         c.f32_gflops
     )
+}
+
+/// The probes of the machine needed memory of their own, which is given back by now. Elsewhere than on Linux it counts.
+fn forget_peak() {
+    // A system that refuses leaves the figure as it was.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// Largest resident set so far, where the system says.

@@ -80,10 +80,24 @@ impl Matrix {
         }
     }
 
-    /// Decodes one row into `out`.
-    pub(super) fn decode_row(&self, row: usize, out: &mut [f32]) {
+    /// Decodes one row into `out`. The row is read rather than mapped where that can be: a fault would make its neighbours
+    /// resident too. `room` is kept from call to call.
+    pub(super) fn decode_row(
+        &self,
+        row: usize,
+        room: &mut Vec<u8>,
+        out: &mut [f32],
+    ) -> Result<(), DeviceError> {
         let part = rows(&self.source, row..row + 1);
-        self.source.ty.decode(part.data, part.scales, out);
+        let size = part.data.len();
+        room.resize(room.len().max(size), 0);
+        let read = self.source.data.read_at(row * size, &mut room[..size]).map_err(|e| {
+            let (what, reason) = (self.source.name.clone(), e.to_string());
+            DeviceError::Weights { what, reason }
+        })?;
+        let data = if read { &room[..size] } else { part.data };
+        self.source.ty.decode(data, part.scales, out);
+        Ok(())
     }
 }
 

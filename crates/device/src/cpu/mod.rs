@@ -39,6 +39,8 @@ pub struct CpuDevice {
     scratch: Option<Scratch>,
     step: Step,
     stream: Stream,
+    /// One row of an embedding table on its way.
+    row: Vec<u8>,
     held: u64,
 }
 
@@ -70,6 +72,7 @@ impl CpuDevice {
             scratch: None,
             step: Step::default(),
             stream: Stream::default(),
+            row: Vec::new(),
             held: 0,
         }
     }
@@ -253,14 +256,13 @@ impl Device for CpuDevice {
         let width = self.buf(op.out).width;
         let mut out = self.take(op.out);
         let table = &self.matrices[op.table.0 as usize];
-        for (row, token) in out.chunks_exact_mut(width).zip(&self.step.tokens) {
-            table.decode_row(token.index(), row);
-        }
+        let mut rows = out.chunks_exact_mut(width).zip(&self.step.tokens);
+        let found = rows.try_for_each(|(row, token)| table.decode_row(token.index(), &mut self.row, row));
         if op.scale != 1.0 {
             self.cpu.scale(&mut out[..self.step.tokens.len() * width], op.scale);
         }
         self.give(op.out, out);
-        Ok(())
+        found
     }
 
     fn norm(&mut self, rows: usize, input: BufId, norm: &Norm, out: BufId) -> Result<(), DeviceError> {
