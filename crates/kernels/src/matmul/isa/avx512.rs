@@ -189,6 +189,14 @@ macro_rules! common {
             }
         }
 
+        const EIGHT: bool = true;
+
+        #[inline(always)]
+        unsafe fn repack_eight(rows: &[*const u8; 16], at: usize, units: *mut u8, next: *const u8) {
+            // SAFETY: as the caller promises.
+            unsafe { super::avx512_repack::repack_eight(rows, at, units, next) }
+        }
+
         #[inline(always)]
         unsafe fn store_halves(p: *mut u8, v: __m512i) {
             // SAFETY: 32 writable bytes.

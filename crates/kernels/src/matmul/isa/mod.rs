@@ -6,6 +6,8 @@ pub(crate) mod scalar;
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_repack;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 
@@ -110,6 +112,19 @@ pub(crate) trait Isa: Copy + 'static {
     }
     /// Writes the low half of each word, 32 bytes.
     unsafe fn store_halves(p: *mut u8, v: Self::Words);
+
+    /// Whether there is [`Isa::repack_eight`].
+    const EIGHT: bool = false;
+
+    /// Eight blocks of 18 bytes (a half and 16 bytes of codes) from byte `at` of each row, to four units of 576 bytes: the words
+    /// of two blocks as vectors of 16 rows, then their halves. Meanwhile the 2304 bytes from `next` on, which need not be
+    /// readable, are asked for.
+    ///
+    /// # Safety
+    /// As the trait; 144 readable bytes from `at` on in each row, 4 * 576 writable bytes at `units`.
+    unsafe fn repack_eight(_rows: &[*const u8; 16], _at: usize, _units: *mut u8, _next: *const u8) {
+        unreachable!("asked for only where EIGHT says so")
+    }
 
     /// Asks for the cache line of `p`, which need not be readable.
     unsafe fn prefetch(p: *const u8);
