@@ -8,7 +8,8 @@ use torchless_guide_tests::console::{Shell, examples};
 use torchless_guide_tests::{PAGES, Page, markdown};
 
 /// Files that examples find in their working directory: name there, path below the repository root.
-const FILES: &[(&str, &str)] = &[];
+const FILES: &[(&str, &str)] =
+    &[("story.gguf", "assets/story/story.gguf"), ("test_model.bin", "tests/fixtures/test_model.bin")];
 
 fn faults_of(page: &Page) -> Vec<String> {
     let program = Path::new(env!("CARGO_BIN_EXE_torchless"));

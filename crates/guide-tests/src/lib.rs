@@ -34,6 +34,7 @@ pages! {
     Architecture "ARCHITECTURE.md"
     Changelog "CHANGELOG.md"
     Contributing "CONTRIBUTING.md"
+    Readme "README.md"
     Security "SECURITY.md"
     Style "STYLE.md"
     Summary "docs/SUMMARY.md"
@@ -47,6 +48,8 @@ pages! {
     Build "docs/optimization/build.md"
     Memory "docs/optimization/memory.md"
     Quantization "docs/optimization/quantization.md"
+    Simd "docs/optimization/simd.md"
     Params "docs/params.md"
     Performance "docs/performance.md"
+    SecurityPage "docs/security.md"
 }
