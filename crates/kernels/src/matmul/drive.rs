@@ -6,10 +6,10 @@
 
 use super::acts::{Activations, Panels, TOKENS};
 use super::strips::Strips;
-use super::table::{Finish, Floats, Gate, MatmulTable, Quantised};
+use super::table::{Finish, Floats, MatmulTable, Quantised};
 use super::tile::{ROWS, Tile};
 use super::{Layout, MatrixRef};
-use crate::activation::Activation;
+use crate::Activation;
 use crate::buffer::AlignedBuf;
 use crate::cpu::Cpu;
 use std::ops::Range;
@@ -237,31 +237,28 @@ impl Cpu {
             self.sum(&up.w, x, chunk, (&mut room, sums));
         }
         let rows = piece.w.m.rows;
+        if let Some(up) = &piece.up {
+            let (gate_sums, up_sums) = room.sums.split_at_mut(sums);
+            let up_sums = &mut up_sums[..sums];
+            add_bias(gate_sums, piece.bias, (chunk, rows));
+            add_bias(up_sums, up.bias, (chunk, rows));
+            (self.kernels.ops.glu)(up.act, gate_sums, up_sums);
+        }
+        let bias = if piece.up.is_some() { None } else { piece.bias };
         for (i, strip) in chunk.strips.clone().enumerate() {
             let first = strip * ROWS;
-            let at = i * tokens * ROWS;
-            let bias = |bias: Option<&[f32]>| bias.map_or(std::ptr::null(), |bias| bias[first..].as_ptr());
             let finish = Finish {
-                acc: room.sums[at..].as_ptr(),
+                acc: room.sums[i * tokens * ROWS..].as_ptr(),
                 tokens,
                 rows: (rows - first).min(ROWS),
-                bias: bias(piece.bias),
+                bias: bias.map_or(std::ptr::null(), |bias| bias[first..].as_ptr()),
                 y: piece.y.0.wrapping_add(chunk.tokens.start * rows + first),
                 stride: rows,
                 add: piece.add,
             };
             // SAFETY: the sums were written above; bias and output have one entry per row (and token), and this chunk is the
             // only one with these rows. The table is one that this processor can run.
-            unsafe {
-                match &piece.up {
-                    None => (self.kernels.matmul.finish)(&finish),
-                    Some(up) => {
-                        let gate =
-                            Gate { up: room.sums[sums + at..].as_ptr(), up_bias: bias(up.bias), act: up.act };
-                        (self.kernels.matmul.finish_glu)(&finish, &gate);
-                    }
-                }
-            }
+            unsafe { (self.kernels.matmul.finish)(&finish) };
         }
     }
 
@@ -350,6 +347,18 @@ impl Cpu {
 struct Step {
     first: usize,
     units: Range<usize>,
+}
+
+/// Adds the biases of a chunk's rows to its sums, `[strips][tokens][ROWS]`.
+fn add_bias(sums: &mut [f32], bias: Option<&[f32]>, (chunk, rows): (&Chunk, usize)) {
+    let Some(bias) = bias else { return };
+    let strips = sums.chunks_exact_mut(chunk.tokens.len() * ROWS).zip(chunk.strips.clone());
+    for (sums, strip) in strips {
+        let bias = &bias[strip * ROWS..rows.min((strip + 1) * ROWS)];
+        for token in sums.chunks_exact_mut(ROWS) {
+            token.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+        }
+    }
 }
 
 /// The widest panel of any table.

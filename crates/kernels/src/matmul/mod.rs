@@ -11,7 +11,7 @@ pub(crate) mod weights;
 
 pub use acts::Activations;
 
-use crate::activation::Activation;
+use crate::Activation;
 use crate::buffer::AlignedBuf;
 use crate::cpu::Cpu;
 use drive::{GROUP, Operand, Output, Piece, Up};

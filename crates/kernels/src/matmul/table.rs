@@ -3,7 +3,6 @@
 use super::probe::Probes;
 use super::strips::Repack;
 use super::tile::{Panel, Tile};
-use crate::activation::Activation;
 use torchless_quant::TensorType;
 
 /// One level's kernels for products.
@@ -22,8 +21,6 @@ pub(crate) struct MatmulTable {
     pub(crate) floats: fn(TensorType) -> Option<Floats>,
     /// Writes sums to the output.
     pub(crate) finish: unsafe fn(&Finish),
-    /// Writes gated sums to the output.
-    pub(crate) finish_glu: unsafe fn(&Finish, &Gate),
     /// Loops that find the processor's ceilings.
     pub(crate) probes: Probes,
 }
@@ -82,13 +79,6 @@ pub(crate) struct Finish {
     pub(crate) add: bool,
 }
 
-/// The other half of a gated block: the sums of [`Finish`] are those of the gate, these are those of `up`.
-pub(crate) struct Gate {
-    pub(crate) up: *const f32,
-    pub(crate) up_bias: *const f32,
-    pub(crate) act: Activation,
-}
-
 /// # Safety
 /// `acc` leads to `tokens * 16` floats, `bias` to `rows` floats unless null.
 #[inline(always)]
@@ -119,21 +109,6 @@ pub(crate) unsafe fn finish(f: &Finish) {
 }
 
 /// # Safety
-/// As [`finish`], for both halves.
-#[inline(always)]
-pub(crate) unsafe fn finish_glu(f: &Finish, gate: &Gate) {
-    for t in 0..f.tokens {
-        // SAFETY: as the caller promises.
-        unsafe {
-            let mut sums = biased(f.acc.add(t * 16), f.bias, f.rows);
-            let up = biased(gate.up.add(t * 16), gate.up_bias, f.rows);
-            gate.act.gate(&mut sums, &up);
-            write(f, t, sums);
-        }
-    }
-}
-
-/// # Safety
 /// As [`finish`].
 #[inline(always)]
 unsafe fn write(f: &Finish, t: usize, sums: [f32; 16]) {
@@ -154,7 +129,7 @@ macro_rules! matmul_table {
         use crate::matmul::isa::Isa;
         use crate::matmul::probe::{self, Probes};
         use crate::matmul::strips::{self, Repack};
-        use crate::matmul::table::{Finish, Floats, Gate, MatmulTable, Quantised, finish, finish_glu};
+        use crate::matmul::table::{Finish, Floats, MatmulTable, Quantised, finish};
         use crate::matmul::tile::{self, Panel, Tile};
         use crate::matmul::weights::{self as w, Unpacked, Weights};
         use torchless_quant::TensorType;
@@ -173,14 +148,6 @@ macro_rules! matmul_table {
         unsafe fn finish_sums(f: &Finish) {
             // SAFETY: as the caller promises.
             unsafe { finish(f) }
-        }
-
-        /// # Safety
-        /// As [`finish_glu`]; the processor must have the table's instruction set.
-        $(#[target_feature(enable = $features)])?
-        unsafe fn finish_gated(f: &Finish, gate: &Gate) {
-            // SAFETY: as the caller promises.
-            unsafe { finish_glu(f, gate) }
         }
 
         /// # Safety
@@ -371,7 +338,6 @@ macro_rules! matmul_table {
             quantised,
             floats,
             finish: finish_sums,
-            finish_glu: finish_gated,
             probes: Probes { dots: probe_dots, floats: probe_floats, read: probe_read },
         }
     }};
