@@ -13,7 +13,7 @@ mod rope;
 mod softmax;
 mod table;
 #[cfg(test)]
-mod tests;
+mod kernels_tests;
 
 pub use attention::{AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType};
 pub use rope::{RopePairing, RopeSpec, rope_angles};

@@ -1,0 +1,3 @@
+//! Products of all tables; `cargo test kernels` selects them by the name of the module.
+
+mod kernels_matmul;
