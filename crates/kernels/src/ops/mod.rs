@@ -8,12 +8,12 @@ mod attention;
 mod disjoint;
 mod elementwise;
 mod embed;
+#[cfg(test)]
+mod kernels_tests;
 mod norm;
 mod rope;
 mod softmax;
 mod table;
-#[cfg(test)]
-mod kernels_tests;
 
 pub use attention::{AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType};
 pub use rope::{RopePairing, RopeSpec, rope_angles};
