@@ -98,6 +98,16 @@ pub fn links(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
+/// Everything between single backticks, with its line.
+#[must_use]
+pub fn code_spans(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    for (line, content) in prose(text) {
+        found.extend(content.split('`').skip(1).step_by(2).map(|span| (line, span)));
+    }
+    found
+}
+
 /// The anchors of a page's headings, as GitHub and mdBook spell them.
 #[must_use]
 pub fn anchors(text: &str) -> Vec<String> {
@@ -152,6 +162,7 @@ mod tests {
     fn links_and_anchors_are_found_outside_blocks() {
         let text = "# A *few* words: `x`\nsee [a](b.md) and [c](#d)\n```text\n[no](no.md)\n# no\n```\n## Chat /commands\n";
         assert_eq!(links(text), [(2, "b.md"), (2, "#d")]);
+        assert_eq!(code_spans(text), [(1, "x")]);
         assert_eq!(anchors(text), ["a-few-words-x", "chat-commands"]);
     }
 }

@@ -89,6 +89,40 @@ fn every_link_leads_somewhere() {
     assert_none(&findings);
 }
 
+/// Text of all Rust files below `directory`.
+fn rust_text(directory: &Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            all += &rust_text(&path);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            all += &std::fs::read_to_string(path).expect("text");
+        }
+    }
+    all
+}
+
+#[test]
+fn every_path_and_every_test_that_is_named_exists() {
+    let code = rust_text(&root().join("crates"));
+    let is_path = |span: &str| span.starts_with("crates/") || span.starts_with("scripts/");
+    // The names of tests are sentences; nothing else on these pages has as many words.
+    let is_test = |span: &str| {
+        span.matches('_').count() >= 3 && span.bytes().all(|b| b == b'_' || b.is_ascii_lowercase())
+    };
+    let mut findings = Vec::new();
+    for page in PAGES {
+        for (line, span) in markdown::code_spans(page.text) {
+            let path = span.split_whitespace().next().unwrap_or_default();
+            let missing = (is_path(span) && !root().join(path).exists())
+                || (is_test(span) && !code.contains(&format!("fn {span}(")));
+            findings.extend(missing.then(|| format!("{}:{line}: there is no {span}", page.path)));
+        }
+    }
+    assert_none(&findings);
+}
+
 #[test]
 fn a_broken_link_is_found() {
     assert!(link_fault("docs/x.md", "# Here", "nowhere.md").is_some());
