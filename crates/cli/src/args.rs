@@ -90,7 +90,7 @@ pub struct ModelArgs {
     /// Hold at most about this much of the weights in memory, such as 2G; implies --lazy
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub memory_limit: Option<u64>,
-    /// Element type of the KV cache [default: f16, with --exact f32]
+    /// Element type of the KV cache [default: f16 for quantised weights; f32 for others and with --exact]
     #[arg(long, value_name = "TYPE", value_enum)]
     pub kv_dtype: Option<KvType>,
     /// Threads [default: the number of physical cores]

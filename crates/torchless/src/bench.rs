@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::open::{ModelOptions, Source, open_runner};
 use torchless_base::{BlockId, Logits, Runner, RunnerInfo, SeqId, StepPlan, TokenId, Wanted};
+use torchless_device::CacheType;
 use torchless_model::{ModelSpec, NativeRunner};
 use torchless_quant::TensorType;
 
@@ -14,6 +15,7 @@ pub struct BenchRun {
     weights: Vec<(TensorType, u64, u64)>,
     embedding: u64,
     total: u64,
+    cache_value_bytes: usize,
     positions: usize,
     sequences: usize,
     next: u64,
@@ -44,6 +46,10 @@ impl BenchRun {
             threads: options.thread_count(),
             weights,
             embedding,
+            cache_value_bytes: match options.cache_type(&checkpoint) {
+                CacheType::F16 => 2,
+                CacheType::F32 => 4,
+            },
             total: checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum(),
             positions: 0,
             sequences: 1,
@@ -81,7 +87,7 @@ impl BenchRun {
 
     /// Bytes of cache per position.
     pub fn cache_bytes_per_token(&self) -> u64 {
-        self.spec().kv_bytes_per_token(2) as u64
+        self.spec().kv_bytes_per_token(self.cache_value_bytes) as u64
     }
 
     /// Multiplications and additions of the matrices for one token of a prompt; its head is left out, since a prompt needs

@@ -5,9 +5,10 @@ use crate::threads::default_threads;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use torchless_device::{CacheType, CpuDevice, CpuOptions, Device, Recorder, Residency};
-use torchless_formats::{Checkpoint, OpenOptions, open, open_bytes};
+use torchless_formats::{Checkpoint, OpenOptions, Tensor, open, open_bytes};
 use torchless_kernels::{Kernels, Precision};
 use torchless_model::{LoadOptions, ModelSpec, NativeRunner, RunnerOptions, load};
+use torchless_quant::TensorType;
 
 /// The small story model that is part of the program.
 static STORY: &[u8] = include_bytes!("../../../assets/story/story.gguf");
@@ -49,7 +50,7 @@ pub struct ModelOptions {
     pub residency: Residency,
     /// Keep activations in f32 instead of quantising them.
     pub precision: RunPrecision,
-    /// Element type of the KV cache; by default F16, and F32 in exact runs.
+    /// Element type of the KV cache; by default F16 where weights are quantised, and F32 elsewhere and in exact runs.
     pub cache: Option<CacheType>,
     /// Name of the table of CPU kernels; by default the best.
     pub kernels: Option<String>,
@@ -99,13 +100,19 @@ impl ModelOptions {
         Ok(CpuDevice::new(CpuOptions { kernels: self.table()?, threads: self.thread_count(), precision }))
     }
 
-    fn load_options(&self) -> LoadOptions {
+    /// Element type of the KV cache for a model. Rounding keys and values to half precision is the largest error of a run
+    /// with unquantised weights, and lost among others where weights are quantised.
+    pub fn cache_type(&self, checkpoint: &Checkpoint) -> CacheType {
         let exact = self.precision == RunPrecision::Exact;
-        let usual = if exact { CacheType::F32 } else { CacheType::F16 };
+        let usual = if exact || !is_quantised(checkpoint) { CacheType::F32 } else { CacheType::F16 };
+        self.cache.unwrap_or(usual)
+    }
+
+    fn load_options(&self, checkpoint: &Checkpoint) -> LoadOptions {
         let defaults = RunnerOptions::default();
         LoadOptions {
             residency: self.residency,
-            cache: self.cache.unwrap_or(usual),
+            cache: self.cache_type(checkpoint),
             runner: RunnerOptions {
                 max_seq_len: self.max_seq_len,
                 sequences: self.sequences.max(1),
@@ -113,6 +120,13 @@ impl ModelOptions {
             },
         }
     }
+}
+
+/// Whether most weights are of a quantised type.
+fn is_quantised(checkpoint: &Checkpoint) -> bool {
+    let float = |t: &&Tensor| matches!(t.ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
+    let floats: usize = checkpoint.tensors.iter().filter(float).map(Tensor::len).sum();
+    2 * floats < checkpoint.tensors.iter().map(Tensor::len).sum()
 }
 
 /// What the checkpoint says the model is.
@@ -136,7 +150,7 @@ pub fn open_runner(
 ) -> Result<NativeRunner, Error> {
     let spec = spec(source, checkpoint)?;
     let device: Box<dyn Device> = Box::new(options.device()?);
-    load(checkpoint, spec, device, &options.load_options(), progress)
+    load(checkpoint, spec, device, &options.load_options(checkpoint), progress)
         .map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
 }
 

@@ -56,7 +56,8 @@ fn room(session: &Session, prompt: &Prompt) -> usize {
 #[test]
 fn every_way_to_run_gives_the_logits_and_the_greedy_text() {
     for case in cases() {
-        for options in ways(&exact()) {
+        let fast = ModelOptions { threads: Some(2), ..ModelOptions::default() };
+        for options in ways(&exact()).into_iter().chain(ways(&fast)) {
             let mut session = Session::open(&case, &options);
             for prompt in prompts(&case) {
                 let distance = max_distance(&session.prefill(&prompt.ids, 512), &prompt.logits);
