@@ -35,4 +35,4 @@ pub use config::{Accepted, ConfigError, EngineConfig, Limits, PrefixReuse, Seque
 pub use engine::{Engine, Request, RequestError, StartError};
 pub use pool::{BlockPool, Content};
 pub use scheduler::{Choices, FinishReason, Scheduler, SeqChange, SeqEvent, Stats};
-pub use ticket::{Canceller, Event, Ticket};
+pub use ticket::{Canceller, Event, Ticket, Times};

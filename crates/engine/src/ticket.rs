@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 use torchless_base::TokenId;
 
 /// What happens to a request. The last event is `Finished` or `Failed`.
@@ -58,6 +59,16 @@ struct Mailbox {
 struct Inner {
     events: VecDeque<Event>,
     waker: Option<Waker>,
+    times: Times,
+}
+
+/// When things happened, whenever the caller came to see them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// The whole prompt was computed.
+    pub prompt: Option<Instant>,
+    /// The last event was sent.
+    pub end: Option<Instant>,
 }
 
 impl Mailbox {
@@ -68,6 +79,11 @@ impl Mailbox {
 
     fn push(&self, event: Event) {
         let mut inner = self.lock();
+        match event {
+            Event::Prompt { done, total } if done == total => inner.times.prompt = Some(Instant::now()),
+            _ if event.is_last() => inner.times.end = Some(Instant::now()),
+            _ => {}
+        }
         match (inner.events.back_mut(), &event) {
             (Some(last @ Event::Prompt { .. }), Event::Prompt { .. }) => *last = event,
             _ => inner.events.push_back(event),
@@ -140,6 +156,11 @@ impl Ticket {
         mailbox.lock().events.reserve(64);
         let outbox = Outbox { mailbox: Arc::clone(&mailbox), permit: Some(permit) };
         (Self { mailbox, canceller: Canceller { number, commands }, over: false }, outbox)
+    }
+
+    /// When the prompt was done and the last event was sent, as far as that has happened.
+    pub fn times(&self) -> Times {
+        self.mailbox.lock().times
     }
 
     /// The next event; waits for it. None after the last one.

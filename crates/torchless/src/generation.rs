@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::stop::{StopStrings, Watched};
+use std::time::{Duration, Instant};
 use torchless_base::TokenId;
 use torchless_engine::{Canceller, Event as EngineEvent, FinishReason, Ticket};
 use torchless_tokenizer::StreamDecoder;
@@ -31,6 +32,10 @@ pub struct Summary {
     pub prompt_tokens: usize,
     /// Tokens of the reply.
     pub reply_tokens: usize,
+    /// From the request to the whole prompt computed.
+    pub prompt_time: Duration,
+    /// From there to the end.
+    pub reply_time: Duration,
     /// The tokens themselves.
     pub tokens: Vec<TokenId>,
 }
@@ -67,6 +72,7 @@ pub struct Generation<'m> {
     stop: StopStrings,
     tokens: Vec<TokenId>,
     prompt_tokens: usize,
+    start: Instant,
     state: State,
 }
 
@@ -86,6 +92,7 @@ impl<'m> Generation<'m> {
             stop: StopStrings::new(stop),
             tokens: Vec::new(),
             prompt_tokens: 0,
+            start: Instant::now(),
             state: State::Running,
         }
     }
@@ -119,7 +126,17 @@ impl<'m> Generation<'m> {
     fn summary(&mut self, reason: DoneReason) -> Event {
         self.state = State::Over;
         let tokens = std::mem::take(&mut self.tokens);
-        Event::Done(Summary { reason, prompt_tokens: self.prompt_tokens, reply_tokens: tokens.len(), tokens })
+        let times = self.ticket.times();
+        let now = Instant::now();
+        let prompt = times.prompt.unwrap_or(now);
+        Event::Done(Summary {
+            reason,
+            prompt_tokens: self.prompt_tokens,
+            reply_tokens: tokens.len(),
+            prompt_time: prompt.saturating_duration_since(self.start),
+            reply_time: times.end.unwrap_or(now).saturating_duration_since(prompt),
+            tokens,
+        })
     }
 
     fn finished(&mut self, reason: FinishReason) -> Event {

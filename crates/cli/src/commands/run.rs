@@ -7,7 +7,7 @@ use crate::{input, open, output, progress};
 use anyhow::Result;
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use torchless::{
     DoneReason, Event, GenerateOptions, Message, Model, Prompt, Role, SamplerConfig, Source, Summary, TokenId,
 };
@@ -120,7 +120,6 @@ struct Session<'a> {
 impl Session<'_> {
     /// Makes one reply and shows it; the text comes back for a conversation to go on.
     fn reply(&self, prompt: Prompt) -> Result<String> {
-        let start = Instant::now();
         let prompt = self.model.admit(prompt)?;
         if self.show.debug {
             let tokens: Vec<_> = self.model.encode(&prompt)?.iter().map(|t| t.0).collect();
@@ -128,7 +127,7 @@ impl Session<'_> {
         }
         let generation = self.model.generate(&prompt, &self.options)?;
         self.interrupt.watch(generation.canceller());
-        let mut view = View { show: self.show, start, first: None, text: String::new() };
+        let mut view = View { show: self.show, text: String::new() };
         let mut summary = None;
         for event in generation {
             match event? {
@@ -172,8 +171,6 @@ impl Session<'_> {
 /// Shows a reply while it comes.
 struct View<'a> {
     show: &'a ShowArgs,
-    start: Instant,
-    first: Option<Duration>,
     text: String,
 }
 
@@ -186,9 +183,6 @@ impl View<'_> {
                 }
                 if self.show.jsonl {
                     output::json(&json!({ "event": "prompt", "done": done, "total": total }))?;
-                }
-                if done == total {
-                    self.first = Some(self.start.elapsed());
                 }
             }
             Event::Text(text) => {
@@ -205,10 +199,12 @@ impl View<'_> {
     }
 
     fn done(&self, summary: &Summary, seed: u64) -> Result<()> {
-        let prefill = self.first.unwrap_or_default().as_secs_f64();
-        let decode = self.start.elapsed().as_secs_f64() - prefill;
-        let rate = |n: usize, seconds: f64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
-        let (fast, slow) = (rate(summary.prompt_tokens, prefill), rate(summary.reply_tokens, decode));
+        let rate =
+            |n: usize, time: Duration| if time.is_zero() { 0.0 } else { n as f64 / time.as_secs_f64() };
+        let (fast, slow) = (
+            rate(summary.prompt_tokens, summary.prompt_time),
+            rate(summary.reply_tokens, summary.reply_time),
+        );
         if self.show.json || self.show.jsonl {
             let mut report = json!({
                 "event": "done", "reason": summary.reason.name(), "seed": seed,
