@@ -87,7 +87,7 @@ pub struct ModelArgs {
     /// Use the weights in place in the file instead of copying them into memory
     #[arg(long)]
     pub lazy: bool,
-    /// Hold at most about this much of the weights in memory, such as 2G; implies --lazy
+    /// Keep the program's memory below about this much, such as 2G, by reading weights anew; implies --lazy
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub memory_limit: Option<u64>,
     /// Element type of the KV cache [default: f16 for quantised weights; f32 for others and with --exact]

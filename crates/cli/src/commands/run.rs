@@ -45,6 +45,11 @@ fn what_is_asked(args: &RunArgs, source: &Source) -> Result<Asked> {
         None if chat && std::io::stdin().is_terminal() => Ok(Asked::Talk(args.system.clone())),
         // The story model begins on its own.
         None if *source == Source::Inside && !chat => Ok(Asked::Once(Prompt::Text(String::new()))),
+        None if args.model.as_ref().is_some_and(|m| !m.exists()) => {
+            let path = args.model.as_deref().unwrap_or(std::path::Path::new("")).display();
+            let how = "a prompt for the model inside goes after --prompt";
+            Err(Usage(format!("{path}: there is no such model file or folder ({how})")).into())
+        }
         None => {
             let how = "give it after the model, with --prompt TEXT, or pipe it in";
             Err(Usage(format!("no prompt: {how} (`torchless --help` shows more)")).into())
