@@ -141,6 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--grammar", type=Path, default=GRAMMAR_PATH)
     parser.add_argument("--output", type=Path, required=True, help="checkpoint to write")
+    parser.add_argument("--resume", type=Path, help="checkpoint to start from; its tokenizer is kept")
     parser.add_argument("--log", type=Path, required=True, help="loss curve to write, as text")
     parser.add_argument("--vocab", type=int, default=1280)
     parser.add_argument("--epochs", type=float, default=1.2)
@@ -160,7 +161,8 @@ def main() -> None:
 
     grammar = Grammar.load(args.grammar)
     text = list(grammar.stories(grammar.corpus["seed"], grammar.corpus["stories"]))
-    tokenizer = Tokenizer.train(text, args.vocab)
+    resumed = torch.load(args.resume, weights_only=True) if args.resume else None
+    tokenizer = Tokenizer(**resumed["tokenizer"]) if resumed else Tokenizer.train(text, args.vocab)
 
     def row(story: str) -> np.ndarray:
         return np.array([BOS_ID, *tokenizer.encode(story), EOS_ID])
@@ -170,6 +172,8 @@ def main() -> None:
     corpus = Corpus(rows, held_out, guided_tokens(grammar, tokenizer))
     shape = Shape(vocab=len(tokenizer))
     model = StoryModel(shape)
+    if resumed:
+        model.load_state_dict(resumed["weights"])
     with args.log.open("w", encoding="ascii") as file:
 
         def log(line: str) -> None:
