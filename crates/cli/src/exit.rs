@@ -35,9 +35,22 @@ pub fn from_result(result: anyhow::Result<()>) -> ExitCode {
     }
     let code = code(&error);
     if code != INTERRUPTED {
-        eprintln!("torchless: {error:#}");
+        eprintln!("torchless: {}", message(&error));
     }
     ExitCode::from(code)
+}
+
+/// What went wrong, and why, on one line. Many errors tell their cause themselves: it is not told twice.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.ends_with(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
 }
 
 fn code(error: &anyhow::Error) -> u8 {
@@ -74,6 +87,15 @@ mod tests {
         assert_eq!(code(&anyhow::Error::new(Usage("x".to_owned()))), USAGE);
         assert_eq!(code(&anyhow::Error::new(Interrupted)), INTERRUPTED);
         assert_eq!(code(&anyhow::anyhow!("x")), RUNTIME);
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let source = std::io::Error::other("full");
+        let told = Error::Io { path: "disk".into(), source };
+        assert_eq!(message(&anyhow::Error::new(told).context("saving")), "saving: disk: full");
+        let source = std::io::Error::other("full");
+        assert_eq!(message(&anyhow::Error::new(source).context("saving")), "saving: full");
     }
 
     #[test]
