@@ -2,30 +2,37 @@
 
 use crate::exit::Usage;
 use anyhow::{Context, Result};
-use std::io::{IsTerminal, Read};
+#[cfg(not(unix))]
+use std::io::IsTerminal;
+use std::io::Read;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 /// The most text that is read from standard input.
 const MAX_INPUT: u64 = 256 << 20;
 
+/// How long standard input may take before the user is told that it is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The prompt of a run: the argument, piped input, or both, the argument first. `None` where neither is there.
+///
+/// Beside an argument only files and pipes are read: services and test harnesses hand down sockets that nobody
+/// writes to and nobody closes.
 ///
 /// # Errors
 /// Standard input is no UTF-8, too long, or cannot be read.
 pub fn prompt(argument: Option<&str>) -> Result<Option<String>> {
-    let piped = || if is_piped() { standard_input().map(Some) } else { Ok(None) };
-    match argument {
-        Some("-") => standard_input().map(Some),
-        Some(text) => Ok(Some(match piped()? {
-            Some(more) if !more.is_empty() => join(text, &more),
-            _ => text.to_owned(),
-        })),
-        None => piped(),
+    match (argument, Behind::of_standard_input()) {
+        (Some("-"), _) | (None, Behind::Data | Behind::Socket) => standard_input().map(Some),
+        (Some(text), Behind::Data) => Ok(Some(join(text, &standard_input()?))),
+        (argument, _) => Ok(argument.map(str::to_owned)),
     }
 }
 
+/// Both texts, with a line break between them unless one is empty or the first brings white space.
 fn join(first: &str, second: &str) -> String {
-    let gap = if first.ends_with(char::is_whitespace) { "" } else { "\n" };
-    format!("{first}{gap}{second}")
+    let apart = first.is_empty() || second.is_empty() || first.ends_with(char::is_whitespace);
+    format!("{first}{}{second}", if apart { "" } else { "\n" })
 }
 
 /// Text of an argument, or standard input for `-` and for nothing.
@@ -36,37 +43,63 @@ pub fn text(argument: Option<&str>) -> Result<String> {
     match argument {
         Some("-") => standard_input(),
         Some(text) => Ok(text.to_owned()),
-        None if is_piped() => standard_input(),
-        None => Err(Usage("no text: give it as an argument or pipe it in".to_owned()).into()),
+        None => match Behind::of_standard_input() {
+            Behind::Data | Behind::Socket => standard_input(),
+            Behind::Nothing => Err(Usage("no text: give it as an argument or pipe it in".to_owned()).into()),
+        },
     }
 }
 
-/// Whether something other than a person or nothing is behind standard input.
-fn is_piped() -> bool {
-    let stdin = std::io::stdin();
-    !stdin.is_terminal() && has_source(&stdin)
+/// What is behind standard input.
+#[derive(Clone, Copy)]
+enum Behind {
+    /// A file, or a pipe that somebody writes to.
+    Data,
+    /// A socket, which may be there without anybody who writes.
+    Socket,
+    /// A person at a terminal, a device such as /dev/null, or nothing.
+    Nothing,
 }
 
-/// Started by a service or a test, standard input may be closed or /dev/null: there is nothing to read then.
-#[cfg(unix)]
-fn has_source(stdin: &std::io::Stdin) -> bool {
-    use std::os::fd::AsFd;
-    use std::os::unix::fs::FileTypeExt;
-    let Ok(file) = stdin.as_fd().try_clone_to_owned().map(std::fs::File::from) else { return false };
-    file.metadata().is_ok_and(|m| {
-        let kind = m.file_type();
-        kind.is_fifo() || kind.is_file() || kind.is_socket()
-    })
+impl Behind {
+    #[cfg(unix)]
+    fn of_standard_input() -> Self {
+        use std::os::fd::AsFd;
+        use std::os::unix::fs::FileTypeExt;
+        let file = std::io::stdin().as_fd().try_clone_to_owned().map(std::fs::File::from);
+        match file.and_then(|f| f.metadata()).map(|m| m.file_type()) {
+            Ok(kind) if kind.is_fifo() || kind.is_file() => Behind::Data,
+            Ok(kind) if kind.is_socket() => Behind::Socket,
+            _ => Behind::Nothing,
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn of_standard_input() -> Self {
+        if std::io::stdin().is_terminal() { Behind::Nothing } else { Behind::Data }
+    }
 }
 
-#[cfg(not(unix))]
-fn has_source(_: &std::io::Stdin) -> bool {
-    true
+/// Says on standard error that standard input is waited for, if it takes long; dropping the sender ends the watch.
+fn say_if_slow() -> Sender<()> {
+    let (done, watched) = channel();
+    std::thread::spawn(move || {
+        if watched.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            eprintln!(
+                "torchless: waiting for the end of standard input (Ctrl-D ends it at a terminal; \
+                with `< /dev/null` none is read)"
+            );
+        }
+    });
+    done
 }
 
+/// All of standard input.
 fn standard_input() -> Result<String> {
+    let watch = say_if_slow();
     let mut bytes = Vec::new();
     std::io::stdin().take(MAX_INPUT + 1).read_to_end(&mut bytes).context("reading standard input")?;
+    drop(watch);
     if bytes.len() as u64 > MAX_INPUT {
         return Err(Usage(format!("standard input is longer than {MAX_INPUT} bytes")).into());
     }
@@ -120,5 +153,6 @@ mod tests {
     fn a_prompt_and_piped_text_are_kept_apart() {
         assert_eq!(join("Summarise:", "text"), "Summarise:\ntext");
         assert_eq!(join("Summarise: ", "text"), "Summarise: text");
+        assert_eq!([join("", "text"), join("text", "")], ["text", "text"]);
     }
 }
