@@ -209,15 +209,17 @@ fn scaling(c: &Config<'_>, context: usize) -> Result<(RopeScaling, Option<usize>
     if matches!(kind, None | Some("default" | "none")) {
         return Ok((RopeScaling::None, None));
     }
-    let factor = c.need_positive(FACTOR)?;
+    // Asked for once the kind is known to have one.
+    let factor = || c.need_positive(FACTOR);
     let original = c.size(ORIGINAL, MAX_CONTEXT)?;
     match kind {
-        Some("linear") => Ok((RopeScaling::Linear { factor }, None)),
+        Some("linear") => Ok((RopeScaling::Linear { factor: factor()? }, None)),
         // Frequencies depend on the length of the text beyond the original context, and what is in the cache
         // would have to turn again: within it nothing changes, beyond it is an error.
-        Some("dynamic") => Ok((RopeScaling::None, Some(original.unwrap_or(context)))),
-        Some("yarn") => Ok((yarn(c, factor, original.unwrap_or(context))?, None)),
+        Some("dynamic") => factor().map(|_| (RopeScaling::None, Some(original.unwrap_or(context)))),
+        Some("yarn") => Ok((yarn(c, factor()?, original.unwrap_or(context))?, None)),
         Some("llama3") => {
+            let factor = factor()?;
             let (low, high) = (c.need_positive(LOW)?, c.need_positive(HIGH)?);
             if high <= low {
                 return Err(bad_pair(high, low));

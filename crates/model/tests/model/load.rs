@@ -62,7 +62,8 @@ fn metadata_that_makes_no_model_is_refused_with_the_key() {
         (Tiny::llama().with("llama.block_count", text("two")), "llama.block_count"),
         (Tiny::llama().with("llama.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN)), "finite"),
         (Tiny::llama().with("llama.rope.freq_base", Value::F32(-1.0)), "llama.rope.freq_base"),
-        (Tiny::llama().with("llama.rope.scaling.type", text("spiral")), "llama.rope.scaling.factor"),
+        (Tiny::llama().with("llama.rope.scaling.type", text("linear")), "llama.rope.scaling.factor"),
+        (Tiny::llama().with("llama.rope.scaling.type", text("spiral")), "llama.rope.scaling.type"),
         (Tiny::llama().with("llama.expert_count", int(8)), "llama.expert_count = 8"),
         (Tiny::llama().with("llama.attention.new_idea", int(1)), "unknown key 'llama.attention.new_idea'"),
     ];
