@@ -81,7 +81,7 @@ Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 the model is at fau
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// Positions of the context: prompt and reply together [default: what the model was trained for]
+    /// Positions of the context: prompt and reply together [default: what the model was trained for, up to 1048576]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub max_seq_len: Option<usize>,
     /// Use the weights in place in the file instead of copying them into memory

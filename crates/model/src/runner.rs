@@ -9,10 +9,13 @@ use torchless_device::{Device, DeviceError};
 /// Positions in one block of the KV cache.
 const BLOCK_LEN: usize = 32;
 
+/// The longest context that nobody asked for: bookkeeping grows with the context, and a file may claim any.
+const LONGEST_UNASKED: usize = 1 << 20;
+
 /// Limits to run within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunnerOptions {
-    /// Positions per sequence; `None` takes what the model was trained for.
+    /// Positions per sequence; `None` takes what the model was trained for, up to 2^20.
     pub max_seq_len: Option<usize>,
     /// Sequences of full length that the cache has room for.
     pub sequences: usize,
@@ -33,11 +36,11 @@ impl RunnerOptions {
     /// More positions are asked for than the model's arithmetic is defined for.
     pub(crate) fn info(&self, spec: &ModelSpec) -> Result<RunnerInfo, ModelError> {
         let trained = spec.context.min(spec.context_limit.unwrap_or(usize::MAX));
-        let max_seq_len = self.max_seq_len.unwrap_or(trained).max(1);
+        let max_seq_len = self.max_seq_len.unwrap_or(trained.min(LONGEST_UNASKED)).max(1);
         if let Some(limit) = spec.context_limit.filter(|&limit| max_seq_len > limit) {
             return Err(ModelError::Context { asked: max_seq_len, limit });
         }
-        let blocks = max_seq_len.div_ceil(BLOCK_LEN) * self.sequences.max(1);
+        let blocks = max_seq_len.div_ceil(BLOCK_LEN).saturating_mul(self.sequences.max(1));
         Ok(RunnerInfo {
             vocab: spec.vocab,
             max_seq_len,

@@ -56,13 +56,17 @@ pub struct ModelOptions {
     pub kernels: Option<String>,
     /// Threads; by default one per physical core.
     pub threads: Option<usize>,
-    /// Positions per sequence; by default what the model was trained for.
+    /// Positions per sequence; by default what the model was trained for, up to 2^20.
     pub max_seq_len: Option<usize>,
     /// Sequences of full length that the cache has room for; 0 counts as 1.
     pub sequences: usize,
     /// Tokens per step; by default 512.
     pub max_batch_tokens: Option<usize>,
 }
+
+/// More positions and threads than these are a slip of the hand.
+const MAX_SEQ_LEN: usize = 1 << 28;
+const MAX_THREADS: usize = 1024;
 
 /// Whether activations may be rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +94,17 @@ impl ModelOptions {
     /// Threads that will be used.
     pub fn thread_count(&self) -> usize {
         self.threads.unwrap_or_else(default_threads)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        for (what, asked, limit) in
+            [("positions", self.max_seq_len, MAX_SEQ_LEN), ("threads", self.threads, MAX_THREADS)]
+        {
+            if let Some(n) = asked.filter(|&n| n > limit) {
+                return Err(Error::Option(format!("{n} {what} are more than the {limit} that are possible")));
+            }
+        }
+        Ok(())
     }
 
     fn device(&self) -> Result<CpuDevice, Error> {
@@ -148,6 +163,7 @@ pub fn open_runner(
     options: &ModelOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<NativeRunner, Error> {
+    options.check()?;
     let spec = spec(source, checkpoint)?;
     let device: Box<dyn Device> = Box::new(options.device()?);
     load(checkpoint, spec, device, &options.load_options(checkpoint), progress)

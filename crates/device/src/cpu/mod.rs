@@ -81,6 +81,21 @@ impl CpuDevice {
         DeviceError::Unsupported { op, device: self.name() }
     }
 
+    /// Asks the system for as much memory as a cache takes, since a cache that does not fit would end the process.
+    fn check_room(&self, s: &CacheShape) -> Result<(), DeviceError> {
+        let value = match s.ty {
+            CacheType::F16 => 2,
+            CacheType::F32 => 4,
+        };
+        let positions = s.blocks.saturating_mul(s.block_len);
+        let bytes = positions.saturating_mul(s.kv_heads.saturating_mul((s.k_dim + s.v_dim) * value));
+        Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| DeviceError::OutOfMemory {
+            device: self.name(),
+            bytes: bytes as u64,
+            what: format!("a layer's KV cache of {positions} positions (a shorter context takes less)"),
+        })
+    }
+
     fn buf(&self, id: BufId) -> &Buffer {
         &self.buffers[id.0 as usize]
     }
@@ -238,6 +253,7 @@ impl Device for CpuDevice {
     }
 
     fn cache(&mut self, shape: &CacheShape) -> Result<CacheId, DeviceError> {
+        self.check_room(shape)?;
         let layer = step::make_cache(shape).map_err(|e| self.refuse(format!("a KV cache with {e}")))?;
         Ok(CacheId(handle(&mut self.caches, layer)))
     }
