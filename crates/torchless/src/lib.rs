@@ -29,7 +29,7 @@ pub use prompt::Prompt;
 pub use score::Scorer;
 pub use shapes::{Mix, SHAPES, Shape};
 pub use threads::default_threads;
-pub use vocabulary::{chat_template, tokenizer};
+pub use vocabulary::{chat_template, check_ids, fits, tokenizer};
 
 pub use llamafirewall_core::{Admitted, Firewall, Message, Role};
 pub use torchless_base::TokenId;

@@ -1,10 +1,10 @@
 //! A model that completes text: the place where engine, tokenizer and firewall meet.
 
 use crate::generation::Generation;
-use crate::open::{ModelOptions, Source, open_runner};
+use crate::open::{ModelOptions, Source, open_runner, spec};
 use crate::prompt::Prompt;
 use crate::template::{ChatTemplate, TemplateWords};
-use crate::vocabulary::{chat_template, tokenizer};
+use crate::vocabulary::{chat_template, fits, tokenizer};
 use crate::{Error, template};
 use llamafirewall_core::{Admitted, Firewall};
 use torchless_base::{Runner, RunnerInfo, TokenId};
@@ -52,15 +52,12 @@ impl Model {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, Error> {
         let checkpoint = source.checkpoint()?;
+        // What is no model at all is not asked for its tokenizer.
+        spec(source, &checkpoint)?;
         let tokenizer = tokenizer(&checkpoint)?.ok_or(Error::NoTokenizer)?;
         let runner = open_runner(source, &checkpoint, options, progress)?;
         let (spec, device) = (runner.spec().clone(), runner.device_name());
-        if tokenizer.vocab_size() > spec.vocab {
-            let (tokens, vocab) = (tokenizer.vocab_size(), spec.vocab);
-            let reason =
-                format!("the tokenizer has {tokens} tokens, the model {vocab}: they do not belong together");
-            return Err(Error::Mismatch(reason));
-        }
+        fits(&tokenizer, &spec)?;
         let info = runner.info();
         tracing::info!(
             arch = spec.arch,
@@ -71,7 +68,7 @@ impl Model {
         );
         let engine = Engine::start(Box::new(runner), EngineConfig::default())
             .map_err(|e| Error::Engine(e.to_string()))?;
-        let template = chat_template(&checkpoint);
+        let template = chat_template(&checkpoint)?;
         Ok(Self { spec, device, tokenizer, template, engine, firewall: Firewall::open() })
     }
 

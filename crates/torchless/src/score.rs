@@ -1,6 +1,7 @@
 //! Logits of given tokens: no sampling, no text, no firewall.
 
 use crate::Error;
+use crate::check_ids;
 use crate::open::{ModelOptions, Source, open_runner};
 use torchless_base::{BlockId, Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
 use torchless_model::{ModelSpec, NativeRunner};
@@ -39,6 +40,7 @@ impl Scorer {
         each: &mut dyn FnMut(&[f32]) -> std::io::Result<()>,
     ) -> Result<(), Error> {
         let info = self.runner.info();
+        check_ids(ids, info.vocab)?;
         if ids.len() > info.max_seq_len {
             return Err(Error::PromptTooLong { tokens: ids.len(), limit: info.max_seq_len });
         }

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use torchless_base::TokenId;
 use torchless_formats::gguf::{Array, Value};
 use torchless_formats::{Checkpoint, FormatError, Metadata, TokenizerSource, gguf::GgufMetadata};
+use torchless_model::ModelSpec;
 use torchless_tokenizer::{GgufVocab, Tokenizer};
 
 /// The tokenizer of a checkpoint; `None` where it has none.
@@ -26,34 +27,72 @@ pub fn tokenizer(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, Error> {
         }
         _ => return Err(Error::Mismatch("a tokenizer of an unknown kind".to_owned())),
     };
-    tokenizer.add_end_ids(&end_ids(&checkpoint.metadata))?;
+    tokenizer.add_end_ids(&end_ids(&checkpoint.metadata)?)?;
     Ok(Some(tokenizer))
 }
 
-/// The Jinja source of the checkpoint's chat template.
-pub fn chat_template(checkpoint: &Checkpoint) -> Option<String> {
-    match (&checkpoint.tokenizer, &checkpoint.metadata) {
-        (TokenizerSource::HuggingFace { chat_template, .. }, _) => chat_template.clone(),
-        (_, Metadata::Gguf(meta)) => {
-            meta.opt::<&str>("tokenizer.chat_template").ok().flatten().map(str::to_owned)
-        }
-        _ => None,
+/// Whether tokenizer and model belong together: every token has its row in the model, which may have more.
+///
+/// # Errors
+/// The tokenizer has tokens that the model does not know.
+pub fn fits(tokenizer: &Tokenizer, spec: &ModelSpec) -> Result<(), Error> {
+    let (tokens, vocab) = (tokenizer.vocab_size(), spec.vocab);
+    if tokens > vocab {
+        let reason =
+            format!("the tokenizer has {tokens} tokens, the model {vocab}: they do not belong together");
+        return Err(Error::Mismatch(reason));
+    }
+    Ok(())
+}
+
+/// Whether all of `ids` are in a vocabulary of `vocab` tokens.
+///
+/// # Errors
+/// One is not.
+pub fn check_ids(ids: &[TokenId], vocab: usize) -> Result<(), Error> {
+    match ids.iter().find(|id| id.index() >= vocab) {
+        None => Ok(()),
+        Some(id) => Err(Error::Option(format!(
+            "token {id} is not in the vocabulary, whose ids go from 0 to {}",
+            vocab.saturating_sub(1)
+        ))),
     }
 }
 
-/// Ids that end a reply, one or a list, as the model's own configuration names them.
-fn end_ids(metadata: &Metadata) -> Vec<TokenId> {
-    let Metadata::HuggingFace { config, generation_config } = metadata else { return Vec::new() };
-    let ids = [Some(config), generation_config.as_ref()]
-        .into_iter()
-        .flatten()
-        .filter_map(|c| c.get("eos_token_id"));
-    let one = |v: &Json| v.as_u64().and_then(|n| u32::try_from(n).ok()).map(TokenId);
-    ids.flat_map(|v| match v {
-        Json::Array(list) => list.iter().filter_map(one).collect::<Vec<_>>(),
-        single => one(single).into_iter().collect(),
+/// The Jinja source of the checkpoint's chat template.
+///
+/// # Errors
+/// There is something in its place that is no text.
+pub fn chat_template(checkpoint: &Checkpoint) -> Result<Option<String>, Error> {
+    Ok(match (&checkpoint.tokenizer, &checkpoint.metadata) {
+        (TokenizerSource::HuggingFace { chat_template, .. }, _) => chat_template.clone(),
+        (_, Metadata::Gguf(meta)) => meta.opt::<&str>("tokenizer.chat_template")?.map(str::to_owned),
+        _ => None,
     })
-    .collect()
+}
+
+/// Ids that end a reply, one or a list, as the model's own configuration names them.
+fn end_ids(metadata: &Metadata) -> Result<Vec<TokenId>, Error> {
+    let Metadata::HuggingFace { config, generation_config } = metadata else { return Ok(Vec::new()) };
+    let mut ids = Vec::new();
+    for value in
+        [Some(config), generation_config.as_ref()].into_iter().flatten().filter_map(|c| c.get("eos_token_id"))
+    {
+        let list = match value {
+            Json::Null => &[],
+            Json::Array(list) => &list[..],
+            one => std::slice::from_ref(one),
+        };
+        for id in list {
+            let id = id.as_u64().and_then(|n| u32::try_from(n).ok()).map(TokenId);
+            ids.push(id.ok_or_else(|| {
+                Error::Mismatch(format!(
+                    "eos_token_id is {value}: it has to be a token id, or a list of them"
+                ))
+            })?);
+        }
+    }
+    Ok(ids)
 }
 
 fn gguf_vocab(meta: &GgufMetadata) -> Result<GgufVocab<'_>, FormatError> {

@@ -18,9 +18,18 @@ pub fn run(args: &InspectArgs) -> Result<()> {
     let spec = torchless::spec(&source, &checkpoint);
     let spec = spec.and_then(|s| torchless::check(&source, &checkpoint, &s).map(|()| s));
     let tokenizer = torchless::tokenizer(&checkpoint);
+    let spec = spec.and_then(|s| match &tokenizer {
+        Ok(Some(t)) => torchless::fits(t, &s).map(|()| s),
+        _ => Ok(s),
+    });
     let template = torchless::chat_template(&checkpoint);
-    let view =
-        View { checkpoint: &checkpoint, spec: spec.as_ref(), tokenizer: tokenizer.as_ref(), template, args };
+    let view = View {
+        checkpoint: &checkpoint,
+        spec: spec.as_ref(),
+        tokenizer: tokenizer.as_ref(),
+        template: template.as_ref(),
+        args,
+    };
     if args.json {
         output::json(&view.json())?;
     } else {
@@ -28,6 +37,7 @@ pub fn run(args: &InspectArgs) -> Result<()> {
     }
     spec?;
     tokenizer?;
+    template?;
     Ok(())
 }
 
@@ -35,7 +45,7 @@ struct View<'a> {
     checkpoint: &'a Checkpoint,
     spec: Result<&'a ModelSpec, &'a Error>,
     tokenizer: Result<&'a Option<Tokenizer>, &'a Error>,
-    template: Option<String>,
+    template: Result<&'a Option<String>, &'a Error>,
     args: &'a InspectArgs,
 }
 
@@ -56,7 +66,11 @@ impl View<'_> {
             Ok(None) => writeln!(out, "tokenizer  none")?,
             Err(e) => writeln!(out, "tokenizer  unusable: {e}")?,
         }
-        writeln!(out, "template   {}", if self.template.is_some() { "yes" } else { "none" })?;
+        match self.template {
+            Ok(Some(_)) => writeln!(out, "template   yes")?,
+            Ok(None) => writeln!(out, "template   none")?,
+            Err(e) => writeln!(out, "template   unusable: {e}")?,
+        }
         writeln!(out, "\nmetadata")?;
         for (key, value) in self.metadata() {
             writeln!(out, "  {key} = {}", short(&value))?;
@@ -144,12 +158,16 @@ impl View<'_> {
             Ok(t) => json!(t.as_ref().map(tokenizer_line)),
             Err(e) => json!({ "error": e.to_string() }),
         };
+        let template = match self.template {
+            Ok(t) => json!(t),
+            Err(e) => json!({ "error": e.to_string() }),
+        };
         json!({
             "format": c.format.name(),
             "files": c.files.iter().map(|f| json!({ "path": f.path, "bytes": f.bytes })).collect::<Vec<_>>(),
             "model": spec,
             "tokenizer": tokenizer,
-            "chat_template": self.template,
+            "chat_template": template,
             "metadata": Map::from_iter(self.metadata()),
             "tensors": c.tensors.iter().map(tensor).collect::<Vec<_>>(),
         })

@@ -41,12 +41,6 @@ pub fn tokenize(args: &TokenizeArgs) -> Result<()> {
 pub fn detokenize(args: &DetokenizeArgs) -> Result<()> {
     let tokenizer = load(&args.model)?;
     let ids: Vec<_> = input::ids(&args.ids)?.into_iter().map(TokenId).collect();
-    if let Some(id) = ids.iter().find(|id| id.index() >= tokenizer.vocab_size()) {
-        let last = tokenizer.vocab_size().saturating_sub(1);
-        return Err(Error::Option(format!(
-            "token {id} is not in the vocabulary, whose ids go from 0 to {last}"
-        ))
-        .into());
-    }
+    torchless::check_ids(&ids, tokenizer.vocab_size())?;
     Ok(output::write(&(tokenizer.decode(&ids) + "\n"))?)
 }
