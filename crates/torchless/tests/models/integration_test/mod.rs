@@ -1,5 +1,6 @@
 //! One module per oracle.
 
 mod goldens;
+mod malformed;
 mod quantised;
 mod support;
