@@ -1,0 +1,6 @@
+//! The command as a user meets it: arguments in; text, talk and exit codes out.
+
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+
+mod support;
+mod usage;
