@@ -2,5 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
+mod remake;
+mod reply;
+#[cfg(unix)]
+mod streams;
 mod support;
 mod usage;
