@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
+mod malformed;
+mod models;
 mod remake;
 mod reply;
 #[cfg(unix)]
 mod streams;
 mod support;
 mod usage;
+mod verbs;

@@ -1,0 +1,81 @@
+//! Models in every format tell the same.
+
+use super::remake::Remake;
+use super::support::{NATIVE, STORY, assert_refused, fixtures, json, output, run, text};
+use std::path::Path;
+use torchless::{ModelOptions, RunPrecision, Source, TokenId, open_runner};
+use torchless_base::{BlockId, Logits, Runner, SeqId, StepPlan, Wanted};
+
+const GREEDY: &[&str] = &["--temperature", "0", "--quiet"];
+
+#[test]
+fn the_model_inside_is_the_file() {
+    let words = &["--seed", "11", "--max-tokens", "50"];
+    assert_eq!(output(words), output(&[&[STORY, ""], &words[..]].concat()));
+}
+
+#[test]
+fn a_model_in_parts_is_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Remake::story().write_parts(folder.path(), 3);
+    let tell = |model: &str| output(&[&[model, "One day", "--max-tokens", "30"], GREEDY].concat());
+    let want = tell(STORY);
+    assert_eq!(tell(text(&first)), want);
+    let third = folder.path().join("story-00003-of-00003.gguf");
+    assert_eq!(tell(text(&third)), want);
+    assert_eq!(json(&["inspect", text(&first)])["files"].as_array().unwrap().len(), 3);
+    std::fs::remove_file(folder.path().join("story-00002-of-00003.gguf")).unwrap();
+    assert_refused(&run(&[text(&first), "One day"]), 3, &["story-00002-of-00003.gguf"]);
+}
+
+#[test]
+fn the_native_model_runs() {
+    let tell = |more: &[&str]| output(&[&[NATIVE, "The dog", "--max-tokens", "20"], GREEDY, more].concat());
+    assert!(tell(&[]).trim().len() > 5);
+    assert_eq!(tell(&["--lazy"]), tell(&[]));
+}
+
+/// Greedy continuation of `ids` by the library, for models without a tokenizer.
+fn greedy(model: &Path, ids: &[u32], n: usize) -> Vec<u32> {
+    let source = Source::Path(model.to_owned());
+    let options =
+        ModelOptions { precision: RunPrecision::Exact, threads: Some(1), ..ModelOptions::default() };
+    let mut runner = open_runner(&source, &source.checkpoint().unwrap(), &options, &mut |_, _| {}).unwrap();
+    let blocks: Vec<_> = (0..runner.info().blocks as u32).map(BlockId).collect();
+    let (mut plan, mut logits) = (StepPlan::default(), Logits::default());
+    let (mut chosen, mut at) = (Vec::new(), 0);
+    let mut next: Vec<_> = ids.iter().map(|&id| TokenId(id)).collect();
+    while chosen.len() < n {
+        plan.clear();
+        plan.push((SeqId(0), at), &next, &blocks, Wanted::Last);
+        runner.step(&plan, &mut logits).unwrap();
+        at += next.len();
+        let row = logits.as_slice();
+        let best = (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u32;
+        chosen.push(best);
+        next = vec![TokenId(best)];
+    }
+    chosen
+}
+
+#[test]
+fn a_trained_model_tells_its_golden_text() {
+    let Some(fixtures) = fixtures() else { return };
+    let folder = fixtures.join("models/stories260K");
+    let golden = std::fs::read_to_string(folder.join("golden_t0_n200.txt")).unwrap();
+    let gguf = folder.join("stories260K-F32.gguf");
+    for more in [&[][..], &["--lazy"], &["--exact"]] {
+        let words = [&[text(&gguf), "", "--max-tokens", "200"], GREEDY, more].concat();
+        assert_eq!(output(&words).trim_end(), golden.trim_end(), "{more:?}");
+    }
+    // Neither its folder nor what is converted from it has a tokenizer: their tokens are compared.
+    let ids = json(&[text(&gguf), "", "--max-tokens", "200", "--temperature", "0"]);
+    let ids: Vec<u32> =
+        ids["token_ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+    assert!(ids.len() > 150, "{}", ids.len());
+    let scratch = tempfile::tempdir().unwrap();
+    let bin = scratch.path().join("stories.bin");
+    output(&["convert", text(&folder.join("hf")), text(&bin)]);
+    assert_eq!(greedy(&folder.join("hf"), &[1], ids.len()), ids);
+    assert_eq!(greedy(&bin, &[1], ids.len()), ids);
+}

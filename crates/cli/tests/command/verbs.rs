@@ -1,0 +1,279 @@
+//! The verbs beside running a model.
+
+use super::remake::Remake;
+use super::support::{NATIVE, STORY, assert_refused, json, output, root, run, run_with, text};
+use serde_json::Value;
+use std::path::Path;
+use torchless::{ModelOptions, Scorer, Source, TokenId};
+
+#[test]
+fn backends_are_listed() {
+    let list = output(&["--list-backends", "--threads", "2"]);
+    assert!(
+        list.starts_with("cpu  ") && list.ends_with("2 threads\n") && list.lines().count() == 1,
+        "{list}"
+    );
+}
+
+#[test]
+fn inspect_shows_what_a_file_holds() {
+    insta::assert_snapshot!("inspect_native", output(&["inspect", NATIVE, "--tensors"]));
+}
+
+#[test]
+fn inspect_is_there_as_json() {
+    let report = json(&["inspect", STORY]);
+    assert_eq!((&report["format"], &report["model"]["runs"]), (&"GGUF".into(), &true.into()));
+    assert_eq!(report["model"]["architecture"], "llama");
+    let bytes = std::fs::metadata(root().join(STORY)).unwrap().len();
+    assert_eq!(report["files"][0]["bytes"], bytes);
+    let tensors = report["tensors"].as_array().unwrap();
+    assert!(tensors.iter().any(|t| t["name"] == "token_embd.weight" && t["type"] == "Q8_0"));
+    assert_eq!(report["metadata"]["general.architecture"], "llama");
+    let need = report["model"]["memory"].as_array().unwrap().last().unwrap();
+    let (weights, cache) = (need["weights"].as_u64().unwrap(), need["cache"].as_u64().unwrap());
+    assert!(weights > 1_000_000 && weights < bytes && cache > 0);
+    assert_eq!((&need["resident"], &need["mapped"]), (&(weights + cache).into(), &cache.into()));
+    assert_eq!(report["chat_template"], Value::Null);
+}
+
+#[test]
+fn inspect_shows_what_cannot_run_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let model =
+        Remake::story().with("general.architecture", "nonsense").write(&folder.path().join("strange.gguf"));
+    let ran = run(&["inspect", text(&model)]);
+    assert_eq!(ran.code, Some(3));
+    assert!(
+        ran.out.contains("runs       no") && ran.out.contains("token_embd") | ran.out.contains("Q8_0"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.err.contains("nonsense") && ran.err.contains("llama"), "{}", ran.err);
+    let ran = run(&["inspect", text(&model), "--json"]);
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, &report["model"]["runs"]), (Some(3), &false.into()));
+    assert!(report["model"]["error"].as_str().unwrap().contains("nonsense"));
+}
+
+#[test]
+fn inspect_prints_nothing_that_a_terminal_obeys() {
+    let folder = tempfile::tempdir().unwrap();
+    let model =
+        Remake::story().with("general.name", "\u{1b}]0;owned\u{7}name").write(&folder.path().join("m.gguf"));
+    let out = output(&["inspect", text(&model)]);
+    assert!(out.contains("general.name") && !out.contains(['\u{1b}', '\u{7}']), "{out}");
+}
+
+#[test]
+fn text_becomes_tokens_and_text_again() {
+    for model in [STORY, NATIVE] {
+        for words in ["Once upon a time", "naïve café 東京 🦀", "  two  spaces\nand lines\t", "x"] {
+            let ids = output(&["tokenize", "--ids", "--no-special", model, words]);
+            let ids = ids.trim();
+            assert_eq!(output(&["detokenize", model, ids]), format!("{words}\n"), "{model} {ids}");
+            let apart: Vec<_> = ids.split(',').collect();
+            let lines = output(&["tokenize", "--no-special", model, words]);
+            let first: Vec<_> = lines.lines().map(|l| l.split('\t').next().unwrap()).collect();
+            assert_eq!(first, apart);
+            assert_eq!(output(&[&["detokenize", model], &apart[..]].concat()), format!("{words}\n"));
+            let piped = run_with(&["tokenize", "--ids", "--no-special", model], words.as_bytes());
+            assert_eq!(piped.out.trim(), ids);
+        }
+        let plain = output(&["tokenize", "--ids", "--no-special", model, "day"]);
+        assert_eq!(output(&["tokenize", "--ids", model, "day"]), format!("1,{plain}"));
+        let marked = output(&["tokenize", "--ids", model, "day</s>"]);
+        assert_eq!(marked.trim().rsplit(',').next(), Some("2"), "{marked}");
+        let as_text = output(&["tokenize", "--ids", "--no-special", model, "day</s>"]);
+        assert!(as_text.trim().split(',').all(|id| id != "2"), "{as_text}");
+    }
+}
+
+/// What the command wrote to a file, as floats.
+fn logits(model: &str, ids: &str, more: &[&str]) -> Vec<f32> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("logits.f32");
+    let words = [&["logits", model, "--ids", ids, "--output", text(&file), "--threads", "1"], more].concat();
+    assert_eq!(output(&words), "");
+    let bytes = std::fs::read(file).unwrap();
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+#[test]
+fn logits_are_the_librarys() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("ids.txt");
+    std::fs::write(&list, "1 300\n301, 302\t5\n").unwrap();
+    let ids = [1, 300, 301, 302, 5].map(TokenId);
+    for (more, options) in [
+        (&[][..], ModelOptions::default()),
+        (
+            &["--exact"][..],
+            ModelOptions { precision: torchless::RunPrecision::Exact, ..ModelOptions::default() },
+        ),
+    ] {
+        let options = ModelOptions { threads: Some(1), max_seq_len: Some(5), ..options };
+        let source = Source::Path(root().join(STORY));
+        let mut scorer = Scorer::open(&source, &options, &mut |_, _| {}).unwrap();
+        let mut want = Vec::new();
+        let mut each = |rows: &[f32]| {
+            want.extend_from_slice(rows);
+            Ok(())
+        };
+        scorer.score(&ids, &mut each).unwrap();
+        assert_eq!(want.len(), ids.len() * scorer.spec().vocab);
+        assert_eq!(logits(STORY, "1,300,301,302,5", more), want);
+        assert_eq!(logits(STORY, &format!("@{}", list.display()), more), want);
+    }
+}
+
+#[test]
+fn logits_leave_nothing_behind_where_they_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out");
+    for model in ["no-such-model", "Cargo.toml"] {
+        assert_refused(&run(&["logits", model, "--ids", "1", "--output", text(&file)]), 3, &[model]);
+        assert!(!file.exists());
+    }
+    let nowhere = folder.path().join("no/such/folder/out");
+    assert_refused(&run(&["logits", STORY, "--ids", "1", "--output", text(&nowhere)]), 1, &[text(&nowhere)]);
+}
+
+/// A Mistral in safetensors with random weights, without a tokenizer.
+fn safetensors(folder: &Path) {
+    let (dim, hidden, heads, kv_heads, vocab) = (64usize, 128usize, 4usize, 2usize, 96usize);
+    let config = serde_json::json!({
+        "model_type": "mistral", "architectures": ["MistralForCausalLM"], "hidden_size": dim, "intermediate_size": hidden,
+        "num_hidden_layers": 2, "num_attention_heads": heads, "num_key_value_heads": kv_heads,
+        "max_position_embeddings": 128, "rope_theta": 10000.0, "rms_norm_eps": 1e-5, "hidden_act": "silu",
+        "vocab_size": vocab, "sliding_window": null, "tie_word_embeddings": false, "bos_token_id": 1, "eos_token_id": 2,
+    });
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let kv = dim / heads * kv_heads;
+    let mut tensors = vec![
+        ("model.embed_tokens.weight".to_owned(), vec![vocab, dim]),
+        ("model.norm.weight".to_owned(), vec![dim]),
+        ("lm_head.weight".to_owned(), vec![vocab, dim]),
+    ];
+    for layer in 0..2 {
+        for (name, shape) in [
+            ("input_layernorm", vec![dim]),
+            ("post_attention_layernorm", vec![dim]),
+            ("self_attn.q_proj", vec![dim, dim]),
+            ("self_attn.k_proj", vec![kv, dim]),
+            ("self_attn.v_proj", vec![kv, dim]),
+            ("self_attn.o_proj", vec![dim, dim]),
+            ("mlp.gate_proj", vec![hidden, dim]),
+            ("mlp.up_proj", vec![hidden, dim]),
+            ("mlp.down_proj", vec![dim, hidden]),
+        ] {
+            tensors.push((format!("model.layers.{layer}.{name}.weight"), shape));
+        }
+    }
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, shape) in tensors {
+        let start = data.len();
+        for i in 0..shape.iter().product::<usize>() {
+            // Multiples of 1/64 between -1/2 and 1/2, without a pattern that rows share.
+            let x = (((i + start) * 2_654_435_761 % 4_294_967_296) >> 26) as f32 / 64.0 - 0.5;
+            data.extend((x / 4.0).to_le_bytes());
+        }
+        let entry =
+            serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, data.len()] });
+        header.insert(name, entry);
+    }
+    let header = Value::Object(header).to_string();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.bytes());
+    file.extend(data);
+    std::fs::write(folder.join("model.safetensors"), file).unwrap();
+}
+
+#[test]
+fn a_converted_model_computes_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    safetensors(folder.path());
+    let (input, bin) = (text(folder.path()), folder.path().join("out.bin"));
+    let ids = "1,5,90,17,33,2,64";
+    let want = logits(input, ids, &["--exact"]);
+    assert_eq!(want.len(), 7 * 96);
+    let distance = |got: &[f32]| got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(want.iter().any(|x| x.abs() > 0.1), "logits that say something");
+
+    assert_eq!(output(&["convert", input, text(&bin)]), "");
+    assert_eq!(logits(text(&bin), ids, &["--exact"]), want);
+    assert_eq!(json(&["inspect", text(&bin)])["model"]["runs"], true);
+    let plain = std::fs::metadata(&bin).unwrap().len();
+
+    output(&["convert", input, text(&bin), "--quant", "int8"]);
+    let apart = distance(&logits(text(&bin), ids, &["--exact"]));
+    assert!(apart > 0.0 && apart < 0.05, "{apart}");
+    assert!(std::fs::metadata(&bin).unwrap().len() < plain);
+}
+
+#[test]
+fn a_model_without_a_tokenizer_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    safetensors(folder.path());
+    let path = text(folder.path());
+    assert_refused(&run(&[path, "hello"]), 2, &["no tokenizer", "tokenizer.json"]);
+    assert_refused(&run(&["tokenize", path, "hello"]), 2, &["no tokenizer"]);
+}
+
+#[test]
+fn what_cannot_be_converted_is_refused_and_the_old_file_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.bin");
+    std::fs::write(&out, "old").unwrap();
+    assert_refused(&run(&["convert", STORY, text(&out)]), 2, &["GGUF", "safetensors"]);
+    safetensors(folder.path());
+    let config = folder.path().join("config.json");
+    let spoiled = std::fs::read_to_string(&config).unwrap().replace("mistral", "nonsense");
+    std::fs::write(&config, spoiled).unwrap();
+    assert_refused(&run(&["convert", text(folder.path()), text(&out)]), 3, &["nonsense"]);
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "old");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "no other file is left");
+}
+
+#[test]
+fn bench_measures_a_model() {
+    let report = json(&["bench", STORY, "-p", "16", "-n", "4", "-r", "2", "-t", "1", "-b", "2", "-d", "3"]);
+    for key in [
+        "model",
+        "device",
+        "threads",
+        "weight_bytes",
+        "bytes_per_token",
+        "load_seconds",
+        "ceilings",
+        "results",
+    ] {
+        assert!(!report[key].is_null(), "{key} is not in {report}");
+    }
+    for ceiling in ["read_gbps", "int8_gops", "f32_gflops"] {
+        assert!(report["ceilings"][ceiling].as_f64().unwrap() > 0.0, "{report}");
+    }
+    let results = report["results"].as_array().unwrap();
+    let names: Vec<_> = results.iter().map(|r| r["test"].as_str().unwrap()).collect();
+    assert_eq!(names, ["pp16@d3x2", "tg4@d3x2"]);
+    for result in results {
+        assert_eq!(result["tokens_per_second"].as_array().unwrap().len(), 2);
+        let [low, median, high] = ["min", "median", "max"].map(|key| result[key].as_f64().unwrap());
+        assert!(0.0 < low && low <= median && median <= high, "{result}");
+        assert!(result["share_of_ceiling"].as_f64().unwrap() > 0.0, "{result}");
+    }
+    assert!(results[0]["gops"].as_f64().unwrap() > 0.0 && results[1]["gbps"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_random_model_is_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("random.gguf");
+    let words = ["bench", "--shape", "smollm2-135m", "--type", "Q4_0", "--write", text(&file)];
+    assert_eq!(output(&words), "");
+    let report = json(&["inspect", text(&file)]);
+    assert_eq!((&report["model"]["runs"], &report["model"]["layers"]), (&true.into(), &30.into()));
+    assert!(report["tensors"].as_array().unwrap().iter().any(|t| t["type"] == "Q4_0"));
+    let ran = run(&[text(&file), "x", "--lazy", "--max-seq-len", "16", "--max-tokens", "1", "--seed", "1"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+}
