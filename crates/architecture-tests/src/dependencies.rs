@@ -41,7 +41,7 @@ pub const ALLOWED: &[Row] = &[
 
 /// What tests may name beyond [`ALLOWED`].
 pub const ALLOWED_IN_TESTS: &[Row] = &[
-    ("torchless-cli", &["torchless-guide-tests"]),
+    ("torchless-cli", &["torchless-base", "torchless-guide-tests"]),
     ("torchless-guide-tests", &["torchless", "torchless-quant"]),
 ];
 

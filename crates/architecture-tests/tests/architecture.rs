@@ -89,7 +89,9 @@ fn unsafe_stays_in_its_crates() {
 #[test]
 fn no_crate_talks_to_a_network() {
     let repository = open();
-    let rust = repository.files.iter().filter(|file| file.is_rust());
+    // Tests may open a pair of sockets of their own, to see what the program does with one.
+    let shipped = |file: &&TextFile| file.is_rust() && !file.path.contains("/tests/");
+    let rust = repository.files.iter().filter(shipped);
     assert_none("sockets", &scan(rust, rust_source::socket_lines));
     for package in &repository.packages {
         let talks =

@@ -1,3 +1,5 @@
+//! Attention over the cache against an oracle in f64, and what must not change a bit of it.
+
 use super::{Random, assert_close, bits, cpus, single_cpus};
 use crate::lanes::half::{f16_to_f32, f32_to_f16};
 use crate::{AttendSpec, Cpu, KvLayer, KvShape, KvSlice, KvType};

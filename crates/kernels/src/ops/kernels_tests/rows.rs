@@ -1,3 +1,5 @@
+//! Row-wise operations against oracles in f64, and their independence of company and threads.
+
 use super::{Random, assert_close, bits, cpus, single_cpus};
 use crate::{Activation, Cpu, RopePairing, RopeSpec, rope_angles};
 
