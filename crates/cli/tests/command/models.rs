@@ -3,8 +3,7 @@
 use super::remake::Remake;
 use super::support::{NATIVE, STORY, assert_refused, fixtures, json, output, run, text};
 use std::path::Path;
-use torchless::{ModelOptions, RunPrecision, Source, TokenId, open_runner};
-use torchless_base::{BlockId, Logits, Runner, SeqId, StepPlan, Wanted};
+use torchless::{ModelOptions, RunPrecision, Scorer, Source, TokenId};
 
 const GREEDY: &[&str] = &["--temperature", "0", "--quiet"];
 
@@ -35,27 +34,24 @@ fn the_native_model_runs() {
     assert_eq!(tell(&["--lazy"]), tell(&[]));
 }
 
-/// Greedy continuation of `ids` by the library, for models without a tokenizer.
-fn greedy(model: &Path, ids: &[u32], n: usize) -> Vec<u32> {
+/// Whether each of `ids` is the likeliest after `start` and those before it: the greedy continuation, of a model without
+/// a tokenizer.
+fn is_greedy(model: &Path, start: u32, ids: &[u32]) -> bool {
     let source = Source::Path(model.to_owned());
     let options =
         ModelOptions { precision: RunPrecision::Exact, threads: Some(1), ..ModelOptions::default() };
-    let mut runner = open_runner(&source, &source.checkpoint().unwrap(), &options, &mut |_, _| {}).unwrap();
-    let blocks: Vec<_> = (0..runner.info().blocks as u32).map(BlockId).collect();
-    let (mut plan, mut logits) = (StepPlan::default(), Logits::default());
-    let (mut chosen, mut at) = (Vec::new(), 0);
-    let mut next: Vec<_> = ids.iter().map(|&id| TokenId(id)).collect();
-    while chosen.len() < n {
-        plan.clear();
-        plan.push((SeqId(0), at), &next, &blocks, Wanted::Last);
-        runner.step(&plan, &mut logits).unwrap();
-        at += next.len();
-        let row = logits.as_slice();
-        let best = (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u32;
-        chosen.push(best);
-        next = vec![TokenId(best)];
-    }
-    chosen
+    let mut scorer = Scorer::open(&source, &options, &mut |_, _| {}).unwrap();
+    let vocab = scorer.spec().vocab;
+    let context: Vec<_> =
+        std::iter::once(&start).chain(&ids[..ids.len() - 1]).map(|&id| TokenId(id)).collect();
+    let mut likeliest = Vec::new();
+    let mut each = |rows: &[f32]| {
+        let best = |row: &[f32]| (0..vocab).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
+        likeliest.extend(rows.chunks_exact(vocab).map(|row| best(row) as u32));
+        Ok(())
+    };
+    scorer.score(&context, &mut each).unwrap();
+    likeliest == ids
 }
 
 #[test]
@@ -76,6 +72,10 @@ fn a_trained_model_tells_its_golden_text() {
     let scratch = tempfile::tempdir().unwrap();
     let bin = scratch.path().join("stories.bin");
     output(&["convert", text(&folder.join("hf")), text(&bin)]);
-    assert_eq!(greedy(&folder.join("hf"), &[1], ids.len()), ids);
-    assert_eq!(greedy(&bin, &[1], ids.len()), ids);
+    for model in [folder.join("hf"), bin, gguf] {
+        assert!(is_greedy(&model, 1, &ids), "{}", model.display());
+    }
+    let mut other = ids;
+    other[100] += 1;
+    assert!(!is_greedy(&folder.join("hf"), 1, &other));
 }
