@@ -53,7 +53,6 @@ fn the_file_is_small_and_quantised() {
 }
 
 #[test]
-#[ignore = "the model inside is still in training and mixes up names and places"]
 fn the_likeliest_story_is_a_story() {
     let (text, summary) = tell(&open(), 0.0, 0, 400);
     assert!(text.is_ascii() && !text.starts_with(' ') && text.len() > 100, "{text}");
@@ -62,7 +61,6 @@ fn the_likeliest_story_is_a_story() {
 }
 
 #[test]
-#[ignore = "the model inside is still in training and mixes up names and places"]
 fn most_tales_are_stories_and_new() {
     let (model, grammar) = (open(), Grammar::read(GRAMMAR));
     let tales: Vec<_> = (0..SEEDS).map(|seed| tell(&model, 0.7, seed, TOKENS)).collect();
