@@ -86,9 +86,6 @@ fn unsafe_stays_in_its_crates() {
     }
 }
 
-/// Gives the command one end of a pair of sockets as its standard input, as services do; no address is involved.
-const HANDS_DOWN_SOCKETS: &str = "crates/cli/tests/command/streams.rs";
-
 #[test]
 fn no_crate_talks_to_a_network() {
     let repository = open();
