@@ -56,6 +56,10 @@ enum Behind {
     /// A file, or a pipe that somebody writes to.
     Data,
     /// A socket, which may be there without anybody who writes.
+    #[cfg_attr(
+        not(unix),
+        expect(dead_code, reason = "sockets as standard input are told apart on Unix alone")
+    )]
     Socket,
     /// A person at a terminal, a device such as /dev/null, or nothing.
     Nothing,
