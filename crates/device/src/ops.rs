@@ -56,8 +56,10 @@ pub enum NormKind {
 pub struct Norm {
     /// Which norm.
     pub kind: NormKind,
-    /// `[width]`.
+    /// `[width]`, or the same for each part: `[width / groups]`.
     pub weight: VectorId,
+    /// Equal parts of a row that are normed on their own, such as heads; usually 1.
+    pub groups: usize,
 }
 
 /// What happens to what the output held before.

@@ -73,7 +73,8 @@ impl Recorder {
                 format!("layer eps {eps:e} + {}", self.vectors[b.0 as usize])
             }
         };
-        format!("{kind} * {weight} ({})", self.buf(input))
+        let parts = if norm.groups > 1 { format!(" in {} parts", norm.groups) } else { String::new() };
+        format!("{kind} * {weight} ({}{parts})", self.buf(input))
     }
 }
 

@@ -20,7 +20,7 @@ pub use matmul::{
     ActNeeds, Activations, GluJob, Layout, MatmulJob, MatrixRef, PackedMatrix, Precision, Store, packed_bytes,
 };
 pub use ops::{
-    AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType, RopePairing, RopeSpec, rope_angles,
+    AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType, RopePairing, RopeSpec, RowNorm, rope_angles,
 };
 pub use pool::Pool;
 pub use table::{Kernels, available, best, by_name};

@@ -1,57 +1,37 @@
 //! The one decoder: a textbook forward pass that follows the specification. It knows no family and no names.
 
-use crate::spec::{Ffn, Mixer, MlpSpec, ModelSpec, Wiring};
+mod handles;
+
+pub(crate) use handles::{
+    Attention, AttnBuffers, BufferPool, Ends, FfnParts, Layer, Linear, MixerParts, Mlp, Widen,
+};
+
+use crate::spec::{LayerSpec, Mixer, ModelSpec};
 use torchless_base::{Logits, StepPlan};
 use torchless_device::{
-    Attend, BufId, CacheId, Device, DeviceError, Embed, Glu, Linear as LinearOp, MatrixId, Norm, Projection,
-    RopeId, Select, Store, VectorId,
+    Attend, BufId, Device, DeviceError, Embed, Glu, Linear as LinearOp, Norm, Select, Store,
 };
 
 /// Rows of logits that the head makes at a time: bounds the buffer where every position is wanted.
 pub(crate) const HEAD_ROWS: usize = 32;
 
-/// A matrix with its bias.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Linear {
-    pub matrix: MatrixId,
-    pub bias: Option<VectorId>,
-}
-
-impl Linear {
-    fn onto(self, out: BufId, store: Store) -> Projection {
-        Projection { matrix: self.matrix, bias: self.bias, out, store }
-    }
-}
-
-/// Handles of one layer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Layer {
-    pub mixer_norm: Norm,
-    pub query: Linear,
-    pub key: Linear,
-    pub value: Linear,
-    pub rope: Option<RopeId>,
-    pub cache: CacheId,
-    pub out: Linear,
-    pub ffn_norm: Norm,
-    pub gate: Linear,
-    pub up: Linear,
-    pub down: Linear,
-}
-
-/// Activation buffers, shared by all layers.
+/// Activation buffers of the residual stream and of the head.
 #[derive(Clone, Copy, Debug)]
 struct Buffers {
     x: BufId,
-    q: BufId,
-    k: BufId,
-    v: BufId,
-    mixed: BufId,
-    hidden: BufId,
+    /// What a part yields before it is normed or scaled.
+    branch: BufId,
     wanted_x: BufId,
-    wanted_mixed: BufId,
     head_in: BufId,
     logits: BufId,
+}
+
+/// Rows of the residual stream that a part works on, and the mixer's yield for them.
+#[derive(Clone, Copy)]
+struct Stream {
+    rows: usize,
+    x: BufId,
+    mixed: BufId,
 }
 
 /// A model on a device: its specification, handles, and the order of ops.
@@ -59,43 +39,31 @@ struct Buffers {
 pub struct Decoder {
     spec: ModelSpec,
     layers: Vec<Layer>,
-    embed: MatrixId,
-    final_norm: Norm,
-    head: MatrixId,
+    ends: Ends,
     buffers: Buffers,
     wanted: Vec<usize>,
 }
 
 impl Decoder {
-    /// Makes buffers for up to `max_tokens` tokens a step. `ends` are embedding table, final norm and head.
+    /// Makes the buffers that are left to make.
     pub(crate) fn new(
         spec: ModelSpec,
         layers: Vec<Layer>,
-        ends: (MatrixId, Norm, MatrixId),
-        max_tokens: usize,
+        ends: Ends,
+        pool: &mut BufferPool,
         dev: &mut dyn Device,
     ) -> Result<Self, DeviceError> {
-        let widest = |f: fn(&crate::LayerSpec) -> usize| spec.layers.iter().map(f).max().unwrap_or(1);
-        let q = widest(|l| l.mixer.attention().heads * l.mixer.attention().head_dim);
-        let k = widest(|l| l.mixer.attention().kv_heads * l.mixer.attention().head_dim);
-        let v = widest(|l| l.mixer.attention().kv_heads * l.mixer.attention().v_dim);
-        let mixed = widest(|l| l.mixer.attention().heads * l.mixer.attention().v_dim);
-        let hidden = widest(|l| l.ffn.dense().hidden);
-        let mut make = |name, tokens, width| dev.buffer(name, tokens, width);
+        let tokens = pool.tokens();
+        let x = pool.get("x", spec.dim, dev)?;
+        let needs_branch = spec.layers.iter().any(|l| l.wiring.norms_outputs() || l.residual_scale != 1.0);
         let buffers = Buffers {
-            x: make("x", max_tokens, spec.dim)?,
-            q: make("q", max_tokens, q)?,
-            k: make("k", max_tokens, k)?,
-            v: make("v", max_tokens, v)?,
-            mixed: make("mixed", max_tokens, mixed)?,
-            hidden: make("hidden", max_tokens, hidden)?,
-            wanted_x: make("wanted_x", max_tokens, spec.dim)?,
-            wanted_mixed: make("wanted_mixed", max_tokens, mixed)?,
-            head_in: make("head_in", HEAD_ROWS.min(max_tokens), spec.dim)?,
-            logits: make("logits", HEAD_ROWS.min(max_tokens), spec.vocab)?,
+            x,
+            branch: if needs_branch { pool.get("branch", spec.dim, dev)? } else { x },
+            wanted_x: pool.get("wanted_x", spec.dim, dev)?,
+            head_in: dev.buffer("head_in", HEAD_ROWS.min(tokens), spec.dim)?,
+            logits: dev.buffer("logits", HEAD_ROWS.min(tokens), spec.vocab)?,
         };
-        let (embed, final_norm, head) = ends;
-        Ok(Self { spec, layers, embed, final_norm, head, buffers, wanted: Vec::with_capacity(max_tokens) })
+        Ok(Self { spec, layers, ends, buffers, wanted: Vec::with_capacity(tokens) })
     }
 
     /// What the model is.
@@ -115,26 +83,22 @@ impl Decoder {
     ) -> Result<(), DeviceError> {
         self.collect_wanted(plan);
         let rows = plan.tokens.len();
+        let x = self.buffers.x;
         dev.begin(plan)?;
-        dev.embed(&Embed { table: self.embed, scale: self.spec.embed_scale, out: self.buffers.x })?;
-        let Some((last, others)) = self.layers.split_last() else { return dev.end() };
-        let mut rest = self.spec.layers.iter();
-        for (layer, spec) in others.iter().zip(rest.by_ref()) {
-            let Wiring::PreNorm = spec.wiring;
+        dev.embed(&Embed { table: self.ends.embed, scale: self.spec.embed_scale, out: x })?;
+        let last = self.layers.len().saturating_sub(1);
+        for (i, (layer, spec)) in self.layers.iter().zip(&self.spec.layers).enumerate() {
             self.mix(layer, &spec.mixer, rows, dev)?;
-            self.join(layer, (self.buffers.mixed, self.buffers.x), rows, dev)?;
-            self.feed(layer, &spec.ffn, (self.buffers.x, rows), dev)?;
-        }
-        if let Some(spec) = rest.next() {
-            // After the last mixer no position needs another one: go on with the wanted ones alone.
-            self.mix(last, &spec.mixer, rows, dev)?;
-            let wanted = &self.wanted[..];
-            let (x, mixed) = (self.buffers.wanted_x, self.buffers.wanted_mixed);
-            if !wanted.is_empty() {
-                dev.select(&Select { input: self.buffers.x, rows: wanted, out: x })?;
-                dev.select(&Select { input: self.buffers.mixed, rows: wanted, out: mixed })?;
-                self.join(last, (mixed, x), wanted.len(), dev)?;
-                self.feed(last, &spec.ffn, (x, wanted.len()), dev)?;
+            let (mixed, wanted_mixed) = layer.mixer.mixed();
+            if i < last {
+                self.join(layer, spec, Stream { rows, x, mixed }, dev)?;
+            } else if !self.wanted.is_empty() {
+                // After the last mixer no position needs another one: go on with the wanted ones alone.
+                let wanted = &self.wanted[..];
+                let to = Stream { rows: wanted.len(), x: self.buffers.wanted_x, mixed: wanted_mixed };
+                dev.select(&Select { input: x, rows: wanted, out: to.x })?;
+                dev.select(&Select { input: mixed, rows: wanted, out: to.mixed })?;
+                self.join(layer, spec, to, dev)?;
             }
         }
         self.predict(dev, logits)?;
@@ -148,7 +112,7 @@ impl Decoder {
         }
     }
 
-    /// Everything of the mixer up to its output projection, from `x` to `mixed`.
+    /// Everything of the mixer up to its output projection.
     fn mix(
         &self,
         layer: &Layer,
@@ -156,84 +120,132 @@ impl Decoder {
         rows: usize,
         dev: &mut dyn Device,
     ) -> Result<(), DeviceError> {
+        let MixerParts::Attention(parts) = &layer.mixer;
         let Mixer::Attention(spec) = mixer;
-        let b = &self.buffers;
+        let b = &parts.buffers;
         dev.linear(&LinearOp {
             rows,
-            input: b.x,
-            norm: Some(layer.mixer_norm),
+            input: self.buffers.x,
+            norm: layer.mixer_norm,
             projections: &[
-                layer.query.onto(b.q, Store::Set),
-                layer.key.onto(b.k, Store::Set),
-                layer.value.onto(b.v, Store::Set),
+                parts.query.onto(b.q, Store::Set),
+                parts.key.onto(b.k, Store::Set),
+                parts.value.onto(b.v, Store::Set),
             ],
         })?;
+        for (norm, buf) in [(parts.q_norm, b.q), (parts.k_norm, b.k)] {
+            if let Some(norm) = norm {
+                dev.norm(rows, buf, &norm, buf)?;
+            }
+        }
         dev.attend(&Attend {
             q: b.q,
             k: b.k,
             v: b.v,
-            out: b.mixed,
-            cache: layer.cache,
+            out: parts.mixed.0,
+            cache: parts.cache,
             heads: spec.heads,
-            rope: layer.rope,
+            rope: parts.rope,
             scale: spec.scale,
             window: spec.window,
-            softcap: None,
+            softcap: spec.softcap,
             sinks: None,
         })
     }
 
-    /// The mixer's output projection, added to the residual stream.
+    /// Adds what the mixer and the feed-forward part yield to the residual stream.
     fn join(
         &self,
         layer: &Layer,
-        (mixed, x): (BufId, BufId),
-        rows: usize,
+        spec: &LayerSpec,
+        s: Stream,
         dev: &mut dyn Device,
     ) -> Result<(), DeviceError> {
-        dev.linear(&LinearOp {
-            rows,
-            input: mixed,
-            norm: None,
-            projections: &[layer.out.onto(x, Store::Add)],
-        })
+        if spec.wiring.is_parallel() {
+            self.widen(layer, s, dev)?;
+            self.add_mixed(layer, spec, s, dev)?;
+        } else {
+            self.add_mixed(layer, spec, s, dev)?;
+            self.widen(layer, s, dev)?;
+        }
+        self.narrow(layer, spec, s, dev)
     }
 
-    /// The feed-forward part, added to the residual stream.
-    fn feed(
+    /// The mixer's output projection, added to the residual stream.
+    fn add_mixed(
         &self,
         layer: &Layer,
-        ffn: &Ffn,
-        (x, rows): (BufId, usize),
+        spec: &LayerSpec,
+        s: Stream,
         dev: &mut dyn Device,
     ) -> Result<(), DeviceError> {
-        let Ffn::Dense(MlpSpec { act, .. }) = ffn;
-        let out = self.buffers.hidden;
-        dev.glu(&Glu {
-            rows,
-            input: x,
-            norm: Some(layer.ffn_norm),
-            gate: (layer.gate.matrix, layer.gate.bias),
-            up: (layer.up.matrix, layer.up.bias),
-            act: *act,
-            out,
-        })?;
-        dev.linear(&LinearOp { rows, input: out, norm: None, projections: &[layer.down.onto(x, Store::Add)] })
+        let MixerParts::Attention(parts) = &layer.mixer;
+        let branch =
+            Branch { input: s.mixed, norm: parts.inner_norm, out: parts.out, post: layer.mixer_post };
+        self.add_branch(branch, spec.residual_scale, s, dev)
+    }
+
+    /// The feed-forward part up to its last matrix.
+    fn widen(&self, layer: &Layer, s: Stream, dev: &mut dyn Device) -> Result<(), DeviceError> {
+        let FfnParts::Dense(mlp) = &layer.ffn;
+        let (rows, input, norm, out) = (s.rows, s.x, layer.ffn_norm, mlp.hidden);
+        match mlp.widen {
+            Widen::Glu { gate, up, act } => {
+                let (gate, up) = ((gate.matrix, gate.bias), (up.matrix, up.bias));
+                dev.glu(&Glu { rows, input, norm, gate, up, act, out })
+            }
+            Widen::Plain { up, act } => {
+                let projections = &[up.onto(out, Store::Set)];
+                dev.linear(&LinearOp { rows, input, norm, projections })?;
+                dev.activate(rows, act, out)
+            }
+        }
+    }
+
+    /// The last matrix of the feed-forward part, added to the residual stream.
+    fn narrow(
+        &self,
+        layer: &Layer,
+        spec: &LayerSpec,
+        s: Stream,
+        dev: &mut dyn Device,
+    ) -> Result<(), DeviceError> {
+        let FfnParts::Dense(mlp) = &layer.ffn;
+        let branch = Branch { input: mlp.hidden, norm: mlp.inner_norm, out: mlp.down, post: layer.ffn_post };
+        self.add_branch(branch, spec.residual_scale, s, dev)
+    }
+
+    fn add_branch(
+        &self,
+        branch: Branch,
+        scale: f32,
+        s: Stream,
+        dev: &mut dyn Device,
+    ) -> Result<(), DeviceError> {
+        let Branch { input, norm, out, post } = branch;
+        let (rows, yielded) = (s.rows, self.buffers.branch);
+        if post.is_none() && scale == 1.0 {
+            return dev.linear(&LinearOp { rows, input, norm, projections: &[out.onto(s.x, Store::Add)] });
+        }
+        dev.linear(&LinearOp { rows, input, norm, projections: &[out.onto(yielded, Store::Set)] })?;
+        if let Some(post) = post {
+            dev.norm(rows, yielded, &post, yielded)?;
+        }
+        dev.add(rows, yielded, scale, s.x)
     }
 
     /// Final norm and head over the wanted rows.
     fn predict(&self, dev: &mut dyn Device, logits: &mut Logits) -> Result<(), DeviceError> {
         let vocab = self.spec.vocab;
         let out = logits.reset(self.wanted.len(), vocab);
-        let projection =
-            Projection { matrix: self.head, bias: None, out: self.buffers.logits, store: Store::Set };
+        let projection = self.ends.head.onto(self.buffers.logits, Store::Set);
         let mut chosen = [0; HEAD_ROWS];
         for (part, out) in out.chunks_mut(HEAD_ROWS * vocab).enumerate() {
             let rows = out.len() / vocab;
             let chosen = &mut chosen[..rows];
             chosen.iter_mut().zip(part * HEAD_ROWS..).for_each(|(c, row)| *c = row);
             dev.select(&Select { input: self.buffers.wanted_x, rows: chosen, out: self.buffers.head_in })?;
-            let norm = Some(self.final_norm);
+            let norm = Some(self.ends.final_norm);
             dev.linear(&LinearOp { rows, input: self.buffers.head_in, norm, projections: &[projection] })?;
             dev.read(self.buffers.logits, out)?;
             self.shape_logits(out);
@@ -249,4 +261,12 @@ impl Decoder {
             logits.iter_mut().for_each(|l| *l = cap * (*l / cap).tanh());
         }
     }
+}
+
+/// The last matrix of a part, with the norms around it.
+struct Branch {
+    input: BufId,
+    norm: Option<Norm>,
+    out: Linear,
+    post: Option<Norm>,
 }

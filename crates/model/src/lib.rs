@@ -11,20 +11,21 @@ mod decoder;
 mod error;
 mod load;
 mod memory;
+mod read;
 mod roles;
 mod rope;
 mod runner;
 mod spec;
 
 pub use arch::known_architectures;
-pub use config::Config;
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use load::{LoadOptions, Progress, load};
 pub use memory::MemoryNeed;
 pub use runner::{NativeRunner, RunnerOptions};
 pub use spec::{
-    AttnSpec, Ffn, LayerSpec, Mixer, MlpSpec, ModelSpec, NormSpec, RopeScaling, RopeSpec, Wiring,
+    AttnSpec, Ffn, LayerSpec, Mixer, MlpForm, MlpSpec, ModelSpec, NormForm, NormSpec, NormWeight, NormedOver,
+    QkNorm, RopeScaling, RopeSpec, Wiring,
 };
 
 use torchless_formats::Checkpoint;

@@ -37,13 +37,10 @@ const CACHE_SHARE: u64 = 4;
 /// Nothing is left.
 pub(crate) fn left_for_weights(limit: u64, spec: &ModelSpec, info: &RunnerInfo) -> Result<u64, ModelError> {
     let widest = |f: &dyn Fn(&LayerSpec) -> usize| spec.layers.iter().map(f).max().unwrap_or(0);
-    let mixed = widest(&|l| {
-        l.mixer.attention().heads * (l.mixer.attention().head_dim + 2 * l.mixer.attention().v_dim)
-    });
-    let hidden = widest(&|l| l.ffn.dense().hidden);
-    let cached = widest(&|l| l.mixer.cached_values());
+    let mixer = widest(&|l| l.mixer.inner_width());
+    let hidden = widest(&|l| l.ffn.inner_width());
     // Each value once in a buffer; inputs of products also normed and quantised.
-    let values = 5 * spec.dim + mixed + cached + 4 * hidden;
+    let values = 5 * spec.dim + mixer + 4 * hidden;
     let activations = 4 * (values * info.max_batch_tokens + 2 * HEAD_ROWS * spec.vocab) as u64;
     let positions = (info.blocks * info.block_len) as u64;
     let cache = (spec.kv_bytes_per_token(2) as u64).saturating_mul(positions).min(limit / CACHE_SHARE);

@@ -1,35 +1,8 @@
-//! Tensor roles and their names in each dialect: the only place where names stand.
+//! Tensor roles and their usual names in each dialect. A family that names a tensor otherwise says so in its own table.
 
+use crate::arch::Family;
 use crate::config::Dialect;
-
-/// What a tensor is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// `[vocab, dim]`.
-    TokenEmbedding,
-    /// `[dim]`.
-    FinalNorm,
-    /// `[vocab, dim]`.
-    Head,
-    /// `[dim]`, before the mixer.
-    MixerNorm,
-    /// `[heads * head_dim, dim]`.
-    Query,
-    /// `[kv_heads * head_dim, dim]`.
-    Key,
-    /// `[kv_heads * v_dim, dim]`.
-    Value,
-    /// `[dim, heads * v_dim]`.
-    MixerOut,
-    /// `[dim]`, before the feed-forward part.
-    FfnNorm,
-    /// `[hidden, dim]`.
-    Gate,
-    /// `[hidden, dim]`.
-    Up,
-    /// `[dim, hidden]`.
-    Down,
-}
+use torchless_formats::Checkpoint;
 
 /// Weight or bias of a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,36 +13,140 @@ pub enum Part {
     Bias,
 }
 
-impl Role {
-    fn stem(self, dialect: Dialect) -> (&'static str, &'static str) {
-        let (gguf, json) = match self {
-            Role::TokenEmbedding => ("token_embd", "model.embed_tokens"),
-            Role::FinalNorm => ("output_norm", "model.norm"),
-            Role::Head => ("output", "lm_head"),
-            Role::MixerNorm => ("attn_norm", "input_layernorm"),
-            Role::Query => ("attn_q", "self_attn.q_proj"),
-            Role::Key => ("attn_k", "self_attn.k_proj"),
-            Role::Value => ("attn_v", "self_attn.v_proj"),
-            Role::MixerOut => ("attn_output", "self_attn.o_proj"),
-            Role::FfnNorm => ("ffn_norm", "post_attention_layernorm"),
-            Role::Gate => ("ffn_gate", "mlp.gate_proj"),
-            Role::Up => ("ffn_up", "mlp.up_proj"),
-            Role::Down => ("ffn_down", "mlp.down_proj"),
-        };
-        match dialect {
-            Dialect::Gguf => ("blk", gguf),
-            Dialect::Json => ("model.layers", json),
+/// Each role with its name in GGUF and in safetensors; `{}` is the layer's number, nothing means that the dialect has no such tensor.
+macro_rules! roles {
+    ($($(#[$doc:meta])* $role:ident: $gguf:literal, $json:literal;)*) => {
+        /// What a tensor is for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Role {
+            $($(#[$doc])* $role,)*
         }
+
+        impl Role {
+            fn usual(self, dialect: Dialect) -> &'static str {
+                let (gguf, json) = match self {
+                    $(Role::$role => ($gguf, $json),)*
+                };
+                match dialect {
+                    Dialect::Gguf => gguf,
+                    Dialect::Json => json,
+                }
+            }
+        }
+    };
+}
+
+roles! {
+    /// `[vocab, dim]`.
+    TokenEmbedding: "token_embd", "model.embed_tokens";
+    /// `[dim]`.
+    FinalNorm: "output_norm", "model.norm";
+    /// `[vocab, dim]`.
+    Head: "output", "lm_head";
+    /// `[dim]`, before the mixer.
+    MixerNorm: "blk.{}.attn_norm", "model.layers.{}.input_layernorm";
+    /// `[heads * head_dim, dim]`.
+    Query: "blk.{}.attn_q", "model.layers.{}.self_attn.q_proj";
+    /// `[kv_heads * head_dim, dim]`.
+    Key: "blk.{}.attn_k", "model.layers.{}.self_attn.k_proj";
+    /// `[kv_heads * v_dim, dim]`.
+    Value: "blk.{}.attn_v", "model.layers.{}.self_attn.v_proj";
+    /// Rows of query, key and value in one.
+    FusedQkv: "blk.{}.attn_qkv", "model.layers.{}.self_attn.qkv_proj";
+    /// `[head_dim]` or one for each head.
+    QueryNorm: "blk.{}.attn_q_norm", "model.layers.{}.self_attn.q_norm";
+    /// `[head_dim]` or one for each head.
+    KeyNorm: "blk.{}.attn_k_norm", "model.layers.{}.self_attn.k_norm";
+    /// `[heads * v_dim]`, before the output projection.
+    MixerInnerNorm: "blk.{}.attn_sub_norm", "model.layers.{}.self_attn.attn_sub_norm";
+    /// `[dim, heads * v_dim]`.
+    MixerOut: "blk.{}.attn_output", "model.layers.{}.self_attn.o_proj";
+    /// `[dim]`, of what the mixer yields.
+    MixerPostNorm: "blk.{}.post_attention_norm", "model.layers.{}.post_attention_layernorm";
+    /// `[dim]`, before the feed-forward part.
+    FfnNorm: "blk.{}.ffn_norm", "model.layers.{}.post_attention_layernorm";
+    /// `[hidden, dim]`.
+    Gate: "blk.{}.ffn_gate", "model.layers.{}.mlp.gate_proj";
+    /// `[hidden, dim]`.
+    Up: "blk.{}.ffn_up", "model.layers.{}.mlp.up_proj";
+    /// Rows of gate and up in one.
+    FusedGateUp: "", "model.layers.{}.mlp.gate_up_proj";
+    /// `[hidden]`, before `Down`.
+    FfnInnerNorm: "blk.{}.ffn_sub_norm", "model.layers.{}.mlp.ffn_sub_norm";
+    /// `[dim, hidden]`.
+    Down: "blk.{}.ffn_down", "model.layers.{}.mlp.down_proj";
+    /// `[dim]`, of what the feed-forward part yields.
+    FfnPostNorm: "blk.{}.post_ffw_norm", "model.layers.{}.post_feedforward_layernorm";
+}
+
+/// Where a family names tensors otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    /// In GGUF.
+    pub gguf: &'static [(Role, &'static str)],
+    /// In safetensors.
+    pub json: &'static [(Role, &'static str)],
+}
+
+impl Names {
+    /// All names are the usual ones.
+    pub const USUAL: Self = Self { gguf: &[], json: &[] };
+}
+
+/// What a model inside another one, or outside one, has before its names: usual beginnings and what stands for them.
+const WRAPPINGS: &[&[(&str, &str)]] = &[
+    &[("model.", "language_model.model."), ("lm_head", "language_model.lm_head")],
+    &[("model.", "model.language_model.")],
+    &[("model.", "")],
+    &[("transformer.", "")],
+    &[("gpt_neox.", "")],
+];
+
+/// How the tensors of one checkpoint are named.
+#[derive(Clone, Copy, Debug)]
+pub struct Naming {
+    dialect: Dialect,
+    own: &'static [(Role, &'static str)],
+    wrapping: &'static [(&'static str, &'static str)],
+}
+
+impl Naming {
+    /// The names of a family; what they are wrapped in is seen from where the embedding table is.
+    pub fn new(checkpoint: &Checkpoint, dialect: Dialect, family: &Family) -> Self {
+        let own = if dialect == Dialect::Gguf { family.names.gguf } else { family.names.json };
+        let plain = Self { dialect, own, wrapping: &[] };
+        let fits = |n: &Self| {
+            n.find(Role::TokenEmbedding, None, Part::Weight)
+                .is_some_and(|name| checkpoint.tensors.contains(&name))
+        };
+        let wrapped = WRAPPINGS.iter().map(|wrapping| Self { wrapping, ..plain });
+        std::iter::once(plain).chain(wrapped).find(fits).unwrap_or(plain)
     }
 
-    /// The tensor's name; `layer` is `None` for tensors of the whole model.
-    pub fn name(self, dialect: Dialect, layer: Option<usize>, part: Part) -> String {
-        let (prefix, stem) = self.stem(dialect);
-        let suffix = if part == Part::Weight { "weight" } else { "bias" };
-        match layer {
-            Some(i) => format!("{prefix}.{i}.{stem}.{suffix}"),
-            None => format!("{stem}.{suffix}"),
+    /// The tensor's name; `layer` is `None` for tensors of the whole model. `None` where there is no such tensor in the dialect.
+    pub fn find(&self, role: Role, layer: Option<usize>, part: Part) -> Option<String> {
+        let own = self.own.iter().find(|(of, _)| *of == role).map(|(_, name)| *name);
+        let stem = own.unwrap_or_else(|| role.usual(self.dialect));
+        if stem.is_empty() {
+            return None;
         }
+        let mut name = match layer {
+            Some(i) => stem.replacen("{}", &i.to_string(), 1),
+            None => stem.to_owned(),
+        };
+        if let Some((from, to)) = self.wrapping.iter().find(|(from, _)| name.starts_with(from)) {
+            name.replace_range(..from.len(), to);
+        }
+        match part {
+            Part::Weight => name.push_str(".weight"),
+            Part::Bias => name.push_str(".bias"),
+        }
+        Some(name)
+    }
+
+    /// The name for messages where there may be none.
+    pub fn name(&self, role: Role, layer: Option<usize>, part: Part) -> String {
+        self.find(role, layer, part).unwrap_or_else(|| format!("{role:?} of layer {layer:?}"))
     }
 }
 
@@ -82,11 +159,25 @@ pub fn is_redundant(name: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn naming(dialect: Dialect, own: &'static [(Role, &'static str)]) -> Naming {
+        Naming { dialect, own, wrapping: &[] }
+    }
+
     #[test]
     fn names_follow_each_dialect() {
-        let name = |r: Role, d, l| r.name(d, l, Part::Weight);
-        assert_eq!(name(Role::Query, Dialect::Gguf, Some(3)), "blk.3.attn_q.weight");
-        assert_eq!(name(Role::Query, Dialect::Json, Some(3)), "model.layers.3.self_attn.q_proj.weight");
-        assert_eq!(name(Role::Head, Dialect::Json, None), "lm_head.weight");
+        let name = |n: Naming, r: Role, l| n.name(r, l, Part::Weight);
+        assert_eq!(name(naming(Dialect::Gguf, &[]), Role::Query, Some(3)), "blk.3.attn_q.weight");
+        let json = naming(Dialect::Json, &[]);
+        assert_eq!(name(json, Role::Query, Some(3)), "model.layers.3.self_attn.q_proj.weight");
+        assert_eq!(name(json, Role::Head, None), "lm_head.weight");
+    }
+
+    #[test]
+    fn a_family_may_name_tensors_otherwise() {
+        let own = naming(Dialect::Json, &[(Role::Up, "transformer.h.{}.mlp.c_fc")]);
+        assert_eq!(own.name(Role::Up, Some(2), Part::Bias), "transformer.h.2.mlp.c_fc.bias");
+        let bare = Naming { wrapping: &[("transformer.", "")], ..own };
+        assert_eq!(bare.name(Role::Up, Some(2), Part::Bias), "h.2.mlp.c_fc.bias");
+        assert_eq!(naming(Dialect::Gguf, &[]).find(Role::FusedGateUp, Some(0), Part::Weight), None);
     }
 }

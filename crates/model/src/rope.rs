@@ -8,7 +8,7 @@ use torchless_device::Rope;
 pub fn build(spec: &RopeSpec) -> Rope {
     let pairs = spec.dims / 2;
     let inv_freq = (0..pairs).map(|i| {
-        let base = f64::from(spec.theta).powf(-2.0 * i as f64 / spec.dims as f64);
+        let base = f64::from(spec.theta).powf(-2.0 * i as f64 / spec.wave_dims as f64);
         let scaled = scale(base, i, spec);
         let divisor = spec.factors.as_ref().map_or(1.0, |f| f64::from(f[i]));
         (scaled / divisor) as f32
@@ -33,7 +33,7 @@ fn scale(base: f64, pair: usize, spec: &RopeSpec) -> f64 {
             if truncate {
                 (low, high) = (low.floor(), high.ceil());
             }
-            let (low, mut high) = (low.max(0.0), high.min(spec.dims as f64 - 1.0));
+            let (low, mut high) = (low.max(0.0), high.min(spec.wave_dims as f64 - 1.0));
             if low == high {
                 high += 0.001;
             }
@@ -51,7 +51,7 @@ fn scale(base: f64, pair: usize, spec: &RopeSpec) -> f64 {
 
 /// The dimension whose pair turns `rotations` times within `original` positions (YaRN, section 3.2).
 fn correction_dim(rotations: f64, original: f64, spec: &RopeSpec) -> f64 {
-    spec.dims as f64 * (original / (rotations * 2.0 * PI)).ln() / (2.0 * f64::from(spec.theta).ln())
+    spec.wave_dims as f64 * (original / (rotations * 2.0 * PI)).ln() / (2.0 * f64::from(spec.theta).ln())
 }
 
 #[cfg(test)]
@@ -60,7 +60,8 @@ mod tests {
     use torchless_device::Pairing;
 
     fn freqs(scaling: RopeScaling, factors: Option<Vec<f32>>) -> Vec<f32> {
-        let spec = RopeSpec { theta: 10000.0, dims: 8, pairing: Pairing::Halves, scaling, factors };
+        let spec =
+            RopeSpec { theta: 10000.0, dims: 8, wave_dims: 8, pairing: Pairing::Halves, scaling, factors };
         build(&spec).inv_freq
     }
 

@@ -19,6 +19,8 @@ pub struct ModelSpec {
     pub final_norm: NormSpec,
     /// The head is the embedding table.
     pub tied_head: bool,
+    /// Bias of the head.
+    pub head_bias: bool,
     /// Factor of the logits.
     pub logit_scale: f32,
     /// `cap * tanh(logit / cap)`.
@@ -29,11 +31,36 @@ pub struct ModelSpec {
     pub context_limit: Option<usize>,
 }
 
-/// How a layer's parts are joined.
+/// How a layer's parts are joined. All norms are those of the layer, each with a weight of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wiring {
     /// `x += mixer(norm(x)); x += ffn(norm(x))`.
     PreNorm,
+    /// `x += norm(mixer(x)); x += norm(ffn(x))`.
+    PostNorm,
+    /// `x += norm(mixer(norm(x))); x += norm(ffn(norm(x)))`.
+    Sandwich,
+    /// `y = norm(x); x += mixer(y) + ffn(y)`.
+    Parallel,
+    /// `x += mixer(norm(x)) + ffn(norm(x))`, with two norms.
+    ParallelTwoNorms,
+}
+
+impl Wiring {
+    /// Whether the inputs of both parts are normed.
+    pub fn norms_inputs(self) -> bool {
+        self != Wiring::PostNorm
+    }
+
+    /// Whether the outputs of both parts are normed.
+    pub fn norms_outputs(self) -> bool {
+        matches!(self, Wiring::PostNorm | Wiring::Sandwich)
+    }
+
+    /// Whether both parts work on the same input.
+    pub fn is_parallel(self) -> bool {
+        matches!(self, Wiring::Parallel | Wiring::ParallelTwoNorms)
+    }
 }
 
 /// One layer.
@@ -47,16 +74,60 @@ pub struct LayerSpec {
     pub mixer: Mixer,
     /// What follows.
     pub ffn: Ffn,
+    /// Factor of what either part adds to the residual stream.
+    pub residual_scale: f32,
 }
 
-/// Kind of a norm; weights come from the checkpoint.
+impl LayerSpec {
+    /// The usual wiring.
+    pub fn pre_norm(norm: NormSpec, mixer: Mixer, ffn: Ffn) -> Self {
+        Self { wiring: Wiring::PreNorm, norm, mixer, ffn, residual_scale: 1.0 }
+    }
+}
+
+/// A norm; weights come from the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum NormSpec {
-    /// Root mean square.
-    Rms {
-        /// Added to the mean of squares.
-        eps: f32,
-    },
+pub struct NormSpec {
+    /// What it does with a row.
+    pub kind: NormForm,
+    /// Added to the mean of squares, or to the variance.
+    pub eps: f32,
+    /// What the checkpoint holds of its weight.
+    pub weight: NormWeight,
+    /// Whether something is added at last.
+    pub bias: bool,
+}
+
+/// What a norm does with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormForm {
+    /// Scales to unit root mean square.
+    Rms,
+    /// Shifts to mean 0 and scales to variance 1.
+    Layer,
+}
+
+/// What a checkpoint holds of a norm's weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormWeight {
+    /// Nothing: it is 1 everywhere.
+    Absent,
+    /// The weight.
+    Plain,
+    /// The weight less 1.
+    LessOne,
+}
+
+impl NormSpec {
+    /// A root mean square norm with a plain weight.
+    pub fn rms(eps: f32) -> Self {
+        Self { kind: NormForm::Rms, eps, weight: NormWeight::Plain, bias: false }
+    }
+
+    /// A layer norm with weight and bias.
+    pub fn layer(eps: f32) -> Self {
+        Self { kind: NormForm::Layer, eps, weight: NormWeight::Plain, bias: true }
+    }
 }
 
 /// What mixes positions.
@@ -83,10 +154,36 @@ pub struct AttnSpec {
     pub rope: Option<RopeSpec>,
     /// Key `j` is visible to query `i` when `i - j < window`.
     pub window: Option<usize>,
+    /// `softcap * tanh(score / softcap)`.
+    pub softcap: Option<f32>,
     /// Biases of q, k and v.
     pub qkv_bias: bool,
+    /// Norms of q and k before they are rotated.
+    pub qk_norm: Option<QkNorm>,
+    /// Norm of what the heads yield, before the output projection.
+    pub inner_norm: Option<NormSpec>,
     /// Bias of the output projection.
     pub out_bias: bool,
+}
+
+/// Norms of queries and keys.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QkNorm {
+    /// Which norm.
+    pub norm: NormSpec,
+    /// What it takes together.
+    pub over: NormedOver,
+}
+
+/// What a norm of queries or keys takes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormedOver {
+    /// Each head on its own, all with one weight.
+    Head,
+    /// Each head on its own, each with its own weight.
+    HeadWithOwnWeight,
+    /// All heads of a position.
+    Row,
 }
 
 /// A rotary embedding.
@@ -96,6 +193,8 @@ pub struct RopeSpec {
     pub theta: f32,
     /// Rotated dimensions of a head; even, at most `head_dim`.
     pub dims: usize,
+    /// Dimensions over which the exponents of the frequencies run from 0 to 1, usually `dims`.
+    pub wave_dims: usize,
     /// How pairs lie.
     pub pairing: Pairing,
     /// How frequencies are stretched for longer contexts.
@@ -149,15 +248,28 @@ pub enum Ffn {
     Dense(MlpSpec),
 }
 
-/// A gated unit: `down(act(gate x) * up x)`. Shazeer 2020, arXiv 2002.05202.
+/// A feed-forward unit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MlpSpec {
     /// Inner width.
     pub hidden: usize,
-    /// Of the gate.
-    pub act: Activation,
-    /// Biases of all three matrices.
+    /// What lies between its matrices.
+    pub form: MlpForm,
+    /// Biases of the matrices that widen.
     pub bias: bool,
+    /// Norm of the inner values.
+    pub inner_norm: Option<NormSpec>,
+    /// Bias of the matrix that narrows.
+    pub down_bias: bool,
+}
+
+/// What lies between the matrices of a feed-forward unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MlpForm {
+    /// `down(act(gate x) * up x)`. Shazeer 2020, arXiv 2002.05202.
+    Glu(Activation),
+    /// `down(act(up x))`.
+    Plain(Activation),
 }
 
 impl ModelSpec {
@@ -168,24 +280,26 @@ impl ModelSpec {
 }
 
 impl Ffn {
-    /// The dense unit.
-    pub fn dense(&self) -> &MlpSpec {
-        let Ffn::Dense(mlp) = self;
-        mlp
+    /// The widest row of values inside.
+    pub fn inner_width(&self) -> usize {
+        match self {
+            Ffn::Dense(mlp) => mlp.hidden,
+        }
     }
 }
 
 impl Mixer {
-    /// The attention.
-    pub fn attention(&self) -> &AttnSpec {
-        let Mixer::Attention(attn) = self;
-        attn
-    }
-
     /// Values that one position adds to the layer's cache.
     pub fn cached_values(&self) -> usize {
         match self {
             Mixer::Attention(a) => a.kv_heads * (a.head_dim + a.v_dim),
+        }
+    }
+
+    /// Values that one position takes in buffers: queries, keys, values, and what the mixer yields twice.
+    pub fn inner_width(&self) -> usize {
+        match self {
+            Mixer::Attention(a) => a.heads * (a.head_dim + 2 * a.v_dim) + self.cached_values(),
         }
     }
 }

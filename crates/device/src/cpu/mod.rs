@@ -14,7 +14,9 @@ use step::{Rotation, Step};
 use stream::Stream;
 use torchless_base::{BlockCopy, StepPlan};
 use torchless_kernels as kernels;
-use torchless_kernels::{ActNeeds, Activations, Cpu, GluJob, Kernels, KvLayer, MatmulJob, Precision};
+use torchless_kernels::{
+    ActNeeds, Activations, Cpu, GluJob, Kernels, KvLayer, MatmulJob, Precision, RowNorm,
+};
 
 /// How the CPU is used.
 #[derive(Clone, Copy)]
@@ -32,7 +34,7 @@ pub struct CpuDevice {
     cpu: Cpu,
     precision: Precision,
     matrices: Vec<Matrix>,
-    vectors: Vec<Vec<f32>>,
+    vectors: Vectors,
     ropes: Vec<Rotation>,
     buffers: Vec<Buffer>,
     caches: Vec<KvLayer>,
@@ -50,6 +52,19 @@ struct Buffer {
     data: Vec<f32>,
 }
 
+/// Short vectors, and as many zeros as the longest of them has values.
+#[derive(Default)]
+struct Vectors {
+    all: Vec<Vec<f32>>,
+    zeros: Vec<f32>,
+}
+
+impl Vectors {
+    fn get(&self, id: VectorId) -> &[f32] {
+        &self.all[id.0 as usize]
+    }
+}
+
 /// Memory that ops share: made at the first step, when all shapes are known.
 struct Scratch {
     normed: Vec<f32>,
@@ -65,7 +80,7 @@ impl CpuDevice {
             cpu: Cpu::new(options.kernels, options.threads),
             precision: options.precision,
             matrices: Vec::new(),
-            vectors: Vec::new(),
+            vectors: Vectors::default(),
             ropes: Vec::new(),
             buffers: Vec::new(),
             caches: Vec::new(),
@@ -128,7 +143,7 @@ impl CpuDevice {
         let (cols, mut x) = (buffer.width, &buffer.data[..rows * buffer.width]);
         if let Some(norm) = norm {
             let normed = &mut scratch.normed[..rows * cols];
-            apply_norm(&self.cpu, norm, &self.vectors, x, normed);
+            apply_norm(&self.cpu, norm, &self.vectors, (x, cols), normed);
             x = normed;
         }
         self.cpu.prepare(x, cols, needs, &mut scratch.acts);
@@ -146,7 +161,7 @@ impl CpuDevice {
                 let ((y, width), p) = parts.next().expect("as many outputs as projections");
                 MatmulJob {
                     w: self.matrices[p.matrix.0 as usize].as_ref(),
-                    bias: p.bias.map(|b| &self.vectors[b.0 as usize][..]),
+                    bias: p.bias.map(|b| self.vectors.get(b)),
                     y: &mut y[..rows * *width],
                     store: if p.store == Store::Add { kernels::Store::Add } else { kernels::Store::Set },
                 }
@@ -168,7 +183,7 @@ impl CpuDevice {
         }
         let width = self.buf(p.out).width;
         let mut y = self.take(p.out);
-        let bias = p.bias.map(|b| &self.vectors[b.0 as usize][..]);
+        let bias = p.bias.map(|b| self.vectors.get(b));
         let store = if p.store == Store::Add { kernels::Store::Add } else { kernels::Store::Set };
         let matrix = &self.matrices[p.matrix.0 as usize];
         let done = match &self.scratch {
@@ -204,20 +219,15 @@ impl CpuDevice {
     }
 }
 
-fn apply_norm(cpu: &Cpu, norm: &Norm, vectors: &[Vec<f32>], x: &[f32], out: &mut [f32]) {
-    let weight = &vectors[norm.weight.0 as usize];
+/// Norms rows of as many values as `x` has from one of `row` to the next; `zeros` stand for biases that are not there.
+fn apply_norm(cpu: &Cpu, norm: &Norm, vectors: &Vectors, (x, row): (&[f32], usize), out: &mut [f32]) {
+    let weight = vectors.get(norm.weight);
+    let with = |eps, bias| RowNorm { weight, bias, eps, group: row / norm.groups.max(1) };
     match norm.kind {
-        NormKind::Rms { eps } => cpu.rms_norm(x, weight, eps, out),
+        NormKind::Rms { eps } => cpu.rms_norm(x, &with(eps, &[]), out),
         NormKind::Layer { eps, bias } => {
-            let zeros;
-            let bias = match bias {
-                Some(b) => &vectors[b.0 as usize],
-                None => {
-                    zeros = vec![0.0; weight.len()];
-                    &zeros
-                }
-            };
-            cpu.layer_norm(x, weight, bias, eps, out);
+            let bias = bias.map_or(&vectors.zeros[..weight.len()], |b| vectors.get(b));
+            cpu.layer_norm(x, &with(eps, bias), out);
         }
     }
 }
@@ -240,7 +250,9 @@ impl Device for CpuDevice {
     }
 
     fn vector(&mut self, _name: &str, values: &[f32]) -> Result<VectorId, DeviceError> {
-        Ok(VectorId(handle(&mut self.vectors, values.to_vec())))
+        let zeros = &mut self.vectors.zeros;
+        zeros.resize(zeros.len().max(values.len()), 0.0);
+        Ok(VectorId(handle(&mut self.vectors.all, values.to_vec())))
     }
 
     fn rope(&mut self, rope: &Rope) -> Result<RopeId, DeviceError> {
@@ -282,11 +294,13 @@ impl Device for CpuDevice {
     }
 
     fn norm(&mut self, rows: usize, input: BufId, norm: &Norm, out: BufId) -> Result<(), DeviceError> {
-        let len = rows * self.buf(input).width;
+        let width = self.buf(input).width;
+        let len = rows * width;
         if let Some(scratch) = &mut self.scratch {
+            scratch.normed.resize(scratch.normed.len().max(len), 0.0);
             let normed = &mut scratch.normed[..len];
             let (input, out) = (input.0 as usize, out.0 as usize);
-            apply_norm(&self.cpu, norm, &self.vectors, &self.buffers[input].data[..len], normed);
+            apply_norm(&self.cpu, norm, &self.vectors, (&self.buffers[input].data[..len], width), normed);
             self.buffers[out].data[..len].copy_from_slice(normed);
         }
         Ok(())
@@ -318,7 +332,7 @@ impl Device for CpuDevice {
         let width = self.buf(op.out).width;
         let mut y = self.take(op.out);
         if let Some(scratch) = &self.scratch {
-            let bias = |b: Option<VectorId>| b.map(|b| &self.vectors[b.0 as usize][..]);
+            let bias = |b: Option<VectorId>| b.map(|b| self.vectors.get(b));
             let job = GluJob {
                 gate: self.matrices[op.gate.0.0 as usize].as_ref(),
                 up: self.matrices[op.up.0.0 as usize].as_ref(),

@@ -130,7 +130,7 @@ impl CpuDevice {
             scale: op.scale,
             window: op.window,
             softcap: op.softcap,
-            sinks: op.sinks.map(|s| &self.vectors[s.0 as usize][..]),
+            sinks: op.sinks.map(|s| self.vectors.get(s)),
         };
         let mut out = std::mem::take(&mut self.buffers[op.out.0 as usize].data);
         let q = &self.buffers[op.q.0 as usize].data[..n * op.heads * shape.k_dim];

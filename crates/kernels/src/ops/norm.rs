@@ -3,33 +3,60 @@
 use super::disjoint::for_rows;
 use crate::cpu::Cpu;
 use crate::lanes::{Lanes, WIDTH};
+use std::ops::Range;
 
 /// Lanes are summed over stretches of this many values, the stretches in `f64`: errors do not grow with the row.
 const STRETCH: usize = 16 * WIDTH;
 
+/// A norm of rows.
+#[derive(Clone, Copy, Debug)]
+pub struct RowNorm<'a> {
+    /// One factor per value of a row, or of one of its groups.
+    pub weight: &'a [f32],
+    /// Added at last, as many as there are factors; for layer norm only.
+    pub bias: &'a [f32],
+    /// Added to the mean of squares, or to the variance.
+    pub eps: f32,
+    /// Values that are normed together; a whole number of them makes a row.
+    pub group: usize,
+}
+
+impl<'a> RowNorm<'a> {
+    /// A norm of whole rows without bias.
+    pub fn whole(weight: &'a [f32], eps: f32) -> Self {
+        Self { weight, bias: &[], eps, group: weight.len() }
+    }
+
+    /// Which factors belong to group `i`.
+    fn part(&self, i: usize) -> Range<usize> {
+        let first = i % (self.weight.len() / self.group) * self.group;
+        first..first + self.group
+    }
+}
+
 impl Cpu {
-    /// Scales each row of `x`, `[n, dim]`, to unit root mean square, then by `weight`, `[dim]`, into `out`, `[n, dim]`.
+    /// Scales each group of `x` to unit root mean square, then by the weight, into `out`, which is as long as `x`.
     /// Panics where the lengths do not agree.
     /// Zhang & Sennrich 2019, arXiv 1910.07467, eq. 4.
-    pub fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    pub fn rms_norm(&self, x: &[f32], norm: &RowNorm<'_>, out: &mut [f32]) {
         assert_eq!(x.len(), out.len(), "rms_norm: input and output");
-        let dim = weight.len();
+        let dim = norm.group;
         for_rows(self, out, dim, &|i, out| {
-            (self.kernels.ops.rms_norm)(&x[i * dim..][..dim], weight, eps, out)
+            (self.kernels.ops.rms_norm)(&x[i * dim..][..dim], &norm.weight[norm.part(i)], norm.eps, out);
         });
     }
 
-    /// Shifts each row of `x`, `[n, dim]`, to mean 0 and scales it to variance 1, then `* weight + bias`, both `[dim]`,
-    /// into `out`, `[n, dim]`; a model without biases passes zeros.
+    /// Shifts each group of `x` to mean 0 and scales it to variance 1, then by the weight, and adds the bias, into `out`,
+    /// which is as long as `x`; a model without biases passes zeros.
     /// Panics where the lengths do not agree.
     /// Ba, Kiros & Hinton 2016, arXiv 1607.06450.
-    #[expect(clippy::too_many_arguments, reason = "five and the receiver")]
-    pub fn layer_norm(&self, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+    pub fn layer_norm(&self, x: &[f32], norm: &RowNorm<'_>, out: &mut [f32]) {
         assert_eq!(x.len(), out.len(), "layer_norm: input and output");
-        assert_eq!(weight.len(), bias.len(), "layer_norm: weight and bias");
-        let dim = weight.len();
+        assert_eq!(norm.weight.len(), norm.bias.len(), "layer_norm: weight and bias");
+        let dim = norm.group;
         for_rows(self, out, dim, &|i, out| {
-            (self.kernels.ops.layer_norm)(&x[i * dim..][..dim], weight, bias, eps, out);
+            let (weight, bias) = (&norm.weight[norm.part(i)], &norm.bias[norm.part(i)]);
+            (self.kernels.ops.layer_norm)(&x[i * dim..][..dim], weight, bias, norm.eps, out);
         });
     }
 }

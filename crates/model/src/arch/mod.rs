@@ -1,43 +1,61 @@
 //! One file per family: metadata in, specification out. Adding one is a file and a line in [`FAMILIES`].
 
 mod llama;
+mod qwen2;
 
 use crate::ModelError;
-use crate::config::Config;
+use crate::config::{Config, Default, Dialect};
+use crate::roles::Names;
 use crate::spec::ModelSpec;
 use torchless_formats::Checkpoint;
 
-/// A family of architectures that share one translation.
+/// Architectures that share one translation.
+#[derive(Debug)]
 pub(crate) struct Family {
     /// Values of GGUF's `general.architecture`.
     pub gguf: &'static [&'static str],
     /// Values of `model_type` in `config.json`.
     pub json: &'static [&'static str],
+    /// Where tensors are named otherwise than usual.
+    pub names: Names,
+    /// What transformers takes for keys that `config.json` leaves out.
+    pub defaults: &'static [(&'static str, Default)],
     /// The translation.
     pub spec: fn(&Config<'_>) -> Result<ModelSpec, ModelError>,
 }
 
-const FAMILIES: &[Family] = &[llama::FAMILY];
+const FAMILIES: &[&[Family]] = &[llama::FAMILIES, qwen2::FAMILIES];
+
+fn families() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().copied().flatten()
+}
 
 /// Names of all architectures, as GGUF and `config.json` spell them, sorted.
 pub fn known_architectures() -> Vec<&'static str> {
-    let mut names: Vec<_> = FAMILIES.iter().flat_map(|f| f.gguf.iter().chain(f.json)).copied().collect();
+    let mut names: Vec<_> = families().flat_map(|f| f.gguf.iter().chain(f.json)).copied().collect();
     names.sort_unstable();
     names.dedup();
     names
 }
 
+/// The family of an architecture.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn family(dialect: Dialect, arch: &str) -> Result<&'static Family, ModelError> {
+    let named = |f: &&Family| match dialect {
+        Dialect::Gguf => f.gguf.contains(&arch),
+        Dialect::Json => f.json.contains(&arch),
+    };
+    families().find(named).ok_or_else(|| {
+        let known = known_architectures().join(", ");
+        ModelError::UnknownArchitecture { name: arch.to_owned(), known }
+    })
+}
+
 pub(crate) fn spec(checkpoint: &Checkpoint) -> Result<ModelSpec, ModelError> {
     let config = Config::new(checkpoint)?;
-    let named = |f: &&Family| match config.dialect {
-        crate::config::Dialect::Gguf => f.gguf.contains(&config.arch.as_str()),
-        crate::config::Dialect::Json => f.json.contains(&config.arch.as_str()),
-    };
-    let Some(family) = FAMILIES.iter().find(named) else {
-        let known = known_architectures().join(", ");
-        return Err(ModelError::UnknownArchitecture { name: config.arch.clone(), known });
-    };
-    let spec = (family.spec)(&config)?;
+    let spec = (config.family.spec)(&config)?;
     config.finish()?;
     Ok(spec)
 }

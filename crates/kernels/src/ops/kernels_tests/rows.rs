@@ -1,7 +1,7 @@
 //! Row-wise operations against oracles in f64, and their independence of company and threads.
 
 use super::{Random, assert_close, bits, cpus, single_cpus};
-use crate::{Activation, Cpu, RopePairing, RopeSpec, rope_angles};
+use crate::{Activation, Cpu, RopePairing, RopeSpec, RowNorm, rope_angles};
 
 const LENGTHS: [usize; 9] = [1, 5, 15, 16, 17, 64, 255, 1000, 4099];
 
@@ -17,8 +17,8 @@ fn norms_equal_the_oracle() {
             let x: Vec<f32> = random.values(3 * dim).iter().map(|v| v * 5.0 + 3.0).collect();
             let (w, b) = (random.values(dim), random.values(dim));
             let (mut rms, mut layer) = (vec![0.0; 3 * dim], vec![0.0; 3 * dim]);
-            cpu.rms_norm(&x, &w, 1e-5, &mut rms);
-            cpu.layer_norm(&x, &w, &b, 1e-5, &mut layer);
+            cpu.rms_norm(&x, &RowNorm::whole(&w, 1e-5), &mut rms);
+            cpu.layer_norm(&x, &RowNorm { bias: &b, ..RowNorm::whole(&w, 1e-5) }, &mut layer);
             let (mut want_rms, mut want_layer) = (Vec::new(), Vec::new());
             for row in wide(&x).chunks(dim) {
                 let mean = row.iter().sum::<f64>() / dim as f64;
@@ -37,16 +37,42 @@ fn norms_equal_the_oracle() {
 }
 
 #[test]
+fn groups_of_a_row_are_normed_on_their_own() {
+    let mut random = Random::new(3);
+    let (x, w) = (random.values(3 * 40), random.values(40));
+    for cpu in single_cpus() {
+        let (mut shared, mut own, mut one) = (vec![0.0; 120], vec![0.0; 120], vec![0.0; 20]);
+        cpu.rms_norm(&x, &RowNorm { group: 20, ..RowNorm::whole(&w[..20], 1e-5) }, &mut shared);
+        cpu.rms_norm(&x, &RowNorm { group: 20, ..RowNorm::whole(&w, 1e-5) }, &mut own);
+        for i in 0..6 {
+            let part = i * 20..(i + 1) * 20;
+            cpu.rms_norm(&x[part.clone()], &RowNorm::whole(&w[..20], 1e-5), &mut one);
+            assert_eq!(shared[part.clone()], one, "one weight for all, part {i}");
+            cpu.rms_norm(&x[part.clone()], &RowNorm::whole(&w[i % 2 * 20..][..20], 1e-5), &mut one);
+            assert_eq!(own[part], one, "a weight for each of two, part {i}");
+        }
+    }
+}
+
+#[test]
 fn norms_survive_extremes() {
     for cpu in single_cpus() {
         let mut out = [0.0; 20];
-        cpu.rms_norm(&[0.0; 20], &[1.0; 20], 1e-6, &mut out);
+        cpu.rms_norm(&[0.0; 20], &RowNorm::whole(&[1.0; 20], 1e-6), &mut out);
         assert_eq!(out, [0.0; 20]);
-        cpu.layer_norm(&[7.0; 20], &[1.0; 20], &[2.0; 20], 1e-6, &mut out);
+        cpu.layer_norm(
+            &[7.0; 20],
+            &RowNorm { bias: &[2.0; 20], ..RowNorm::whole(&[1.0; 20], 1e-6) },
+            &mut out,
+        );
         assert_eq!(out, [2.0; 20]);
         for bad in [f32::NAN, f32::INFINITY] {
-            cpu.rms_norm(&[bad; 20], &[1.0; 20], 1e-6, &mut out);
-            cpu.layer_norm(&[bad; 20], &[1.0; 20], &[0.0; 20], 1e-6, &mut out);
+            cpu.rms_norm(&[bad; 20], &RowNorm::whole(&[1.0; 20], 1e-6), &mut out);
+            cpu.layer_norm(
+                &[bad; 20],
+                &RowNorm { bias: &[0.0; 20], ..RowNorm::whole(&[1.0; 20], 1e-6) },
+                &mut out,
+            );
         }
     }
 }
@@ -274,8 +300,10 @@ fn company_and_threads_do_not_change_a_bit() {
     let (n, dim) = (50, 1000);
     let (w, b) = (Random::new(7).values(dim), Random::new(8).values(n * dim));
     let other = |x: &[f32], i: usize| b[i * dim..][..x.len()].to_vec();
-    check_rows(n, dim, &|cpu, x, i| cpu.rms_norm(&other(x, i), &w, 1e-5, x));
-    check_rows(n, dim, &|cpu, x, i| cpu.layer_norm(&other(x, i), &w, &w, 1e-5, x));
+    check_rows(n, dim, &|cpu, x, i| cpu.rms_norm(&other(x, i), &RowNorm::whole(&w, 1e-5), x));
+    check_rows(n, dim, &|cpu, x, i| {
+        cpu.layer_norm(&other(x, i), &RowNorm { bias: &w, ..RowNorm::whole(&w, 1e-5) }, x)
+    });
     check_rows(n, dim, &|cpu, x, i| cpu.add(x, &other(x, i)));
     check_rows(n, dim, &|cpu, x, i| cpu.add_scaled(x, &other(x, i), 0.3));
     check_rows(n, dim, &|cpu, x, _| cpu.add_bias(x, &w));
@@ -305,7 +333,7 @@ fn rope_is_the_same_for_all_numbers_of_threads() {
 #[test]
 fn empty_inputs_give_empty_outputs() {
     for cpu in cpus() {
-        cpu.rms_norm(&[], &[1.0; 4], 1e-5, &mut []);
+        cpu.rms_norm(&[], &RowNorm::whole(&[1.0; 4], 1e-5), &mut []);
         cpu.add(&mut [], &[]);
         cpu.softmax(&mut [], 4);
         cpu.activate(Activation::Silu, &mut []);

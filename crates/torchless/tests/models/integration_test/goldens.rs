@@ -1,11 +1,11 @@
-//! Tiny checkpoints of transformers: logits and greedy continuations of the LLaMA and Mistral family.
+//! Tiny checkpoints of transformers: logits and greedy continuations of every decoder.
+//!
+//! `TORCHLESS_GOLDENS=NAME,NAME` narrows a run to some cases.
 
 use super::support::{Session, exact, fixtures, floats, max_distance, ways};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use torchless::ModelOptions;
-
-const TOLERANCE: f32 = 5e-4;
 
 struct Prompt {
     ids: Vec<u32>,
@@ -13,25 +13,112 @@ struct Prompt {
     logits: Vec<f32>,
 }
 
-/// The cases whose `config.json` names one of this family's types.
+/// Cases that no family here can run yet, each with why: the list has to shrink to none.
+const NOT_YET: &[(&str, &str)] = &[
+    ("bert_cls2", "an encoder"),
+    ("bert_embed", "an encoder"),
+    ("bert_token_cls5", "an encoder"),
+    ("bitnet", "not built yet"),
+    ("cohere", "not built yet"),
+    ("cohere2", "not built yet"),
+    ("cohere_qknorm", "not built yet"),
+    ("deberta_v2_conv_cls2", "an encoder"),
+    ("deberta_v2_conv_noshare_cls3", "an encoder"),
+    ("deberta_v3_cls2", "an encoder"),
+    ("deberta_v3_cls3", "an encoder"),
+    ("deepseek_v2", "mixture of experts, latent or linear attention"),
+    ("deepseek_v2_lite", "mixture of experts, latent or linear attention"),
+    ("deepseek_v3", "mixture of experts, latent or linear attention"),
+    ("deepseek_v3_noqlora", "mixture of experts, latent or linear attention"),
+    ("distilbert_cls2", "an encoder"),
+    ("electra_cls2", "an encoder"),
+    ("ernie4_5", "not built yet"),
+    ("ernie4_5_moe", "mixture of experts, latent or linear attention"),
+    ("exaone4", "not built yet"),
+    ("gemma", "not built yet"),
+    ("gemma2", "not built yet"),
+    ("gemma3_text", "not built yet"),
+    ("gemma3n_text", "not built yet"),
+    ("gemma4_moe", "mixture of experts, latent or linear attention"),
+    ("gemma4_text", "not built yet"),
+    ("glm", "not built yet"),
+    ("glm4", "not built yet"),
+    ("glm4_moe", "mixture of experts, latent or linear attention"),
+    ("gpt2", "not built yet"),
+    ("gpt_neox", "not built yet"),
+    ("gpt_neox_seq", "not built yet"),
+    ("gpt_oss", "mixture of experts, latent or linear attention"),
+    ("granite", "not built yet"),
+    ("granite_moe", "mixture of experts, latent or linear attention"),
+    ("mixtral", "mixture of experts, latent or linear attention"),
+    ("modernbert_cls2", "an encoder"),
+    ("modernbert_mean_cls3", "an encoder"),
+    ("mpnet_embed", "an encoder"),
+    ("nomic_bert_embed", "an encoder"),
+    ("olmo", "not built yet"),
+    ("olmo2", "not built yet"),
+    ("olmo3", "not built yet"),
+    ("olmoe", "mixture of experts, latent or linear attention"),
+    ("phi", "not built yet"),
+    ("phi3_longrope", "not built yet"),
+    ("phi3_plain", "not built yet"),
+    ("phi3_sliding", "not built yet"),
+    ("phi4_mini", "not built yet"),
+    ("phimoe", "mixture of experts, latent or linear attention"),
+    ("qwen2_moe", "mixture of experts, latent or linear attention"),
+    ("qwen2_moe_mlponly", "mixture of experts, latent or linear attention"),
+    ("qwen3", "not built yet"),
+    ("qwen3_5_moe_text", "mixture of experts, latent or linear attention"),
+    ("qwen3_5_text", "mixture of experts, latent or linear attention"),
+    ("qwen3_bf16", "not built yet"),
+    ("qwen3_f16", "not built yet"),
+    ("qwen3_moe", "mixture of experts, latent or linear attention"),
+    ("qwen3_moe_sparse_step", "mixture of experts, latent or linear attention"),
+    ("qwen3_next", "mixture of experts, latent or linear attention"),
+    ("qwen3_yarn", "not built yet"),
+    ("roberta_cls3", "an encoder"),
+    ("seed_oss", "not built yet"),
+    ("smollm3", "not built yet"),
+    ("stablelm", "not built yet"),
+    ("stablelm_qknorm_parallel", "not built yet"),
+    ("starcoder2", "not built yet"),
+    ("xlmr_cls1_reranker", "an encoder"),
+    ("xlmr_embed", "an encoder"),
+];
+
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// All decoders of the index but those that are not supported yet.
 fn cases() -> Vec<PathBuf> {
     let Some(fixtures) = fixtures() else { return Vec::new() };
     let folder = fixtures.join("goldens");
-    let read = |path: &Path| serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap();
-    let all: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
-    let family = |p: &PathBuf| {
-        matches!(read(&p.join("config.json"))["model_type"].as_str(), Some("llama" | "mistral"))
+    let index = read(&folder.join("index.json"));
+    let names = index["cases"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap().to_owned());
+    let all: Vec<String> = names.collect();
+    for (name, why) in NOT_YET {
+        assert!(all.iter().any(|n| n == name), "{name} is not in the index");
+        eprintln!("skipped: {name}: {why}");
+    }
+    let wanted = std::env::var("TORCHLESS_GOLDENS").unwrap_or_default();
+    let supported = |name: &String| {
+        NOT_YET.iter().all(|(n, _)| n != name) && (wanted.is_empty() || wanted.split(',').any(|w| w == name))
     };
-    let mut cases: Vec<_> = all.into_iter().filter(family).collect();
+    let mut cases: Vec<_> = all.into_iter().filter(supported).map(|name| folder.join(name)).collect();
     cases.sort();
-    assert!(cases.len() >= 10, "{} cases", cases.len());
+    assert!(!wanted.is_empty() || cases.len() + NOT_YET.len() >= 82, "{} cases", cases.len());
     cases
 }
 
+/// What the fixtures allow: the reference itself is that far from exact arithmetic.
+fn tolerance(case: &Path) -> f32 {
+    let model_type = read(&case.join("config.json"))["model_type"].as_str().unwrap().to_owned();
+    if model_type.starts_with("gemma4") || model_type.starts_with("qwen3_5") { 1e-3 } else { 5e-4 }
+}
+
 fn prompts(case: &Path) -> Vec<Prompt> {
-    let expected: Value =
-        serde_json::from_slice(&std::fs::read(case.join("expected.json")).unwrap()).unwrap();
+    let expected = read(&case.join("expected.json"));
     let logits = floats(&case.join("logits.f32"));
     let vocab = expected["vocab_size"].as_u64().unwrap() as usize;
     let ids =
@@ -61,7 +148,7 @@ fn every_way_to_run_gives_the_logits_and_the_greedy_text() {
             let mut session = Session::open(&case, &options);
             for prompt in prompts(&case) {
                 let distance = max_distance(&session.prefill(&prompt.ids, 512), &prompt.logits);
-                assert!(distance < TOLERANCE, "{}: {distance} with {options:?}", case.display());
+                assert!(distance < tolerance(&case), "{}: {distance} with {options:?}", case.display());
                 let n = room(&session, &prompt);
                 assert_eq!(
                     session.greedy(&prompt.ids, n),

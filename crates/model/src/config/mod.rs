@@ -1,0 +1,322 @@
+//! One view of hyperparameters, whichever format they come from: flat keys, scalar values, and a memory of
+//! which keys were read, so that a key nobody read can be refused.
+
+mod harmless;
+mod value;
+
+pub use value::{Default, Value};
+
+use crate::ModelError;
+use crate::arch::{self, Family};
+use crate::roles::{Naming, Part, Role};
+use harmless::{HARMLESS_GGUF, HARMLESS_JSON};
+use serde_json::Value as Json;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use torchless_formats::{Checkpoint, Metadata};
+use value::{flatten, gguf_value, native_values};
+
+/// How the two dialects of metadata spell a key; an empty spelling means that the dialect lacks it.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'k> {
+    /// GGUF, without the architecture's prefix.
+    pub gguf: &'k str,
+    /// `config.json`, nested objects joined by dots; several spellings are tried in order.
+    pub json: &'k [&'k str],
+}
+
+/// Shorthand for a [`Key`].
+pub const fn key<'k>(gguf: &'k str, json: &'k [&'k str]) -> Key<'k> {
+    Key { gguf, json }
+}
+
+/// Which dialect the metadata is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Keys with the architecture as prefix.
+    Gguf,
+    /// Names of transformers' `config.json`.
+    Json,
+}
+
+/// Hyperparameters of one checkpoint.
+#[derive(Debug)]
+pub struct Config<'a> {
+    /// The architecture's name in the file.
+    pub arch: String,
+    /// The dialect.
+    pub dialect: Dialect,
+    /// Names of tensors.
+    pub naming: Naming,
+    /// The family of the architecture.
+    pub family: &'static Family,
+    /// What GGUF's keys begin with: the file's own name of the architecture.
+    prefix: String,
+    checkpoint: &'a Checkpoint,
+    values: BTreeMap<String, Value>,
+    defaults: BTreeMap<&'static str, Value>,
+    read: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Config<'a> {
+    /// Reads the metadata of `checkpoint`.
+    ///
+    /// # Errors
+    /// The architecture is not named.
+    pub fn new(checkpoint: &'a Checkpoint) -> Result<Self, ModelError> {
+        let (dialect, prefix, values) = match &checkpoint.metadata {
+            Metadata::Gguf(meta) => {
+                let arch = meta.get::<&str>("general.architecture")?.to_owned();
+                let prefix = format!("{arch}.");
+                let own = meta
+                    .iter()
+                    .filter_map(|(k, v)| Some((k.strip_prefix(&prefix)?.to_owned(), gguf_value(v))));
+                (Dialect::Gguf, arch, own.collect())
+            }
+            Metadata::HuggingFace { config, .. } => {
+                let values = text_part(config);
+                (Dialect::Json, json_arch(&values), values)
+            }
+            Metadata::Native(header) => {
+                let values = native_values(header);
+                let arch = json_arch(&values);
+                (Dialect::Json, if arch.is_empty() { "mistral".to_owned() } else { arch }, values)
+            }
+            other => {
+                let what = format!("metadata of another kind: {other:?}").chars().take(80).collect();
+                return Err(ModelError::Unsupported {
+                    what,
+                    supported: "GGUF, config.json, native".to_owned(),
+                });
+            }
+        };
+        if prefix.is_empty() {
+            let key = if dialect == Dialect::Gguf { "general.architecture" } else { "model_type" };
+            return Err(ModelError::MissingKey { key: key.to_owned(), arch: "every model".to_owned() });
+        }
+        let arch = prefix.clone();
+        let family = arch::family(dialect, &arch)?;
+        let naming = Naming::new(checkpoint, dialect, family);
+        let defaults = match dialect {
+            Dialect::Json => family.defaults.iter().map(|(k, v)| (*k, v.value())).collect(),
+            Dialect::Gguf => BTreeMap::new(),
+        };
+        let read = RefCell::default();
+        Ok(Self { arch, dialect, naming, family, prefix, checkpoint, values, defaults, read })
+    }
+
+    /// The checkpoint itself, for what only its tensors say.
+    pub fn checkpoint(&self) -> &'a Checkpoint {
+        self.checkpoint
+    }
+
+    /// Whether the checkpoint has the tensor of that role.
+    pub fn has(&self, role: Role, layer: Option<usize>, part: Part) -> bool {
+        self.naming.find(role, layer, part).is_some_and(|name| self.checkpoint.tensors.contains(&name))
+    }
+
+    /// Whether a tensor of that name (in the file's dialect) exists.
+    pub fn has_tensor(&self, name: &str) -> bool {
+        self.checkpoint.tensors.contains(name)
+    }
+
+    fn spellings<'k>(&self, key: Key<'k>) -> impl Iterator<Item = &'k str> + use<'k> {
+        let gguf = (self.dialect == Dialect::Gguf && !key.gguf.is_empty()).then_some(key.gguf);
+        let json = if self.dialect == Dialect::Json { key.json } else { &[] };
+        gguf.into_iter().chain(json.iter().copied())
+    }
+
+    fn shown(&self, spelling: &str) -> String {
+        match self.dialect {
+            Dialect::Gguf => format!("{}.{spelling}", self.prefix),
+            Dialect::Json => spelling.to_owned(),
+        }
+    }
+
+    /// The value of a key and the spelling under which it was found. What the file leaves out has transformers' default for
+    /// the architecture; what it sets to null has no value.
+    pub fn get<'k>(&self, key: Key<'k>) -> Option<(&Value, &'k str)> {
+        let mut found = None;
+        for spelling in self.spellings(key) {
+            if let Some(value) = self.values.get(spelling) {
+                self.read.borrow_mut().insert(spelling.to_owned());
+                found = found.or(Some((value, spelling)));
+            }
+        }
+        let found = found.or_else(|| self.spellings(key).find_map(|s| Some((self.defaults.get(s)?, s))));
+        found.filter(|(value, _)| **value != Value::Null)
+    }
+
+    /// Marks a key as read whose value does not matter here.
+    pub fn pass(&self, key: Key<'_>) {
+        self.get(key);
+    }
+
+    fn wrong(&self, spelling: &str, found: &Value, expected: &str) -> ModelError {
+        let (key, found) = (self.shown(spelling), found.to_string());
+        ModelError::BadValue { key, found, expected: expected.to_owned() }
+    }
+
+    fn missing(&self, key: Key<'_>) -> ModelError {
+        let spelling = self.spellings(key).next().unwrap_or("?");
+        ModelError::MissingKey { key: self.shown(spelling), arch: self.arch.clone() }
+    }
+
+    /// A size: whole, at least 1, at most `limit`. `None` where absent.
+    ///
+    /// # Errors
+    /// The value is something else.
+    pub fn size(&self, key: Key<'_>, limit: usize) -> Result<Option<usize>, ModelError> {
+        self.whole(key, 1, limit)
+    }
+
+    /// A whole number that may be 0.
+    ///
+    /// # Errors
+    /// The value is something else.
+    pub fn count(&self, key: Key<'_>, limit: usize) -> Result<Option<usize>, ModelError> {
+        self.whole(key, 0, limit)
+    }
+
+    fn whole(&self, key: Key<'_>, low: usize, limit: usize) -> Result<Option<usize>, ModelError> {
+        let Some((value, spelling)) = self.get(key) else { return Ok(None) };
+        match value.whole().and_then(|n| usize::try_from(n).ok()).filter(|n| (low..=limit).contains(n)) {
+            Some(n) => Ok(Some(n)),
+            None => Err(self.wrong(spelling, value, &format!("a whole number from {low} to {limit}"))),
+        }
+    }
+
+    /// A size that has to be there.
+    ///
+    /// # Errors
+    /// It is absent or something else.
+    pub fn need_size(&self, key: Key<'_>, limit: usize) -> Result<usize, ModelError> {
+        self.size(key, limit)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// A finite number greater than 0. `None` where absent.
+    ///
+    /// # Errors
+    /// The value is something else.
+    pub fn positive(&self, key: Key<'_>) -> Result<Option<f32>, ModelError> {
+        let Some((value, spelling)) = self.get(key) else { return Ok(None) };
+        match value.number().filter(|x| *x > 0.0) {
+            Some(x) => Ok(Some(x)),
+            None => Err(self.wrong(spelling, value, "a finite number above 0")),
+        }
+    }
+
+    /// A number above 0 that has to be there.
+    ///
+    /// # Errors
+    /// It is absent or something else.
+    pub fn need_positive(&self, key: Key<'_>) -> Result<f32, ModelError> {
+        self.positive(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// Texts, as many as `count`. `None` where absent.
+    ///
+    /// # Errors
+    /// The value is something else.
+    pub fn texts(&self, key: Key<'_>, count: usize) -> Result<Option<Vec<String>>, ModelError> {
+        self.list(key, count, "texts", |v| if let Value::Text(s) = v { Some(s.clone()) } else { None })
+    }
+
+    fn list<T>(
+        &self,
+        key: Key<'_>,
+        count: usize,
+        what: &str,
+        one: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, ModelError> {
+        let Some((value, spelling)) = self.get(key) else { return Ok(None) };
+        let all = match value {
+            Value::List(list) if list.len() == count => list.iter().map(one).collect(),
+            _ => None,
+        };
+        all.map(Some).ok_or_else(|| self.wrong(spelling, value, &format!("a list of {count} {what}")))
+    }
+
+    /// A truth value. `None` where absent.
+    ///
+    /// # Errors
+    /// The value is something else.
+    pub fn flag(&self, key: Key<'_>) -> Result<Option<bool>, ModelError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some((Value::Bool(b), _)) => Ok(Some(*b)),
+            Some((value, spelling)) => Err(self.wrong(spelling, value, "true or false")),
+        }
+    }
+
+    /// A text. `None` where absent.
+    ///
+    /// # Errors
+    /// The value is something else.
+    pub fn text(&self, key: Key<'_>) -> Result<Option<&str>, ModelError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some((Value::Text(s), _)) => Ok(Some(s)),
+            Some((value, spelling)) => Err(self.wrong(spelling, value, "a text")),
+        }
+    }
+
+    /// The error for a value that does not go with the others.
+    pub fn bad(&self, key: Key<'_>, expected: &str) -> ModelError {
+        let spelling = self.spellings(key).next().unwrap_or("?");
+        match self.get(key) {
+            Some((value, spelling)) => self.wrong(spelling, value, expected),
+            None => self.wrong(spelling, &Value::Null, expected),
+        }
+    }
+
+    /// A value that is known and not built, named by its key.
+    pub fn unsupported(&self, key: Key<'_>, supported: &str) -> ModelError {
+        let what = self.get(key).map_or_else(
+            || self.shown(self.spellings(key).next().unwrap_or("?")),
+            |(value, spelling)| format!("{} = {value}", self.shown(spelling)),
+        );
+        ModelError::Unsupported { what, supported: supported.to_owned() }
+    }
+
+    /// Refuses keys that nobody read and that are not known to be harmless.
+    ///
+    /// # Errors
+    /// The first such key.
+    pub fn finish(&self) -> Result<(), ModelError> {
+        let harmless = if self.dialect == Dialect::Gguf { HARMLESS_GGUF } else { HARMLESS_JSON };
+        let read = self.read.borrow();
+        for (key, value) in &self.values {
+            let top = key.split('.').next().unwrap_or(key);
+            if *value == Value::Null
+                || read.contains(key)
+                || harmless.contains(&key.as_str())
+                || harmless.contains(&top)
+            {
+                continue;
+            }
+            let (key, value) = (self.shown(key), value.to_string());
+            return Err(ModelError::UnknownKey { key, value, arch: self.arch.clone() });
+        }
+        Ok(())
+    }
+}
+
+fn json_arch(values: &BTreeMap<String, Value>) -> String {
+    match values.get("model_type") {
+        Some(Value::Text(s)) => s.clone(),
+        _ => String::new(),
+    }
+}
+
+/// Of a multimodal model the part that is a language model, with what the whole says and the part does not.
+fn text_part(config: &Json) -> BTreeMap<String, Value> {
+    let Some(text) = config.get("text_config").filter(|t| t.is_object()) else { return flatten(config) };
+    let mut values = flatten(text);
+    for (key, value) in flatten(config) {
+        if !key.starts_with("text_config.") {
+            values.entry(key).or_insert(value);
+        }
+    }
+    values
+}

@@ -1,0 +1,132 @@
+//! Handles of a model on a device: what the decoder follows. They mirror the specification, part by part.
+
+use torchless_device::{
+    Activation, BufId, CacheId, Device, DeviceError, MatrixId, Norm, Projection, RopeId, Store, VectorId,
+};
+
+/// A matrix with its bias.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Linear {
+    pub matrix: MatrixId,
+    pub bias: Option<VectorId>,
+}
+
+impl Linear {
+    pub(crate) fn onto(self, out: BufId, store: Store) -> Projection {
+        Projection { matrix: self.matrix, bias: self.bias, out, store }
+    }
+}
+
+/// What comes before and after the layers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    pub embed: MatrixId,
+    pub final_norm: Norm,
+    pub head: Linear,
+}
+
+/// One layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    pub mixer_norm: Option<Norm>,
+    pub mixer: MixerParts,
+    pub mixer_post: Option<Norm>,
+    pub ffn_norm: Option<Norm>,
+    pub ffn: FfnParts,
+    pub ffn_post: Option<Norm>,
+}
+
+/// What mixes positions.
+#[derive(Clone, Debug)]
+pub(crate) enum MixerParts {
+    Attention(Attention),
+}
+
+impl MixerParts {
+    /// Where the mixer leaves what its output projection takes: of all rows, and of the wanted ones alone.
+    pub(crate) fn mixed(&self) -> (BufId, BufId) {
+        match self {
+            MixerParts::Attention(a) => a.mixed,
+        }
+    }
+}
+
+/// Softmax attention.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attention {
+    pub query: Linear,
+    pub key: Linear,
+    pub value: Linear,
+    pub q_norm: Option<Norm>,
+    pub k_norm: Option<Norm>,
+    pub rope: Option<RopeId>,
+    pub cache: CacheId,
+    pub inner_norm: Option<Norm>,
+    pub out: Linear,
+    pub buffers: AttnBuffers,
+    pub mixed: (BufId, BufId),
+}
+
+/// Rows of queries, keys and values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttnBuffers {
+    pub q: BufId,
+    pub k: BufId,
+    pub v: BufId,
+}
+
+/// What follows the mixer.
+#[derive(Clone, Debug)]
+pub(crate) enum FfnParts {
+    Dense(Mlp),
+}
+
+/// A dense unit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mlp {
+    pub widen: Widen,
+    pub inner_norm: Option<Norm>,
+    pub down: Linear,
+    pub hidden: BufId,
+}
+
+/// From the width of the residual stream to the inner one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Widen {
+    Glu { gate: Linear, up: Linear, act: Activation },
+    Plain { up: Linear, act: Activation },
+}
+
+/// Buffers that layers share: one for each purpose and width.
+#[derive(Debug)]
+pub(crate) struct BufferPool {
+    tokens: usize,
+    made: Vec<(&'static str, usize, BufId)>,
+}
+
+impl BufferPool {
+    /// Buffers of up to `tokens` rows.
+    pub(crate) fn new(tokens: usize) -> Self {
+        Self { tokens, made: Vec::new() }
+    }
+
+    /// Rows of a buffer.
+    pub(crate) fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// The buffer for a purpose, of rows of `width` values.
+    pub(crate) fn get(
+        &mut self,
+        purpose: &'static str,
+        width: usize,
+        dev: &mut dyn Device,
+    ) -> Result<BufId, DeviceError> {
+        if let Some((.., id)) = self.made.iter().find(|(p, w, _)| (*p, *w) == (purpose, width)) {
+            return Ok(*id);
+        }
+        let id = dev.buffer(purpose, self.tokens, width)?;
+        self.made.push((purpose, width, id));
+        Ok(id)
+    }
+}

@@ -1,0 +1,157 @@
+//! From a checkpoint and its specification to handles on a device. Every tensor is used exactly once or the load
+//! fails.
+
+mod attention;
+mod ffn;
+mod tensors;
+
+pub(crate) use tensors::vector;
+
+use crate::arch;
+use crate::config::Dialect;
+use crate::decoder::{BufferPool, Decoder, Ends, FfnParts, Layer, Linear, MixerParts};
+use crate::memory::left_for_weights;
+use crate::roles::{Naming, Part, Role, is_redundant};
+use crate::runner::{NativeRunner, RunnerOptions};
+use crate::spec::{Ffn, LayerSpec, Mixer, ModelSpec, NormSpec, RopeSpec, Wiring};
+use crate::{ModelError, rope};
+use std::collections::BTreeSet;
+use torchless_device::{CacheType, Device, MatrixUse, Norm, Residency, RopeId};
+use torchless_formats::{Checkpoint, Format};
+
+/// How to load.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// Where weights live.
+    pub residency: Residency,
+    /// Element type of the KV cache.
+    pub cache: CacheType,
+    /// Limits of the runner.
+    pub runner: RunnerOptions,
+}
+
+/// Called while weights are taken over, with bytes done and bytes in all.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// Loads `spec`'s tensors from `checkpoint` onto `device`.
+///
+/// # Errors
+/// A tensor is missing, unused or of another shape than `spec` asks for, the context is larger than the model allows, or
+/// the device refuses.
+pub fn load(
+    checkpoint: &Checkpoint,
+    spec: ModelSpec,
+    mut device: Box<dyn Device>,
+    options: &LoadOptions,
+    progress: Progress<'_>,
+) -> Result<NativeRunner, ModelError> {
+    let info = options.runner.info(&spec)?;
+    let residency = match options.residency {
+        Residency::Mapped { limit: Some(limit) } => {
+            Residency::Mapped { limit: Some(left_for_weights(limit, &spec, &info)?) }
+        }
+        other => other,
+    };
+    let dialect = if checkpoint.format == Format::Gguf { Dialect::Gguf } else { Dialect::Json };
+    let naming = Naming::new(checkpoint, dialect, arch::family(dialect, &spec.arch)?);
+    let total = checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum();
+    let mut loader = Loader {
+        checkpoint,
+        naming,
+        device: &mut *device,
+        residency,
+        cache: options.cache,
+        blocks: (info.blocks, info.block_len),
+        buffers: BufferPool::new(info.max_batch_tokens),
+        used: BTreeSet::new(),
+        ropes: Vec::new(),
+        done: 0,
+        total,
+        progress,
+    };
+    let decoder = loader.decoder(spec)?;
+    loader.refuse_unused()?;
+    Ok(NativeRunner::new(decoder, device, info))
+}
+
+struct Loader<'a> {
+    checkpoint: &'a Checkpoint,
+    naming: Naming,
+    device: &'a mut dyn Device,
+    residency: Residency,
+    cache: CacheType,
+    blocks: (usize, usize),
+    buffers: BufferPool,
+    used: BTreeSet<String>,
+    ropes: Vec<(RopeSpec, RopeId)>,
+    done: u64,
+    total: u64,
+    progress: Progress<'a>,
+}
+
+impl Loader<'_> {
+    fn decoder(&mut self, spec: ModelSpec) -> Result<Decoder, ModelError> {
+        let purpose = if spec.tied_head { MatrixUse::Both } else { MatrixUse::Lookup };
+        let embed = self.matrix(Role::TokenEmbedding, None, [spec.vocab, spec.dim], purpose)?;
+        let layers: Result<Vec<_>, _> =
+            (0..).zip(&spec.layers).map(|(i, l)| self.layer(i, l, spec.dim)).collect();
+        let layers = layers?;
+        let final_norm = self.norm(Role::FinalNorm, None, spec.final_norm, spec.dim)?;
+        let matrix = match purpose {
+            MatrixUse::Both => embed,
+            _ => self.matrix(Role::Head, None, [spec.vocab, spec.dim], MatrixUse::Product)?,
+        };
+        let head = Linear { matrix, bias: self.bias(Role::Head, None, spec.vocab, spec.head_bias)? };
+        let ends = Ends { embed, final_norm, head };
+        Ok(Decoder::new(spec, layers, ends, &mut self.buffers, self.device)?)
+    }
+
+    fn layer(&mut self, i: usize, layer: &LayerSpec, dim: usize) -> Result<Layer, ModelError> {
+        let wiring = layer.wiring;
+        let before_ffn = wiring.norms_inputs() && wiring != Wiring::Parallel;
+        let mixer_norm = self.norm_if(wiring.norms_inputs(), (Role::MixerNorm, i), layer.norm, dim)?;
+        let mixer = match &layer.mixer {
+            Mixer::Attention(attn) => MixerParts::Attention(self.attention(i, attn, dim)?),
+        };
+        let mixer_post = self.norm_if(wiring.norms_outputs(), (Role::MixerPostNorm, i), layer.norm, dim)?;
+        let own = self.norm_if(before_ffn, (Role::FfnNorm, i), layer.norm, dim)?;
+        let ffn_norm = if wiring == Wiring::Parallel { mixer_norm } else { own };
+        let ffn = match &layer.ffn {
+            Ffn::Dense(mlp) => FfnParts::Dense(self.mlp(i, mlp, dim)?),
+        };
+        let ffn_post = self.norm_if(wiring.norms_outputs(), (Role::FfnPostNorm, i), layer.norm, dim)?;
+        Ok(Layer { mixer_norm, mixer, mixer_post, ffn_norm, ffn, ffn_post })
+    }
+
+    fn norm_if(
+        &mut self,
+        present: bool,
+        (role, i): (Role, usize),
+        spec: NormSpec,
+        dim: usize,
+    ) -> Result<Option<Norm>, ModelError> {
+        present.then(|| self.norm(role, Some(i), spec, dim)).transpose()
+    }
+
+    fn rope(&mut self, spec: &RopeSpec) -> Result<RopeId, ModelError> {
+        if let Some((_, id)) = self.ropes.iter().find(|(known, _)| known == spec) {
+            return Ok(*id);
+        }
+        let id = self.device.rope(&rope::build(spec))?;
+        self.ropes.push((spec.clone(), id));
+        Ok(id)
+    }
+
+    /// A tied head may lie in the file a second time; transformers ignores it too.
+    fn refuse_unused(&self) -> Result<(), ModelError> {
+        let head = self.naming.name(Role::Head, None, Part::Weight);
+        let unused = |name: &&str| !self.used.contains(*name) && !is_redundant(name) && **name != head;
+        let mut names = self.checkpoint.tensors.names().filter(unused);
+        match names.next() {
+            None => Ok(()),
+            Some(first) => {
+                Err(ModelError::UnusedTensors { count: 1 + names.count(), first: first.to_owned() })
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Single tensors on their way to the device: found by role, checked against the specification, split where a file has several
+//! matrices in one.
+
+use super::Loader;
+use crate::ModelError;
+use crate::decoder::Linear;
+use crate::roles::{Part, Role};
+use crate::spec::{NormForm, NormSpec, NormWeight};
+use std::ops::Range;
+use std::sync::Arc;
+use torchless_device::{MatrixId, MatrixSource, MatrixUse, Norm, NormKind, VectorId, WeightBytes};
+use torchless_formats::{Bytes, Tensor};
+
+/// The values of a short tensor.
+pub(crate) fn vector(tensor: &Tensor, len: usize) -> Result<Vec<f32>, ModelError> {
+    if tensor.shape != [len] {
+        return Err(wrong_shape(tensor, vec![len]));
+    }
+    let mut values = vec![0.0; len];
+    tensor.decode_row(0, &mut values);
+    Ok(values)
+}
+
+fn wrong_shape(tensor: &Tensor, expected: Vec<usize>) -> ModelError {
+    ModelError::Shape { name: tensor.name.clone(), found: tensor.shape.clone(), expected }
+}
+
+/// Matrices off the same input, which a file may hold one by one, or one below the other in one.
+pub(super) struct Rows<const N: usize> {
+    /// The role of all in one.
+    pub fused: Role,
+    /// Each role with its number of rows.
+    pub parts: [(Role, usize); N],
+    /// Values in a row.
+    pub cols: usize,
+    /// Whether they have biases.
+    pub bias: bool,
+}
+
+impl Loader<'_> {
+    /// Matrices one by one or from one, as the file has them.
+    pub(super) fn rows<const N: usize>(
+        &mut self,
+        i: usize,
+        rows: &Rows<N>,
+    ) -> Result<[Linear; N], ModelError> {
+        let has = |role| {
+            let name = self.naming.find(role, Some(i), Part::Weight);
+            name.is_some_and(|name| self.checkpoint.tensors.contains(&name))
+        };
+        let mut out = Vec::with_capacity(N);
+        if has(rows.parts[0].0) || !has(rows.fused) {
+            for (role, n) in rows.parts {
+                out.push(self.linear(role, i, [n, rows.cols], rows.bias)?);
+            }
+        } else {
+            self.split(i, rows, &mut out)?;
+        }
+        Ok(std::array::from_fn(|i| out[i]))
+    }
+
+    fn split<const N: usize>(
+        &mut self,
+        i: usize,
+        rows: &Rows<N>,
+        out: &mut Vec<Linear>,
+    ) -> Result<(), ModelError> {
+        let total = rows.parts.iter().map(|(_, n)| n).sum();
+        let tensor = self.take(rows.fused, Some(i), Part::Weight, &[total, rows.cols])?;
+        let bias = match rows.bias {
+            true => {
+                let bias = self.take(rows.fused, Some(i), Part::Bias, &[total])?;
+                Some((bias.name.clone(), vector(&bias, total)?))
+            }
+            false => None,
+        };
+        let mut first = 0;
+        for (role, n) in rows.parts {
+            let part = rows_of(&tensor, role, first..first + n);
+            let matrix = self.device.matrix(&source(&part, MatrixUse::Product), self.residency)?;
+            let bias = match &bias {
+                Some((name, all)) => {
+                    Some(self.device.vector(&format!("{name} {role:?}"), &all[first..first + n])?)
+                }
+                None => None,
+            };
+            out.push(Linear { matrix, bias });
+            first += n;
+        }
+        self.advance(&tensor);
+        Ok(())
+    }
+
+    /// One matrix with its bias, where it has one.
+    pub(super) fn linear(
+        &mut self,
+        role: Role,
+        i: usize,
+        shape: [usize; 2],
+        bias: impl Into<Bias>,
+    ) -> Result<Linear, ModelError> {
+        let matrix = self.matrix(role, Some(i), shape, MatrixUse::Product)?;
+        Ok(Linear { matrix, bias: self.bias(role, Some(i), shape[0], bias)? })
+    }
+
+    /// A bias, where there is one.
+    pub(super) fn bias(
+        &mut self,
+        role: Role,
+        i: Option<usize>,
+        len: usize,
+        bias: impl Into<Bias>,
+    ) -> Result<Option<VectorId>, ModelError> {
+        match bias.into() {
+            Bias::Absent => Ok(None),
+            Bias::Present => self.vector(role, i, Part::Bias, len).map(Some),
+        }
+    }
+
+    /// A norm of whole rows of `dim` values.
+    pub(super) fn norm(
+        &mut self,
+        role: Role,
+        i: Option<usize>,
+        spec: NormSpec,
+        dim: usize,
+    ) -> Result<Norm, ModelError> {
+        self.norm_in_groups(role, i, spec, (dim, 1))
+    }
+
+    /// A norm of `groups` equal parts of a row; the weight has `len` values, which are those of one part or of all.
+    pub(super) fn norm_in_groups(
+        &mut self,
+        role: Role,
+        i: Option<usize>,
+        spec: NormSpec,
+        (len, groups): (usize, usize),
+    ) -> Result<Norm, ModelError> {
+        let weight = match spec.weight {
+            NormWeight::Absent => self.device.vector("ones", &vec![1.0; len])?,
+            NormWeight::Plain => self.vector(role, i, Part::Weight, len)?,
+            NormWeight::LessOne => {
+                let tensor = self.take(role, i, Part::Weight, &[len])?;
+                let mut values = vector(&tensor, len)?;
+                values.iter_mut().for_each(|w| *w += 1.0);
+                self.advance(&tensor);
+                self.device.vector(&format!("{} + 1", tensor.name), &values)?
+            }
+        };
+        let bias = self.bias(role, i, len, spec.bias)?;
+        let eps = spec.eps;
+        let kind = match spec.kind {
+            NormForm::Rms => NormKind::Rms { eps },
+            NormForm::Layer => NormKind::Layer { eps, bias },
+        };
+        Ok(Norm { kind, weight, groups })
+    }
+
+    /// The tensor of a role. One of several dimensions will do for a longer one-dimensional shape.
+    pub(super) fn take(
+        &mut self,
+        role: Role,
+        i: Option<usize>,
+        part: Part,
+        shape: &[usize],
+    ) -> Result<Tensor, ModelError> {
+        let name = self.naming.name(role, i, part);
+        let tensor = match self.checkpoint.tensors.get(&name) {
+            Ok(tensor) => tensor.clone(),
+            Err(_) if !self.checkpoint.tensors.contains(&name) => {
+                return Err(ModelError::MissingTensor { name });
+            }
+            Err(e) => return Err(ModelError::Format(e)),
+        };
+        if tensor.shape != shape {
+            return Err(wrong_shape(&tensor, shape.to_vec()));
+        }
+        self.used.insert(name);
+        Ok(tensor)
+    }
+
+    /// A short vector.
+    pub(super) fn vector(
+        &mut self,
+        role: Role,
+        i: Option<usize>,
+        part: Part,
+        len: usize,
+    ) -> Result<VectorId, ModelError> {
+        let tensor = self.take(role, i, part, &[len])?;
+        let values = vector(&tensor, len)?;
+        self.advance(&tensor);
+        Ok(self.device.vector(&tensor.name, &values)?)
+    }
+
+    /// A matrix of its own.
+    pub(super) fn matrix(
+        &mut self,
+        role: Role,
+        i: Option<usize>,
+        shape: [usize; 2],
+        purpose: MatrixUse,
+    ) -> Result<MatrixId, ModelError> {
+        let tensor = self.take(role, i, Part::Weight, &shape)?;
+        let id = self.device.matrix(&source(&tensor, purpose), self.residency)?;
+        self.advance(&tensor);
+        Ok(id)
+    }
+
+    fn advance(&mut self, tensor: &Tensor) {
+        self.done += tensor.byte_len() as u64;
+        (self.progress)(self.done, self.total);
+    }
+}
+
+/// A matrix in the words of the device.
+fn source(tensor: &Tensor, purpose: MatrixUse) -> MatrixSource {
+    MatrixSource {
+        name: tensor.name.clone(),
+        purpose,
+        ty: tensor.ty,
+        rows: tensor.rows(),
+        cols: tensor.cols(),
+        data: Arc::new(FileBytes(tensor.data.clone())),
+        scales: tensor.scales.clone().map(|s| Arc::new(FileBytes(s)) as Arc<dyn WeightBytes>),
+    }
+}
+
+/// Some rows of a matrix, in place.
+fn rows_of(tensor: &Tensor, role: Role, range: Range<usize>) -> Tensor {
+    let plane = |bytes: &Bytes| {
+        let row = bytes.len() / tensor.rows().max(1);
+        bytes.slice(range.start * row..range.end * row)
+    };
+    let mut part = tensor.clone();
+    part.name = format!("{} {role:?}", tensor.name);
+    part.shape = vec![range.len(), tensor.cols()];
+    part.data = plane(&tensor.data).unwrap_or_else(|| tensor.data.clone());
+    part.scales = tensor.scales.as_ref().and_then(plane);
+    part
+}
+
+/// Whether a projection has a bias.
+pub(super) enum Bias {
+    Absent,
+    Present,
+}
+
+impl From<bool> for Bias {
+    fn from(present: bool) -> Self {
+        if present { Bias::Present } else { Bias::Absent }
+    }
+}
+
+/// A file's bytes in the words of the device.
+struct FileBytes(Bytes);
+
+impl WeightBytes for FileBytes {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn will_need(&self, range: Range<usize>) {
+        if let Some(part) = self.0.slice(range) {
+            part.advise_will_need();
+        }
+    }
+
+    fn release(&self, range: Range<usize>) {
+        if let Some(part) = self.0.slice(range) {
+            part.release();
+        }
+    }
+
+    fn read_at(&self, offset: usize, out: &mut [u8]) -> std::io::Result<bool> {
+        self.0.read_at(offset, out)
+    }
+}

@@ -1,0 +1,39 @@
+//! Dense feed-forward units.
+
+use super::{MAX_WIDTH, bias};
+use crate::ModelError;
+use crate::config::{Config, Key, key};
+use crate::roles::Role;
+use crate::spec::{MlpForm, MlpSpec};
+use torchless_device::Activation;
+
+const HIDDEN: Key = key("feed_forward_length", &["intermediate_size", "n_inner"]);
+const ACT: Key = key("", &["hidden_act", "hidden_activation", "activation_function"]);
+const MLP_BIAS: Key = key("", &["mlp_bias"]);
+
+/// The activation that `config.json` names, by transformers' names; GGUF names none, so that there it is `usual`.
+pub(crate) fn activation(c: &Config<'_>, usual: Activation) -> Result<Activation, ModelError> {
+    Ok(match c.text(ACT)? {
+        None => usual,
+        Some("silu" | "swish") => Activation::Silu,
+        Some("gelu" | "gelu_python") => Activation::Gelu,
+        Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" | "gelu_python_tanh") => {
+            Activation::GeluTanh
+        }
+        Some("quick_gelu") => Activation::GeluQuick,
+        Some("relu") => Activation::Relu,
+        Some("relu2") => Activation::ReluSquared,
+        Some(_) => return Err(c.unsupported(ACT, "silu, gelu, gelu_pytorch_tanh, quick_gelu, relu, relu2")),
+    })
+}
+
+/// A gated unit whose biases depend on `mlp_bias`.
+pub(crate) fn glu(c: &Config<'_>, usual: Activation) -> Result<MlpSpec, ModelError> {
+    Ok(MlpSpec {
+        hidden: c.need_size(HIDDEN, MAX_WIDTH * 16)?,
+        form: MlpForm::Glu(activation(c, usual)?),
+        bias: bias(c, Role::Gate, MLP_BIAS)?,
+        inner_norm: None,
+        down_bias: bias(c, Role::Down, MLP_BIAS)?,
+    })
+}

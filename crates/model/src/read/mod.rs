@@ -1,0 +1,106 @@
+//! Reading the parts that families share, in both dialects: sizes, norms, and what is before and after the layers.
+//!
+//! What a file leaves out is filled in from the family's table of defaults ([`crate::arch::Family`]) by the
+//! configuration, not here. A family corrects what it does otherwise in the specification it gets.
+
+mod attention;
+mod ffn;
+mod rope;
+
+pub(crate) use attention::{attention, sliding_layers, window};
+pub(crate) use ffn::glu;
+pub(crate) use rope::{RopeAsk, rope};
+
+use crate::ModelError;
+use crate::config::{Config, Dialect, Key, key};
+use crate::roles::{Part, Role};
+use crate::spec::{LayerSpec, ModelSpec, NormSpec};
+
+/// Bounds that no real model comes near; they keep products of sizes within 64 bits.
+pub(crate) const MAX_WIDTH: usize = 1 << 20;
+pub(crate) const MAX_LAYERS: usize = 4096;
+pub(crate) const MAX_CONTEXT: usize = 1 << 28;
+
+const DIM: Key = key("embedding_length", &["hidden_size", "n_embd"]);
+const LAYERS: Key = key("block_count", &["num_hidden_layers", "n_layer"]);
+const CONTEXT: Key = key("context_length", &["max_position_embeddings", "n_positions"]);
+const VOCAB: Key = key("vocab_size", &["vocab_size"]);
+const TIED: Key = key("", &["tie_word_embeddings"]);
+const RMS_EPS: Key = key("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]);
+/// What every decoder has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Width of the residual stream.
+    pub dim: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Positions that the model was trained for.
+    pub context: usize,
+    /// Tokens in the vocabulary.
+    pub vocab: usize,
+}
+
+pub(crate) fn sizes(c: &Config<'_>) -> Result<Sizes, ModelError> {
+    Ok(Sizes {
+        dim: c.need_size(DIM, MAX_WIDTH)?,
+        layers: c.need_size(LAYERS, MAX_LAYERS)?,
+        context: c.need_size(CONTEXT, MAX_CONTEXT)?,
+        vocab: vocab(c)?,
+    })
+}
+
+/// GGUF files often leave the key out: the embedding table has one row per token.
+fn vocab(c: &Config<'_>) -> Result<usize, ModelError> {
+    if let Some(n) = c.size(VOCAB, u32::MAX as usize)? {
+        return Ok(n);
+    }
+    let table = match c.dialect {
+        Dialect::Gguf => c.checkpoint().tensors.get("token_embd.weight").ok(),
+        Dialect::Json => None,
+    };
+    match table {
+        Some(t) => Ok(t.rows()),
+        None => c.need_size(VOCAB, u32::MAX as usize),
+    }
+}
+
+/// A root mean square norm.
+pub(crate) fn rms(c: &Config<'_>) -> Result<NormSpec, ModelError> {
+    Ok(NormSpec::rms(c.need_positive(RMS_EPS)?))
+}
+
+/// A model of these layers, with a plain embedding and head.
+pub(crate) fn model(
+    c: &Config<'_>,
+    sizes: Sizes,
+    layers: Vec<LayerSpec>,
+    final_norm: NormSpec,
+) -> Result<ModelSpec, ModelError> {
+    let tied_head = match c.dialect {
+        Dialect::Gguf => !c.has(Role::Head, None, Part::Weight),
+        Dialect::Json => c.flag(TIED)?.unwrap_or(false),
+    };
+    Ok(ModelSpec {
+        arch: c.arch.clone(),
+        vocab: sizes.vocab,
+        dim: sizes.dim,
+        embed_scale: 1.0,
+        layers,
+        final_norm,
+        tied_head,
+        head_bias: false,
+        logit_scale: 1.0,
+        logit_softcap: None,
+        context: sizes.context,
+        context_limit: None,
+    })
+}
+
+/// Whether a part has a bias: GGUF shows it by the tensor of the first layer, `config.json` by `flag`.
+pub(crate) fn bias(c: &Config<'_>, role: Role, flag: Key<'_>) -> Result<bool, ModelError> {
+    let stated = c.flag(flag)?.unwrap_or(false);
+    Ok(match c.dialect {
+        Dialect::Gguf => c.has(role, Some(0), Part::Bias),
+        Dialect::Json => stated,
+    })
+}
