@@ -1,4 +1,4 @@
-//! Super-blocks of 256 values whose sub-blocks have quantised scales: ggml's Q2_K to Q6_K.
+//! Super-blocks of 256 values whose sub-blocks have quantised scales: ggml's Q2_K to Q6_K; and Q8_K, which has one scale.
 
 use crate::legacy::{decode_blocks, half_at};
 
@@ -101,4 +101,16 @@ pub(crate) fn decode_q6_k(data: &[u8], _: &[u8], out: &mut [f32]) {
             }
         }
     });
+}
+
+/// A single-precision scale, the values, and sums of 16 that a reader does not need.
+pub(crate) fn q8_k(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
+    for (code, byte) in codes.iter_mut().zip(&block[4..]) {
+        *code = byte.cast_signed();
+    }
+    scales.fill(f32::from_le_bytes([block[0], block[1], block[2], block[3]]));
+}
+
+pub(crate) fn decode_q8_k(data: &[u8], _: &[u8], out: &mut [f32]) {
+    crate::integers::decode::<292, LEN>(data, out, q8_k);
 }

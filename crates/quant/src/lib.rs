@@ -6,10 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+mod codebook;
+pub mod integers;
 mod kblocks;
 mod legacy;
+mod microscaling;
 mod plain;
+mod ternary;
 
+use integers::Integers;
 use std::fmt;
 
 /// Decodes whole blocks: `data`, the second plane `scales` (empty for most types), the values.
@@ -37,6 +42,8 @@ pub struct TypeInfo {
     pub decode: Decode,
     /// The reference encoder, where the project has one.
     pub encode: Option<Encode>,
+    /// Reads a block as integers and scales, for types that kernels take in that form.
+    pub integers: Option<Integers>,
 }
 
 impl fmt::Debug for TypeInfo {
@@ -51,10 +58,20 @@ impl fmt::Debug for TypeInfo {
     }
 }
 
+macro_rules! or_none {
+    () => {
+        None
+    };
+    ($some:path) => {
+        Some($some)
+    };
+}
+
 /// Builds the enum, the list of all its variants and their rows from one table, so that a variant without a row
 /// cannot be written.
 macro_rules! tensor_types {
-    ($($(#[$doc:meta])* $variant:ident($id:expr, $len:expr, $bytes:expr, $scale:expr, $decode:path, $encode:expr);)+) => {
+    ($($(#[$doc:meta])* $variant:ident($id:expr, $len:expr, $bytes:expr, $scale:expr, $decode:path, $encode:expr
+        $(, $integers:path)?);)+) => {
         /// How the values of a tensor are stored.
         #[non_exhaustive]
         #[expect(non_camel_case_types, reason = "the names that the field uses: Q4_0, Q6_K")]
@@ -76,6 +93,7 @@ macro_rules! tensor_types {
                         scale_bytes: $scale,
                         decode: $decode,
                         encode: $encode,
+                        integers: or_none!($($integers)?),
                     },)+
                 }
             }
@@ -112,6 +130,58 @@ tensor_types! {
     Q6_K(Some(14), 256, 210, 0, kblocks::decode_q6_k, None);
     /// 32 values of 4 bits that index a table of 16 levels, one scale.
     IQ4_NL(Some(20), 32, 18, 0, legacy::decode_iq4_nl, None);
+    /// 256 values of about 1.6 bits: points of a codebook of 2048, moved by an eighth; 8 sub-blocks with 3-bit scales.
+    IQ1_S(Some(19), 256, 50, 0, codebook::decode_iq1_s, None, codebook::iq1_s);
+    /// As `IQ1_S`, with 16 sub-blocks and a move per 8 values.
+    IQ1_M(Some(29), 256, 56, 0, codebook::decode_iq1_m, None, codebook::iq1_m);
+    /// 256 values of about 2 bits: points of a codebook of 256 and signs; 8 sub-blocks with 4-bit scales.
+    IQ2_XXS(Some(16), 256, 66, 0, codebook::decode_iq2_xxs, None, codebook::iq2_xxs);
+    /// As `IQ2_XXS`, with a codebook of 512 and 16 sub-blocks.
+    IQ2_XS(Some(17), 256, 74, 0, codebook::decode_iq2_xs, None, codebook::iq2_xs);
+    /// As `IQ2_XS`, with a codebook of 1024 and all signs.
+    IQ2_S(Some(22), 256, 82, 0, codebook::decode_iq2_s, None, codebook::iq2_s);
+    /// 256 values of about 3 bits: points of a codebook of 256 and signs; 8 sub-blocks with 4-bit scales.
+    IQ3_XXS(Some(18), 256, 98, 0, codebook::decode_iq3_xxs, None, codebook::iq3_xxs);
+    /// As `IQ3_XXS`, with a codebook of 512 and all signs.
+    IQ3_S(Some(21), 256, 110, 0, codebook::decode_iq3_s, None, codebook::iq3_s);
+    /// 256 values of 4 bits that index the levels of `IQ4_NL`; 8 sub-blocks with 6-bit scales.
+    IQ4_XS(Some(23), 256, 136, 0, codebook::decode_iq4_xs, None, codebook::iq4_xs);
+    /// 256 ternary values, five to a byte, one scale.
+    TQ1_0(Some(34), 256, 54, 0, ternary::decode_tq1_0, None, ternary::tq1_0);
+    /// 256 ternary values of 2 bits, one scale.
+    TQ2_0(Some(35), 256, 66, 0, ternary::decode_tq2_0, None, ternary::tq2_0);
+    /// 128 signs, one scale.
+    Q1_0(Some(41), 128, 18, 0, ternary::decode_q1_0, None, ternary::q1_0);
+    /// 64 values of 2 bits, -1 to 2, one scale.
+    Q2_0(Some(42), 64, 18, 0, ternary::decode_q2_0, None, ternary::q2_0);
+    /// 128 ternary values of 2 bits as bitnet.cpp writes them; the tensor's one scale stands per block in a second plane.
+    I2_S(Some(36), 128, 32, 4, ternary::decode_i2_s, None);
+    /// 32 values of 4 bits in floating point (E2M1), a power of two as scale.
+    MXFP4(Some(39), 32, 17, 0, microscaling::decode_mxfp4, None, microscaling::mxfp4);
+    /// 64 values of 4 bits in floating point (E2M1), a scale of 8 bits (E4M3) per 16.
+    NVFP4(Some(40), 64, 36, 0, microscaling::decode_nvfp4, None, microscaling::nvfp4);
+    /// MXFP4 in two planes: 32 values side by side, and the powers of two apart.
+    MXFP4Planes(None, 32, 16, 1, microscaling::decode_mxfp4_planes, None);
+    /// 8 bits in floating point: 4 of exponent, 3 of mantissa.
+    F8_E4M3(Some(43), 1, 1, 0, microscaling::decode_f8_e4m3, None);
+    /// 8 bits in floating point: 5 of exponent, 2 of mantissa.
+    F8_E5M2(None, 1, 1, 0, microscaling::decode_f8_e5m2, None);
+    /// `F8_E4M3` times an `f32` scale per 32 values in a second plane.
+    F8_E4M3_G32(None, 32, 32, 4, microscaling::decode_f8_e4m3_g32, None);
+    /// `F8_E5M2` times an `f32` scale per 32 values in a second plane.
+    F8_E5M2_G32(None, 32, 32, 4, microscaling::decode_f8_e5m2_g32, None);
+    /// 256 values of 8 bits, a single-precision scale, and sums that are not read.
+    Q8_K(Some(15), 256, 292, 0, kblocks::decode_q8_k, None, kblocks::q8_k);
+    /// IEEE 754 binary64; read with the precision of binary32.
+    F64(Some(28), 1, 8, 0, plain::decode_f64, None);
+    /// Integers of 8 bits.
+    I8(Some(24), 1, 1, 0, plain::decode_i8, None);
+    /// Integers of 16 bits.
+    I16(Some(25), 1, 2, 0, plain::decode_i16, None);
+    /// Integers of 32 bits; read with the precision of binary32.
+    I32(Some(26), 1, 4, 0, plain::decode_i32, None);
+    /// Integers of 64 bits; read with the precision of binary32.
+    I64(Some(27), 1, 8, 0, plain::decode_i64, None);
     /// Native int8: 64 values of 8 bits; an `f32` scale per group in a second plane, value = q / scale.
     Int8G64(None, 64, 64, 4, plain::decode_int8_g64, Some(plain::encode_int8_g64));
 }

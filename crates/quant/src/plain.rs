@@ -1,4 +1,4 @@
-//! Types without packed blocks: the three floats and the native int8.
+//! Types without packed blocks: floats, integers and the native int8.
 
 use half::{bf16, f16};
 
@@ -38,6 +38,26 @@ pub(crate) fn decode_bf16(data: &[u8], _: &[u8], out: &mut [f32]) {
 
 pub(crate) fn encode_bf16(values: &[f32], data: &mut [u8], _: &mut [u8]) {
     encode_each(values, data, |value| bf16::from_f32(value).to_le_bytes());
+}
+
+pub(crate) fn decode_f64(data: &[u8], _: &[u8], out: &mut [f32]) {
+    decode_each(data, out, |bytes| f64::from_le_bytes(bytes) as f32);
+}
+
+pub(crate) fn decode_i8(data: &[u8], _: &[u8], out: &mut [f32]) {
+    decode_each(data, out, |bytes| f32::from(i8::from_le_bytes(bytes)));
+}
+
+pub(crate) fn decode_i16(data: &[u8], _: &[u8], out: &mut [f32]) {
+    decode_each(data, out, |bytes| f32::from(i16::from_le_bytes(bytes)));
+}
+
+pub(crate) fn decode_i32(data: &[u8], _: &[u8], out: &mut [f32]) {
+    decode_each(data, out, |bytes| i32::from_le_bytes(bytes) as f32);
+}
+
+pub(crate) fn decode_i64(data: &[u8], _: &[u8], out: &mut [f32]) {
+    decode_each(data, out, |bytes| i64::from_le_bytes(bytes) as f32);
 }
 
 /// `value = q / scale`, a division as the format states it, not a product with the reciprocal.

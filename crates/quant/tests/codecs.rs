@@ -227,6 +227,96 @@ fn q6_k() {
     }
 }
 
+/// FNV-1a over the bits of the values; NaN is one value.
+fn fingerprint(values: &[f32]) -> u64 {
+    values.iter().fold(0xcbf2_9ce4_8422_2325, |hash, value| {
+        let bits = if value.is_nan() { 0x7fc0_0000 } else { value.to_bits() };
+        (hash ^ u64::from(bits)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// A hundred blocks of arbitrary bytes (256 for a type of single values), against what ggml makes of them.
+#[test]
+fn arbitrary_blocks_decode_as_in_ggml() {
+    let cases = [
+        (TensorType::IQ1_S, 0x5392_a93e_34cf_27e5),
+        (TensorType::IQ1_M, 0x8fba_09d6_48ae_1225),
+        (TensorType::IQ2_XXS, 0x934f_0554_5b05_2f85),
+        (TensorType::IQ2_XS, 0x0430_7dd1_6065_92a5),
+        (TensorType::IQ2_S, 0x26c4_72f5_1b89_c709),
+        (TensorType::IQ3_XXS, 0x12e3_832f_efa9_72ad),
+        (TensorType::IQ3_S, 0x176c_c4f5_5d7d_a3a5),
+        (TensorType::IQ4_XS, 0x50d4_d572_ed56_9aa3),
+        (TensorType::TQ1_0, 0x98fd_7f50_6e88_9325),
+        (TensorType::TQ2_0, 0x0d1d_8ba6_8894_b325),
+        (TensorType::Q1_0, 0xc32f_1687_8793_4b25),
+        (TensorType::Q2_0, 0x312b_24a2_d806_5725),
+        (TensorType::MXFP4, 0xcc5b_fa0a_9caf_dd25),
+        (TensorType::NVFP4, 0x5a2f_e4a4_f6f9_9725),
+        (TensorType::F8_E4M3, 0xa455_9cb6_766b_b725),
+        (TensorType::Q8_K, 0xe64b_b2ac_c747_2016),
+    ];
+    for (ty, want) in cases {
+        let (id, bytes) = (ty.info().ggml_id.expect("a type of GGUF"), ty.info().block_bytes);
+        let mut random = Random(u64::from(id));
+        let data: Vec<u8> =
+            (0..if bytes == 1 { 256 } else { 100 * bytes }).map(|_| random.next() as u8).collect();
+        assert_eq!(fingerprint(&decode(ty, &data, &[])), want, "{ty}");
+    }
+}
+
+#[test]
+fn i2_s_has_its_first_quarter_in_the_highest_bits() {
+    let mut bytes = [0b01_01_01_01; 32];
+    bytes[3] = 0b10_01_00_01;
+    let values = decode(TensorType::I2_S, &bytes, &0.5f32.to_le_bytes());
+    for (i, value) in values.iter().enumerate() {
+        let want = match i {
+            3 => 0.5,
+            67 => -0.5,
+            _ => 0.0,
+        };
+        assert_eq!(*value, want, "value {i}");
+    }
+}
+
+#[test]
+fn mxfp4_in_planes_is_mxfp4_in_another_order() {
+    let mut random = Random(6);
+    for _ in 0..50 {
+        let codes: Vec<u8> = (0..32).map(|_| random.below(16)).collect();
+        let exponent = random.below(255);
+        let mut block = vec![exponent];
+        block.extend((0..16).map(|i| codes[i] | codes[i + 16] << 4));
+        let planes: Vec<u8> = codes.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect();
+        let want = decode(TensorType::MXFP4, &block, &[]);
+        assert_eq!(decode(TensorType::MXFP4Planes, &planes, &[exponent]), want);
+    }
+}
+
+#[test]
+fn eight_bit_floats() {
+    let values = decode(TensorType::F8_E4M3, &[0x00, 0x01, 0x08, 0x38, 0x7e, 0xc0, 0x7f], &[]);
+    assert_eq!(values[..6], [0.0, 2f32.powi(-9), 2f32.powi(-6), 1.0, 448.0, -2.0]);
+    assert!(values[6].is_nan());
+    let values = decode(TensorType::F8_E5M2, &[0x01, 0x3c, 0x7b, 0xc4, 0x7c], &[]);
+    assert_eq!(values, [2f32.powi(-16), 1.0, 57344.0, -4.0, f32::INFINITY]);
+    let bytes: Vec<u8> = (0..64).collect();
+    let scales = [0.5f32.to_le_bytes(), (-2.0f32).to_le_bytes()].concat();
+    let plain = decode(TensorType::F8_E4M3, &bytes, &[]);
+    let scaled = decode(TensorType::F8_E4M3_G32, &bytes, &scales);
+    assert_eq!((scaled[5], scaled[31], scaled[32]), (plain[5] * 0.5, plain[31] * 0.5, plain[32] * -2.0));
+}
+
+#[test]
+fn integers_and_doubles_become_single_precision() {
+    assert_eq!(decode(TensorType::F64, &0.1f64.to_le_bytes(), &[]), [0.1]);
+    assert_eq!(decode(TensorType::I8, &[0x80, 0x7f], &[]), [-128.0, 127.0]);
+    assert_eq!(decode(TensorType::I16, &(-300i16).to_le_bytes(), &[]), [-300.0]);
+    assert_eq!(decode(TensorType::I32, &i32::MIN.to_le_bytes(), &[]), [-2147483648.0]);
+    assert_eq!(decode(TensorType::I64, &(1i64 << 40).to_le_bytes(), &[]), [(1u64 << 40) as f32]);
+}
+
 /// What rounding may lose, as a share of the block's extent: half a step, and the error of the f16 scale. The types
 /// without a minimum lose up to a whole step at the end that their codes do not reach.
 #[test]
