@@ -244,10 +244,32 @@ struct Description<'a> {
     offset: u64,
 }
 
+/// Bytes that end an `I2_S` tensor: its scale, and padding.
+const I2_S_TAIL: usize = 32;
+
 impl Description<'_> {
+    /// Bytes of the tensor in the file.
+    fn file_bytes(&self) -> Result<usize, Problem> {
+        let size = PlaneSizes::of(self.ty, &self.shape)?.data;
+        Ok(if self.ty == TensorType::I2_S { size + I2_S_TAIL } else { size })
+    }
+
+    /// The tensor whose bytes are `data`.
+    fn tensor(self, data: Bytes) -> Result<Tensor, FormatError> {
+        let Description { name, shape, ty, .. } = self;
+        if ty != TensorType::I2_S {
+            return Tensor::new(name, ty, shape, data, None);
+        }
+        let cut_off = || FormatError::tensor(name, Problem::Layout("lies outside the file".to_owned()));
+        let size = data.len().checked_sub(I2_S_TAIL).ok_or_else(cut_off)?;
+        let scale = data.get(size..size + 4).ok_or_else(cut_off)?.repeat(size / ty.info().block_bytes);
+        let codes = data.slice(0..size).ok_or_else(cut_off)?;
+        Tensor::new(name, ty, shape, codes, Some(Bytes::from(scale)))
+    }
+
     /// Where the tensor lies in the file, whose data begins at `start`.
     fn range(&self, start: usize, alignment: u32, file: usize) -> Result<std::ops::Range<usize>, Problem> {
-        let size = PlaneSizes::of(self.ty, &self.shape)?.data;
+        let size = self.file_bytes()?;
         if !self.offset.is_multiple_of(u64::from(alignment)) {
             let why = format!("its offset {} is not a multiple of the alignment {alignment}", self.offset);
             return Err(Problem::Layout(why));
@@ -280,7 +302,7 @@ fn place_tensors(
         ranges.push((range.clone(), name));
         let outside = || FormatError::tensor(name, Problem::Layout("lies outside the file".to_owned()));
         let data = bytes.slice(range).ok_or_else(outside)?;
-        tensors.insert(Tensor::new(name, description.ty, description.shape, data, None)?)?;
+        tensors.insert(description.tensor(data)?)?;
     }
     refuse_overlaps(ranges)?;
     Ok(tensors)
@@ -297,4 +319,34 @@ fn refuse_overlaps(mut ranges: Vec<(std::ops::Range<usize>, &str)>) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::Header;
+
+    /// bitnet.cpp ends a tensor with its one scale; here that stands beside each block.
+    #[test]
+    fn an_i2_s_tensor_brings_its_scale_behind_its_codes() {
+        let mut header = Header::new();
+        header.put("general.architecture", "bitnet").unwrap();
+        header.tensor("blk", TensorType::F32, &[2, 128]).unwrap();
+        let mut writer = header.start(Vec::new()).unwrap();
+        let mut payload = vec![0b10_10_10_10; 1024];
+        payload[64..68].copy_from_slice(&0.25f32.to_le_bytes());
+        writer.write(&payload).unwrap();
+        let mut file = writer.finish().unwrap();
+        // Behind the name: two dimensions of eight bytes, then the type.
+        let name = file.windows(3).position(|window| window == b"blk").unwrap();
+        file[name + 3 + 4 + 16] = 36;
+        let part = read(&Bytes::from(file.clone())).unwrap();
+        let tensor = part.tensors.get("blk").unwrap();
+        assert_eq!((tensor.data.len(), tensor.scales.as_ref().unwrap().len()), (64, 8));
+        let mut row = [0.0; 128];
+        tensor.decode_row(1, &mut row);
+        assert_eq!(row, [0.25; 128]);
+        file.truncate(file.len() - 1024 + 64 + 31);
+        assert!(read(&Bytes::from(file)).unwrap_err().to_string().contains("the end of its data"));
+    }
 }

@@ -62,8 +62,8 @@ impl Header {
     /// Announces a tensor; `shape` has the outermost dimension first, the contiguous one last.
     pub fn tensor(&mut self, name: &str, ty: TensorType, shape: &[usize]) -> Result<(), FormatError> {
         let refuse = |why: String| Err(FormatError::tensor(name, Problem::Write(why)));
-        let Some(ggml_id) = ty.info().ggml_id else {
-            return refuse(format!("a GGUF file cannot hold {ty}"));
+        let (Some(ggml_id), 0) = (ty.info().ggml_id, ty.info().scale_bytes) else {
+            return refuse(format!("no GGUF file with {ty} is written here"));
         };
         if name.is_empty() || name.len() > NAME_BYTES {
             return refuse(format!("a name has 1 to {NAME_BYTES} bytes"));
