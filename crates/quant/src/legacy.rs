@@ -35,7 +35,7 @@ pub(crate) fn half_at(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
 
-fn put_half(bytes: &mut [u8], at: usize, value: f32) {
+pub(crate) fn put_half(bytes: &mut [u8], at: usize, value: f32) {
     bytes[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
 }
 
@@ -72,7 +72,7 @@ fn inverse(d: f32) -> f32 {
 }
 
 /// Five-bit codes of a block: the low four bits side by side at `low`, the fifth ones gathered at `high`.
-fn put_five_bits(codes: &[u8; LEN], bytes: &mut [u8], high: usize, low: usize) {
+pub(crate) fn put_five_bits(codes: &[u8; LEN], bytes: &mut [u8], high: usize, low: usize) {
     let mut fifth = 0u32;
     for (j, code) in codes.iter().enumerate() {
         fifth |= u32::from(code >> 4) << j;
@@ -81,7 +81,7 @@ fn put_five_bits(codes: &[u8; LEN], bytes: &mut [u8], high: usize, low: usize) {
     put_four_bits(codes, bytes, low);
 }
 
-fn put_four_bits(codes: &[u8; LEN], bytes: &mut [u8], low: usize) {
+pub(crate) fn put_four_bits(codes: &[u8; LEN], bytes: &mut [u8], low: usize) {
     for j in 0..HALF {
         bytes[low + j] = (codes[j] & 15) | ((codes[j + HALF] & 15) << 4);
     }
@@ -103,7 +103,7 @@ pub(crate) fn decode_q4_0(data: &[u8], _: &[u8], out: &mut [f32]) {
     });
 }
 
-pub(crate) fn encode_q4_0(values: &[f32], data: &mut [u8], _: &mut [u8]) {
+pub(crate) fn encode_q4_0(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u8]) {
     encode_blocks::<18>(values, data, |values, bytes| {
         let d = signed_extreme(values) / -8.0;
         let id = inverse(d);
@@ -122,7 +122,7 @@ pub(crate) fn decode_q4_1(data: &[u8], _: &[u8], out: &mut [f32]) {
     });
 }
 
-pub(crate) fn encode_q4_1(values: &[f32], data: &mut [u8], _: &mut [u8]) {
+pub(crate) fn encode_q4_1(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u8]) {
     encode_blocks::<20>(values, data, |values, bytes| {
         let (min, max) = extent(values);
         let d = (max - min) / 15.0;
@@ -144,7 +144,7 @@ pub(crate) fn decode_q5_0(data: &[u8], _: &[u8], out: &mut [f32]) {
     });
 }
 
-pub(crate) fn encode_q5_0(values: &[f32], data: &mut [u8], _: &mut [u8]) {
+pub(crate) fn encode_q5_0(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u8]) {
     encode_blocks::<22>(values, data, |values, bytes| {
         let d = signed_extreme(values) / -16.0;
         let id = inverse(d);
@@ -164,7 +164,7 @@ pub(crate) fn decode_q5_1(data: &[u8], _: &[u8], out: &mut [f32]) {
     });
 }
 
-pub(crate) fn encode_q5_1(values: &[f32], data: &mut [u8], _: &mut [u8]) {
+pub(crate) fn encode_q5_1(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u8]) {
     encode_blocks::<24>(values, data, |values, bytes| {
         let (min, max) = extent(values);
         let d = (max - min) / 31.0;
@@ -185,7 +185,7 @@ pub(crate) fn decode_q8_0(data: &[u8], _: &[u8], out: &mut [f32]) {
 }
 
 /// `f32::round` rounds ties away from zero, as C's `roundf` does.
-pub(crate) fn encode_q8_0(values: &[f32], data: &mut [u8], _: &mut [u8]) {
+pub(crate) fn encode_q8_0(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u8]) {
     encode_blocks::<34>(values, data, |values, bytes| {
         let d = values.iter().fold(0.0_f32, |amax, v| amax.max(v.abs())) / 127.0;
         let id = inverse(d);

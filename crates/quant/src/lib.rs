@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod codebook;
+mod encode;
 pub mod integers;
 mod kblocks;
 mod legacy;
@@ -21,9 +22,9 @@ use std::fmt;
 /// Lengths that do not agree are cut to the shortest; [`TensorType::decode`] checks them.
 pub type Decode = fn(&[u8], &[u8], &mut [f32]);
 
-/// Encodes whole blocks: the values, `data`, the second plane `scales` (empty for most types).
-/// Lengths that do not agree are cut to the shortest; [`TensorType::encode`] checks them.
-pub type Encode = fn(&[f32], &mut [u8], &mut [u8]);
+/// Encodes whole blocks: the values, how important each column is (empty: all alike), `data`, the second plane `scales` (empty for
+/// most types). Lengths that do not agree are cut to the shortest; [`TensorType::encode_weighted`] checks them.
+pub type Encode = fn(&[f32], &[f32], &mut [u8], &mut [u8]);
 
 /// What one tensor type is made of.
 #[derive(Clone, Copy)]
@@ -109,47 +110,47 @@ tensor_types! {
     /// The upper half of binary32.
     BF16(Some(30), 1, 2, 0, plain::decode_bf16, Some(plain::encode_bf16));
     /// 32 values of 4 bits around 8, one scale.
-    Q4_0(Some(2), 32, 18, 0, legacy::decode_q4_0, Some(legacy::encode_q4_0));
+    Q4_0(Some(2), 32, 18, 0, legacy::decode_q4_0, Some(encode::symmetric::encode_q4_0));
     /// 32 values of 4 bits, scale and minimum.
-    Q4_1(Some(3), 32, 20, 0, legacy::decode_q4_1, Some(legacy::encode_q4_1));
+    Q4_1(Some(3), 32, 20, 0, legacy::decode_q4_1, Some(encode::affine::encode_q4_1));
     /// 32 values of 5 bits around 16, one scale.
-    Q5_0(Some(6), 32, 22, 0, legacy::decode_q5_0, Some(legacy::encode_q5_0));
+    Q5_0(Some(6), 32, 22, 0, legacy::decode_q5_0, Some(encode::symmetric::encode_q5_0));
     /// 32 values of 5 bits, scale and minimum.
-    Q5_1(Some(7), 32, 24, 0, legacy::decode_q5_1, Some(legacy::encode_q5_1));
+    Q5_1(Some(7), 32, 24, 0, legacy::decode_q5_1, Some(encode::affine::encode_q5_1));
     /// 32 values of 8 bits, one scale.
     Q8_0(Some(8), 32, 34, 0, legacy::decode_q8_0, Some(legacy::encode_q8_0));
     /// 256 values of 2 bits; 16 sub-blocks with 4-bit scales and minima.
-    Q2_K(Some(10), 256, 84, 0, kblocks::decode_q2_k, None);
+    Q2_K(Some(10), 256, 84, 0, kblocks::decode_q2_k, Some(encode::affine::encode_q2_k));
     /// 256 values of 3 bits; 16 sub-blocks with 6-bit scales.
-    Q3_K(Some(11), 256, 110, 0, kblocks::decode_q3_k, None);
+    Q3_K(Some(11), 256, 110, 0, kblocks::decode_q3_k, Some(encode::symmetric::encode_q3_k));
     /// 256 values of 4 bits; 8 sub-blocks with 6-bit scales and minima.
-    Q4_K(Some(12), 256, 144, 0, kblocks::decode_q4_k, None);
+    Q4_K(Some(12), 256, 144, 0, kblocks::decode_q4_k, Some(encode::affine::encode_q4_k));
     /// 256 values of 5 bits; 8 sub-blocks with 6-bit scales and minima.
-    Q5_K(Some(13), 256, 176, 0, kblocks::decode_q5_k, None);
+    Q5_K(Some(13), 256, 176, 0, kblocks::decode_q5_k, Some(encode::affine::encode_q5_k));
     /// 256 values of 6 bits; 16 sub-blocks with 8-bit scales.
-    Q6_K(Some(14), 256, 210, 0, kblocks::decode_q6_k, None);
+    Q6_K(Some(14), 256, 210, 0, kblocks::decode_q6_k, Some(encode::symmetric::encode_q6_k));
     /// 32 values of 4 bits that index a table of 16 levels, one scale.
-    IQ4_NL(Some(20), 32, 18, 0, legacy::decode_iq4_nl, None);
+    IQ4_NL(Some(20), 32, 18, 0, legacy::decode_iq4_nl, Some(encode::symmetric::encode_iq4_nl));
     /// 256 values of about 1.6 bits: points of a codebook of 2048, moved by an eighth; 8 sub-blocks with 3-bit scales.
-    IQ1_S(Some(19), 256, 50, 0, codebook::decode_iq1_s, None, codebook::iq1_s);
+    IQ1_S(Some(19), 256, 50, 0, codebook::decode_iq1_s, Some(encode::codebook::encode_iq1_s), codebook::iq1_s);
     /// As `IQ1_S`, with 16 sub-blocks and a move per 8 values.
-    IQ1_M(Some(29), 256, 56, 0, codebook::decode_iq1_m, None, codebook::iq1_m);
+    IQ1_M(Some(29), 256, 56, 0, codebook::decode_iq1_m, Some(encode::codebook::encode_iq1_m), codebook::iq1_m);
     /// 256 values of about 2 bits: points of a codebook of 256 and signs; 8 sub-blocks with 4-bit scales.
-    IQ2_XXS(Some(16), 256, 66, 0, codebook::decode_iq2_xxs, None, codebook::iq2_xxs);
+    IQ2_XXS(Some(16), 256, 66, 0, codebook::decode_iq2_xxs, Some(encode::codebook::encode_iq2_xxs), codebook::iq2_xxs);
     /// As `IQ2_XXS`, with a codebook of 512 and 16 sub-blocks.
-    IQ2_XS(Some(17), 256, 74, 0, codebook::decode_iq2_xs, None, codebook::iq2_xs);
+    IQ2_XS(Some(17), 256, 74, 0, codebook::decode_iq2_xs, Some(encode::codebook::encode_iq2_xs), codebook::iq2_xs);
     /// As `IQ2_XS`, with a codebook of 1024 and all signs.
-    IQ2_S(Some(22), 256, 82, 0, codebook::decode_iq2_s, None, codebook::iq2_s);
+    IQ2_S(Some(22), 256, 82, 0, codebook::decode_iq2_s, Some(encode::codebook::encode_iq2_s), codebook::iq2_s);
     /// 256 values of about 3 bits: points of a codebook of 256 and signs; 8 sub-blocks with 4-bit scales.
-    IQ3_XXS(Some(18), 256, 98, 0, codebook::decode_iq3_xxs, None, codebook::iq3_xxs);
+    IQ3_XXS(Some(18), 256, 98, 0, codebook::decode_iq3_xxs, Some(encode::codebook::encode_iq3_xxs), codebook::iq3_xxs);
     /// As `IQ3_XXS`, with a codebook of 512 and all signs.
-    IQ3_S(Some(21), 256, 110, 0, codebook::decode_iq3_s, None, codebook::iq3_s);
+    IQ3_S(Some(21), 256, 110, 0, codebook::decode_iq3_s, Some(encode::codebook::encode_iq3_s), codebook::iq3_s);
     /// 256 values of 4 bits that index the levels of `IQ4_NL`; 8 sub-blocks with 6-bit scales.
-    IQ4_XS(Some(23), 256, 136, 0, codebook::decode_iq4_xs, None, codebook::iq4_xs);
+    IQ4_XS(Some(23), 256, 136, 0, codebook::decode_iq4_xs, Some(encode::symmetric::encode_iq4_xs), codebook::iq4_xs);
     /// 256 ternary values, five to a byte, one scale.
-    TQ1_0(Some(34), 256, 54, 0, ternary::decode_tq1_0, None, ternary::tq1_0);
+    TQ1_0(Some(34), 256, 54, 0, ternary::decode_tq1_0, Some(encode::symmetric::encode_tq1_0), ternary::tq1_0);
     /// 256 ternary values of 2 bits, one scale.
-    TQ2_0(Some(35), 256, 66, 0, ternary::decode_tq2_0, None, ternary::tq2_0);
+    TQ2_0(Some(35), 256, 66, 0, ternary::decode_tq2_0, Some(encode::symmetric::encode_tq2_0), ternary::tq2_0);
     /// 128 signs, one scale.
     Q1_0(Some(41), 128, 18, 0, ternary::decode_q1_0, None, ternary::q1_0);
     /// 64 values of 2 bits, -1 to 2, one scale.
@@ -157,9 +158,9 @@ tensor_types! {
     /// 128 ternary values of 2 bits as bitnet.cpp writes them; the tensor's one scale stands per block in a second plane.
     I2_S(Some(36), 128, 32, 4, ternary::decode_i2_s, None);
     /// 32 values of 4 bits in floating point (E2M1), a power of two as scale.
-    MXFP4(Some(39), 32, 17, 0, microscaling::decode_mxfp4, None, microscaling::mxfp4);
+    MXFP4(Some(39), 32, 17, 0, microscaling::decode_mxfp4, Some(encode::symmetric::encode_mxfp4), microscaling::mxfp4);
     /// 64 values of 4 bits in floating point (E2M1), a scale of 8 bits (E4M3) per 16.
-    NVFP4(Some(40), 64, 36, 0, microscaling::decode_nvfp4, None, microscaling::nvfp4);
+    NVFP4(Some(40), 64, 36, 0, microscaling::decode_nvfp4, Some(encode::symmetric::encode_nvfp4), microscaling::nvfp4);
     /// MXFP4 in two planes: 32 values side by side, and the powers of two apart.
     MXFP4Planes(None, 32, 16, 1, microscaling::decode_mxfp4_planes, None);
     /// 8 bits in floating point: 4 of exponent, 3 of mantissa.
@@ -218,8 +219,24 @@ impl TensorType {
     /// Encodes `values`; `false` where the project has no encoder for this type (nothing is written then).
     /// Panics unless `data` and `scales` have exactly the bytes of that many values.
     pub fn encode(self, values: &[f32], data: &mut [u8], scales: &mut [u8]) -> bool {
+        self.encode_weighted(values, &[], data, scales)
+    }
+
+    /// As [`TensorType::encode`] for rows of `importance.len()` values, with the squared error of each column weighted by its importance;
+    /// all are alike where that is empty. Types that have nothing to choose do not look at it.
+    /// Panics also where `values` are not whole rows, or rows not whole blocks.
+    pub fn encode_weighted(
+        self,
+        values: &[f32],
+        importance: &[f32],
+        data: &mut [u8],
+        scales: &mut [u8],
+    ) -> bool {
         self.assert_planes(values.len(), data.len(), scales.len());
-        self.info().encode.inspect(|encode| encode(values, data, scales)).is_some()
+        let rows = importance.is_empty()
+            || self.blocks(importance.len()).is_some() && values.len().is_multiple_of(importance.len());
+        assert!(rows, "{self}: {} values are not rows of {}", values.len(), importance.len());
+        self.info().encode.inspect(|encode| encode(values, importance, data, scales)).is_some()
     }
 
     fn blocks(self, cols: usize) -> Option<usize> {

@@ -20,7 +20,7 @@ pub(crate) fn decode_f32(data: &[u8], _: &[u8], out: &mut [f32]) {
     decode_each(data, out, f32::from_le_bytes);
 }
 
-pub(crate) fn encode_f32(values: &[f32], data: &mut [u8], _: &mut [u8]) {
+pub(crate) fn encode_f32(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u8]) {
     encode_each(values, data, f32::to_le_bytes);
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn decode_f16(data: &[u8], _: &[u8], out: &mut [f32]) {
     decode_each(data, out, |bytes| f16::from_le_bytes(bytes).to_f32());
 }
 
-pub(crate) fn encode_f16(values: &[f32], data: &mut [u8], _: &mut [u8]) {
+pub(crate) fn encode_f16(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u8]) {
     encode_each(values, data, |value| f16::from_f32(value).to_le_bytes());
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn decode_bf16(data: &[u8], _: &[u8], out: &mut [f32]) {
     decode_each(data, out, |bytes| bf16::from_le_bytes(bytes).to_f32());
 }
 
-pub(crate) fn encode_bf16(values: &[f32], data: &mut [u8], _: &mut [u8]) {
+pub(crate) fn encode_bf16(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u8]) {
     encode_each(values, data, |value| bf16::from_f32(value).to_le_bytes());
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn decode_int8_g64(data: &[u8], scales: &[u8], out: &mut [f32]) {
 
 /// `scale = 127 / amax`, `q = round(x * scale)` with ties to even. A group whose scale would not be a finite
 /// positive number (all zero, or so small that the quotient overflows) gets scale 1.
-pub(crate) fn encode_int8_g64(values: &[f32], data: &mut [u8], scales: &mut [u8]) {
+pub(crate) fn encode_int8_g64(values: &[f32], _: &[f32], data: &mut [u8], scales: &mut [u8]) {
     let planes = data.as_chunks_mut::<GROUP>().0.iter_mut().zip(scales.as_chunks_mut::<4>().0);
     for (values, (group, out)) in values.as_chunks::<GROUP>().0.iter().zip(planes) {
         let amax = values.iter().fold(0.0_f32, |amax, v| amax.max(v.abs()));
