@@ -15,4 +15,6 @@ pub enum Activation {
     Relu,
     /// `max(x, 0)^2`.
     ReluSquared,
+    /// Hyperbolic tangent.
+    Tanh,
 }

@@ -72,6 +72,7 @@ functions! {
     GeluQuick = |l, x| l.mul(x, math::sigmoid(l, l.mul(x, l.splat(GELU_QUICK))));
     Relu = |l, x| l.max(l.zero(), x);
     ReluSquared = |l, x| { let r = l.max(l.zero(), x); l.mul(r, r) };
+    Tanh = |l, x| math::tanh(l, x);
 }
 
 #[inline(always)]
