@@ -22,5 +22,6 @@ pub use matmul::{
 pub use ops::{
     AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType, RopePairing, RopeSpec, RowNorm, rope_angles,
 };
+pub use ops::{DistanceRows, Offsets, WithinSpec};
 pub use pool::Pool;
 pub use table::{Kernels, available, best, by_name};

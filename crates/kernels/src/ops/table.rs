@@ -1,6 +1,6 @@
 //! The functions of this module tree, instantiated for each instruction set.
 
-use super::attention::{Panel, Partial, SpanJob};
+use super::attention::{Panel, Partial, Product, SpanJob, Target};
 use super::{activation, attention, elementwise, norm, rope, softmax};
 use crate::Activation;
 use crate::lanes;
@@ -25,6 +25,7 @@ macro_rules! each_op {
             fn span(job: &SpanJob<'_>, scores: &mut [Panel], out: &mut Partial<'_>) = attention::span;
             fn merge(into: &mut Partial<'_>, from: &Partial<'_>) = attention::merge;
             fn finish(partial: &Partial<'_>, row: usize, sink: Option<f32>, out: &mut [f32]) = attention::finish;
+            fn multiply(job: &Product<'_, f32>, to: &mut Target<'_>) = attention::multiply;
         }
     };
 }

@@ -5,8 +5,10 @@
 //! merging is the same either way.
 
 mod kv;
+mod offsets;
 mod span;
 mod tile;
+mod within;
 
 use super::disjoint::Disjoint;
 use crate::buffer::AlignedBuf;
@@ -16,8 +18,11 @@ use std::sync::PoisonError;
 use tile::SPAN;
 
 pub use kv::{KvLayer, KvShape, KvShapeError, KvSlice, KvType};
+pub use offsets::{DistanceRows, Offsets};
 pub(crate) use span::{Partial, SpanJob, finish, merge, span};
-pub(crate) use tile::Panel;
+pub(crate) use tile::{Panel, Product, Target};
+pub use within::WithinSpec;
+pub(crate) use within::multiply;
 
 /// Rows of a task.
 const ROWS: usize = 24;

@@ -17,7 +17,7 @@ pub(super) const STRIDE: usize = SPAN + WIDTH;
 pub(crate) type Panel = [f32; STRIDE];
 
 /// `c[r][j] += sum over k of a[r][k] * b[k][j]` for all rows of `a` and `cols` columns.
-pub(super) struct Product<'a, E> {
+pub(crate) struct Product<'a, E> {
     pub a: &'a [Panel],
     /// Columns of `a`; the first one belongs to the first row of `b`.
     pub k: Range<usize>,
@@ -31,7 +31,7 @@ pub(super) struct Product<'a, E> {
 }
 
 /// Rows of the result, `stride` apart.
-pub(super) struct Target<'a> {
+pub(crate) struct Target<'a> {
     pub c: &'a mut [f32],
     pub stride: usize,
 }

@@ -2,6 +2,7 @@
 
 mod attention;
 mod rows;
+mod within;
 
 use crate::{Cpu, available};
 
