@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod cpu;
+mod encode;
 mod error;
 mod ops;
 mod recorder;
 mod weights;
 
 pub use cpu::{CpuDevice, CpuOptions};
+pub use encode::{AttendWithin, EncoderDevice, Gather, OffsetSource, OffsetsId, PoolKind, PoolRows, Unfold};
 pub use error::DeviceError;
 pub use ops::{
     Activation, Attend, BufId, Device, Embed, Glu, Linear, MatrixId, Norm, NormKind, Pairing, Projection,

@@ -1,6 +1,8 @@
 //! A device that computes nothing and writes every call down: proof that the seam is complete, and a transcript
 //! per architecture that a person can read.
 
+mod encode;
+
 use crate::ops::{
     Activation, Attend, BufId, CacheId, CacheShape, Device, Embed, Glu, Linear, MatrixId, Norm, NormKind,
     Rope, RopeId, Select, Store, VectorId,
@@ -18,6 +20,7 @@ pub struct Recorder {
     buffers: Vec<String>,
     ropes: usize,
     caches: usize,
+    offsets: Vec<String>,
     transcript: Transcript,
 }
 

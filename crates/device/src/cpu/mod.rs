@@ -1,5 +1,6 @@
 //! The CPU device: handles on one side, kernels on the other. All arithmetic is in the kernels.
 
+mod encode;
 mod matrix;
 mod step;
 mod stream;
@@ -15,7 +16,7 @@ use stream::Stream;
 use torchless_base::{BlockCopy, StepPlan};
 use torchless_kernels as kernels;
 use torchless_kernels::{
-    ActNeeds, Activations, Cpu, GluJob, Kernels, KvLayer, MatmulJob, Precision, RowNorm,
+    ActNeeds, Activations, Cpu, GluJob, Kernels, KvLayer, MatmulJob, Offsets, Precision, RowNorm,
 };
 
 /// How the CPU is used.
@@ -38,6 +39,7 @@ pub struct CpuDevice {
     ropes: Vec<Rotation>,
     buffers: Vec<Buffer>,
     caches: Vec<KvLayer>,
+    offsets: Vec<Offsets>,
     scratch: Option<Scratch>,
     step: Step,
     stream: Stream,
@@ -84,6 +86,7 @@ impl CpuDevice {
             ropes: Vec::new(),
             buffers: Vec::new(),
             caches: Vec::new(),
+            offsets: Vec::new(),
             scratch: None,
             step: Step::default(),
             stream: Stream::default(),

@@ -1,7 +1,7 @@
 //! What all layers of a step share: tokens, positions, block tables, rotations; and attention over the cache.
 
 use super::{CpuDevice, kv_type};
-use crate::ops::{Attend, BufId, CacheShape, Pairing, Rope};
+use crate::ops::{Attend, BufId, CacheShape, Pairing, Rope, RopeId};
 use std::ops::Range;
 use torchless_base::{BlockCopy, StepPlan, TokenId};
 use torchless_kernels::{
@@ -39,6 +39,11 @@ impl Step {
             let (rows, blocks) = (slice.tokens.clone(), slice.blocks.clone());
             self.slices.push(Part { rows, start: slice.start, blocks });
         }
+    }
+
+    /// The rows of each slice.
+    pub(super) fn texts(&self) -> impl Iterator<Item = Range<usize>> {
+        self.slices.iter().map(|part| part.rows.clone())
     }
 
     /// Calls `f` with all slices, some at a time.
@@ -100,17 +105,21 @@ pub(super) fn copy_block(cache: &mut KvLayer, copy: &BlockCopy) {
 }
 
 impl CpuDevice {
+    /// Turns the heads of a buffer by the positions of the step's tokens.
+    pub(super) fn rotate(&mut self, buf: BufId, heads: usize, head_dim: usize, rope: RopeId) {
+        let mut x = self.take(buf);
+        let rotation = &self.ropes[rope.0 as usize];
+        let len = self.step.tokens.len() * heads * head_dim;
+        self.cpu.rope(&mut x[..len], rotation.spec(head_dim), &rotation.cos, &rotation.sin);
+        self.give(buf, x);
+    }
+
     pub(super) fn rotate_and_append(&mut self, op: &Attend) {
         let shape = *self.caches[op.cache.0 as usize].shape();
         let n = self.step.tokens.len();
         if let Some(rope) = op.rope {
-            for (buf, heads) in [(op.q, op.heads), (op.k, shape.kv_heads)] {
-                let mut x = self.take(buf);
-                let rotation = &self.ropes[rope.0 as usize];
-                let len = n * heads * shape.k_dim;
-                self.cpu.rope(&mut x[..len], rotation.spec(shape.k_dim), &rotation.cos, &rotation.sin);
-                self.give(buf, x);
-            }
+            self.rotate(op.q, op.heads, shape.k_dim, rope);
+            self.rotate(op.k, shape.kv_heads, shape.k_dim, rope);
         }
         let rows = |buf: BufId| &self.buffers[buf.0 as usize].data[..];
         let (k, v) = (
