@@ -59,11 +59,22 @@ pub struct Config<'a> {
 }
 
 impl<'a> Config<'a> {
-    /// Reads the metadata of `checkpoint`.
+    /// Reads the metadata of `checkpoint`, a decoder.
     ///
     /// # Errors
-    /// The architecture is not named.
+    /// The architecture is not named, or not known.
     pub fn new(checkpoint: &'a Checkpoint) -> Result<Self, ModelError> {
+        Self::of_family(checkpoint, arch::family)
+    }
+
+    /// Reads the metadata of `checkpoint`, whose family `family` finds by the name of the architecture.
+    ///
+    /// # Errors
+    /// The architecture is not named, or `family` does not know it.
+    pub fn of_family(
+        checkpoint: &'a Checkpoint,
+        family: fn(Dialect, &str) -> Result<&'static Family, ModelError>,
+    ) -> Result<Self, ModelError> {
         let (dialect, prefix, values) = match &checkpoint.metadata {
             Metadata::Gguf(meta) => {
                 let arch = meta.get::<&str>("general.architecture")?.to_owned();
@@ -95,7 +106,7 @@ impl<'a> Config<'a> {
             return Err(ModelError::MissingKey { key: key.to_owned(), arch: "every model".to_owned() });
         }
         let arch = prefix.clone();
-        let family = arch::family(dialect, &arch)?;
+        let family = family(dialect, &arch)?;
         let naming = Naming::new(checkpoint, dialect, family);
         let defaults = match dialect {
             Dialect::Json => family.defaults.iter().map(|(k, v)| (*k, v.value())).collect(),
@@ -150,6 +161,12 @@ impl<'a> Config<'a> {
     /// Marks a key as read whose value does not matter here.
     pub fn pass(&self, key: Key<'_>) {
         self.get(key);
+    }
+
+    /// Counts keys with these outermost names as read: they are judged elsewhere, or say nothing about the arithmetic.
+    pub fn disregard(&self, names: &[&str]) {
+        let top = |key: &&String| names.contains(&key.split('.').next().unwrap_or(key));
+        self.read.borrow_mut().extend(self.values.keys().filter(top).cloned());
     }
 
     fn wrong(&self, spelling: &str, found: &Value, expected: &str) -> ModelError {

@@ -5,7 +5,7 @@ mod attention;
 mod ffn;
 mod tensors;
 
-pub(crate) use tensors::vector;
+pub(crate) use tensors::{FileBytes, vector};
 
 use crate::arch;
 use crate::config::Dialect;

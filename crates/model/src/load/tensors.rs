@@ -253,7 +253,7 @@ impl From<bool> for Bias {
 }
 
 /// A file's bytes in the words of the device.
-struct FileBytes(Bytes);
+pub(crate) struct FileBytes(pub(crate) Bytes);
 
 impl WeightBytes for FileBytes {
     fn bytes(&self) -> &[u8] {
