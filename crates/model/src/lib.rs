@@ -8,6 +8,7 @@
 mod arch;
 mod config;
 mod decoder;
+pub mod encoder;
 mod error;
 mod load;
 mod memory;
