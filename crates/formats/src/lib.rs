@@ -3,6 +3,7 @@
 //! Opening parses a file once and checks every count, size and offset against the file's length and fixed limits;
 //! afterwards they are facts. What the numbers mean for a model (heads, layers, vocabulary) is not judged here.
 
+mod beside;
 mod bytes;
 mod checkpoint;
 mod error;
@@ -17,6 +18,7 @@ mod safetensors;
 mod strings;
 mod tensor;
 
+pub use beside::document_beside;
 pub use bytes::{Bytes, Shared};
 pub use checkpoint::{
     Checkpoint, FileInfo, Format, Metadata, NativeTokenizer, OpaqueTensor, Tensors, TokenizerSource,
