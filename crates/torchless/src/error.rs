@@ -6,6 +6,7 @@ use torchless_base::RunError;
 use torchless_engine::SubmitError;
 use torchless_formats::FormatError;
 use torchless_model::ModelError;
+use torchless_model::encoder::EncodeError;
 use torchless_tokenizer::TokenizerError;
 
 /// Why something did not work.
@@ -23,6 +24,9 @@ pub enum Error {
         /// Why.
         source: ModelError,
     },
+    /// A text could not be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
     /// The tokenizer is missing or broken.
     #[error("tokenizer: {0}")]
     Tokenizer(#[from] TokenizerError),
@@ -103,6 +107,8 @@ impl Error {
             Error::Template(_) | Error::Mismatch(_) => ErrorKind::Model,
             Error::NoTokenizer | Error::NoTemplate | Error::PromptTooLong { .. } => ErrorKind::Usage,
             Error::EmptyPrompt | Error::Option(_) | Error::Submit(_) => ErrorKind::Usage,
+            Error::Encode(EncodeError::Device(_)) => ErrorKind::Runtime,
+            Error::Encode(_) => ErrorKind::Usage,
             Error::Refused(_) => ErrorKind::Refused,
             Error::Run(_) | Error::Engine(_) | Error::Io { .. } => ErrorKind::Runtime,
         }

@@ -7,6 +7,7 @@
 
 mod bench;
 mod ceilings;
+mod encoder;
 mod error;
 mod generation;
 mod model;
@@ -21,6 +22,7 @@ mod vocabulary;
 
 pub use bench::BenchRun;
 pub use ceilings::Ceilings;
+pub use encoder::{Candidates, Classes, Embedding, Encoder, Texts, TokenClasses};
 pub use error::{Error, ErrorKind};
 pub use generation::{DoneReason, Event, Generation, Summary};
 pub use model::{GenerateOptions, Model, default_max_tokens};
@@ -29,6 +31,7 @@ pub use prompt::Prompt;
 pub use score::Scorer;
 pub use shapes::{Mix, SHAPES, Shape};
 pub use threads::default_threads;
+pub(crate) use vocabulary::fits_vocab;
 pub use vocabulary::{chat_template, check_ids, fits, tokenizer};
 
 pub use llamafirewall_core::{Admitted, Firewall, Message, Role};
@@ -36,6 +39,7 @@ pub use torchless_base::TokenId;
 pub use torchless_device::{CacheType, Residency};
 pub use torchless_engine::Canceller;
 pub use torchless_formats as formats;
+pub use torchless_model::encoder::{EncodeError, EncoderSpec, EncoderText, Pooling, Scores};
 pub use torchless_model::{MemoryNeed, ModelSpec};
 pub use torchless_sampler::SamplerConfig;
 pub use torchless_tokenizer::{Around, EncodeOptions, Special, Tokenizer};

@@ -107,6 +107,12 @@ impl ModelOptions {
         Ok(())
     }
 
+    /// The CPU as these options want it used.
+    pub(crate) fn cpu(&self) -> Result<CpuDevice, Error> {
+        self.check()?;
+        self.device()
+    }
+
     fn device(&self) -> Result<CpuDevice, Error> {
         let precision = match self.precision {
             RunPrecision::Fast => Precision::Fast,

@@ -36,7 +36,15 @@ pub fn tokenizer(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, Error> {
 /// # Errors
 /// The tokenizer has tokens that the model does not know.
 pub fn fits(tokenizer: &Tokenizer, spec: &ModelSpec) -> Result<(), Error> {
-    let (tokens, vocab) = (tokenizer.vocab_size(), spec.vocab);
+    fits_vocab(tokenizer, spec.vocab)
+}
+
+/// [`fits`] for a model of `vocab` tokens.
+///
+/// # Errors
+/// As [`fits`].
+pub(crate) fn fits_vocab(tokenizer: &Tokenizer, vocab: usize) -> Result<(), Error> {
+    let tokens = tokenizer.vocab_size();
     if tokens > vocab {
         let reason =
             format!("the tokenizer has {tokens} tokens, the model {vocab}: they do not belong together");
