@@ -1,5 +1,6 @@
 //! One module per oracle.
 
+mod encoders;
 mod goldens;
 mod malformed;
 mod quantised;
