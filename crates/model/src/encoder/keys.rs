@@ -61,8 +61,8 @@ const HARMLESS: &[&str] = &[
     "tie_word_embeddings",
 ];
 
-pub(super) const VOCAB: Key = key("", &["vocab_size"]);
-pub(super) const POSITIONS: Key = key("", &["max_position_embeddings"]);
+pub(super) const VOCAB: Key<'static> = key("", &["vocab_size"]);
+pub(super) const POSITIONS: Key<'static> = key("", &["max_position_embeddings"]);
 const ARCHITECTURES: &str = "architectures";
 
 /// A `config.json` in the words of the encoders.
@@ -77,11 +77,11 @@ impl<'a> Keys<'a> {
     }
 
     /// A size, or the default of transformers.
-    pub(super) fn size(&self, key: Key, default: usize, limit: usize) -> Result<usize, ModelError> {
+    pub(super) fn size(&self, key: Key<'_>, default: usize, limit: usize) -> Result<usize, ModelError> {
         Ok(self.config.size(key, limit)?.unwrap_or(default))
     }
 
-    pub(super) fn flag(&self, key: Key, default: bool) -> Result<bool, ModelError> {
+    pub(super) fn flag(&self, key: Key<'_>, default: bool) -> Result<bool, ModelError> {
         Ok(self.config.flag(key)?.unwrap_or(default))
     }
 
@@ -97,7 +97,7 @@ impl<'a> Keys<'a> {
     }
 
     /// A text of which one value is built.
-    pub(super) fn only_text(&self, key: Key, built: &str) -> Result<(), ModelError> {
+    pub(super) fn only_text(&self, key: Key<'_>, built: &str) -> Result<(), ModelError> {
         match self.config.text(key)? {
             Some(text) if text != built => Err(self.config.unsupported(key, built)),
             _ => Ok(()),
@@ -105,12 +105,12 @@ impl<'a> Keys<'a> {
     }
 
     /// A norm.
-    pub(super) fn norm(&self, eps: Key, default: f32, bias: bool) -> Result<LayerNorm, ModelError> {
+    pub(super) fn norm(&self, eps: Key<'_>, default: f32, bias: bool) -> Result<LayerNorm, ModelError> {
         Ok(LayerNorm { eps: self.config.positive(eps)?.unwrap_or(default), bias })
     }
 
     /// A function by transformers' name for it.
-    pub(super) fn activation(&self, key: Key, default: Activation) -> Result<Activation, ModelError> {
+    pub(super) fn activation(&self, key: Key<'_>, default: Activation) -> Result<Activation, ModelError> {
         Ok(match self.config.text(key)? {
             None => default,
             Some("gelu" | "gelu_python") => Activation::Gelu,

@@ -260,7 +260,7 @@ impl Loader<'_> {
     fn norm(&mut self, name: &str, spec: LayerNorm, dim: usize) -> Result<Norm, ModelError> {
         let weight = self.vector(&format!("{name}.weight"), dim)?;
         let bias = spec.bias.then(|| self.vector(&format!("{name}.bias"), dim)).transpose()?;
-        Ok(Norm { kind: NormKind::Layer { eps: spec.eps, bias }, weight })
+        Ok(Norm { kind: NormKind::Layer { eps: spec.eps, bias }, weight, groups: 1 })
     }
 
     fn table(&mut self, stem: Stem, shape: [usize; 2]) -> Result<MatrixId, ModelError> {

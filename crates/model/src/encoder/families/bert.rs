@@ -17,11 +17,11 @@ pub(super) const ROBERTA: Family =
     Family { json: &["roberta", "xlm-roberta", "camembert"], spec: roberta, names: &[names::ROBERTA] };
 pub(super) const ELECTRA: Family = Family { json: &["electra"], spec: electra, names: &[names::ELECTRA] };
 
-const DIM: Key = key("", &["hidden_size"]);
-const EPS: Key = key("", &["layer_norm_eps"]);
-const ACT: Key = key("", &["hidden_act"]);
-const TYPES: Key = key("", &["type_vocab_size"]);
-const PAD: Key = key("", &["pad_token_id"]);
+const DIM: Key<'static> = key("", &["hidden_size"]);
+const EPS: Key<'static> = key("", &["layer_norm_eps"]);
+const ACT: Key<'static> = key("", &["hidden_act"]);
+const TYPES: Key<'static> = key("", &["type_vocab_size"]);
+const PAD: Key<'static> = key("", &["pad_token_id"]);
 
 /// Sizes where a file says nothing.
 pub(super) struct Defaults {

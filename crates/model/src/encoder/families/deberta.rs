@@ -19,11 +19,11 @@ pub(super) const FAMILY: Family = Family { json: &["deberta-v2"], spec, names: &
 const DEFAULTS: Defaults =
     Defaults { vocab: 128100, dim: 1536, layers: 24, heads: 24, hidden: 6144, eps: 1e-7 };
 const ATTENTION_TYPES: &str = "pos_att_type";
-const HEAD_DIM: Key = key("", &["attention_head_size"]);
-const TAPS: Key = key("", &["conv_kernel_size"]);
-const GROUPS: Key = key("", &["conv_groups"]);
-const NORM_TABLE: Key = key("", &["norm_rel_ebd"]);
-const POOLER_SIZE: Key = key("", &["pooler_hidden_size"]);
+const HEAD_DIM: Key<'static> = key("", &["attention_head_size"]);
+const TAPS: Key<'static> = key("", &["conv_kernel_size"]);
+const GROUPS: Key<'static> = key("", &["conv_groups"]);
+const NORM_TABLE: Key<'static> = key("", &["norm_rel_ebd"]);
+const POOLER_SIZE: Key<'static> = key("", &["pooler_hidden_size"]);
 /// Distances and tables are held for each pair of positions that a text can have.
 const MOST_DISTANCES: usize = 4096;
 

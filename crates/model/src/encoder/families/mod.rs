@@ -9,10 +9,11 @@ mod mpnet;
 mod nomic;
 
 use super::keys::Keys;
-use super::names::Names;
+use super::names;
 use super::spec::EncoderSpec;
-use crate::ModelError;
 use crate::config::{Config, Dialect};
+use crate::roles::Names;
+use crate::{ModelError, arch};
 use torchless_formats::Checkpoint;
 
 /// Architectures that share one translation.
@@ -22,7 +23,7 @@ pub(super) struct Family {
     /// The translation.
     pub spec: fn(&Keys<'_>) -> Result<EncoderSpec, ModelError>,
     /// Names of the tensors; the first of which the file has the first layer's query is taken.
-    pub names: &'static [Names],
+    pub names: &'static [names::Names],
 }
 
 const FAMILIES: &[Family] = &[
@@ -43,25 +44,41 @@ pub fn known_encoders() -> Vec<&'static str> {
     names
 }
 
-fn family(config: &Config<'_>) -> Option<&'static Family> {
-    FAMILIES.iter().find(|f| config.dialect == Dialect::Json && f.json.contains(&config.arch.as_str()))
+fn family(dialect: Dialect, arch: &str) -> Option<&'static Family> {
+    FAMILIES.iter().find(|f| dialect == Dialect::Json && f.json.contains(&arch))
+}
+
+fn unknown(arch: &str) -> ModelError {
+    ModelError::UnknownArchitecture { name: arch.to_owned(), known: known_encoders().join(", ") }
+}
+
+/// What the metadata's reader wants to know of a family, and what an encoder has of it: nothing.
+static READER: arch::Family = arch::Family {
+    gguf: &[],
+    json: &[],
+    names: Names::USUAL,
+    defaults: &[],
+    spec: |config| Err(unknown(&config.arch)),
+};
+
+fn config(checkpoint: &Checkpoint) -> Result<Config<'_>, ModelError> {
+    Config::of_family(checkpoint, |dialect, arch| {
+        family(dialect, arch).map(|_| &READER).ok_or_else(|| unknown(arch))
+    })
 }
 
 /// Whether the checkpoint's metadata names an encoder.
 pub fn is_encoder(checkpoint: &Checkpoint) -> bool {
-    Config::new(checkpoint).is_ok_and(|config| family(&config).is_some())
+    config(checkpoint).is_ok()
 }
 
 /// The specification, and what the tensors are called.
-pub(super) fn read(checkpoint: &Checkpoint) -> Result<(EncoderSpec, &'static Names), ModelError> {
-    let config = Config::new(checkpoint)?;
-    let Some(family) = family(&config) else {
-        let known = known_encoders().join(", ");
-        return Err(ModelError::UnknownArchitecture { name: config.arch.clone(), known });
-    };
+pub(super) fn read(checkpoint: &Checkpoint) -> Result<(EncoderSpec, &'static names::Names), ModelError> {
+    let config = config(checkpoint)?;
+    let family = family(config.dialect, &config.arch).ok_or_else(|| unknown(&config.arch))?;
     let spec = (family.spec)(&Keys::new(&config))?;
     config.finish()?;
-    let has = |names: &&Names| {
+    let has = |names: &&names::Names| {
         let stem = format!("{}.0.{}.weight", names.layer, names.query.name);
         config.has_tensor(&stem) || config.has_tensor(&format!("{}{stem}", names.prefix))
     };

@@ -15,11 +15,12 @@ use torchless_device::{Activation, PoolKind};
 
 pub(super) const FAMILY: Family = Family { json: &["modernbert"], spec, names: &[names::MODERNBERT] };
 
-const POOLING: Key = key("", &["classifier_pooling"]);
-const FULL_THETA: Key = key("", &["rope_parameters.full_attention.rope_theta", "global_rope_theta"]);
-const NEAR_THETA: Key = key("", &["rope_parameters.sliding_attention.rope_theta", "local_rope_theta"]);
+const POOLING: Key<'static> = key("", &["classifier_pooling"]);
+const FULL_THETA: Key<'static> = key("", &["rope_parameters.full_attention.rope_theta", "global_rope_theta"]);
+const NEAR_THETA: Key<'static> =
+    key("", &["rope_parameters.sliding_attention.rope_theta", "local_rope_theta"]);
 /// Kinds of rotary embedding, of which only the plain one is built.
-const ROPE_KINDS: [Key; 4] = [
+const ROPE_KINDS: [Key<'static>; 4] = [
     key("", &["rope_parameters.full_attention.rope_type"]),
     key("", &["rope_parameters.sliding_attention.rope_type"]),
     key("", &["rope_scaling.rope_type"]),

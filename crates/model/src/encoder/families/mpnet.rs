@@ -15,7 +15,7 @@ pub(super) const FAMILY: Family = Family { json: &["mpnet"], spec, names: &[name
 
 const DEFAULTS: Defaults =
     Defaults { vocab: 30527, dim: 768, layers: 12, heads: 12, hidden: 3072, eps: 1e-12 };
-const BUCKETS: Key = key("", &["relative_attention_num_buckets"]);
+const BUCKETS: Key<'static> = key("", &["relative_attention_num_buckets"]);
 /// transformers counts positions from this token on, whatever `pad_token_id` says.
 const PAD: u32 = 1;
 

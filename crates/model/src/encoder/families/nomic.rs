@@ -13,12 +13,12 @@ use torchless_device::Activation;
 pub(super) const FAMILY: Family =
     Family { json: &["nomic_bert"], spec, names: &[names::NOMIC, names::NOMIC_SPLIT] };
 
-const HEAD_DIM: Key = key("", &["head_dim"]);
-const THETA: Key = key("", &["rope_parameters.rope_theta", "rope_theta", "rotary_emb_base"]);
-const FRACTION: Key =
+const HEAD_DIM: Key<'static> = key("", &["head_dim"]);
+const THETA: Key<'static> = key("", &["rope_parameters.rope_theta", "rope_theta", "rotary_emb_base"]);
+const FRACTION: Key<'static> =
     key("", &["rotary_emb_fraction", "rope_parameters.partial_rotary_factor", "partial_rotary_factor"]);
-const GPT_ACT: Key = key("", &["activation_function"]);
-const ROPE_KINDS: [Key; 3] = [
+const GPT_ACT: Key<'static> = key("", &["activation_function"]);
+const ROPE_KINDS: [Key<'static>; 3] = [
     key("", &["rope_parameters.rope_type"]),
     key("", &["rope_scaling.rope_type"]),
     key("", &["rope_scaling.type"]),
