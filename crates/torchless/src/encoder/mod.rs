@@ -139,6 +139,11 @@ impl Encoder {
         self.spec().labels()
     }
 
+    /// Whether the model classifies tokens, and not whole texts.
+    pub fn classifies_tokens(&self) -> bool {
+        self.spec().head.as_ref().is_some_and(|head| head.level == HeadLevel::Token)
+    }
+
     /// Where it runs.
     pub fn device_name(&self) -> String {
         self.model.device_name()
