@@ -16,8 +16,8 @@ mod softmax;
 mod table;
 
 pub use attention::{AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType};
-pub use norm::RowNorm;
 pub use attention::{DistanceRows, Offsets, WithinSpec};
+pub use norm::RowNorm;
 pub use rope::{RopePairing, RopeSpec, rope_angles};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use table::NEON;
