@@ -24,6 +24,12 @@ pub enum Error {
         /// Why.
         source: ModelError,
     },
+    /// A model that does not complete text.
+    #[error("{path} is an encoder, which completes no text: use the verbs embed, classify or rerank")]
+    Encoder {
+        /// Which file.
+        path: PathBuf,
+    },
     /// A text could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -108,7 +114,7 @@ impl Error {
             Error::NoTokenizer | Error::NoTemplate | Error::PromptTooLong { .. } => ErrorKind::Usage,
             Error::EmptyPrompt | Error::Option(_) | Error::Submit(_) => ErrorKind::Usage,
             Error::Encode(EncodeError::Device(_)) => ErrorKind::Runtime,
-            Error::Encode(_) => ErrorKind::Usage,
+            Error::Encode(_) | Error::Encoder { .. } => ErrorKind::Usage,
             Error::Refused(_) => ErrorKind::Refused,
             Error::Run(_) | Error::Engine(_) | Error::Io { .. } => ErrorKind::Runtime,
         }

@@ -155,6 +155,9 @@ fn is_quantised(checkpoint: &Checkpoint) -> bool {
 /// # Errors
 /// It is no model that runs here.
 pub fn spec(source: &Source, checkpoint: &Checkpoint) -> Result<ModelSpec, Error> {
+    if crate::Encoder::is_one(checkpoint) {
+        return Err(Error::Encoder { path: source.name().to_owned() });
+    }
     torchless_model::spec(checkpoint).map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
 }
 

@@ -13,7 +13,7 @@ use crate::{Error, fits_vocab};
 use llamafirewall_core::{Admitted, Content, Firewall, Role};
 use tokens::PairTokens;
 use torchless_base::TokenId;
-use torchless_device::EncoderDevice;
+use torchless_device::{EncoderDevice, Recorder};
 use torchless_formats::Checkpoint;
 use torchless_model::encoder::{
     EncoderOptions, EncoderSpec, EncoderText, HeadLevel, Scores, Want, encoder_spec, load_encoder,
@@ -122,6 +122,18 @@ impl Encoder {
         let model = load_encoder(&checkpoint, device, &load, progress).map_err(fault)?;
         tracing::info!(arch = spec.arch, layers = spec.layers.len(), context = spec.context, "opened");
         Ok(Self { model, tokenizer, embedding, firewall: Firewall::open() })
+    }
+
+    /// Tries everything that opening does but for the weights: names, shapes and types of all tensors.
+    ///
+    /// # Errors
+    /// A tensor is missing, unused, or of another shape or type than the model needs; or it is no encoder.
+    pub fn check(source: &Source, checkpoint: &Checkpoint) -> Result<EncoderSpec, Error> {
+        let device: Box<dyn EncoderDevice> = Box::new(Recorder::new());
+        let options = EncoderOptions::default();
+        load_encoder(checkpoint, device, &options, &mut |_, _| {})
+            .map(|encoder| encoder.spec().clone())
+            .map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
     }
 
     /// Whether a checkpoint is one of these models.
