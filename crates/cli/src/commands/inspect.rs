@@ -6,22 +6,22 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use torchless::formats::{Checkpoint, Metadata, Tensor, gguf};
-use torchless::{Error, MemoryNeed, ModelSpec, Source, Tokenizer};
+use torchless::{
+    Encoder, EncoderSpec, Error, Ffn, HeadLevel, MemoryNeed, Mixer, MlpForm, ModelSpec, Source, Tokenizer,
+};
 
 /// Positions that memory is shown for, where the model has them.
 const CONTEXTS: [usize; 3] = [2048, 8192, 32768];
+
+/// Labels of a classifier that its line names.
+const SHOWN_LABELS: usize = 8;
 
 /// Runs the verb. What cannot run is shown as far as it can be read, and ends with the error.
 pub fn run(args: &InspectArgs) -> Result<()> {
     let source = Source::Path(args.model.clone());
     let checkpoint = source.checkpoint()?;
-    let spec = torchless::spec(&source, &checkpoint);
-    let spec = spec.and_then(|s| torchless::check(&source, &checkpoint, &s).map(|()| s));
     let tokenizer = torchless::tokenizer(&checkpoint);
-    let spec = spec.and_then(|s| match &tokenizer {
-        Ok(Some(t)) => torchless::fits(t, &s).map(|()| s),
-        _ => Ok(s),
-    });
+    let spec = What::of(&source, &checkpoint, tokenizer.as_ref().ok().and_then(Option::as_ref));
     let template = torchless::chat_template(&checkpoint);
     let view = View {
         checkpoint: &checkpoint,
@@ -41,9 +41,27 @@ pub fn run(args: &InspectArgs) -> Result<()> {
     Ok(())
 }
 
+/// What a checkpoint becomes.
+enum What {
+    Decoder(Box<ModelSpec>),
+    Encoder(Box<EncoderSpec>),
+}
+
+impl What {
+    fn of(source: &Source, checkpoint: &Checkpoint, tokenizer: Option<&Tokenizer>) -> Result<Self, Error> {
+        if Encoder::is_one(checkpoint) {
+            return Ok(What::Encoder(Box::new(Encoder::check(source, checkpoint)?)));
+        }
+        let spec = torchless::spec(source, checkpoint)?;
+        torchless::check(source, checkpoint, &spec)?;
+        tokenizer.map_or(Ok(()), |t| torchless::fits(t, &spec))?;
+        Ok(What::Decoder(Box::new(spec)))
+    }
+}
+
 struct View<'a> {
     checkpoint: &'a Checkpoint,
-    spec: Result<&'a ModelSpec, &'a Error>,
+    spec: Result<&'a What, &'a Error>,
     tokenizer: Result<&'a Option<Tokenizer>, &'a Error>,
     template: Result<&'a Option<String>, &'a Error>,
     args: &'a InspectArgs,
@@ -58,7 +76,8 @@ impl View<'_> {
             writeln!(out, "file       {} ({})", file.path.display(), output::size(file.bytes))?;
         }
         match self.spec {
-            Ok(spec) => self.spec_text(&mut out, spec)?,
+            Ok(What::Decoder(spec)) => self.spec_text(&mut out, spec)?,
+            Ok(What::Encoder(spec)) => self.encoder_text(&mut out, spec)?,
             Err(e) => writeln!(out, "runs       no: {e}")?,
         }
         match self.tokenizer {
@@ -91,7 +110,9 @@ impl View<'_> {
     }
 
     fn spec_text(&self, out: &mut String, spec: &ModelSpec) -> Result<()> {
-        let attn = spec.layers[0].mixer.attention();
+        let Mixer::Attention(attn) = &spec.layers[0].mixer;
+        let Ffn::Dense(mlp) = &spec.layers[0].ffn;
+        let (MlpForm::Glu(act) | MlpForm::Plain(act)) = mlp.form;
         writeln!(
             out,
             "model      {}, {} layers, {} wide, {} tokens",
@@ -108,12 +129,7 @@ impl View<'_> {
             attn.head_dim,
             attn.window.map_or(String::new(), |w| format!(", window {w}"))
         )?;
-        writeln!(
-            out,
-            "ffn        {} wide, {:?}",
-            spec.layers[0].ffn.dense().hidden,
-            spec.layers[0].ffn.dense().act
-        )?;
+        writeln!(out, "ffn        {} wide, {act:?}", mlp.hidden)?;
         if let Some(rope) = &attn.rope {
             writeln!(out, "rope       theta {}, {} dimensions, {:?}", rope.theta, rope.dims, rope.scaling)?;
         }
@@ -134,6 +150,48 @@ impl View<'_> {
         Ok(())
     }
 
+    fn encoder_text(&self, out: &mut String, spec: &EncoderSpec) -> Result<()> {
+        let (layers, layer) = (spec.layers.len(), &spec.layers[0]);
+        writeln!(
+            out,
+            "model      {}, encoder, {layers} layers, {} wide, {} tokens",
+            spec.arch, spec.dim, spec.vocab
+        )?;
+        let attention = &layer.attention;
+        writeln!(out, "attention  {} heads, {} values each", attention.heads, attention.head_dim)?;
+        writeln!(out, "ffn        {} wide, {:?}", layer.ffn.hidden, layer.ffn.act)?;
+        writeln!(out, "context    {}", spec.context)?;
+        match &spec.head {
+            None => writeln!(out, "use        embeds texts")?,
+            Some(head) => {
+                let what = if head.level == HeadLevel::Token { "tokens" } else { "texts" };
+                let labels: Vec<_> = head.labels.iter().take(SHOWN_LABELS).map(String::as_str).collect();
+                let more = if labels.len() < head.labels.len() { ", ..." } else { "" };
+                let names: String = labels.join(", ").chars().filter(|c| !c.is_control()).take(120).collect();
+                writeln!(out, "use        classifies {what}: {} labels, {names}{more}", head.labels.len())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn spec_json(&self, what: &What) -> Value {
+        match what {
+            What::Decoder(spec) => json!({
+                "runs": true, "kind": "decoder", "architecture": spec.arch, "layers": spec.layers.len(),
+                "dim": spec.dim, "vocab": spec.vocab, "context": spec.context, "spec": format!("{spec:?}"),
+                "memory": self.needs(spec).iter().map(|n| json!({
+                    "context": n.context, "weights": n.weights, "cache": n.cache,
+                    "resident": n.weights + n.cache, "mapped": n.cache,
+                })).collect::<Vec<_>>(),
+            }),
+            What::Encoder(spec) => json!({
+                "runs": true, "kind": "encoder", "architecture": spec.arch, "layers": spec.layers.len(),
+                "dim": spec.dim, "vocab": spec.vocab, "context": spec.context, "labels": spec.labels(),
+                "spec": format!("{spec:?}"),
+            }),
+        }
+    }
+
     fn needs(&self, spec: &ModelSpec) -> Vec<MemoryNeed> {
         let mut contexts: Vec<_> = CONTEXTS.into_iter().filter(|&c| c < spec.context).collect();
         contexts.push(spec.context);
@@ -144,14 +202,7 @@ impl View<'_> {
         let c = self.checkpoint;
         let tensor = |t: &Tensor| json!({ "name": t.name, "type": t.ty.info().name, "shape": t.shape, "bytes": t.byte_len() });
         let spec = match self.spec {
-            Ok(spec) => json!({
-                "runs": true, "architecture": spec.arch, "layers": spec.layers.len(), "dim": spec.dim,
-                "vocab": spec.vocab, "context": spec.context, "spec": format!("{spec:?}"),
-                "memory": self.needs(spec).iter().map(|n| json!({
-                    "context": n.context, "weights": n.weights, "cache": n.cache,
-                    "resident": n.weights + n.cache, "mapped": n.cache,
-                })).collect::<Vec<_>>(),
-            }),
+            Ok(what) => self.spec_json(what),
             Err(e) => json!({ "runs": false, "error": e.to_string() }),
         };
         let tokenizer = match self.tokenizer {
