@@ -1,5 +1,6 @@
 //! What can be said on the command line. One struct per verb; no behaviour.
 
+use crate::encoder_args::{ClassifyArgs, EmbedArgs, RerankArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -37,9 +38,27 @@ pub enum Verb {
     Convert(ConvertArgs),
     /// Measure prefill and decode speed
     Bench(BenchArgs),
+    /// Turn texts into vectors
+    Embed(EmbedArgs),
+    /// Say which class a text or its tokens belong to
+    Classify(ClassifyArgs),
+    /// Sort documents by how well they answer a query
+    Rerank(RerankArgs),
 }
 
-const VERBS: &[&str] = &["run", "inspect", "tokenize", "detokenize", "logits", "convert", "bench", "help"];
+const VERBS: &[&str] = &[
+    "run",
+    "inspect",
+    "tokenize",
+    "detokenize",
+    "logits",
+    "convert",
+    "bench",
+    "embed",
+    "classify",
+    "rerank",
+    "help",
+];
 
 /// Parses the words of the command line, program name first.
 pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
@@ -71,6 +90,9 @@ Verbs (`torchless <VERB> --help` says more):
   logits      Write the logits of every position to a file
   convert     Convert a safetensors model to the native .bin format
   bench       Measure prefill and decode speed
+  embed       Turn texts into vectors
+  classify    Say which class a text or its tokens belong to
+  rerank      Sort documents by how well they answer a query
 
 Without a model, the small story model inside the program runs. A first word that is a verb is taken as one unless
 a file of that name exists.
@@ -326,7 +348,8 @@ pub struct BenchArgs {
     pub open: ModelArgs,
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+/// A number above 0.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(0) => Err("it has to be at least 1".to_owned()),
         Ok(n) => Ok(n),
@@ -335,7 +358,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 /// `2G`, `500M`, `1.5GiB`, or plain bytes; the letters stand for powers of 1024.
-fn bytes(text: &str) -> Result<u64, String> {
+pub fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("'{text}' is no size: give bytes, or a number with K, M, G or T, such as 2G");
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let number: f64 = text[..digits].parse().map_err(|_| wrong())?;

@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod encoder_args;
 mod exit;
 mod input;
 mod interrupt;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod convert;
+mod encode;
 mod inspect;
 mod logits;
 mod run;
@@ -23,5 +24,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Logits(args)) => logits::run(&args),
         Some(Verb::Convert(args)) => convert::run(&args),
         Some(Verb::Bench(args)) => bench::run(&args),
+        Some(Verb::Embed(args)) => encode::embed(&args),
+        Some(Verb::Classify(args)) => encode::classify(&args),
+        Some(Verb::Rerank(args)) => encode::rerank(&args),
     }
 }
