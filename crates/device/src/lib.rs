@@ -16,8 +16,8 @@ pub use cpu::{CpuDevice, CpuOptions};
 pub use encode::{AttendWithin, EncoderDevice, Gather, OffsetSource, OffsetsId, PoolKind, PoolRows, Unfold};
 pub use error::DeviceError;
 pub use ops::{
-    Activation, Attend, BufId, Device, Embed, Glu, Linear, MatrixId, Norm, NormKind, Pairing, Projection,
-    Rope, RopeId, Select, Store, VectorId,
+    Activation, Attend, BufId, Device, Elementwise, Embed, Glu, Linear, MatrixId, Norm, NormKind, Pairing,
+    Projection, Rope, RopeId, Select, Store, VectorId,
 };
 pub use ops::{CacheId, CacheShape, CacheType};
 pub use recorder::{Recorder, Transcript};

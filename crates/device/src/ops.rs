@@ -84,13 +84,16 @@ pub struct Projection {
     pub store: Store,
 }
 
-/// Rows of an embedding table by token id: `out[i] = table[token[i]] * scale`.
+/// Rows of an embedding table by token id: `out[i] = table[token[i]] * scale`, plus the row of the position where there is
+/// a table of those.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Embed {
     /// `[vocab, dim]`.
     pub table: MatrixId,
     /// Applied to each value.
     pub scale: f32,
+    /// `[positions, dim]`.
+    pub positions: Option<MatrixId>,
     /// `[tokens, dim]`.
     pub out: BufId,
 }
@@ -125,6 +128,22 @@ pub struct Glu {
     pub act: Activation,
     /// `[rows, hidden]`.
     pub out: BufId,
+}
+
+/// What an elementwise op does with each value `x`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Elementwise {
+    /// `min(limit, max(-limit, x))`.
+    Clamp(f32),
+    /// `x * factor`.
+    Scale(f32),
+    /// `x * y`, `y` from the columns of a buffer from `first` on, row by row.
+    Multiply {
+        /// `[rows, width]`; another one than the op works on.
+        by: BufId,
+        /// Its first column that is used.
+        first: usize,
+    },
 }
 
 /// How the two halves of a rotated pair lie in a head.
@@ -285,6 +304,12 @@ pub trait Device: Send {
     /// # Errors
     /// The device failed.
     fn activate(&mut self, rows: usize, act: Activation, buf: BufId) -> Result<(), DeviceError>;
+
+    /// Changes each value of a buffer in place.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn elementwise(&mut self, rows: usize, op: Elementwise, buf: BufId) -> Result<(), DeviceError>;
 
     /// Attention of one layer over the step's slices.
     ///

@@ -4,8 +4,8 @@
 mod encode;
 
 use crate::ops::{
-    Activation, Attend, BufId, CacheId, CacheShape, Device, Embed, Glu, Linear, MatrixId, Norm, NormKind,
-    Rope, RopeId, Select, Store, VectorId,
+    Activation, Attend, BufId, CacheId, CacheShape, Device, Elementwise, Embed, Glu, Linear, MatrixId, Norm,
+    NormKind, Rope, RopeId, Select, Store, VectorId,
 };
 use crate::{DeviceError, MatrixSource, Residency};
 use std::fmt::Write;
@@ -135,7 +135,8 @@ impl Device for Recorder {
 
     fn embed(&mut self, op: &Embed) -> Result<(), DeviceError> {
         let (out, table) = (self.buf(op.out).to_owned(), self.matrices[op.table.0 as usize].clone());
-        self.line(format_args!("{out} = embed {table} x {}", op.scale));
+        let positions = op.positions.map_or(String::new(), |p| format!(" + {}", self.matrices[p.0 as usize]));
+        self.line(format_args!("{out} = embed {table} x {}{positions}", op.scale));
         Ok(())
     }
 
@@ -167,6 +168,19 @@ impl Device for Recorder {
     fn activate(&mut self, _rows: usize, act: Activation, buf: BufId) -> Result<(), DeviceError> {
         let buf = self.buf(buf).to_owned();
         self.line(format_args!("{buf} = {act:?}({buf})"));
+        Ok(())
+    }
+
+    fn elementwise(&mut self, _rows: usize, op: Elementwise, buf: BufId) -> Result<(), DeviceError> {
+        let to = self.buf(buf).to_owned();
+        match op {
+            Elementwise::Clamp(limit) => self.line(format_args!("{to} = clamp({to}, {limit})")),
+            Elementwise::Scale(factor) => self.line(format_args!("{to} *= {factor}")),
+            Elementwise::Multiply { by, first } => {
+                let by = self.buf(by).to_owned();
+                self.line(format_args!("{to} *= {by} from {first}"));
+            }
+        }
         Ok(())
     }
 

@@ -58,7 +58,7 @@ impl Rig {
         plan.push((SeqId(0), 0), &ids, &[BlockId(0), BlockId(1)], Wanted::All);
         let device = &mut self.device;
         device.begin(&plan).unwrap();
-        device.embed(&Embed { table: self.gate, scale: 0.5, out: self.x }).unwrap();
+        device.embed(&Embed { table: self.gate, scale: 0.5, positions: None, out: self.x }).unwrap();
         let project = |matrix, bias, store| Projection { matrix, bias, out: self.y, store };
         for projection in
             [project(self.gate, None, Store::Set), project(self.up, Some(self.bias), Store::Add)]

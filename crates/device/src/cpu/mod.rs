@@ -6,8 +6,8 @@ mod step;
 mod stream;
 
 use crate::ops::{
-    Activation, Attend, BufId, CacheId, CacheShape, CacheType, Device, Embed, Glu, Linear, MatrixId, Norm,
-    NormKind, Projection, Rope, RopeId, Select, Store, VectorId,
+    Activation, Attend, BufId, CacheId, CacheShape, CacheType, Device, Elementwise, Embed, Glu, Linear,
+    MatrixId, Norm, NormKind, Projection, Rope, RopeId, Select, Store, VectorId,
 };
 use crate::{DeviceError, MatrixSource, Residency};
 use matrix::Matrix;
@@ -45,6 +45,8 @@ pub struct CpuDevice {
     stream: Stream,
     /// One row of an embedding table on its way.
     row: Vec<u8>,
+    /// One row of a table of positions.
+    position: Vec<f32>,
     held: u64,
 }
 
@@ -91,6 +93,7 @@ impl CpuDevice {
             step: Step::default(),
             stream: Stream::default(),
             row: Vec::new(),
+            position: Vec::new(),
             held: 0,
         }
     }
@@ -197,6 +200,17 @@ impl CpuDevice {
         done
     }
 
+    /// Adds to each token's row the one of its position.
+    fn add_positions(&mut self, table: MatrixId, width: usize, out: &mut [f32]) -> Result<(), DeviceError> {
+        let table = &self.matrices[table.0 as usize];
+        self.position.resize(width, 0.0);
+        for (row, &position) in out.chunks_exact_mut(width).zip(&self.step.positions) {
+            table.decode_row(position, &mut self.row, &mut self.position)?;
+            self.cpu.add(row, &self.position);
+        }
+        Ok(())
+    }
+
     /// A gated unit whose matrices do not go through the kernel side by side.
     fn glu_in_parts(&mut self, op: &Glu) -> Result<(), DeviceError> {
         let width = self.buf(op.out).width;
@@ -292,6 +306,9 @@ impl Device for CpuDevice {
         if op.scale != 1.0 {
             self.cpu.scale(&mut out[..self.step.tokens.len() * width], op.scale);
         }
+        if let Some(positions) = op.positions {
+            self.add_positions(positions, width, &mut out)?;
+        }
         self.give(op.out, out);
         found
     }
@@ -354,6 +371,24 @@ impl Device for CpuDevice {
         let len = rows * self.buf(buf).width;
         let mut data = self.take(buf);
         self.cpu.activate(act, &mut data[..len]);
+        self.give(buf, data);
+        Ok(())
+    }
+
+    fn elementwise(&mut self, rows: usize, op: Elementwise, buf: BufId) -> Result<(), DeviceError> {
+        let width = self.buf(buf).width;
+        let mut data = self.take(buf);
+        let x = &mut data[..rows * width];
+        match op {
+            Elementwise::Clamp(limit) => self.cpu.clamp(x, limit),
+            Elementwise::Scale(factor) => self.cpu.scale(x, factor),
+            Elementwise::Multiply { by, first } => {
+                let by = self.buf(by);
+                for (x, y) in x.chunks_exact_mut(width).zip(by.data.chunks_exact(by.width)) {
+                    self.cpu.times(x, &y[first..first + width]);
+                }
+            }
+        }
         self.give(buf, data);
         Ok(())
     }

@@ -40,6 +40,17 @@ impl Cpu {
         for_pieces(self, x, &|_, x| (self.kernels.ops.scale)(x, factor));
     }
 
+    /// `x[i] *= y[i]`. Panics where the lengths differ.
+    pub fn times(&self, x: &mut [f32], y: &[f32]) {
+        assert_eq!(x.len(), y.len(), "times: lengths");
+        for_pieces(self, x, &|at, x| (self.kernels.ops.times)(x, &y[at..][..x.len()]));
+    }
+
+    /// Cuts values beyond `limit` at either side.
+    pub fn clamp(&self, x: &mut [f32], limit: f32) {
+        for_pieces(self, x, &|_, x| (self.kernels.ops.clamp)(x, limit));
+    }
+
     /// `x[i] = cap * tanh(x[i] / cap)`.
     pub fn softcap(&self, x: &mut [f32], cap: f32) {
         for_pieces(self, x, &|_, x| (self.kernels.ops.softcap)(x, cap));
@@ -110,6 +121,26 @@ impl Map for Scale {
 }
 
 #[derive(Clone, Copy)]
+struct Times;
+
+impl Zip for Times {
+    #[inline(always)]
+    fn apply<L: Lanes>(self, l: L, x: L::V, y: L::V) -> L::V {
+        l.mul(x, y)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Clamp(f32);
+
+impl Map for Clamp {
+    #[inline(always)]
+    fn apply<L: Lanes>(self, l: L, x: L::V) -> L::V {
+        l.min(l.splat(self.0), l.max(l.splat(-self.0), x))
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Softcap(f32);
 
 impl Map for Softcap {
@@ -133,6 +164,16 @@ pub(super) fn add_scaled<L: Lanes>(l: L, x: &mut [f32], y: &[f32], factor: f32) 
 #[inline(always)]
 pub(super) fn scale<L: Lanes>(l: L, x: &mut [f32], factor: f32) {
     map(l, x, Scale(factor));
+}
+
+#[inline(always)]
+pub(super) fn times<L: Lanes>(l: L, x: &mut [f32], y: &[f32]) {
+    zip(l, x, y, Times);
+}
+
+#[inline(always)]
+pub(super) fn clamp<L: Lanes>(l: L, x: &mut [f32], limit: f32) {
+    map(l, x, Clamp(limit));
 }
 
 #[inline(always)]

@@ -15,6 +15,8 @@ macro_rules! each_op {
             fn add(x: &mut [f32], y: &[f32]) = elementwise::add;
             fn add_scaled(x: &mut [f32], y: &[f32], factor: f32) = elementwise::add_scaled;
             fn scale(x: &mut [f32], factor: f32) = elementwise::scale;
+            fn times(x: &mut [f32], y: &[f32]) = elementwise::times;
+            fn clamp(x: &mut [f32], limit: f32) = elementwise::clamp;
             fn softcap(x: &mut [f32], cap: f32) = elementwise::softcap;
             fn activate(function: Activation, x: &mut [f32]) = activation::activate;
             fn glu(function: Activation, gate: &mut [f32], up: &[f32]) = activation::glu;
