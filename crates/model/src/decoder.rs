@@ -9,7 +9,7 @@ pub(crate) use handles::{
 use crate::spec::{LayerSpec, Mixer, ModelSpec};
 use torchless_base::{Logits, StepPlan};
 use torchless_device::{
-    Attend, BufId, Device, DeviceError, Embed, Glu, Linear as LinearOp, Norm, Select, Store,
+    Attend, BufId, Device, DeviceError, Elementwise, Embed, Glu, Linear as LinearOp, Norm, Select, Store,
 };
 
 /// Rows of logits that the head makes at a time: bounds the buffer where every position is wanted.
@@ -85,7 +85,8 @@ impl Decoder {
         let rows = plan.tokens.len();
         let x = self.buffers.x;
         dev.begin(plan)?;
-        dev.embed(&Embed { table: self.ends.embed, scale: self.spec.embed_scale, out: x })?;
+        let Ends { embed: table, positions, .. } = self.ends;
+        dev.embed(&Embed { table, scale: self.spec.embed_scale, positions, out: x })?;
         let last = self.layers.len().saturating_sub(1);
         for (i, (layer, spec)) in self.layers.iter().zip(&self.spec.layers).enumerate() {
             self.mix(layer, &spec.mixer, rows, dev)?;
@@ -133,6 +134,11 @@ impl Decoder {
                 parts.value.onto(b.v, Store::Set),
             ],
         })?;
+        if let Some(limit) = spec.clip {
+            for buf in [b.q, b.k, b.v] {
+                dev.elementwise(rows, Elementwise::Clamp(limit), buf)?;
+            }
+        }
         for (norm, buf) in [(parts.q_norm, b.q), (parts.k_norm, b.k)] {
             if let Some(norm) = norm {
                 dev.norm(rows, buf, &norm, buf)?;

@@ -39,6 +39,8 @@ macro_rules! roles {
 roles! {
     /// `[vocab, dim]`.
     TokenEmbedding: "token_embd", "model.embed_tokens";
+    /// `[positions, dim]`, learned.
+    PositionEmbedding: "position_embd", "";
     /// `[dim]`.
     FinalNorm: "output_norm", "model.norm";
     /// `[vocab, dim]`.
@@ -86,11 +88,28 @@ pub struct Names {
     pub gguf: &'static [(Role, &'static str)],
     /// In safetensors.
     pub json: &'static [(Role, &'static str)],
+    /// How safetensors hold matrices.
+    pub layout: Layout,
+    /// Endings of tensors that safetensors may hold and that say nothing.
+    pub redundant: &'static [&'static str],
+    /// Beginnings of tensors of other parts than the language model.
+    pub foreign: &'static [&'static str],
+}
+
+/// How values of matrices lie in safetensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Output by output.
+    Rows,
+    /// Input by input: everything but the embeddings is transposed.
+    Columns,
+    /// Output by output; of queries, keys and values in one, each head's three parts lie together.
+    HeadsTakeTurns,
 }
 
 impl Names {
     /// All names are the usual ones.
-    pub const USUAL: Self = Self { gguf: &[], json: &[] };
+    pub const USUAL: Self = Self { gguf: &[], json: &[], layout: Layout::Rows, redundant: &[], foreign: &[] };
 }
 
 /// What a model inside another one, or outside one, has before its names: usual beginnings and what stands for them.
@@ -107,20 +126,46 @@ const WRAPPINGS: &[&[(&str, &str)]] = &[
 pub struct Naming {
     dialect: Dialect,
     own: &'static [(Role, &'static str)],
+    layout: Layout,
+    redundant: &'static [&'static str],
+    foreign: &'static [&'static str],
     wrapping: &'static [(&'static str, &'static str)],
 }
 
 impl Naming {
     /// The names of a family; what they are wrapped in is seen from where the embedding table is.
     pub fn new(checkpoint: &Checkpoint, dialect: Dialect, family: &Family) -> Self {
-        let own = if dialect == Dialect::Gguf { family.names.gguf } else { family.names.json };
-        let plain = Self { dialect, own, wrapping: &[] };
+        let names = family.names;
+        let plain = match dialect {
+            Dialect::Gguf => Self { own: names.gguf, ..Self::usual(dialect) },
+            Dialect::Json => {
+                let Names { json: own, layout, redundant, foreign, .. } = names;
+                Self { own, layout, redundant, foreign, ..Self::usual(dialect) }
+            }
+        };
         let fits = |n: &Self| {
             n.find(Role::TokenEmbedding, None, Part::Weight)
                 .is_some_and(|name| checkpoint.tensors.contains(&name))
         };
         let wrapped = WRAPPINGS.iter().map(|wrapping| Self { wrapping, ..plain });
         std::iter::once(plain).chain(wrapped).find(fits).unwrap_or(plain)
+    }
+
+    fn usual(dialect: Dialect) -> Self {
+        Self { dialect, own: &[], layout: Layout::Rows, redundant: &[], foreign: &[], wrapping: &[] }
+    }
+
+    /// How matrices lie.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Tensors that hold nothing but what the metadata says too, or belong to another part than the language model.
+    pub fn is_redundant(&self, name: &str) -> bool {
+        matches!(name, "rope_freqs.weight" | "rope_factors_long.weight" | "rope_factors_short.weight")
+            || name.ends_with("rotary_emb.inv_freq")
+            || self.redundant.iter().any(|ending| name.ends_with(ending))
+            || self.foreign.iter().any(|beginning| name.starts_with(beginning))
     }
 
     /// The tensor's name; `layer` is `None` for tensors of the whole model. `None` where there is no such tensor in the dialect.
@@ -150,17 +195,12 @@ impl Naming {
     }
 }
 
-/// Tensors that hold nothing but what the metadata says too.
-pub fn is_redundant(name: &str) -> bool {
-    name == "rope_freqs.weight" || name.ends_with("rotary_emb.inv_freq")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn naming(dialect: Dialect, own: &'static [(Role, &'static str)]) -> Naming {
-        Naming { dialect, own, wrapping: &[] }
+        Naming { own, ..Naming::usual(dialect) }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct ModelSpec {
     pub dim: usize,
     /// Factor of the embeddings.
     pub embed_scale: f32,
+    /// Rows of a table of learned positions, which are added to the embeddings.
+    pub learned_positions: Option<usize>,
     /// One entry per layer.
     pub layers: Vec<LayerSpec>,
     /// Before the head.
@@ -158,6 +160,8 @@ pub struct AttnSpec {
     pub softcap: Option<f32>,
     /// Biases of q, k and v.
     pub qkv_bias: bool,
+    /// Values of q, k and v beyond this are cut, at either side.
+    pub clip: Option<f32>,
     /// Norms of q and k before they are rotated.
     pub qk_norm: Option<QkNorm>,
     /// Norm of what the heads yield, before the output projection.

@@ -5,18 +5,31 @@
 
 use super::Family;
 use crate::ModelError;
-use crate::config::{Config, Default, Dialect, Key, key};
-use crate::read::{self, MAX_WIDTH, RopeAsk};
+use crate::config::Fallback::{Bool, Float, Int, Text};
+use crate::config::{Config, Key, key};
+use crate::read::{self, MAX_WIDTH};
 use crate::roles::Names;
 use crate::spec::{Ffn, LayerSpec, Mixer, ModelSpec};
-use torchless_device::{Activation, Pairing};
+use torchless_device::Activation;
 
 pub(crate) const FAMILIES: &[Family] = &[
     Family {
         gguf: &["llama"],
         json: &["llama"],
         names: Names::USUAL,
-        defaults: &[("rms_norm_eps", Default::Float(1e-6)), ("tie_word_embeddings", Default::Bool(false))],
+        defaults: &[
+            ("vocab_size", Int(32000)),
+            ("hidden_size", Int(4096)),
+            ("intermediate_size", Int(11008)),
+            ("num_hidden_layers", Int(32)),
+            ("num_attention_heads", Int(32)),
+            ("hidden_act", Text("silu")),
+            ("max_position_embeddings", Int(2048)),
+            ("rms_norm_eps", Float(1e-06)),
+            ("tie_word_embeddings", Bool(false)),
+            ("attention_bias", Bool(false)),
+            ("mlp_bias", Bool(false)),
+        ],
         spec,
     },
     Family {
@@ -24,10 +37,17 @@ pub(crate) const FAMILIES: &[Family] = &[
         json: &["mistral"],
         names: Names::USUAL,
         defaults: &[
-            ("rms_norm_eps", Default::Float(1e-6)),
-            ("num_key_value_heads", Default::Int(8)),
-            ("sliding_window", Default::Int(4096)),
-            ("tie_word_embeddings", Default::Bool(false)),
+            ("vocab_size", Int(32000)),
+            ("hidden_size", Int(4096)),
+            ("intermediate_size", Int(14336)),
+            ("num_hidden_layers", Int(32)),
+            ("num_attention_heads", Int(32)),
+            ("num_key_value_heads", Int(8)),
+            ("hidden_act", Text("silu")),
+            ("rms_norm_eps", Float(1e-06)),
+            ("tie_word_embeddings", Bool(false)),
+            ("sliding_window", Int(4096)),
+            ("max_position_embeddings", Int(131072)),
         ],
         spec,
     },
@@ -44,10 +64,7 @@ fn spec(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     let sizes = read::sizes(c)?;
     let norm = read::rms(c)?;
     let mut attn = read::attention(c, &sizes)?;
-    let pairing = if c.dialect == Dialect::Gguf { Pairing::Adjacent } else { Pairing::Halves };
-    let ask = RopeAsk { head_dim: attn.head_dim, context: sizes.context, pairing, layer_type: None };
-    let (rope, context_limit) = read::rope(c, ask)?;
-    attn.rope = Some(rope);
+    let context_limit = read::rotate(c, &sizes, &mut attn, read::reordered(c))?;
     attn.window = read::window(c)?;
     let ffn = Ffn::Dense(read::glu(c, Activation::Silu)?);
     let layer = LayerSpec::pre_norm(norm, Mixer::Attention(attn), ffn);

@@ -1,10 +1,10 @@
 //! One file per family: metadata in, specification out. Adding one is a file and a line in [`FAMILIES`].
 
 mod llama;
-mod qwen2;
+mod qwen;
 
 use crate::ModelError;
-use crate::config::{Config, Default, Dialect};
+use crate::config::{Config, Dialect, Fallback};
 use crate::roles::Names;
 use crate::spec::ModelSpec;
 use torchless_formats::Checkpoint;
@@ -19,12 +19,15 @@ pub(crate) struct Family {
     /// Where tensors are named otherwise than usual.
     pub names: Names,
     /// What transformers takes for keys that `config.json` leaves out.
-    pub defaults: &'static [(&'static str, Default)],
+    pub defaults: &'static [(&'static str, Fallback)],
     /// The translation.
     pub spec: fn(&Config<'_>) -> Result<ModelSpec, ModelError>,
 }
 
-const FAMILIES: &[&[Family]] = &[llama::FAMILIES, qwen2::FAMILIES];
+const FAMILIES: &[&[Family]] = &[
+    llama::FAMILIES,
+    qwen::FAMILIES,
+];
 
 fn families() -> impl Iterator<Item = &'static Family> {
     FAMILIES.iter().copied().flatten()

@@ -4,7 +4,7 @@
 mod harmless;
 mod value;
 
-pub use value::{Default, Value};
+pub use value::{Fallback, Value};
 
 use crate::ModelError;
 use crate::arch::{self, Family};
@@ -158,6 +158,11 @@ impl<'a> Config<'a> {
         found.filter(|(value, _)| **value != Value::Null)
     }
 
+    /// Whether the file itself has a value for the key.
+    pub fn states(&self, key: Key<'_>) -> bool {
+        self.spellings(key).any(|s| self.values.get(s).is_some_and(|v| *v != Value::Null))
+    }
+
     /// Marks a key as read whose value does not matter here.
     pub fn pass(&self, key: Key<'_>) {
         self.get(key);
@@ -223,6 +228,15 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// A finite number. `None` where absent.
+    ///
+    /// # Errors
+    /// The value is something else.
+    pub fn number(&self, key: Key<'_>) -> Result<Option<f32>, ModelError> {
+        let Some((value, spelling)) = self.get(key) else { return Ok(None) };
+        value.number().map(Some).ok_or_else(|| self.wrong(spelling, value, "a finite number"))
+    }
+
     /// A number above 0 that has to be there.
     ///
     /// # Errors
@@ -237,6 +251,18 @@ impl<'a> Config<'a> {
     /// The value is something else.
     pub fn texts(&self, key: Key<'_>, count: usize) -> Result<Option<Vec<String>>, ModelError> {
         self.list(key, count, "texts", |v| if let Value::Text(s) = v { Some(s.clone()) } else { None })
+    }
+
+    /// Truth values, as many as `count`; 0 and 1 will do. `None` where absent.
+    ///
+    /// # Errors
+    /// The value is something else.
+    pub fn flags(&self, key: Key<'_>, count: usize) -> Result<Option<Vec<bool>>, ModelError> {
+        self.list(key, count, "truth values", |v| match v {
+            Value::Bool(b) => Some(*b),
+            Value::Int(n @ (0 | 1)) => Some(*n == 1),
+            _ => None,
+        })
     }
 
     fn list<T>(

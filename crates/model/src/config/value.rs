@@ -158,22 +158,25 @@ fn gguf_list(list: &gguf::Array) -> Value {
 
 /// What transformers takes where a file leaves a key out.
 #[derive(Clone, Copy, Debug)]
-pub enum Default {
+pub enum Fallback {
     /// Whole number.
     Int(i64),
     /// Any other number.
     Float(f64),
     /// Truth value.
     Bool(bool),
+    /// Text.
+    Text(&'static str),
 }
 
-impl Default {
+impl Fallback {
     /// As if the file said so.
     pub(super) fn value(self) -> Value {
         match self {
-            Default::Int(n) => Value::Int(n.into()),
-            Default::Float(x) => Value::Float(x),
-            Default::Bool(b) => Value::Bool(b),
+            Fallback::Int(n) => Value::Int(n.into()),
+            Fallback::Float(x) => Value::Float(x),
+            Fallback::Bool(b) => Value::Bool(b),
+            Fallback::Text(s) => Value::Text(s.to_owned()),
         }
     }
 }

@@ -21,6 +21,7 @@ impl Linear {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ends {
     pub embed: MatrixId,
+    pub positions: Option<MatrixId>,
     pub final_norm: Norm,
     pub head: Linear,
 }

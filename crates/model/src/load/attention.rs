@@ -13,7 +13,7 @@ impl Loader<'_> {
         let (q, k, v) = (a.heads * a.head_dim, a.kv_heads * a.head_dim, a.kv_heads * a.v_dim);
         let mixed = a.heads * a.v_dim;
         let parts = [(Role::Query, q), (Role::Key, k), (Role::Value, v)];
-        let rows = Rows { fused: Role::FusedQkv, parts, cols: dim, bias: a.qkv_bias };
+        let rows = Rows { fused: Role::FusedQkv, parts, cols: dim, bias: a.qkv_bias, head_dim: a.head_dim };
         let [query, key, value] = self.rows(i, &rows)?;
         let (q_norm, k_norm) = match a.qk_norm {
             Some(spec) => (

@@ -12,7 +12,7 @@ impl Loader<'_> {
         let widen = match m.form {
             MlpForm::Glu(act) => {
                 let parts = [(Role::Gate, m.hidden), (Role::Up, m.hidden)];
-                let rows = Rows { fused: Role::FusedGateUp, parts, cols: dim, bias: m.bias };
+                let rows = Rows { fused: Role::FusedGateUp, parts, cols: dim, bias: m.bias, head_dim: 0 };
                 let [gate, up] = self.rows(i, &rows)?;
                 Widen::Glu { gate, up, act }
             }

@@ -1,6 +1,7 @@
 //! From a checkpoint and its specification to handles on a device. Every tensor is used exactly once or the load
 //! fails.
 
+mod arrange;
 mod attention;
 mod ffn;
 mod tensors;
@@ -11,7 +12,7 @@ use crate::arch;
 use crate::config::Dialect;
 use crate::decoder::{BufferPool, Decoder, Ends, FfnParts, Layer, Linear, MixerParts};
 use crate::memory::left_for_weights;
-use crate::roles::{Naming, Part, Role, is_redundant};
+use crate::roles::{Naming, Part, Role};
 use crate::runner::{NativeRunner, RunnerOptions};
 use crate::spec::{Ffn, LayerSpec, Mixer, ModelSpec, NormSpec, RopeSpec, Wiring};
 use crate::{ModelError, rope};
@@ -93,6 +94,10 @@ impl Loader<'_> {
     fn decoder(&mut self, spec: ModelSpec) -> Result<Decoder, ModelError> {
         let purpose = if spec.tied_head { MatrixUse::Both } else { MatrixUse::Lookup };
         let embed = self.matrix(Role::TokenEmbedding, None, [spec.vocab, spec.dim], purpose)?;
+        let positions = match spec.learned_positions {
+            Some(n) => Some(self.matrix(Role::PositionEmbedding, None, [n, spec.dim], MatrixUse::Lookup)?),
+            None => None,
+        };
         let layers: Result<Vec<_>, _> =
             (0..).zip(&spec.layers).map(|(i, l)| self.layer(i, l, spec.dim)).collect();
         let layers = layers?;
@@ -102,7 +107,7 @@ impl Loader<'_> {
             _ => self.matrix(Role::Head, None, [spec.vocab, spec.dim], MatrixUse::Product)?,
         };
         let head = Linear { matrix, bias: self.bias(Role::Head, None, spec.vocab, spec.head_bias)? };
-        let ends = Ends { embed, final_norm, head };
+        let ends = Ends { embed, positions, final_norm, head };
         Ok(Decoder::new(spec, layers, ends, &mut self.buffers, self.device)?)
     }
 
@@ -145,7 +150,8 @@ impl Loader<'_> {
     /// A tied head may lie in the file a second time; transformers ignores it too.
     fn refuse_unused(&self) -> Result<(), ModelError> {
         let head = self.naming.name(Role::Head, None, Part::Weight);
-        let unused = |name: &&str| !self.used.contains(*name) && !is_redundant(name) && **name != head;
+        let unused =
+            |name: &&str| !self.used.contains(*name) && !self.naming.is_redundant(name) && **name != head;
         let mut names = self.checkpoint.tensors.names().filter(unused);
         match names.next() {
             None => Ok(()),

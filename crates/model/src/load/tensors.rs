@@ -1,10 +1,10 @@
 //! Single tensors on their way to the device: found by role, checked against the specification, split where a file has several
 //! matrices in one.
 
-use super::Loader;
+use super::{Loader, arrange};
 use crate::ModelError;
 use crate::decoder::Linear;
-use crate::roles::{Part, Role};
+use crate::roles::{Layout, Part, Role};
 use crate::spec::{NormForm, NormSpec, NormWeight};
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub(super) struct Rows<const N: usize> {
     pub cols: usize,
     /// Whether they have biases.
     pub bias: bool,
+    /// Rows of a head, where heads may take turns.
+    pub head_dim: usize,
 }
 
 impl Loader<'_> {
@@ -66,14 +68,19 @@ impl Loader<'_> {
         out: &mut Vec<Linear>,
     ) -> Result<(), ModelError> {
         let total = rows.parts.iter().map(|(_, n)| n).sum();
-        let tensor = self.take(rows.fused, Some(i), Part::Weight, &[total, rows.cols])?;
-        let bias = match rows.bias {
-            true => {
-                let bias = self.take(rows.fused, Some(i), Part::Bias, &[total])?;
-                Some((bias.name.clone(), vector(&bias, total)?))
+        let mut tensor = self.product(rows.fused, i, [total, rows.cols])?;
+        let mut bias = None;
+        if rows.bias {
+            let tensor = self.take(rows.fused, Some(i), Part::Bias, &[total])?;
+            bias = Some((tensor.name.clone(), vector(&tensor, total)?));
+        }
+        if self.naming.layout() == Layout::HeadsTakeTurns {
+            let order = parts_together(rows.head_dim, total);
+            tensor = arrange::rows(&tensor, &order);
+            if let Some((_, values)) = &mut bias {
+                *values = order.iter().map(|&row| values[row]).collect();
             }
-            false => None,
-        };
+        }
         let mut first = 0;
         for (role, n) in rows.parts {
             let part = rows_of(&tensor, role, first..first + n);
@@ -99,8 +106,19 @@ impl Loader<'_> {
         shape: [usize; 2],
         bias: impl Into<Bias>,
     ) -> Result<Linear, ModelError> {
-        let matrix = self.matrix(role, Some(i), shape, MatrixUse::Product)?;
+        let tensor = self.product(role, i, shape)?;
+        let matrix = self.device.matrix(&source(&tensor, MatrixUse::Product), self.residency)?;
+        self.advance(&tensor);
         Ok(Linear { matrix, bias: self.bias(role, Some(i), shape[0], bias)? })
+    }
+
+    /// The tensor of a matrix for products, `[out, in]`.
+    fn product(&mut self, role: Role, i: usize, [rows, cols]: [usize; 2]) -> Result<Tensor, ModelError> {
+        if self.naming.layout() != Layout::Columns {
+            return self.take(role, Some(i), Part::Weight, &[rows, cols]);
+        }
+        let tensor = self.take(role, Some(i), Part::Weight, &[cols, rows])?;
+        arrange::transposed(&tensor)
     }
 
     /// A bias, where there is one.
@@ -138,13 +156,13 @@ impl Loader<'_> {
     ) -> Result<Norm, ModelError> {
         let weight = match spec.weight {
             NormWeight::Absent => self.device.vector("ones", &vec![1.0; len])?,
-            NormWeight::Plain => self.vector(role, i, Part::Weight, len)?,
-            NormWeight::LessOne => {
-                let tensor = self.take(role, i, Part::Weight, &[len])?;
-                let mut values = vector(&tensor, len)?;
-                values.iter_mut().for_each(|w| *w += 1.0);
-                self.advance(&tensor);
-                self.device.vector(&format!("{} + 1", tensor.name), &values)?
+            NormWeight::Plain | NormWeight::LessOne => {
+                let (mut name, mut values) = self.norm_weight(role, i, (len, groups))?;
+                if spec.weight == NormWeight::LessOne {
+                    values.iter_mut().for_each(|w| *w += 1.0);
+                    name += " + 1";
+                }
+                self.device.vector(&name, &values)?
             }
         };
         let bias = self.bias(role, i, len, spec.bias)?;
@@ -156,7 +174,47 @@ impl Loader<'_> {
         Ok(Norm { kind, weight, groups })
     }
 
-    /// The tensor of a role. One of several dimensions will do for a longer one-dimensional shape.
+    /// The weight of a norm; one for each group may be a row for each, or a tensor for each whose number is in its name.
+    fn norm_weight(
+        &mut self,
+        role: Role,
+        i: Option<usize>,
+        (len, groups): (usize, usize),
+    ) -> Result<(String, Vec<f32>), ModelError> {
+        let name = self.naming.name(role, i, Part::Weight);
+        let each = len / groups.max(1);
+        if !name.contains("{}") {
+            let mut tensor = self.named(&name)?;
+            if tensor.shape == [groups, each] {
+                tensor.shape = vec![len];
+            }
+            let values = vector(&tensor, len)?;
+            self.advance(&tensor);
+            return Ok((name, values));
+        }
+        let mut values = Vec::with_capacity(len);
+        for group in 0..groups {
+            let tensor = self.named(&name.replacen("{}", &group.to_string(), 1))?;
+            values.extend(vector(&tensor, each)?);
+            self.advance(&tensor);
+        }
+        Ok((name, values))
+    }
+
+    /// The tensor of that name.
+    fn named(&mut self, name: &str) -> Result<Tensor, ModelError> {
+        let tensor = match self.checkpoint.tensors.get(name) {
+            Ok(tensor) => tensor.clone(),
+            Err(_) if !self.checkpoint.tensors.contains(name) => {
+                return Err(ModelError::MissingTensor { name: name.to_owned() });
+            }
+            Err(e) => return Err(ModelError::Format(e)),
+        };
+        self.used.insert(name.to_owned());
+        Ok(tensor)
+    }
+
+    /// The tensor of a role, of this shape.
     pub(super) fn take(
         &mut self,
         role: Role,
@@ -164,18 +222,10 @@ impl Loader<'_> {
         part: Part,
         shape: &[usize],
     ) -> Result<Tensor, ModelError> {
-        let name = self.naming.name(role, i, part);
-        let tensor = match self.checkpoint.tensors.get(&name) {
-            Ok(tensor) => tensor.clone(),
-            Err(_) if !self.checkpoint.tensors.contains(&name) => {
-                return Err(ModelError::MissingTensor { name });
-            }
-            Err(e) => return Err(ModelError::Format(e)),
-        };
+        let tensor = self.named(&self.naming.name(role, i, part))?;
         if tensor.shape != shape {
             return Err(wrong_shape(&tensor, shape.to_vec()));
         }
-        self.used.insert(name);
         Ok(tensor)
     }
 
@@ -238,6 +288,14 @@ fn rows_of(tensor: &Tensor, role: Role, range: Range<usize>) -> Tensor {
     part.data = plane(&tensor.data).unwrap_or_else(|| tensor.data.clone());
     part.scales = tensor.scales.as_ref().and_then(plane);
     part
+}
+
+/// The order of rows that brings queries, keys and values each together, where head by head the three lie side by side.
+fn parts_together(head_dim: usize, total: usize) -> Vec<usize> {
+    let heads = total / (3 * head_dim);
+    let row = |part: usize, head: usize, i: usize| (head * 3 + part) * head_dim + i;
+    let heads_of = |part| (0..heads).flat_map(move |head| (0..head_dim).map(move |i| row(part, head, i)));
+    (0..3).flat_map(heads_of).collect()
 }
 
 /// Whether a projection has a bias.

@@ -1,10 +1,11 @@
 //! Grouped-query attention with its rotary embedding.
 
-use super::{MAX_CONTEXT, MAX_WIDTH, Sizes, bias};
+use super::{MAX_CONTEXT, MAX_LAYERS, MAX_WIDTH, RopeAsk, Sizes, bias, rope};
 use crate::ModelError;
-use crate::config::{Config, Key, key};
+use crate::config::{Config, Key, Value, key};
 use crate::roles::Role;
 use crate::spec::AttnSpec;
+use torchless_device::Pairing;
 
 const HEADS: Key = key("attention.head_count", &["num_attention_heads", "n_head"]);
 const KV_HEADS: Key = key("attention.head_count_kv", &["num_key_value_heads"]);
@@ -12,6 +13,8 @@ const HEAD_DIM: Key = key("attention.key_length", &["head_dim"]);
 const V_DIM: Key = key("attention.value_length", &[]);
 const ATTN_BIAS: Key = key("", &["attention_bias"]);
 const WINDOW: Key = key("attention.sliding_window", &["sliding_window"]);
+const PATTERN: Key =
+    key("attention.sliding_window_pattern", &["sliding_window_pattern", "_sliding_window_pattern"]);
 const LAYER_TYPES: Key = key("", &["layer_types"]);
 
 /// The attention of all layers, where they have one: no positions, no window, no norms; biases as `attention_bias` says.
@@ -36,6 +39,7 @@ pub(crate) fn attention(c: &Config<'_>, sizes: &Sizes) -> Result<AttnSpec, Model
         window: None,
         softcap: None,
         qkv_bias: bias(c, Role::Query, ATTN_BIAS)?,
+        clip: None,
         qk_norm: None,
         inner_norm: None,
         out_bias: bias(c, Role::MixerOut, ATTN_BIAS)?,
@@ -57,4 +61,30 @@ pub(crate) fn sliding_layers(c: &Config<'_>, sizes: &Sizes) -> Result<Option<Vec
     };
     let all: Option<Vec<_>> = types.iter().map(slides).collect();
     all.map(Some).ok_or_else(|| c.bad(LAYER_TYPES, "sliding_attention or full_attention for each layer"))
+}
+
+/// Which layers slide: as `layer_types` says, or a list in GGUF, or all but the last of each turn of `usual` layers unless a
+/// key gives another length.
+pub(crate) fn sliding(c: &Config<'_>, sizes: &Sizes, usual: usize) -> Result<Vec<bool>, ModelError> {
+    let types = sliding_layers(c, sizes)?;
+    let own = match c.get(PATTERN) {
+        Some((Value::List(_), _)) => c.flags(PATTERN, sizes.layers)?,
+        _ => None,
+    };
+    let pattern = if own.is_some() { 0 } else { c.count(PATTERN, MAX_LAYERS)?.unwrap_or(usual) };
+    let turns = || (1..=sizes.layers).map(|i| pattern == 0 || !i.is_multiple_of(pattern)).collect();
+    Ok(types.or(own).unwrap_or_else(turns))
+}
+
+/// Gives the attention its rotary embedding; what comes back is the limit of positions.
+pub(crate) fn rotate(
+    c: &Config<'_>,
+    sizes: &Sizes,
+    attn: &mut AttnSpec,
+    pairing: Pairing,
+) -> Result<Option<usize>, ModelError> {
+    let ask = RopeAsk { head_dim: attn.head_dim, context: sizes.context, pairing, layer_type: None };
+    let (spec, limit) = rope(c, ask)?;
+    attn.rope = Some(spec);
+    Ok(limit)
 }

@@ -37,3 +37,17 @@ pub(crate) fn glu(c: &Config<'_>, usual: Activation) -> Result<MlpSpec, ModelErr
         down_bias: bias(c, Role::Down, MLP_BIAS)?,
     })
 }
+
+/// A unit without a gate, with biases.
+pub(crate) fn plain_mlp(
+    c: &Config<'_>,
+    usual: Activation,
+    hidden: Option<usize>,
+) -> Result<MlpSpec, ModelError> {
+    let hidden = match hidden {
+        Some(usual) => c.size(HIDDEN, MAX_WIDTH * 16)?.unwrap_or(usual),
+        None => c.need_size(HIDDEN, MAX_WIDTH * 16)?,
+    };
+    let form = MlpForm::Plain(activation(c, usual)?);
+    Ok(MlpSpec { hidden, form, bias: true, inner_norm: None, down_bias: true })
+}

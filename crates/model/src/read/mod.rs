@@ -7,14 +7,15 @@ mod attention;
 mod ffn;
 mod rope;
 
-pub(crate) use attention::{attention, sliding_layers, window};
-pub(crate) use ffn::glu;
-pub(crate) use rope::{RopeAsk, rope};
+pub(crate) use attention::{attention, rotate, sliding, sliding_layers, window};
+pub(crate) use ffn::{glu, plain_mlp};
+pub(crate) use rope::{RopeAsk, local_rope, rope};
 
 use crate::ModelError;
 use crate::config::{Config, Dialect, Key, key};
 use crate::roles::{Part, Role};
-use crate::spec::{LayerSpec, ModelSpec, NormSpec};
+use crate::spec::{LayerSpec, ModelSpec, NormSpec, NormWeight};
+use torchless_device::Pairing;
 
 /// Bounds that no real model comes near; they keep products of sizes within 64 bits.
 pub(crate) const MAX_WIDTH: usize = 1 << 20;
@@ -27,6 +28,11 @@ const CONTEXT: Key = key("context_length", &["max_position_embeddings", "n_posit
 const VOCAB: Key = key("vocab_size", &["vocab_size"]);
 const TIED: Key = key("", &["tie_word_embeddings"]);
 const RMS_EPS: Key = key("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]);
+const LAYER_EPS: Key = key(
+    "attention.layer_norm_epsilon",
+    &["layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"],
+);
+
 /// What every decoder has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
@@ -69,6 +75,22 @@ pub(crate) fn rms(c: &Config<'_>) -> Result<NormSpec, ModelError> {
     Ok(NormSpec::rms(c.need_positive(RMS_EPS)?))
 }
 
+/// A layer norm with weight and bias.
+pub(crate) fn layer_norm(c: &Config<'_>) -> Result<NormSpec, ModelError> {
+    Ok(NormSpec::layer(c.need_positive(LAYER_EPS)?))
+}
+
+/// How a family's weights of norms are stored: GGUF has them whole.
+pub(crate) fn less_one(c: &Config<'_>, norm: NormSpec) -> NormSpec {
+    let weight = if c.dialect == Dialect::Json { NormWeight::LessOne } else { NormWeight::Plain };
+    NormSpec { weight, ..norm }
+}
+
+/// Pairs are adjacent in GGUF, whose converters reorder rows, and halves elsewhere.
+pub(crate) fn reordered(c: &Config<'_>) -> Pairing {
+    if c.dialect == Dialect::Gguf { Pairing::Adjacent } else { Pairing::Halves }
+}
+
 /// A model of these layers, with a plain embedding and head.
 pub(crate) fn model(
     c: &Config<'_>,
@@ -85,6 +107,7 @@ pub(crate) fn model(
         vocab: sizes.vocab,
         dim: sizes.dim,
         embed_scale: 1.0,
+        learned_positions: None,
         layers,
         final_norm,
         tied_head,

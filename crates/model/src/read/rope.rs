@@ -32,6 +32,26 @@ pub(crate) fn rope(c: &Config<'_>, ask: RopeAsk<'_>) -> Result<(RopeSpec, Option
     Ok((RopeSpec { theta, dims, wave_dims, pairing: ask.pairing, scaling, factors }, limit))
 }
 
+/// The rotary embedding of layers that slide: parameters of their own where `config.json` has such, otherwise a plain one
+/// whose base is in `theta`, or `usual`.
+pub(crate) fn local_rope(
+    c: &Config<'_>,
+    ask: RopeAsk<'_>,
+    (theta, usual): (Key<'_>, f32),
+) -> Result<RopeSpec, ModelError> {
+    let nested =
+        ["rope_parameters.sliding_attention.rope_theta", "rope_parameters.sliding_attention.rope_type"];
+    if c.states(key("", &nested)) {
+        let ask = RopeAsk { layer_type: Some("sliding_attention"), ..ask };
+        return rope(c, ask).map(|(spec, _)| spec);
+    }
+    let keys = Keys { c, layer_type: None };
+    let (dims, wave_dims) = dims(c, &keys, ask.head_dim)?;
+    let theta = c.positive(theta)?.unwrap_or(usual);
+    let (pairing, scaling) = (ask.pairing, RopeScaling::None);
+    Ok(RopeSpec { theta, dims, wave_dims, pairing, scaling, factors: None })
+}
+
 /// Rotated dimensions, and those over which exponents run: an odd number of them is rotated with one more.
 fn dims(c: &Config<'_>, keys: &Keys<'_, '_>, head_dim: usize) -> Result<(usize, usize), ModelError> {
     let dims = match c.dialect {
@@ -65,13 +85,15 @@ fn factors(c: &Config<'_>, pairs: usize) -> Result<Option<Vec<f32>>, ModelError>
     Ok(Some(values))
 }
 
+const ORIGINAL: &str = "original_max_position_embeddings";
+
 /// Name here, in GGUF, in the objects of `config.json`, and the older spellings beside them.
 const FIELDS: &[(&str, &str, &str, &[&str])] = &[
     ("theta", "rope.freq_base", "rope_theta", &["rope_theta", "rotary_emb_base"]),
     ("partial", "", "partial_rotary_factor", &["partial_rotary_factor", "rotary_pct", "rope_pct"]),
     ("type", "rope.scaling.type", "rope_type", &[]),
     ("factor", "rope.scaling.factor", "factor", &[]),
-    ("original", "rope.scaling.original_context_length", "original_max_position_embeddings", &[]),
+    ("original", "rope.scaling.original_context_length", ORIGINAL, &[]),
     ("low", "", "low_freq_factor", &[]),
     ("high", "", "high_freq_factor", &[]),
     ("beta_fast", "rope.scaling.yarn_beta_fast", "beta_fast", &[]),
@@ -93,6 +115,10 @@ impl Keys<'_, '_> {
     fn with<T>(&self, field: &str, f: impl FnOnce(Key<'_>) -> T) -> T {
         let (_, gguf, name, older) = FIELDS.iter().find(|(n, ..)| *n == field).unwrap_or(&FIELDS[0]);
         let mut spellings = Vec::new();
+        if *name == ORIGINAL && self.layer_type.is_none() {
+            // Beside the object it is the one that counts.
+            spellings.push(ORIGINAL.to_owned());
+        }
         if let Some(ty) = self.layer_type {
             spellings.push(format!("rope_parameters.{ty}.{name}"));
         }
