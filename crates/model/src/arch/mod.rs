@@ -1,5 +1,6 @@
 //! One file per family: metadata in, specification out. Adding one is a file and a line in [`FAMILIES`].
 
+mod gemma;
 mod llama;
 mod qwen;
 
@@ -25,6 +26,7 @@ pub(crate) struct Family {
 }
 
 const FAMILIES: &[&[Family]] = &[
+    gemma::FAMILIES,
     llama::FAMILIES,
     qwen::FAMILIES,
 ];
