@@ -2,6 +2,7 @@
 
 mod gemma;
 mod llama;
+mod phi3;
 mod qwen;
 
 use crate::ModelError;
@@ -28,6 +29,7 @@ pub(crate) struct Family {
 const FAMILIES: &[&[Family]] = &[
     gemma::FAMILIES,
     llama::FAMILIES,
+    phi3::FAMILIES,
     qwen::FAMILIES,
 ];
 
