@@ -4,6 +4,7 @@ mod gemma;
 mod llama;
 mod phi3;
 mod qwen;
+mod smollm3;
 
 use crate::ModelError;
 use crate::config::{Config, Dialect, Fallback};
@@ -31,6 +32,7 @@ const FAMILIES: &[&[Family]] = &[
     llama::FAMILIES,
     phi3::FAMILIES,
     qwen::FAMILIES,
+    smollm3::FAMILIES,
 ];
 
 fn families() -> impl Iterator<Item = &'static Family> {
