@@ -2,6 +2,7 @@
 
 mod gemma;
 mod llama;
+mod olmo;
 mod phi3;
 mod qwen;
 mod smollm3;
@@ -30,6 +31,7 @@ pub(crate) struct Family {
 const FAMILIES: &[&[Family]] = &[
     gemma::FAMILIES,
     llama::FAMILIES,
+    olmo::FAMILIES,
     phi3::FAMILIES,
     qwen::FAMILIES,
     smollm3::FAMILIES,
