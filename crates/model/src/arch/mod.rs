@@ -1,6 +1,7 @@
 //! One file per family: metadata in, specification out. Adding one is a file and a line in [`FAMILIES`].
 
 mod gemma;
+mod granite;
 mod llama;
 mod olmo;
 mod phi3;
@@ -30,6 +31,7 @@ pub(crate) struct Family {
 
 const FAMILIES: &[&[Family]] = &[
     gemma::FAMILIES,
+    granite::FAMILIES,
     llama::FAMILIES,
     olmo::FAMILIES,
     phi3::FAMILIES,
