@@ -1,5 +1,6 @@
 //! One file per family: metadata in, specification out. Adding one is a file and a line in [`FAMILIES`].
 
+mod cohere;
 mod gemma;
 mod granite;
 mod llama;
@@ -30,6 +31,7 @@ pub(crate) struct Family {
 }
 
 const FAMILIES: &[&[Family]] = &[
+    cohere::FAMILIES,
     gemma::FAMILIES,
     granite::FAMILIES,
     llama::FAMILIES,
