@@ -2,6 +2,7 @@
 
 mod cohere;
 mod gemma;
+mod glm;
 mod granite;
 mod llama;
 mod olmo;
@@ -33,6 +34,7 @@ pub(crate) struct Family {
 const FAMILIES: &[&[Family]] = &[
     cohere::FAMILIES,
     gemma::FAMILIES,
+    glm::FAMILIES,
     granite::FAMILIES,
     llama::FAMILIES,
     olmo::FAMILIES,
