@@ -9,6 +9,7 @@ mod olmo;
 mod phi3;
 mod qwen;
 mod smollm3;
+mod starcoder2;
 
 use crate::ModelError;
 use crate::config::{Config, Dialect, Fallback};
@@ -41,6 +42,7 @@ const FAMILIES: &[&[Family]] = &[
     phi3::FAMILIES,
     qwen::FAMILIES,
     smollm3::FAMILIES,
+    starcoder2::FAMILIES,
 ];
 
 fn families() -> impl Iterator<Item = &'static Family> {
