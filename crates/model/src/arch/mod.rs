@@ -9,6 +9,7 @@ mod olmo;
 mod phi3;
 mod qwen;
 mod smollm3;
+mod stablelm;
 mod starcoder2;
 
 use crate::ModelError;
@@ -42,6 +43,7 @@ const FAMILIES: &[&[Family]] = &[
     phi3::FAMILIES,
     qwen::FAMILIES,
     smollm3::FAMILIES,
+    stablelm::FAMILIES,
     starcoder2::FAMILIES,
 ];
 
