@@ -3,6 +3,7 @@
 mod cohere;
 mod gemma;
 mod glm;
+mod gpt2;
 mod granite;
 mod llama;
 mod olmo;
@@ -37,6 +38,7 @@ const FAMILIES: &[&[Family]] = &[
     cohere::FAMILIES,
     gemma::FAMILIES,
     glm::FAMILIES,
+    gpt2::FAMILIES,
     granite::FAMILIES,
     llama::FAMILIES,
     olmo::FAMILIES,
