@@ -4,6 +4,7 @@ mod cohere;
 mod gemma;
 mod glm;
 mod gpt2;
+mod gpt_neox;
 mod granite;
 mod llama;
 mod olmo;
@@ -39,6 +40,7 @@ const FAMILIES: &[&[Family]] = &[
     gemma::FAMILIES,
     glm::FAMILIES,
     gpt2::FAMILIES,
+    gpt_neox::FAMILIES,
     granite::FAMILIES,
     llama::FAMILIES,
     olmo::FAMILIES,
