@@ -8,6 +8,7 @@ mod gpt_neox;
 mod granite;
 mod llama;
 mod olmo;
+mod phi;
 mod phi3;
 mod qwen;
 mod smollm3;
@@ -44,6 +45,7 @@ const FAMILIES: &[&[Family]] = &[
     granite::FAMILIES,
     llama::FAMILIES,
     olmo::FAMILIES,
+    phi::FAMILIES,
     phi3::FAMILIES,
     qwen::FAMILIES,
     smollm3::FAMILIES,
