@@ -1,6 +1,7 @@
 //! One file per family: metadata in, specification out. Adding one is a file and a line in [`FAMILIES`].
 
 mod cohere;
+mod ernie;
 mod gemma;
 mod glm;
 mod gpt2;
@@ -38,6 +39,7 @@ pub(crate) struct Family {
 
 const FAMILIES: &[&[Family]] = &[
     cohere::FAMILIES,
+    ernie::FAMILIES,
     gemma::FAMILIES,
     glm::FAMILIES,
     gpt2::FAMILIES,
