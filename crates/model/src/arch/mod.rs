@@ -2,6 +2,7 @@
 
 mod cohere;
 mod ernie;
+mod exaone4;
 mod gemma;
 mod glm;
 mod gpt2;
@@ -40,6 +41,7 @@ pub(crate) struct Family {
 const FAMILIES: &[&[Family]] = &[
     cohere::FAMILIES,
     ernie::FAMILIES,
+    exaone4::FAMILIES,
     gemma::FAMILIES,
     glm::FAMILIES,
     gpt2::FAMILIES,
