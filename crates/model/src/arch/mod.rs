@@ -13,6 +13,7 @@ mod olmo;
 mod phi;
 mod phi3;
 mod qwen;
+mod seed_oss;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
@@ -52,6 +53,7 @@ const FAMILIES: &[&[Family]] = &[
     phi::FAMILIES,
     phi3::FAMILIES,
     qwen::FAMILIES,
+    seed_oss::FAMILIES,
     smollm3::FAMILIES,
     stablelm::FAMILIES,
     starcoder2::FAMILIES,
