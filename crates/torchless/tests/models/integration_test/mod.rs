@@ -1,5 +1,6 @@
 //! One module per oracle.
 
+mod architectures;
 mod encoders;
 mod goldens;
 mod malformed;
