@@ -24,6 +24,8 @@ pub struct Slice {
     pub start: usize,
     /// Where the tokens lie in [`StepPlan::tokens`].
     pub tokens: Range<usize>,
+    /// Tokens of the sequence that are known, computed or not: those of this slice are among them.
+    pub known: usize,
     /// Where the sequence's blocks lie in [`StepPlan::blocks`], in order of position from 0.
     pub blocks: Range<usize>,
     /// Which positions need logits.
@@ -127,9 +129,17 @@ impl StepPlan {
             seq: at.0,
             start: at.1,
             tokens: first_token..self.tokens.len(),
+            known: at.1 + tokens.len(),
             blocks: first_block..self.blocks.len(),
             wanted,
         });
+    }
+
+    /// Says that the sequence of the last slice has `known` tokens, if that is more than the slice reaches to.
+    pub fn announce(&mut self, known: usize) {
+        if let Some(last) = self.slices.last_mut() {
+            last.known = last.known.max(known);
+        }
     }
 
     /// Rows of logits that the whole step yields.
@@ -159,6 +169,9 @@ impl StepPlan {
             return Err(PlanError::Range { seq });
         }
         let len = slice.start.saturating_add(slice.tokens.len());
+        if slice.known < len {
+            return Err(PlanError::Range { seq });
+        }
         if len > info.max_seq_len {
             return Err(PlanError::TooLong { seq, len, limit: info.max_seq_len });
         }
@@ -176,7 +189,14 @@ mod tests {
     use super::*;
 
     fn info() -> RunnerInfo {
-        RunnerInfo { vocab: 10, max_seq_len: 8, max_batch_tokens: 4, block_len: 2, blocks: 3 }
+        RunnerInfo {
+            vocab: 10,
+            max_seq_len: 8,
+            max_batch_tokens: 4,
+            block_len: 2,
+            blocks: 3,
+            turning_point: None,
+        }
     }
 
     fn check(start: usize, tokens: &[u32], blocks: &[u32]) -> Result<(), PlanError> {
@@ -202,6 +222,17 @@ mod tests {
         assert_eq!(check(2, &[1], &[0]), Err(PlanError::Blocks { seq, len: 3 }));
         assert_eq!(check(0, &[1], &[3]), Err(PlanError::Blocks { seq, len: 1 }));
         assert_eq!(check(0, &[], &[0]), Err(PlanError::Range { seq }));
+    }
+
+    #[test]
+    fn a_slice_knows_at_least_what_it_reaches_to() {
+        let mut plan = StepPlan::default();
+        plan.push((SeqId(1), 4), &[TokenId(1), TokenId(2)], &[BlockId(0)], Wanted::Last);
+        assert_eq!(plan.slices[0].known, 6);
+        plan.announce(5);
+        assert_eq!(plan.slices[0].known, 6);
+        plan.announce(9);
+        assert_eq!(plan.slices[0].known, 9);
     }
 
     #[test]

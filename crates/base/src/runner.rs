@@ -15,6 +15,9 @@ pub struct RunnerInfo {
     pub block_len: usize,
     /// Blocks in the pool, over all sequences.
     pub blocks: usize,
+    /// Sequences with more known tokens than this are computed in another way from their first position on: what was
+    /// computed of one that grows beyond, or of a shorter one, is of no use to it. `None` where length changes nothing.
+    pub turning_point: Option<usize>,
 }
 
 /// Rows of logits, reused from step to step.

@@ -105,12 +105,15 @@ pub struct Limits {
     pub max_len: usize,
     /// Size of the vocabulary.
     pub vocab: usize,
+    /// Longer sequences are computed in another way from their start.
+    pub turning_point: Option<usize>,
 }
 
 impl Limits {
     /// The limits of a runner.
     pub fn of(info: &RunnerInfo) -> Self {
-        Self { max_len: info.max_seq_len.min(info.blocks.saturating_mul(info.block_len)), vocab: info.vocab }
+        let max_len = info.max_seq_len.min(info.blocks.saturating_mul(info.block_len));
+        Self { max_len, vocab: info.vocab, turning_point: info.turning_point }
     }
 
     /// Checks a sequence.
@@ -159,8 +162,14 @@ pub(crate) fn check(info: &RunnerInfo, config: &EngineConfig) -> Result<(), Conf
 mod tests {
     use super::*;
 
-    const INFO: RunnerInfo =
-        RunnerInfo { vocab: 10, max_seq_len: 8, max_batch_tokens: 4, block_len: 2, blocks: 3 };
+    const INFO: RunnerInfo = RunnerInfo {
+        vocab: 10,
+        max_seq_len: 8,
+        max_batch_tokens: 4,
+        block_len: 2,
+        blocks: 3,
+        turning_point: None,
+    };
 
     fn refused(tokens: &[u32], stop: &[u32]) -> String {
         let ids = |ids: &[u32]| ids.iter().map(|&id| TokenId(id)).collect();

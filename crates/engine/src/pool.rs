@@ -12,6 +12,8 @@ pub struct Content(u64);
 impl Content {
     /// What stands before the first block of a sequence: nothing.
     pub const NONE: Self = Self(0);
+    /// The same before a sequence beyond the runner's turning point: its blocks hold something else.
+    pub const NONE_BEYOND: Self = Self(1);
 }
 
 /// Where to look for a block: what comes before it, and a hash of its tokens. A hit is compared token by token.
@@ -73,7 +75,7 @@ impl BlockPool {
             first_free: END,
             last_free: END,
             free: 0,
-            contents: 0,
+            contents: Content::NONE_BEYOND.0,
         };
         for block in (0..blocks).rev() {
             pool.link_first(block as u32);

@@ -166,7 +166,7 @@ impl Scheduler {
             self.last_id = self.last_id.wrapping_add(1);
         }
         let id = SeqId(self.last_id);
-        self.waiting.push_back(Sequence::new(id, sequence.0));
+        self.waiting.push_back(Sequence::new(id, sequence.0, &self.limits));
         id
     }
 
@@ -299,7 +299,8 @@ impl Scheduler {
 
     fn preempt_last(&mut self) {
         if let Some(mut last) = self.running.pop() {
-            last.preempt(&mut self.pool);
+            last.stats.preemptions += 1;
+            last.start_anew(&mut self.pool);
             self.released.push(last.id);
             self.waiting.push_front(last);
         }
@@ -326,13 +327,18 @@ impl Scheduler {
         if choices.is_empty() {
             return Some(FinishReason::Failed);
         }
-        choices.iter().find_map(|&choice| {
+        let ended = choices.iter().find_map(|&choice| {
             if sequence.stops_at(choice.token) {
                 return Some(FinishReason::Stop(choice.token));
             }
             events.push(SeqEvent { seq, what: SeqChange::Token(choice) });
             sequence.push_token(choice.token, &self.limits)
-        })
+        });
+        if ended.is_none() && sequence.has_turned() {
+            sequence.start_anew(&mut self.pool);
+            self.released.push(seq);
+        }
+        ended
     }
 
     fn finish(&mut self, at: usize, reason: FinishReason, events: &mut Vec<SeqEvent>) {

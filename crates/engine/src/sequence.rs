@@ -23,12 +23,15 @@ pub(crate) struct Sequence {
     content: Content,
     /// Prompt tokens that were reported as done.
     reported: usize,
+    turning_point: Option<usize>,
+    /// Whether what is computed was computed as beyond the turning point.
+    beyond: bool,
 }
 
 impl Sequence {
-    pub fn new(id: SeqId, spec: SequenceSpec) -> Self {
+    pub fn new(id: SeqId, spec: SequenceSpec, limits: &Limits) -> Self {
         let prompt = spec.tokens.len();
-        Self {
+        let mut new = Self {
             id,
             stats: Stats { prompt_tokens: prompt, ..Stats::default() },
             grant: 0,
@@ -41,7 +44,27 @@ impl Sequence {
             sealed: 0,
             content: Content::NONE,
             reported: 0,
-        }
+            turning_point: limits.turning_point,
+            beyond: false,
+        };
+        new.restart();
+        new
+    }
+
+    /// Nothing is computed: what comes is computed as the number of known tokens asks for.
+    fn restart(&mut self) {
+        (self.grant, self.computed, self.sealed) = (0, 0, 0);
+        self.beyond = self.is_beyond();
+        self.content = if self.beyond { Content::NONE_BEYOND } else { Content::NONE };
+    }
+
+    fn is_beyond(&self) -> bool {
+        self.turning_point.is_some_and(|point| self.known.len() > point)
+    }
+
+    /// Whether it grew beyond the runner's turning point: nothing that is computed counts any more.
+    pub fn has_turned(&self) -> bool {
+        self.is_beyond() && !self.beyond
     }
 
     pub fn known(&self) -> &[TokenId] {
@@ -127,6 +150,7 @@ impl Sequence {
         let choose = self.grant == self.pending() && self.max_tokens > 0;
         let wanted = if choose { Wanted::Last } else { Wanted::Nothing };
         plan.push((self.id, self.computed), tokens, &self.blocks, wanted);
+        plan.announce(self.known.len());
     }
 
     /// Records that the granted tokens are computed. Returns the prompt's progress where it moved.
@@ -177,9 +201,8 @@ impl Sequence {
     }
 
     /// Back to the start: everything known, nothing computed.
-    pub fn preempt(&mut self, pool: &mut BlockPool) {
+    pub fn start_anew(&mut self, pool: &mut BlockPool) {
         self.release_blocks(pool);
-        (self.grant, self.computed, self.sealed, self.content) = (0, 0, 0, Content::NONE);
-        self.stats.preemptions += 1;
+        self.restart();
     }
 }

@@ -246,8 +246,14 @@ mod tests {
     use torchless_base::{RunError, RunnerInfo};
     use torchless_sampler::SamplerConfig;
 
-    const INFO: RunnerInfo =
-        RunnerInfo { vocab: 100, max_seq_len: 400, max_batch_tokens: 64, block_len: 4, blocks: 500 };
+    const INFO: RunnerInfo = RunnerInfo {
+        vocab: 100,
+        max_seq_len: 400,
+        max_batch_tokens: 64,
+        block_len: 4,
+        blocks: 500,
+        turning_point: None,
+    };
 
     struct Flat;
 

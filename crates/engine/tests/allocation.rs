@@ -7,7 +7,14 @@ use torchless_sampler::Choice;
 #[test]
 fn a_step_allocates_nothing() {
     // 4 x 300 tokens in blocks of 4, of which the pool has so few that old contents are evicted all the time.
-    let info = RunnerInfo { vocab: 100, max_seq_len: 400, max_batch_tokens: 64, block_len: 4, blocks: 330 };
+    let info = RunnerInfo {
+        vocab: 100,
+        max_seq_len: 400,
+        max_batch_tokens: 64,
+        block_len: 4,
+        blocks: 330,
+        turning_point: None,
+    };
     let mut scheduler = Scheduler::new(&info, EngineConfig::default()).unwrap();
     let (mut plan, mut events) = (StepPlan::default(), Vec::with_capacity(64));
     let mut choices = Choices::default();

@@ -12,8 +12,14 @@ use torchless_engine::{
 };
 use torchless_sampler::{Constraint, Rng, SampleError, SamplerConfig, TokenMask};
 
-const INFO: RunnerInfo =
-    RunnerInfo { vocab: 40, max_seq_len: 64, max_batch_tokens: 16, block_len: 4, blocks: 64 };
+const INFO: RunnerInfo = RunnerInfo {
+    vocab: 40,
+    max_seq_len: 64,
+    max_batch_tokens: 16,
+    block_len: 4,
+    blocks: 64,
+    turning_point: None,
+};
 
 fn fake() -> Fake {
     Fake::new(INFO, PrefixReuse::Blocks)

@@ -146,5 +146,6 @@ pub fn info(rng: &mut Rng) -> RunnerInfo {
         max_batch_tokens: between(1, 14),
         block_len: between(1, 5),
         blocks: between(1, 16),
+        turning_point: None,
     }
 }

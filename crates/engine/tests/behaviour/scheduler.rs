@@ -7,7 +7,7 @@ use torchless_engine::{
     Choices, EngineConfig, FinishReason, PrefixReuse, Request, Scheduler, SeqChange, SeqEvent, SequenceSpec,
     Stats,
 };
-use torchless_sampler::{Rng, Sampler, Scratch};
+use torchless_sampler::{Choice, Rng, Sampler, Scratch};
 
 struct Drive {
     scheduler: Scheduler,
@@ -164,7 +164,14 @@ fn cancelling_at_any_time_disturbs_no_one_else() {
 
 #[test]
 fn a_failed_step_ends_its_sequences_and_frees_their_blocks() {
-    let info = RunnerInfo { vocab: 9, max_seq_len: 20, max_batch_tokens: 8, block_len: 4, blocks: 10 };
+    let info = RunnerInfo {
+        vocab: 9,
+        max_seq_len: 20,
+        max_batch_tokens: 8,
+        block_len: 4,
+        blocks: 10,
+        turning_point: None,
+    };
     let mut drive = Drive::new(&info, EngineConfig { max_running: 2, ..EngineConfig::default() });
     let request = |n| Request { max_tokens: 3, ..Request::new(vec![TokenId(n); 3]) };
     let sequences = [1, 2, 3].map(|n| drive.submit(&request(n)));
@@ -183,7 +190,14 @@ fn long(vocab: u32, len: u32) -> Request {
 
 #[test]
 fn a_long_prompt_does_not_make_others_wait() {
-    let info = RunnerInfo { vocab: 50, max_seq_len: 200, max_batch_tokens: 32, block_len: 8, blocks: 60 };
+    let info = RunnerInfo {
+        vocab: 50,
+        max_seq_len: 200,
+        max_batch_tokens: 32,
+        block_len: 8,
+        blocks: 60,
+        turning_point: None,
+    };
     let config = EngineConfig { prefill_chunk: 10, ..EngineConfig::default() };
     let mut drive = Drive::new(&info, config);
     let talker = drive.submit(&Request { max_tokens: 40, ..Request::new(vec![TokenId(3)]) });
@@ -219,7 +233,14 @@ fn a_long_prompt_does_not_make_others_wait() {
 
 #[test]
 fn a_prompt_seen_before_costs_one_token() {
-    let info = RunnerInfo { vocab: 50, max_seq_len: 200, max_batch_tokens: 64, block_len: 8, blocks: 60 };
+    let info = RunnerInfo {
+        vocab: 50,
+        max_seq_len: 200,
+        max_batch_tokens: 64,
+        block_len: 8,
+        blocks: 60,
+        turning_point: None,
+    };
     let mut drive = Drive::new(&info, EngineConfig::default());
     let request = Request { max_tokens: 2, ..long(50, 48) };
     for reused in [0, 47, 47] {
@@ -237,9 +258,53 @@ fn a_prompt_seen_before_costs_one_token() {
     assert_eq!(stats, [0, 64]);
 }
 
+/// First position, tokens and known tokens of each slice of one sequence that always gets token 1.
+fn slices(scheduler: &mut Scheduler, tokens: &[u32], max_tokens: usize) -> Vec<(usize, usize, usize)> {
+    let tokens = tokens.iter().map(|&t| TokenId(t)).collect();
+    let spec = SequenceSpec { tokens, max_tokens, stop_ids: Vec::new() };
+    scheduler.submit(scheduler.limits().accept(spec).unwrap());
+    let (mut plan, mut events, mut seen) = (StepPlan::default(), Vec::new(), Vec::new());
+    while scheduler.plan(&mut plan) {
+        let slice = &plan.slices[0];
+        seen.push((slice.start, slice.tokens.len(), slice.known));
+        let mut choices = Choices::default();
+        choices.push((slice.wanted == Wanted::Last).then_some(Choice { token: TokenId(1), logprob: None }));
+        scheduler.commit(&plan, &choices, &mut events);
+    }
+    seen
+}
+
+#[test]
+fn who_grows_beyond_the_turning_point_starts_anew() {
+    let info = RunnerInfo {
+        vocab: 9,
+        max_seq_len: 40,
+        max_batch_tokens: 8,
+        block_len: 2,
+        blocks: 20,
+        turning_point: Some(4),
+    };
+    let mut scheduler = Scheduler::new(&info, EngineConfig::default()).unwrap();
+    assert_eq!(slices(&mut scheduler, &[1, 1, 1], 4), [(0, 3, 3), (3, 1, 4), (0, 5, 5), (5, 1, 6)]);
+    // Blocks of the short time serve short sequences, those of the long time long ones.
+    assert_eq!(slices(&mut scheduler, &[1, 1, 1, 1], 1), [(3, 1, 4)]);
+    assert_eq!(slices(&mut scheduler, &[1; 5], 1), [(4, 1, 5)]);
+    assert_eq!(slices(&mut scheduler, &[2, 2, 2, 2, 2], 1), [(0, 5, 5)]);
+    assert_eq!(slices(&mut scheduler, &[2, 2, 2], 1), [(0, 3, 3)]);
+    // A long prompt knows its length from the first part on.
+    assert_eq!(slices(&mut scheduler, &[3; 10], 1), [(0, 8, 10), (8, 2, 10)]);
+}
+
 #[test]
 fn the_end_of_a_reply_has_a_reason() {
-    let info = RunnerInfo { vocab: 9, max_seq_len: 12, max_batch_tokens: 8, block_len: 4, blocks: 10 };
+    let info = RunnerInfo {
+        vocab: 9,
+        max_seq_len: 12,
+        max_batch_tokens: 8,
+        block_len: 4,
+        blocks: 10,
+        turning_point: None,
+    };
     let mut drive = Drive::new(&info, EngineConfig::default());
     let mut run = |request: Request| {
         let seq = drive.submit(&request);
