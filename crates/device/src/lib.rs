@@ -17,7 +17,7 @@ pub use encode::{AttendWithin, EncoderDevice, Gather, OffsetSource, OffsetsId, P
 pub use error::DeviceError;
 pub use ops::{
     Activation, Attend, BufId, Device, Elementwise, Embed, Glu, Linear, MatrixId, Norm, NormKind, Pairing,
-    Projection, Rope, RopeId, Select, Store, VectorId,
+    Projection, Rope, RopeBeyond, RopeId, Select, Store, VectorId,
 };
 pub use ops::{CacheId, CacheShape, CacheType};
 pub use recorder::{Recorder, Transcript};

@@ -165,6 +165,17 @@ pub struct Rope {
     pub magnitude: f32,
     /// How pairs lie; dimensions beyond `2 * inv_freq.len()` stay as they are.
     pub pairing: Pairing,
+    /// Other frequencies for long sequences.
+    pub beyond: Option<RopeBeyond>,
+}
+
+/// Frequencies for all positions of sequences that are longer than a limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RopeBeyond {
+    /// Known tokens of a sequence up to which the usual ones hold.
+    pub tokens: usize,
+    /// One frequency per pair.
+    pub inv_freq: Vec<f32>,
 }
 
 /// Causal attention of one layer: rotate q and k, append k and v to the cache, attend over it.

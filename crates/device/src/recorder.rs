@@ -106,7 +106,10 @@ impl Device for Recorder {
 
     fn rope(&mut self, rope: &Rope) -> Result<RopeId, DeviceError> {
         let (n, last) = (rope.inv_freq.len(), rope.inv_freq.last().copied().unwrap_or(0.0));
-        self.line(format_args!("rope {n} pairs {:?} last {last:.6e} x {}", rope.pairing, rope.magnitude));
+        let beyond =
+            rope.beyond.as_ref().map_or(String::new(), |b| format!(", others beyond {} tokens", b.tokens));
+        let (pairing, magnitude) = (rope.pairing, rope.magnitude);
+        self.line(format_args!("rope {n} pairs {pairing:?} last {last:.6e} x {magnitude}{beyond}"));
         self.ropes += 1;
         Ok(RopeId(self.ropes as u32 - 1))
     }

@@ -293,7 +293,7 @@ impl Device for CpuDevice {
         }
         self.copy_blocks(&plan.copies)?;
         self.step.set(plan);
-        self.ropes.iter_mut().for_each(|r| r.turn(&self.step.positions));
+        self.ropes.iter_mut().for_each(|r| r.turn(&self.step));
         Ok(())
     }
 

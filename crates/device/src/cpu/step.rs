@@ -23,6 +23,7 @@ pub(super) struct Step {
 struct Part {
     rows: Range<usize>,
     start: usize,
+    known: usize,
     blocks: Range<usize>,
 }
 
@@ -37,7 +38,7 @@ impl Step {
         for slice in &plan.slices {
             self.positions.extend(slice.start..slice.start + slice.tokens.len());
             let (rows, blocks) = (slice.tokens.clone(), slice.blocks.clone());
-            self.slices.push(Part { rows, start: slice.start, blocks });
+            self.slices.push(Part { rows, start: slice.start, known: slice.known, blocks });
         }
     }
 
@@ -72,11 +73,25 @@ impl Rotation {
         Self { rope: rope.clone(), cos: Vec::new(), sin: Vec::new() }
     }
 
-    pub(super) fn turn(&mut self, positions: &[usize]) {
-        let len = positions.len() * self.rope.inv_freq.len();
-        self.cos.resize(len, 0.0);
-        self.sin.resize(len, 0.0);
-        rope_angles(positions, &self.rope.inv_freq, self.rope.magnitude, &mut self.cos, &mut self.sin);
+    pub(super) fn turn(&mut self, step: &Step) {
+        let (pairs, magnitude) = (self.rope.inv_freq.len(), self.rope.magnitude);
+        self.cos.resize(step.positions.len() * pairs, 0.0);
+        self.sin.resize(step.positions.len() * pairs, 0.0);
+        let Some(beyond) = &self.rope.beyond else {
+            return rope_angles(
+                &step.positions,
+                &self.rope.inv_freq,
+                magnitude,
+                &mut self.cos,
+                &mut self.sin,
+            );
+        };
+        for part in &step.slices {
+            let inv_freq = if part.known > beyond.tokens { &beyond.inv_freq } else { &self.rope.inv_freq };
+            let angles = part.rows.start * pairs..part.rows.end * pairs;
+            let (cos, sin) = (&mut self.cos[angles.clone()], &mut self.sin[angles]);
+            rope_angles(&step.positions[part.rows.clone()], inv_freq, magnitude, cos, sin);
+        }
     }
 
     fn spec(&self, head_dim: usize) -> RopeSpec {
