@@ -2,23 +2,29 @@
 
 use crate::spec::{RopeScaling, RopeSpec};
 use std::f64::consts::PI;
-use torchless_device::Rope;
+use torchless_device::{Rope, RopeBeyond};
 
 /// The frequencies and the magnitude that `spec` stands for. All arithmetic is in f64, rounded once.
 pub fn build(spec: &RopeSpec) -> Rope {
     let pairs = spec.dims / 2;
+    let base = |i: usize| f64::from(spec.theta).powf(-2.0 * i as f64 / spec.wave_dims as f64);
     let inv_freq = (0..pairs).map(|i| {
-        let base = f64::from(spec.theta).powf(-2.0 * i as f64 / spec.wave_dims as f64);
-        let scaled = scale(base, i, spec);
         let divisor = spec.factors.as_ref().map_or(1.0, |f| f64::from(f[i]));
-        (scaled / divisor) as f32
+        (scale(base(i), i, spec) / divisor) as f32
     });
-    Rope { inv_freq: inv_freq.collect(), magnitude: magnitude(spec.scaling), pairing: spec.pairing }
+    let beyond = match &spec.scaling {
+        RopeScaling::LongRope { long, original, .. } => {
+            let inv_freq = (0..pairs).map(|i| (base(i) / f64::from(long[i])) as f32).collect();
+            Some(RopeBeyond { tokens: *original, inv_freq })
+        }
+        _ => None,
+    };
+    Rope { inv_freq: inv_freq.collect(), magnitude: magnitude(&spec.scaling), pairing: spec.pairing, beyond }
 }
 
-fn magnitude(scaling: RopeScaling) -> f32 {
-    match scaling {
-        RopeScaling::Yarn { magnitude, .. } => magnitude,
+fn magnitude(scaling: &RopeScaling) -> f32 {
+    match *scaling {
+        RopeScaling::Yarn { magnitude, .. } | RopeScaling::LongRope { magnitude, .. } => magnitude,
         _ => 1.0,
     }
 }
@@ -26,6 +32,7 @@ fn magnitude(scaling: RopeScaling) -> f32 {
 fn scale(base: f64, pair: usize, spec: &RopeSpec) -> f64 {
     match spec.scaling {
         RopeScaling::None => base,
+        RopeScaling::LongRope { ref short, .. } => base / f64::from(short[pair]),
         RopeScaling::Linear { factor } => base / f64::from(factor),
         RopeScaling::Yarn { factor, original, beta_fast, beta_slow, truncate, .. } => {
             let at = |rotations| correction_dim(f64::from(rotations), original as f64, spec);

@@ -47,6 +47,7 @@ impl RunnerOptions {
             max_batch_tokens: self.max_batch_tokens.max(1),
             block_len: BLOCK_LEN,
             blocks,
+            turning_point: spec.turning_point(),
         })
     }
 }

@@ -208,7 +208,7 @@ pub struct RopeSpec {
 }
 
 /// How rotary frequencies are changed for contexts longer than the original one.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RopeScaling {
     /// They are not.
     None,
@@ -231,6 +231,17 @@ pub enum RopeScaling {
         magnitude: f32,
         /// Whether the bounds of the ramp are rounded outwards to whole dimensions.
         truncate: bool,
+    },
+    /// A divisor for each pair, others for sequences longer than the original context. Ding et al. 2024, arXiv 2402.13753.
+    LongRope {
+        /// Divisors up to the original context.
+        short: Vec<f32>,
+        /// Divisors beyond it, for all positions.
+        long: Vec<f32>,
+        /// The original context.
+        original: usize,
+        /// Factor of both halves of a pair.
+        magnitude: f32,
     },
     /// LLaMA 3.1: long wavelengths divided, short ones kept, a ramp between.
     Llama3 {
@@ -280,6 +291,18 @@ impl ModelSpec {
     /// Bytes of KV cache that one position takes over all layers, at `value_bytes` bytes a value.
     pub fn kv_bytes_per_token(&self, value_bytes: usize) -> usize {
         self.layers.iter().map(|l| l.mixer.cached_values() * value_bytes).sum()
+    }
+
+    /// Tokens beyond which all positions of a sequence are computed in another way.
+    pub fn turning_point(&self) -> Option<usize> {
+        let point = |l: &LayerSpec| match &l.mixer {
+            Mixer::Attention(AttnSpec { rope: Some(rope), .. }) => match rope.scaling {
+                RopeScaling::LongRope { original, .. } => Some(original),
+                _ => None,
+            },
+            _ => None,
+        };
+        self.layers.iter().filter_map(point).min()
     }
 }
 

@@ -50,6 +50,7 @@ impl Scorer {
             plan.clear();
             let start = part * info.max_batch_tokens.min(128);
             plan.push((SeqId(0), start), tokens, &blocks, Wanted::All);
+            plan.announce(ids.len());
             self.runner.step(&plan, &mut logits)?;
             each(logits.as_slice()).map_err(|e| Error::Io { path: "output".into(), source: e })?;
         }

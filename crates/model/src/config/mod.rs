@@ -245,6 +245,14 @@ impl<'a> Config<'a> {
         self.positive(key)?.ok_or_else(|| self.missing(key))
     }
 
+    /// Finite numbers, as many as `count`. `None` where absent.
+    ///
+    /// # Errors
+    /// The value is something else.
+    pub fn numbers(&self, key: Key<'_>, count: usize) -> Result<Option<Vec<f32>>, ModelError> {
+        self.list(key, count, "finite numbers", Value::number)
+    }
+
     /// Texts, as many as `count`. `None` where absent.
     ///
     /// # Errors

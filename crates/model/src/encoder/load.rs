@@ -173,7 +173,8 @@ impl<'a> Loader<'a> {
         let inv_freq = (0..a.head_dim / 2)
             .map(|i| f64::from(theta).powf(-2.0 * i as f64 / a.head_dim as f64) as f32)
             .collect();
-        let id = self.device.rope(&Rope { inv_freq, magnitude: 1.0, pairing: Pairing::Halves })?;
+        let id =
+            self.device.rope(&Rope { inv_freq, magnitude: 1.0, pairing: Pairing::Halves, beyond: None })?;
         self.ropes.push((*a, id));
         Ok(Some(id))
     }

@@ -7,7 +7,7 @@ use crate::spec::{RopeScaling, RopeSpec};
 use torchless_device::Pairing;
 
 const DIMS: Key = key("rope.dimension_count", &[]);
-const SCALINGS: &str = "default, linear, dynamic, yarn, llama3";
+const SCALINGS: &str = "default, linear, dynamic, yarn, longrope, llama3";
 
 /// What a rotary embedding depends on beside its own keys.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +27,8 @@ pub(crate) fn rope(c: &Config<'_>, ask: RopeAsk<'_>) -> Result<(RopeSpec, Option
     let keys = Keys { c, layer_type: ask.layer_type };
     let (dims, wave_dims) = dims(c, &keys, ask.head_dim)?;
     let theta = keys.positive("theta")?.unwrap_or(10000.0);
-    let (scaling, limit) = keys.scaling(ask.context)?;
-    let factors = if c.dialect == Dialect::Gguf { factors(c, dims / 2)? } else { None };
+    let (scaling, limit) = keys.scaling(ask.context, dims / 2)?;
+    let factors = factors(c, "rope_freqs.weight", dims / 2)?;
     Ok((RopeSpec { theta, dims, wave_dims, pairing: ask.pairing, scaling, factors }, limit))
 }
 
@@ -72,17 +72,22 @@ fn dims(c: &Config<'_>, keys: &Keys<'_, '_>, head_dim: usize) -> Result<(usize, 
     Ok((even, dims))
 }
 
-/// GGUF carries LLaMA 3's scaling as one divisor per pair.
-fn factors(c: &Config<'_>, pairs: usize) -> Result<Option<Vec<f32>>, ModelError> {
-    if !c.has_tensor("rope_freqs.weight") {
+/// GGUF carries LLaMA 3's scaling, and both sets of longrope, as tensors of one divisor per pair.
+fn factors(c: &Config<'_>, name: &str, pairs: usize) -> Result<Option<Vec<f32>>, ModelError> {
+    if c.dialect != Dialect::Gguf || !c.has_tensor(name) {
         return Ok(None);
     }
-    let values = crate::load::vector(c.checkpoint().tensors.get("rope_freqs.weight")?, pairs)?;
-    if values.iter().any(|f| !f.is_finite() || *f <= 0.0) {
-        let (key, found) = ("rope_freqs.weight".to_owned(), "a divisor that is not above 0".to_owned());
-        return Err(ModelError::BadValue { key, found, expected: "finite divisors above 0".to_owned() });
-    }
+    let values = crate::load::vector(c.checkpoint().tensors.get(name)?, pairs)?;
+    all_divide(name, &values)?;
     Ok(Some(values))
+}
+
+fn all_divide(name: &str, values: &[f32]) -> Result<(), ModelError> {
+    if values.iter().all(|f| f.is_finite() && *f > 0.0) {
+        return Ok(());
+    }
+    let (key, found) = (name.to_owned(), "a divisor that is not above 0".to_owned());
+    Err(ModelError::BadValue { key, found, expected: "finite divisors above 0".to_owned() })
 }
 
 const ORIGINAL: &str = "original_max_position_embeddings";
@@ -94,6 +99,8 @@ const FIELDS: &[(&str, &str, &str, &[&str])] = &[
     ("type", "rope.scaling.type", "rope_type", &[]),
     ("factor", "rope.scaling.factor", "factor", &[]),
     ("original", "rope.scaling.original_context_length", ORIGINAL, &[]),
+    ("short_factor", "", "short_factor", &[]),
+    ("long_factor", "", "long_factor", &[]),
     ("low", "", "low_freq_factor", &[]),
     ("high", "", "high_freq_factor", &[]),
     ("beta_fast", "rope.scaling.yarn_beta_fast", "beta_fast", &[]),
@@ -144,9 +151,12 @@ impl Keys<'_, '_> {
         self.with("original", |k| self.c.size(k, MAX_CONTEXT))
     }
 
-    fn scaling(&self, context: usize) -> Result<(RopeScaling, Option<usize>), ModelError> {
+    fn scaling(&self, context: usize, pairs: usize) -> Result<(RopeScaling, Option<usize>), ModelError> {
         let kind = self.with("type", |k| self.c.text(k).map(|t| t.map(str::to_owned)))?;
         let original = self.original()?;
+        if let Some(stretched) = self.longrope(original.unwrap_or(context), context, pairs)? {
+            return Ok((stretched, None));
+        }
         match kind.as_deref() {
             None | Some("default" | "none") => Ok((RopeScaling::None, None)),
             Some("linear") => Ok((RopeScaling::Linear { factor: self.need("factor")? }, None)),
@@ -159,6 +169,30 @@ impl Keys<'_, '_> {
             Some("llama3") => Ok((self.llama3(original.unwrap_or(context))?, None)),
             _ => Err(self.with("type", |k| self.c.unsupported(k, SCALINGS))),
         }
+    }
+
+    /// Known by its two lists of divisors, whatever it is called: `su` and `yarn` are older names.
+    fn longrope(
+        &self,
+        original: usize,
+        context: usize,
+        pairs: usize,
+    ) -> Result<Option<RopeScaling>, ModelError> {
+        let list = |field, tensor: &str| match self.with(field, |k| self.c.numbers(k, pairs))? {
+            Some(values) => all_divide(field, &values).map(|()| Some(values)),
+            None => factors(self.c, tensor, pairs),
+        };
+        let lists = (
+            list("short_factor", "rope_factors_short.weight")?,
+            list("long_factor", "rope_factors_long.weight")?,
+        );
+        let (Some(short), Some(long)) = lists else { return Ok(None) };
+        let given = self.positive("attention_factor")?;
+        let factor = self.positive("factor")?.unwrap_or(context as f32 / original as f32);
+        let stretch = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original as f32).ln()).sqrt() };
+        let usual = if self.c.dialect == Dialect::Gguf { 1.0 } else { stretch };
+        let magnitude = given.unwrap_or(usual);
+        Ok(Some(RopeScaling::LongRope { short, long, original, magnitude }))
     }
 
     fn llama3(&self, original: usize) -> Result<RopeScaling, ModelError> {

@@ -88,11 +88,17 @@ impl Session {
 
     /// Runs one step of several sequences: (sequence, first position, tokens). Logits of every position.
     pub fn step(&mut self, slices: &[(u32, usize, &[u32])]) -> Vec<f32> {
+        self.step_of(slices, 0)
+    }
+
+    /// The same, where each sequence has so many known tokens.
+    fn step_of(&mut self, slices: &[(u32, usize, &[u32])], known: usize) -> Vec<f32> {
         self.plan.clear();
         for &(seq, start, ids) in slices {
             let tokens: Vec<_> = ids.iter().map(|&id| TokenId(id)).collect();
             let blocks = self.blocks(seq);
             self.plan.push((SeqId(seq), start), &tokens, &blocks, Wanted::All);
+            self.plan.announce(known);
         }
         self.runner.step(&self.plan, &mut self.logits).unwrap();
         self.logits.as_slice().to_vec()
@@ -102,7 +108,7 @@ impl Session {
     pub fn prefill(&mut self, ids: &[u32], chunk: usize) -> Vec<f32> {
         let mut all = Vec::new();
         for (i, part) in ids.chunks(chunk).enumerate() {
-            all.extend(self.step(&[(0, i * chunk, part)]));
+            all.extend(self.step_of(&[(0, i * chunk, part)], ids.len()));
         }
         all
     }
@@ -110,13 +116,15 @@ impl Session {
     /// Greedy continuation of a fresh sequence.
     pub fn greedy(&mut self, ids: &[u32], n: usize) -> Vec<u32> {
         let vocab = self.runner.info().vocab;
-        let logits = self.prefill(ids, 512);
-        let mut chosen = vec![argmax(&logits[logits.len() - vocab..])];
-        while chosen.len() < n {
-            let at = ids.len() + chosen.len() - 1;
-            let last = [chosen[chosen.len() - 1]];
-            chosen.push(argmax(&self.step(&[(0, at, &last)])));
+        let turning_point = self.runner.info().turning_point;
+        let mut known = ids.to_vec();
+        let mut logits = self.prefill(ids, 512);
+        while known.len() < ids.len() + n {
+            known.push(argmax(&logits[logits.len() - vocab..]));
+            let at = known.len() - 1;
+            let turns = turning_point == Some(at);
+            logits = if turns { self.prefill(&known, 512) } else { self.step(&[(0, at, &known[at..])]) };
         }
-        chosen
+        known.split_off(ids.len())
     }
 }
