@@ -1,5 +1,6 @@
 //! One file per family: metadata in, specification out. Adding one is a file and a line in [`FAMILIES`].
 
+mod bitnet;
 mod cohere;
 mod ernie;
 mod exaone4;
@@ -40,6 +41,7 @@ pub(crate) struct Family {
 }
 
 const FAMILIES: &[&[Family]] = &[
+    bitnet::FAMILIES,
     cohere::FAMILIES,
     ernie::FAMILIES,
     exaone4::FAMILIES,
