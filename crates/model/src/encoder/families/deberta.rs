@@ -20,6 +20,7 @@ const DEFAULTS: Defaults =
     Defaults { vocab: 128100, dim: 1536, layers: 24, heads: 24, hidden: 6144, eps: 1e-7 };
 const ATTENTION_TYPES: &str = "pos_att_type";
 const HEAD_DIM: Key<'static> = key("", &["attention_head_size"]);
+const BUCKETS: Key<'static> = key("", &["position_buckets"]);
 const TAPS: Key<'static> = key("", &["conv_kernel_size"]);
 const GROUPS: Key<'static> = key("", &["conv_groups"]);
 const NORM_TABLE: Key<'static> = key("", &["norm_rel_ebd"]);
@@ -65,6 +66,9 @@ fn distance(keys: &Keys<'_>, body: &mut Body) -> Result<Option<DistanceSpec>, Mo
     let (content_to_position, position_to_content) = attention_types(keys)?;
     let relative = keys.flag(key("", &["relative_attention"]), false)?;
     let table = table(keys, body)?;
+    if relative {
+        check_table(keys, body, &table)?;
+    }
     let head_dim = keys.config.size(HEAD_DIM, MOST_WIDTH)?;
     let kinds = 1 + usize::from(content_to_position) + usize::from(position_to_content);
     for layer in &mut body.layers {
@@ -84,22 +88,14 @@ fn distance(keys: &Keys<'_>, body: &mut Body) -> Result<Option<DistanceSpec>, Mo
 /// The sizes of the table of distances.
 fn table(keys: &Keys<'_>, body: &Body) -> Result<DisentangledSpec, ModelError> {
     let most = key("", &["max_relative_positions"]);
-    let buckets = key("", &["position_buckets"]);
     // Numbers below 1 stand for the default.
     let positive = |key: Key| match keys.config.get(key) {
         Some((crate::config::Value::Int(n), _)) if *n < 1 => Ok(None),
         _ => keys.config.size(key, MOST_POSITIONS),
     };
     let max_distance = positive(most)?.unwrap_or(body.positions);
-    let count = positive(buckets)?;
+    let count = positive(BUCKETS)?;
     let span = count.unwrap_or(max_distance);
-    if span > MOST_DISTANCES {
-        let supported = format!("up to {MOST_DISTANCES}");
-        return Err(ModelError::Unsupported { what: format!("{span} relative positions"), supported });
-    }
-    if count.is_some_and(|n| n < 4 || (max_distance <= n / 2 + 1 && body.positions > n / 2 + 1)) {
-        return Err(keys.config.unsupported(buckets, "4 to twice max_relative_positions"));
-    }
     let norm = match keys.config.text(NORM_TABLE)? {
         None => None,
         Some(text) => {
@@ -119,6 +115,20 @@ fn table(keys: &Keys<'_>, body: &Body) -> Result<DisentangledSpec, ModelError> {
         source: DistanceMatrices::Shared,
         norm,
     })
+}
+
+/// Refuses tables that are too large, and buckets that distances would not fill in order.
+fn check_table(keys: &Keys<'_>, body: &Body, table: &DisentangledSpec) -> Result<(), ModelError> {
+    if table.span > MOST_DISTANCES {
+        let (what, supported) =
+            (format!("{} relative positions", table.span), format!("up to {MOST_DISTANCES}"));
+        return Err(ModelError::Unsupported { what, supported });
+    }
+    let out_of_order = |n: usize| table.max_distance <= n / 2 + 1 && body.positions > n / 2 + 1;
+    if table.buckets.is_some_and(|n| n < 4 || out_of_order(n)) {
+        return Err(keys.config.unsupported(BUCKETS, "4 to twice max_relative_positions"));
+    }
+    Ok(())
 }
 
 /// Whether queries and whether keys meet embedded distances: a list, or one text with bars.
