@@ -43,6 +43,7 @@ pub const ALLOWED: &[Row] = &[
 pub const ALLOWED_IN_TESTS: &[Row] = &[
     ("torchless-cli", &["torchless-base", "torchless-guide-tests"]),
     ("torchless-guide-tests", &["torchless", "torchless-quant"]),
+    ("torchless-model", &["torchless-kernels"]),
 ];
 
 /// Edges between members that neither table has, and members without a row.

@@ -1,5 +1,6 @@
 //! Whole models on a device that computes nothing.
 
+mod encoders;
 mod load;
 mod support;
 mod transcript;
