@@ -2,6 +2,7 @@
 
 mod architectures;
 mod encoders;
+mod encoders_deberta;
 mod goldens;
 mod malformed;
 mod quantised;
