@@ -120,6 +120,18 @@ impl<'a> Operand<'a> {
         }
     }
 
+    /// Adds up what goes without repacking of a strip in the file's layout, for one token: how many units that were.
+    fn add_in_file(&self, strip: usize, tile: &Tile) -> usize {
+        let (Kind::Codes(kernels), Layout::File, 1) = (self.kind, self.m.layout, tile.panel.width) else {
+            return 0;
+        };
+        let call = self.strips.call(&self.m.strip_rows(strip), 0, &mut []);
+        // SAFETY: the call has checked the rows; the panel has one token and its columns, `acc` room for its sums. The table
+        // is one that this processor can run.
+        let columns = unsafe { (kernels.add_in_file)(&call, tile) };
+        columns / self.strips.unit_cols
+    }
+
     /// The units `range` of a strip in the packed form: in place, or repacked into `room`.
     fn packed(&self, strip: usize, range: Range<usize>, room: &mut [u8]) -> *const u8 {
         let bytes = self.strips.unit_bytes;
@@ -370,7 +382,10 @@ fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut R
     let tokens = chunk.tokens.len();
     for (i, strip) in chunk.strips.clone().enumerate() {
         let acc = sums.wrapping_add(i * tokens * ROWS);
-        for start in (0..w.units).step_by(stretch) {
+        let panel = x.panel(chunk.tokens.clone(), 0);
+        let whole = Tile { w: [std::ptr::null(); 2], units: 0, panel, acc: [acc; 2], fresh: true };
+        let done = w.add_in_file(strip, &whole);
+        for start in (done..w.units).step_by(stretch) {
             let range = start..(start + stretch).min(w.units);
             let (kernel, (src, units)) = match w.kind {
                 Kind::Codes(kernels) => {

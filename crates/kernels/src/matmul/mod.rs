@@ -2,6 +2,7 @@
 
 pub(crate) mod acts;
 mod drive;
+pub(crate) mod in_file;
 pub(crate) mod isa;
 pub(crate) mod probe;
 pub(crate) mod strips;

@@ -143,12 +143,12 @@ type Rows = [*const u8; ROWS];
 
 /// One call of a repacking function.
 pub(crate) struct Repack {
-    data: Rows,
+    pub(super) data: Rows,
     scales: Rows,
     /// Blocks (or single values) in a row.
-    blocks: usize,
+    pub(super) blocks: usize,
     /// Bytes of a strip, from one to the next.
-    strip_bytes: usize,
+    pub(super) strip_bytes: usize,
     first: usize,
     units: usize,
     out: *mut u8,
@@ -168,6 +168,13 @@ impl Strips {
         first: usize,
         (repack, out): (unsafe fn(&Repack), &mut [u8]),
     ) {
+        let call = self.call(from, first, out);
+        // SAFETY: each row has the call's blocks in both planes, and `out` has room for its units, as `call` has checked.
+        unsafe { repack(&call) }
+    }
+
+    /// The call for the units that fit into `out`, from `first` on.
+    pub(crate) fn call(&'static self, from: &FileRows<'_>, first: usize, out: &mut [u8]) -> Repack {
         let info = from.ty.info();
         let blocks = from.cols / info.block_len;
         let units = out.len() / self.unit_bytes;
@@ -178,20 +185,19 @@ impl Strips {
             (1..=ROWS).contains(&from.rows) && first + units <= self.units(from.cols),
             "units that do not exist"
         );
-        let rows = |plane: &[u8]| -> Rows {
-            std::array::from_fn(|row| plane[plane.len() / from.rows * row.min(from.rows - 1)..].as_ptr())
+        // The last row stands in for those that are missing; all lie in the planes, as checked above.
+        let rows = |plane: &[u8], bytes: usize| -> Rows {
+            std::array::from_fn(|row| plane.as_ptr().wrapping_add(row.min(from.rows - 1) * bytes))
         };
-        let call = Repack {
-            data: rows(from.data),
-            scales: rows(from.scales),
+        Repack {
+            data: rows(from.data, row_bytes),
+            scales: rows(from.scales, blocks * info.scale_bytes),
             blocks,
             strip_bytes: ROWS * row_bytes,
             first,
             units,
             out: out.as_mut_ptr(),
-        };
-        // SAFETY: each row has `blocks` blocks in both planes, as checked above; `out` has room for the units.
-        unsafe { repack(&call) }
+        }
     }
 }
 
@@ -251,9 +257,12 @@ pub(crate) unsafe fn repack<I: Isa, W: Weights>(call: &Repack) {
 
 /// Whether blocks are a half and 16 bytes of codes, which are repacked eight at a time: 144 bytes are two vectors and a
 /// quarter of each row, and turning whole vectors costs half of picking words.
-const fn is_half_and_16_bytes(ty: Option<TensorType>) -> bool {
+pub(super) const fn is_half_and_16_bytes(ty: Option<TensorType>) -> bool {
     matches!(ty, Some(TensorType::Q4_0 | TensorType::IQ4_NL))
 }
+
+/// Bytes that eight blocks of 18 bytes have in each row.
+pub(super) const EIGHT_BYTES: usize = 144;
 
 /// Repacks as many units as go four at a time, and says how many those were.
 ///
@@ -263,10 +272,9 @@ const fn is_half_and_16_bytes(ty: Option<TensorType>) -> bool {
 unsafe fn repack_eights<I: Isa>(call: &Repack) -> usize {
     const UNITS: usize = 4;
     const UNIT_BYTES: usize = 576;
-    const BLOCKS_BYTES: usize = 144;
     let mut done = 0;
     while done + UNITS <= call.units && 2 * (call.first + done + UNITS) <= call.blocks {
-        let at = (call.first + done) * BLOCKS_BYTES / UNITS;
+        let at = (call.first + done) * EIGHT_BYTES / UNITS;
         // SAFETY: as the caller promises; the eight blocks exist, as the condition of the loop says.
         unsafe {
             let next = call.data[0].wrapping_add(call.strip_bytes + ROWS * at);

@@ -32,6 +32,8 @@ pub(crate) struct Quantised {
     pub(crate) repack: unsafe fn(&Repack),
     /// One strip by a panel of up to [`MatmulTable::direct`] tokens, from the packed form.
     pub(crate) direct: unsafe fn(&Tile),
+    /// One strip by one token straight from the file's layout, as far as that goes: how many columns it went.
+    pub(crate) add_in_file: unsafe fn(&Repack, &Tile) -> usize,
     /// Units to the unpacked form.
     pub(crate) unpack: unsafe fn(*const u8, usize, *mut u8),
     /// Bytes of the unpacked form per sub-block.
@@ -126,6 +128,7 @@ unsafe fn write(f: &Finish, t: usize, sums: [f32; 16]) {
 macro_rules! matmul_table {
     ($isa:ty $(, $features:literal)?) => {{
         use crate::matmul::acts;
+        use crate::matmul::in_file;
         use crate::matmul::isa::Isa;
         use crate::matmul::probe::{self, Probes};
         use crate::matmul::strips::{self, Repack};
@@ -235,6 +238,14 @@ macro_rules! matmul_table {
         }
 
         /// # Safety
+        /// As [`in_file::add_in_file`]; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn add_in_file<W: Weights>(call: &Repack, t: &Tile) -> usize {
+            // SAFETY: as the caller promises.
+            unsafe { in_file::add_in_file::<$isa, W>(call, t) }
+        }
+
+        /// # Safety
         /// As [`strips::repack_values`]; the processor must have the table's instruction set.
         $(#[target_feature(enable = $features)])?
         unsafe fn repack_values<const SIZE: usize, const APART: bool>(call: &Repack) {
@@ -270,6 +281,7 @@ macro_rules! matmul_table {
             Some(Quantised {
                 repack: repack::<W>,
                 direct: direct::<W>,
+                add_in_file: add_in_file::<W>,
                 unpack: unpack::<W>,
                 unpacked_bytes: tile::unpacked_bytes(W::SUB, W::MIN),
                 sub: W::SUB,

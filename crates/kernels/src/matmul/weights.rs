@@ -150,7 +150,7 @@ legacy!(
 );
 
 /// The 16 levels of `IQ4_NL`, each plus 128.
-const LEVELS: [u8; 16] = [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
+pub(crate) const LEVELS: [u8; 16] = [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
 
 /// Native int8: a group of 64 bytes, each plus 128, and a scale in single precision by which they are divided.
 #[derive(Clone, Copy)]

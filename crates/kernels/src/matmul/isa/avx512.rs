@@ -194,7 +194,19 @@ macro_rules! common {
         #[inline(always)]
         unsafe fn repack_eight(rows: &[*const u8; 16], at: usize, units: *mut u8, next: *const u8) {
             // SAFETY: as the caller promises.
-            unsafe { super::avx512_repack::repack_eight(rows, at, units, next) }
+            unsafe { super::avx512_eight::repack_eight(rows, at, units, next) }
+        }
+
+        #[inline(always)]
+        unsafe fn add_eight(
+            acc: __m512,
+            at: (&[*const u8; 16], usize),
+            a: &super::Eight,
+            levels: Option<&[u8; 16]>,
+            next: *const u8,
+        ) -> __m512 {
+            // SAFETY: as the caller promises.
+            unsafe { super::avx512_eight::add_eight::<Self>(acc, at, a, levels, next) }
         }
 
         #[inline(always)]

@@ -7,7 +7,7 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
-mod avx512_repack;
+mod avx512_eight;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 
@@ -113,7 +113,7 @@ pub(crate) trait Isa: Copy + 'static {
     /// Writes the low half of each word, 32 bytes.
     unsafe fn store_halves(p: *mut u8, v: Self::Words);
 
-    /// Whether there is [`Isa::repack_eight`].
+    /// Whether there are [`Isa::repack_eight`] and [`Isa::add_eight`].
     const EIGHT: bool = false;
 
     /// Eight blocks of 18 bytes (a half and 16 bytes of codes) from byte `at` of each row, to four units of 576 bytes: the words
@@ -126,8 +126,34 @@ pub(crate) trait Isa: Copy + 'static {
         unreachable!("asked for only where EIGHT says so")
     }
 
+    /// `acc` and the products of eight such blocks with one token: `acc = fma(dot, scale_w * scale_a, acc)` block after block,
+    /// which gives the bits that [`super::tile::int_tile`] does. Codes are places in `levels` (of numbers plus 128), or
+    /// numbers plus 8. `next` is as above.
+    ///
+    /// # Safety
+    /// As the trait; 144 readable bytes from `at` on in each row; `a` leads to eight blocks of activations.
+    unsafe fn add_eight(
+        _acc: Self::Floats,
+        (_rows, _at): (&[*const u8; 16], usize),
+        _a: &Eight,
+        _levels: Option<&[u8; 16]>,
+        _next: *const u8,
+    ) -> Self::Floats {
+        unreachable!("asked for only where EIGHT says so")
+    }
+
     /// Asks for the cache line of `p`, which need not be readable.
     unsafe fn prefetch(p: *const u8);
     /// The same for a line that is needed later: it need not come nearer than the second cache.
     unsafe fn prefetch_far(p: *const u8);
+}
+
+/// One token's activations for eight blocks of 32 columns.
+pub(crate) struct Eight {
+    /// 256 codes.
+    pub(crate) codes: *const i8,
+    /// A scale per block.
+    pub(crate) scales: *const f32,
+    /// -128 times the sum of the codes, per block.
+    pub(crate) offsets: *const i32,
 }
