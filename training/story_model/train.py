@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--resume", type=Path, help="checkpoint to start from; its tokenizer is kept")
     parser.add_argument("--log", type=Path, required=True, help="loss curve to write, as text")
     parser.add_argument("--vocab", type=int, default=1280)
-    parser.add_argument("--epochs", type=float, default=1.2)
+    parser.add_argument("--epochs", type=float, default=2.5)
     parser.add_argument("--batch", type=int, default=8, help="stories per step")
     parser.add_argument("--muon-rate", type=float, default=0.02, help="highest learning rate of the matrices")
     parser.add_argument("--adam-rate", type=float, default=4e-3, help="highest learning rate of the rest")
