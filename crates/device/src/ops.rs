@@ -84,7 +84,7 @@ pub struct Projection {
     pub store: Store,
 }
 
-/// Rows of an embedding table by token id: `out[i] = table[token[i]] * scale`, plus the row of the position where there is
+/// Rows of an embedding table by token id, the first row for ids beyond the table: `out[i] = table[token[i]] * scale`, plus the row of the position where there is
 /// a table of those.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Embed {
@@ -183,10 +183,9 @@ pub struct RopeBeyond {
 pub struct Attend {
     /// `[tokens, heads * head_dim]`; rotated in place.
     pub q: BufId,
-    /// `[tokens, kv_heads * head_dim]`; rotated in place.
-    pub k: BufId,
-    /// `[tokens, kv_heads * v_dim]`.
-    pub v: BufId,
+    /// `[tokens, kv_heads * head_dim]`, rotated in place, and `[tokens, kv_heads * v_dim]`: appended to the cache. `None` where
+    /// another layer has done so.
+    pub kv: Option<(BufId, BufId)>,
     /// `[tokens, heads * v_dim]`.
     pub out: BufId,
     /// The layer's cache; its shape fixes kv_heads and both dims.

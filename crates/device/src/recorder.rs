@@ -188,7 +188,8 @@ impl Device for Recorder {
     }
 
     fn attend(&mut self, op: &Attend) -> Result<(), DeviceError> {
-        let [q, k, v, out] = [op.q, op.k, op.v, op.out].map(|b| self.buf(b).to_owned());
+        let [q, out] = [op.q, op.out].map(|b| self.buf(b).to_owned());
+        let kv = op.kv.map_or(String::new(), |(k, v)| format!(", {}, {}", self.buf(k), self.buf(v)));
         let rope = op.rope.map_or("none".to_owned(), |r| r.0.to_string());
         let mut extra = String::new();
         for (name, value) in
@@ -203,7 +204,7 @@ impl Device for Recorder {
         }
         let (cache, heads, scale) = (op.cache.0, op.heads, op.scale);
         self.line(format_args!(
-            "{out} = attend({q}, {k}, {v}) cache {cache} heads {heads} rope {rope} scale {scale}{extra}"
+            "{out} = attend({q}{kv}) cache {cache} heads {heads} rope {rope} scale {scale}{extra}"
         ));
         Ok(())
     }

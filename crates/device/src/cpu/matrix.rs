@@ -64,6 +64,10 @@ impl Matrix {
         self.source.ty
     }
 
+    pub(super) fn rows(&self) -> usize {
+        self.source.rows
+    }
+
     pub(super) fn cols(&self) -> usize {
         self.source.cols
     }

@@ -302,7 +302,9 @@ impl Device for CpuDevice {
         let mut out = self.take(op.out);
         let table = &self.matrices[op.table.0 as usize];
         let mut rows = out.chunks_exact_mut(width).zip(&self.step.tokens);
-        let found = rows.try_for_each(|(row, token)| table.decode_row(token.index(), &mut self.row, row));
+        let known = |token: usize| if token < table.rows() { token } else { 0 };
+        let found =
+            rows.try_for_each(|(row, token)| table.decode_row(known(token.index()), &mut self.row, row));
         if op.scale != 1.0 {
             self.cpu.scale(&mut out[..self.step.tokens.len() * width], op.scale);
         }

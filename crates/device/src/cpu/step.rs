@@ -134,13 +134,14 @@ impl CpuDevice {
         let n = self.step.tokens.len();
         if let Some(rope) = op.rope {
             self.rotate(op.q, op.heads, shape.k_dim, rope);
-            self.rotate(op.k, shape.kv_heads, shape.k_dim, rope);
+        }
+        let Some((k, v)) = op.kv else { return };
+        if let Some(rope) = op.rope {
+            self.rotate(k, shape.kv_heads, shape.k_dim, rope);
         }
         let rows = |buf: BufId| &self.buffers[buf.0 as usize].data[..];
-        let (k, v) = (
-            &rows(op.k)[..n * shape.kv_heads * shape.k_dim],
-            &rows(op.v)[..n * shape.kv_heads * shape.v_dim],
-        );
+        let (k, v) =
+            (&rows(k)[..n * shape.kv_heads * shape.k_dim], &rows(v)[..n * shape.kv_heads * shape.v_dim]);
         let layer = &mut self.caches[op.cache.0 as usize];
         self.step.for_slices(|slices| self.cpu.kv_append(layer, slices, k, v));
     }
