@@ -1,9 +1,11 @@
 //! The one decoder: a textbook forward pass that follows the specification. It knows no family and no names.
 
 mod handles;
+mod token_input;
 
 pub(crate) use handles::{
-    Attention, AttnBuffers, BufferPool, Ends, FfnParts, Layer, Linear, MixerParts, Mlp, Widen,
+    Attention, AttnBuffers, BufferPool, Ends, FfnParts, Layer, Linear, MixerParts, Mlp, TokenInput,
+    TokenInputTable, Widen,
 };
 
 use crate::spec::{LayerSpec, Mixer, ModelSpec};
@@ -32,6 +34,8 @@ struct Stream {
     rows: usize,
     x: BufId,
     mixed: BufId,
+    /// Inputs of these rows from their tokens, where there are such.
+    inputs: Option<BufId>,
 }
 
 /// A model on a device: its specification, handles, and the order of ops.
@@ -55,7 +59,10 @@ impl Decoder {
     ) -> Result<Self, DeviceError> {
         let tokens = pool.tokens();
         let x = pool.get("x", spec.dim, dev)?;
-        let needs_branch = spec.layers.iter().any(|l| l.wiring.norms_outputs() || l.residual_scale != 1.0);
+        let needs_branch = spec
+            .layers
+            .iter()
+            .any(|l| l.wiring.norms_outputs() || l.residual_scale != 1.0 || l.token_input.is_some());
         let buffers = Buffers {
             x,
             branch: if needs_branch { pool.get("branch", spec.dim, dev)? } else { x },
@@ -87,16 +94,21 @@ impl Decoder {
         dev.begin(plan)?;
         let Ends { embed: table, positions, .. } = self.ends;
         dev.embed(&Embed { table, scale: self.spec.embed_scale, positions, out: x })?;
+        let inputs = self.make_token_inputs(rows, dev)?;
         let last = self.layers.len().saturating_sub(1);
         for (i, (layer, spec)) in self.layers.iter().zip(&self.spec.layers).enumerate() {
             self.mix(layer, &spec.mixer, rows, dev)?;
             let (mixed, wanted_mixed) = layer.mixer.mixed();
             if i < last {
-                self.join(layer, spec, Stream { rows, x, mixed }, dev)?;
+                self.join(layer, spec, Stream { rows, x, mixed, inputs }, dev)?;
             } else if !self.wanted.is_empty() {
                 // After the last mixer no position needs another one: go on with the wanted ones alone.
                 let wanted = &self.wanted[..];
-                let to = Stream { rows: wanted.len(), x: self.buffers.wanted_x, mixed: wanted_mixed };
+                let inputs = self.ends.token_inputs.map(|t| t.wanted);
+                let to = Stream { rows: wanted.len(), x: self.buffers.wanted_x, mixed: wanted_mixed, inputs };
+                if let Some(table) = self.ends.token_inputs {
+                    dev.select(&Select { input: table.inputs, rows: wanted, out: table.wanted })?;
+                }
                 dev.select(&Select { input: x, rows: wanted, out: to.x })?;
                 dev.select(&Select { input: mixed, rows: wanted, out: to.mixed })?;
                 self.join(layer, spec, to, dev)?;
@@ -124,30 +136,27 @@ impl Decoder {
         let MixerParts::Attention(parts) = &layer.mixer;
         let Mixer::Attention(spec) = mixer;
         let b = &parts.buffers;
-        dev.linear(&LinearOp {
-            rows,
-            input: self.buffers.x,
-            norm: layer.mixer_norm,
-            projections: &[
-                parts.query.onto(b.q, Store::Set),
-                parts.key.onto(b.k, Store::Set),
-                parts.value.onto(b.v, Store::Set),
-            ],
-        })?;
+        let (input, norm, q) = (self.buffers.x, layer.mixer_norm, parts.query.onto(b.q, Store::Set));
+        match parts.kv {
+            Some((key, value)) => {
+                let projections = &[q, key.onto(b.k, Store::Set), value.onto(b.v, Store::Set)];
+                dev.linear(&LinearOp { rows, input, norm, projections })?;
+            }
+            None => dev.linear(&LinearOp { rows, input, norm, projections: &[q] })?,
+        }
         if let Some(limit) = spec.clip {
             for buf in [b.q, b.k, b.v] {
                 dev.elementwise(rows, Elementwise::Clamp(limit), buf)?;
             }
         }
-        for (norm, buf) in [(parts.q_norm, b.q), (parts.k_norm, b.k)] {
+        for (norm, buf) in [(parts.q_norm, b.q), (parts.k_norm, b.k), (parts.v_norm, b.v)] {
             if let Some(norm) = norm {
                 dev.norm(rows, buf, &norm, buf)?;
             }
         }
         dev.attend(&Attend {
             q: b.q,
-            k: b.k,
-            v: b.v,
+            kv: parts.kv.map(|_| (b.k, b.v)),
             out: parts.mixed.0,
             cache: parts.cache,
             heads: spec.heads,
@@ -174,7 +183,8 @@ impl Decoder {
             self.add_mixed(layer, spec, s, dev)?;
             self.widen(layer, s, dev)?;
         }
-        self.narrow(layer, spec, s, dev)
+        self.narrow(layer, spec, s, dev)?;
+        self.add_token_input(layer, s, dev)
     }
 
     /// The mixer's output projection, added to the residual stream.

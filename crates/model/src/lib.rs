@@ -25,8 +25,8 @@ pub use load::{LoadOptions, Progress, load};
 pub use memory::MemoryNeed;
 pub use runner::{NativeRunner, RunnerOptions};
 pub use spec::{
-    AttnSpec, Ffn, LayerSpec, Mixer, MlpForm, MlpSpec, ModelSpec, NormForm, NormSpec, NormWeight, NormedOver,
-    QkNorm, RopeScaling, RopeSpec, Wiring,
+    AttnSpec, Ffn, KvSource, LayerSpec, Mixer, MlpForm, MlpSpec, ModelSpec, NormForm, NormSpec, NormWeight,
+    NormedOver, QkNorm, RopeScaling, RopeSpec, TokenInputs, Wiring,
 };
 
 use torchless_formats::Checkpoint;

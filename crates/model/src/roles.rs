@@ -11,6 +11,8 @@ pub enum Part {
     Weight,
     /// What is added.
     Bias,
+    /// The name has no ending.
+    Bare,
 }
 
 /// Each role with its name in GGUF and in safetensors; `{}` is the layer's number, nothing means that the dialect has no such tensor.
@@ -41,6 +43,12 @@ roles! {
     TokenEmbedding: "token_embd", "model.embed_tokens";
     /// `[positions, dim]`, learned.
     PositionEmbedding: "position_embd", "";
+    /// `[rows, layers * width]`, the second table of embeddings.
+    TokenInputs: "per_layer_token_embd", "model.embed_tokens_per_layer";
+    /// `[layers * width, dim]`, off the embeddings.
+    TokenInputsProjection: "per_layer_model_proj", "model.per_layer_model_projection";
+    /// `[width]`.
+    TokenInputsNorm: "per_layer_proj_norm", "model.per_layer_projection_norm";
     /// `[dim]`.
     FinalNorm: "output_norm", "model.norm";
     /// `[vocab, dim]`.
@@ -79,6 +87,14 @@ roles! {
     Down: "blk.{}.ffn_down", "model.layers.{}.mlp.down_proj";
     /// `[dim]`, of what the feed-forward part yields.
     FfnPostNorm: "blk.{}.post_ffw_norm", "model.layers.{}.post_feedforward_layernorm";
+    /// `[width, dim]`, the gate of the layer's own input from the token.
+    TokenGate: "blk.{}.inp_gate", "model.layers.{}.per_layer_input_gate";
+    /// `[dim, width]`.
+    TokenProjection: "blk.{}.proj", "model.layers.{}.per_layer_projection";
+    /// `[dim]`.
+    TokenPostNorm: "blk.{}.post_norm", "model.layers.{}.post_per_layer_input_norm";
+    /// `[1]`, a factor of the residual stream.
+    OutputScale: "blk.{}.layer_output_scale", "model.layers.{}.layer_scalar";
 }
 
 /// Where a family names tensors otherwise.
@@ -185,6 +201,7 @@ impl Naming {
         match part {
             Part::Weight => name.push_str(".weight"),
             Part::Bias => name.push_str(".bias"),
+            Part::Bare => {}
         }
         Some(name)
     }

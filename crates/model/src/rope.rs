@@ -32,6 +32,8 @@ fn magnitude(scaling: &RopeScaling) -> f32 {
 fn scale(base: f64, pair: usize, spec: &RopeSpec) -> f64 {
     match spec.scaling {
         RopeScaling::None => base,
+        RopeScaling::Proportional { pairs, .. } if pair >= pairs => 0.0,
+        RopeScaling::Proportional { factor, .. } => base / f64::from(factor),
         RopeScaling::LongRope { ref short, .. } => base / f64::from(short[pair]),
         RopeScaling::Linear { factor } => base / f64::from(factor),
         RopeScaling::Yarn { factor, original, beta_fast, beta_slow, truncate, .. } => {

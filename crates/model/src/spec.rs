@@ -15,6 +15,8 @@ pub struct ModelSpec {
     pub embed_scale: f32,
     /// Rows of a table of learned positions, which are added to the embeddings.
     pub learned_positions: Option<usize>,
+    /// A second table of embeddings, with a part for each layer.
+    pub token_inputs: Option<TokenInputs>,
     /// One entry per layer.
     pub layers: Vec<LayerSpec>,
     /// Before the head.
@@ -31,6 +33,17 @@ pub struct ModelSpec {
     pub context: usize,
     /// Positions that the arithmetic is defined for; more is an error, not a warning.
     pub context_limit: Option<usize>,
+}
+
+/// Inputs that each layer gets from the token itself: rows of a table, and of a projection of the embeddings, added up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenInputs {
+    /// Values per layer.
+    pub width: usize,
+    /// Rows of the table; tokens beyond it take its first row.
+    pub rows: usize,
+    /// Of the projection, in each layer's part.
+    pub norm: NormSpec,
 }
 
 /// How a layer's parts are joined. All norms are those of the layer, each with a weight of its own.
@@ -78,12 +91,24 @@ pub struct LayerSpec {
     pub ffn: Ffn,
     /// Factor of what either part adds to the residual stream.
     pub residual_scale: f32,
+    /// What is added at last from the token's own input for this layer.
+    pub token_input: Option<Activation>,
+    /// Whether the residual stream is scaled at the layer's end, by a number in the checkpoint.
+    pub output_scale: bool,
 }
 
 impl LayerSpec {
     /// The usual wiring.
     pub fn pre_norm(norm: NormSpec, mixer: Mixer, ffn: Ffn) -> Self {
-        Self { wiring: Wiring::PreNorm, norm, mixer, ffn, residual_scale: 1.0 }
+        Self {
+            wiring: Wiring::PreNorm,
+            norm,
+            mixer,
+            ffn,
+            residual_scale: 1.0,
+            token_input: None,
+            output_scale: false,
+        }
     }
 }
 
@@ -168,6 +193,21 @@ pub struct AttnSpec {
     pub inner_norm: Option<NormSpec>,
     /// Bias of the output projection.
     pub out_bias: bool,
+    /// Norm of each head's values.
+    pub v_norm: Option<NormSpec>,
+    /// Where keys and values come from.
+    pub kv: KvSource,
+}
+
+/// Where the keys and values of a layer come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvSource {
+    /// From matrices of their own.
+    Own,
+    /// Values are what the matrix of keys yields, before norm and rotation.
+    ValuesFromKeys,
+    /// From the cache of an earlier layer; this one has none.
+    Layer(usize),
 }
 
 /// Norms of queries and keys.
@@ -242,6 +282,13 @@ pub enum RopeScaling {
         original: usize,
         /// Factor of both halves of a pair.
         magnitude: f32,
+    },
+    /// The first pairs alone turn, all divided by `factor`.
+    Proportional {
+        /// Pairs that turn.
+        pairs: usize,
+        /// Divisor.
+        factor: f32,
     },
     /// LLaMA 3.1: long wavelengths divided, short ones kept, a ramp between.
     Llama3 {
@@ -319,6 +366,7 @@ impl Mixer {
     /// Values that one position adds to the layer's cache.
     pub fn cached_values(&self) -> usize {
         match self {
+            Mixer::Attention(AttnSpec { kv: KvSource::Layer(_), .. }) => 0,
             Mixer::Attention(a) => a.kv_heads * (a.head_dim + a.v_dim),
         }
     }

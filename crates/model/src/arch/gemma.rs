@@ -13,7 +13,7 @@ use crate::spec::{
 };
 use torchless_device::{Activation, Pairing};
 
-const NAMES: Names = Names {
+pub(super) const NAMES: Names = Names {
     gguf: &[],
     json: &[(Role::FfnNorm, "model.layers.{}.pre_feedforward_layernorm")],
     ..Names::USUAL

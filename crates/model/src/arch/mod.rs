@@ -5,6 +5,7 @@ mod cohere;
 mod ernie;
 mod exaone4;
 mod gemma;
+mod gemma4;
 mod glm;
 mod gpt2;
 mod gpt_neox;
@@ -46,6 +47,7 @@ const FAMILIES: &[&[Family]] = &[
     ernie::FAMILIES,
     exaone4::FAMILIES,
     gemma::FAMILIES,
+    gemma4::FAMILIES,
     glm::FAMILIES,
     gpt2::FAMILIES,
     gpt_neox::FAMILIES,

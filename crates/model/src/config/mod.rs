@@ -179,7 +179,8 @@ impl<'a> Config<'a> {
         ModelError::BadValue { key, found, expected: expected.to_owned() }
     }
 
-    fn missing(&self, key: Key<'_>) -> ModelError {
+    /// The error for a key that has to be there.
+    pub fn missing(&self, key: Key<'_>) -> ModelError {
         let spelling = self.spellings(key).next().unwrap_or("?");
         ModelError::MissingKey { key: self.shown(spelling), arch: self.arch.clone() }
     }
@@ -243,6 +244,21 @@ impl<'a> Config<'a> {
     /// It is absent or something else.
     pub fn need_positive(&self, key: Key<'_>) -> Result<f32, ModelError> {
         self.positive(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// Whole numbers from 0 to `limit`, as many as `count`; a single number stands for all. `None` where absent.
+    ///
+    /// # Errors
+    /// The value is something else.
+    pub fn counts(&self, key: Key<'_>, count: usize, limit: usize) -> Result<Option<Vec<usize>>, ModelError> {
+        let Some((value, spelling)) = self.get(key) else { return Ok(None) };
+        let one = |v: &Value| v.whole().and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= limit);
+        let all = match value {
+            Value::List(list) if list.len() == count => list.iter().map(one).collect::<Option<Vec<_>>>(),
+            single => one(single).map(|n| vec![n; count]),
+        };
+        let expected = || format!("a whole number up to {limit}, or {count} of them");
+        all.map(Some).ok_or_else(|| self.wrong(spelling, value, &expected()))
     }
 
     /// Finite numbers, as many as `count`. `None` where absent.

@@ -22,8 +22,33 @@ impl Linear {
 pub(crate) struct Ends {
     pub embed: MatrixId,
     pub positions: Option<MatrixId>,
+    pub token_inputs: Option<TokenInputTable>,
     pub final_norm: Norm,
     pub head: Linear,
+}
+
+/// Inputs that each layer gets from the token itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenInputTable {
+    pub table: MatrixId,
+    pub projection: Linear,
+    pub norm: Norm,
+    /// Of all layers, `[tokens, layers * width]`: the inputs, the projection on its way, and the wanted rows alone.
+    pub inputs: BufId,
+    pub projected: BufId,
+    pub wanted: BufId,
+}
+
+/// What a layer adds at last from its own input from the token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenInput {
+    pub gate: Linear,
+    pub act: Activation,
+    /// Column of the layer's part.
+    pub first: usize,
+    pub projection: Linear,
+    pub norm: Norm,
+    pub buf: BufId,
 }
 
 /// One layer.
@@ -35,6 +60,8 @@ pub(crate) struct Layer {
     pub ffn_norm: Option<Norm>,
     pub ffn: FfnParts,
     pub ffn_post: Option<Norm>,
+    pub token_input: Option<TokenInput>,
+    pub output_scale: Option<f32>,
 }
 
 /// What mixes positions.
@@ -56,10 +83,11 @@ impl MixerParts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attention {
     pub query: Linear,
-    pub key: Linear,
-    pub value: Linear,
+    /// Keys and values, unless an earlier layer has them.
+    pub kv: Option<(Linear, Linear)>,
     pub q_norm: Option<Norm>,
     pub k_norm: Option<Norm>,
+    pub v_norm: Option<Norm>,
     pub rope: Option<RopeId>,
     pub cache: CacheId,
     pub inner_norm: Option<Norm>,

@@ -3,24 +3,25 @@
 use super::Loader;
 use super::tensors::Rows;
 use crate::ModelError;
-use crate::decoder::{Attention, AttnBuffers};
+use crate::decoder::{Attention, AttnBuffers, Linear};
 use crate::roles::Role;
-use crate::spec::{AttnSpec, NormedOver, QkNorm};
-use torchless_device::{CacheShape, Norm};
+use crate::spec::{AttnSpec, KvSource, NormedOver, QkNorm};
+use torchless_device::{CacheId, CacheShape, Norm};
 
 impl Loader<'_> {
     pub(super) fn attention(&mut self, i: usize, a: &AttnSpec, dim: usize) -> Result<Attention, ModelError> {
         let (q, k, v) = (a.heads * a.head_dim, a.kv_heads * a.head_dim, a.kv_heads * a.v_dim);
         let mixed = a.heads * a.v_dim;
-        let parts = [(Role::Query, q), (Role::Key, k), (Role::Value, v)];
-        let rows = Rows { fused: Role::FusedQkv, parts, cols: dim, bias: a.qkv_bias, head_dim: a.head_dim };
-        let [query, key, value] = self.rows(i, &rows)?;
-        let (q_norm, k_norm) = match a.qk_norm {
-            Some(spec) => (
-                Some(self.head_norm((Role::QueryNorm, i), spec, (a.heads, a.head_dim))?),
-                Some(self.head_norm((Role::KeyNorm, i), spec, (a.kv_heads, a.head_dim))?),
-            ),
-            None => (None, None),
+        let (query, kv) = self.query_key_value(i, a, dim)?;
+        let mut head_norm = |role, heads| match a.qk_norm {
+            Some(spec) => self.head_norm((role, i), spec, (heads, a.head_dim)).map(Some),
+            None => Ok(None),
+        };
+        let q_norm = head_norm(Role::QueryNorm, a.heads)?;
+        let k_norm = if kv.is_some() { head_norm(Role::KeyNorm, a.kv_heads)? } else { None };
+        let v_norm = match a.v_norm.filter(|_| kv.is_some()) {
+            Some(spec) => Some(self.norm_in_groups(Role::Value, Some(i), spec, (a.v_dim, a.kv_heads))?),
+            None => None,
         };
         let inner_norm = match a.inner_norm {
             Some(spec) => Some(self.norm(Role::MixerInnerNorm, Some(i), spec, mixed)?),
@@ -28,14 +29,61 @@ impl Loader<'_> {
         };
         let out = self.linear(Role::MixerOut, i, [dim, mixed], a.out_bias)?;
         let rope = a.rope.as_ref().map(|r| self.rope(r)).transpose()?;
-        let (blocks, block_len) = self.blocks;
-        let (kv_heads, k_dim, v_dim) = (a.kv_heads, a.head_dim, a.v_dim);
-        let shape = CacheShape { blocks, block_len, kv_heads, k_dim, v_dim, ty: self.cache };
-        let cache = self.device.cache(&shape)?;
+        let cache = self.cache_of(i, a)?;
         let mut buffer = |name, width| self.buffers.get(name, width, self.device);
         let buffers = AttnBuffers { q: buffer("q", q)?, k: buffer("k", k)?, v: buffer("v", v)? };
         let mixed = (buffer("mixed", mixed)?, buffer("wanted_mixed", mixed)?);
-        Ok(Attention { query, key, value, q_norm, k_norm, rope, cache, inner_norm, out, buffers, mixed })
+        Ok(Attention { query, kv, q_norm, k_norm, v_norm, rope, cache, inner_norm, out, buffers, mixed })
+    }
+
+    /// The matrices of queries, and of keys and values where the layer has them.
+    fn query_key_value(
+        &mut self,
+        i: usize,
+        a: &AttnSpec,
+        dim: usize,
+    ) -> Result<(Linear, Option<(Linear, Linear)>), ModelError> {
+        let (q, k, v) = (a.heads * a.head_dim, a.kv_heads * a.head_dim, a.kv_heads * a.v_dim);
+        let (query, key, value) = ((Role::Query, q), (Role::Key, k), (Role::Value, v));
+        match a.kv {
+            KvSource::Own => {
+                let parts = [query, key, value];
+                let fused = Role::FusedQkv;
+                let rows = Rows { fused, parts, cols: dim, bias: a.qkv_bias, head_dim: a.head_dim };
+                let [query, key, value] = self.rows(i, &rows)?;
+                Ok((query, Some((key, value))))
+            }
+            KvSource::ValuesFromKeys => {
+                let query = self.linear(Role::Query, i, [q, dim], a.qkv_bias)?;
+                let key = self.linear(Role::Key, i, [k, dim], a.qkv_bias)?;
+                Ok((query, Some((key, key))))
+            }
+            KvSource::Layer(_) => {
+                [Role::Key, Role::Value, Role::KeyNorm].into_iter().for_each(|role| self.pass_over(role, i));
+                Ok((self.linear(Role::Query, i, [q, dim], a.qkv_bias)?, None))
+            }
+        }
+    }
+
+    /// The layer's own cache, or that of the layer whose keys and values it takes.
+    fn cache_of(&mut self, i: usize, a: &AttnSpec) -> Result<CacheId, ModelError> {
+        let own = match a.kv {
+            KvSource::Layer(of) => {
+                let earlier = self.caches.iter().find(|(layer, _)| *layer == of);
+                return earlier.map(|(_, cache)| *cache).ok_or_else(|| ModelError::Unsupported {
+                    what: format!("layer {i} with keys and values of layer {of}"),
+                    supported: "an earlier layer with keys and values".to_owned(),
+                });
+            }
+            KvSource::Own | KvSource::ValuesFromKeys => {
+                let (blocks, block_len) = self.blocks;
+                let (kv_heads, k_dim, v_dim) = (a.kv_heads, a.head_dim, a.v_dim);
+                let shape = CacheShape { blocks, block_len, kv_heads, k_dim, v_dim, ty: self.cache };
+                self.device.cache(&shape)?
+            }
+        };
+        self.caches.push((i, own));
+        Ok(own)
     }
 
     fn head_norm(

@@ -5,6 +5,7 @@ mod arrange;
 mod attention;
 mod ffn;
 mod tensors;
+mod token_input;
 
 pub(crate) use tensors::{FileBytes, vector};
 
@@ -17,7 +18,7 @@ use crate::runner::{NativeRunner, RunnerOptions};
 use crate::spec::{Ffn, LayerSpec, Mixer, ModelSpec, NormSpec, RopeSpec, Wiring};
 use crate::{ModelError, rope};
 use std::collections::BTreeSet;
-use torchless_device::{CacheType, Device, MatrixUse, Norm, Residency, RopeId};
+use torchless_device::{CacheId, CacheType, Device, MatrixUse, Norm, Residency, RopeId};
 use torchless_formats::{Checkpoint, Format};
 
 /// How to load.
@@ -66,6 +67,7 @@ pub fn load(
         buffers: BufferPool::new(info.max_batch_tokens),
         used: BTreeSet::new(),
         ropes: Vec::new(),
+        caches: Vec::new(),
         done: 0,
         total,
         progress,
@@ -85,6 +87,7 @@ struct Loader<'a> {
     buffers: BufferPool,
     used: BTreeSet<String>,
     ropes: Vec<(RopeSpec, RopeId)>,
+    caches: Vec<(usize, CacheId)>,
     done: u64,
     total: u64,
     progress: Progress<'a>,
@@ -98,8 +101,10 @@ impl Loader<'_> {
             Some(n) => Some(self.matrix(Role::PositionEmbedding, None, [n, spec.dim], MatrixUse::Lookup)?),
             None => None,
         };
+        let token_inputs = self.token_inputs(&spec)?;
+        let width = spec.token_inputs.map_or(0, |t| t.width);
         let layers: Result<Vec<_>, _> =
-            (0..).zip(&spec.layers).map(|(i, l)| self.layer(i, l, spec.dim)).collect();
+            (0..).zip(&spec.layers).map(|(i, l)| self.layer(i, l, (spec.dim, width))).collect();
         let layers = layers?;
         let final_norm = self.norm(Role::FinalNorm, None, spec.final_norm, spec.dim)?;
         let matrix = match purpose {
@@ -107,11 +112,16 @@ impl Loader<'_> {
             _ => self.matrix(Role::Head, None, [spec.vocab, spec.dim], MatrixUse::Product)?,
         };
         let head = Linear { matrix, bias: self.bias(Role::Head, None, spec.vocab, spec.head_bias)? };
-        let ends = Ends { embed, positions, final_norm, head };
+        let ends = Ends { embed, positions, token_inputs, final_norm, head };
         Ok(Decoder::new(spec, layers, ends, &mut self.buffers, self.device)?)
     }
 
-    fn layer(&mut self, i: usize, layer: &LayerSpec, dim: usize) -> Result<Layer, ModelError> {
+    fn layer(
+        &mut self,
+        i: usize,
+        layer: &LayerSpec,
+        (dim, width): (usize, usize),
+    ) -> Result<Layer, ModelError> {
         let wiring = layer.wiring;
         let before_ffn = wiring.norms_inputs() && wiring != Wiring::Parallel;
         let mixer_norm = self.norm_if(wiring.norms_inputs(), (Role::MixerNorm, i), layer.norm, dim)?;
@@ -125,7 +135,12 @@ impl Loader<'_> {
             Ffn::Dense(mlp) => FfnParts::Dense(self.mlp(i, mlp, dim)?),
         };
         let ffn_post = self.norm_if(wiring.norms_outputs(), (Role::FfnPostNorm, i), layer.norm, dim)?;
-        Ok(Layer { mixer_norm, mixer, mixer_post, ffn_norm, ffn, ffn_post })
+        let token_input = match layer.token_input {
+            Some(act) => Some(self.token_input(i, (act, layer.norm), (dim, width))?),
+            None => None,
+        };
+        let output_scale = layer.output_scale.then(|| self.output_scale(i)).transpose()?;
+        Ok(Layer { mixer_norm, mixer, mixer_post, ffn_norm, ffn, ffn_post, token_input, output_scale })
     }
 
     fn norm_if(

@@ -121,6 +121,20 @@ impl Loader<'_> {
         arrange::transposed(&tensor)
     }
 
+    /// A matrix for products outside the layers.
+    pub(super) fn end_matrix(&mut self, role: Role, shape: [usize; 2]) -> Result<Linear, ModelError> {
+        Ok(Linear { matrix: self.matrix(role, None, shape, MatrixUse::Product)?, bias: None })
+    }
+
+    /// Passes over a tensor that a checkpoint may hold and that has no use here.
+    pub(super) fn pass_over(&mut self, role: Role, i: usize) {
+        for part in [Part::Weight, Part::Bias] {
+            if let Some(name) = self.naming.find(role, Some(i), part) {
+                self.used.insert(name);
+            }
+        }
+    }
+
     /// A bias, where there is one.
     pub(super) fn bias(
         &mut self,
@@ -257,7 +271,7 @@ impl Loader<'_> {
         Ok(id)
     }
 
-    fn advance(&mut self, tensor: &Tensor) {
+    pub(super) fn advance(&mut self, tensor: &Tensor) {
         self.done += tensor.byte_len() as u64;
         (self.progress)(self.done, self.total);
     }

@@ -4,7 +4,7 @@ use super::{MAX_CONTEXT, MAX_LAYERS, MAX_WIDTH, RopeAsk, Sizes, bias, rope};
 use crate::ModelError;
 use crate::config::{Config, Key, Value, key};
 use crate::roles::Role;
-use crate::spec::AttnSpec;
+use crate::spec::{AttnSpec, KvSource};
 use torchless_device::Pairing;
 
 const HEADS: Key = key("attention.head_count", &["num_attention_heads", "n_head"]);
@@ -21,6 +21,21 @@ const LAYER_TYPES: Key = key("", &["layer_types"]);
 pub(crate) fn attention(c: &Config<'_>, sizes: &Sizes) -> Result<AttnSpec, ModelError> {
     let heads = c.need_size(HEADS, MAX_WIDTH)?;
     let kv_heads = c.size(KV_HEADS, MAX_WIDTH)?.unwrap_or(heads);
+    with_heads(c, sizes, (heads, kv_heads))
+}
+
+/// The same of layers that may differ in their number of heads for keys and values.
+pub(crate) fn attentions(c: &Config<'_>, sizes: &Sizes) -> Result<Vec<AttnSpec>, ModelError> {
+    let heads = c.need_size(HEADS, MAX_WIDTH)?;
+    let kv_heads = c.counts(KV_HEADS, sizes.layers, MAX_WIDTH)?.unwrap_or_else(|| vec![heads; sizes.layers]);
+    kv_heads.into_iter().map(|kv_heads| with_heads(c, sizes, (heads, kv_heads))).collect()
+}
+
+fn with_heads(
+    c: &Config<'_>,
+    sizes: &Sizes,
+    (heads, kv_heads): (usize, usize),
+) -> Result<AttnSpec, ModelError> {
     if !heads.is_multiple_of(kv_heads) {
         return Err(c.bad(KV_HEADS, &format!("a divisor of the {heads} query heads")));
     }
@@ -43,6 +58,8 @@ pub(crate) fn attention(c: &Config<'_>, sizes: &Sizes) -> Result<AttnSpec, Model
         qk_norm: None,
         inner_norm: None,
         out_bias: bias(c, Role::MixerOut, ATTN_BIAS)?,
+        v_norm: None,
+        kv: KvSource::Own,
     })
 }
 

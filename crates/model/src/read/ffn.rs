@@ -27,10 +27,24 @@ pub(crate) fn activation(c: &Config<'_>, usual: Activation) -> Result<Activation
     })
 }
 
+/// Gated units of layers whose widths may differ.
+pub(crate) fn glus(c: &Config<'_>, usual: Activation, layers: usize) -> Result<Vec<MlpSpec>, ModelError> {
+    let Some(widths) = c.counts(HIDDEN, layers, MAX_WIDTH * 16)? else { return Err(c.missing(HIDDEN)) };
+    if widths.contains(&0) {
+        return Err(c.bad(HIDDEN, "widths of at least 1"));
+    }
+    let unit = gated(c, usual, 0)?;
+    Ok(widths.into_iter().map(|hidden| MlpSpec { hidden, ..unit.clone() }).collect())
+}
+
 /// A gated unit whose biases depend on `mlp_bias`.
 pub(crate) fn glu(c: &Config<'_>, usual: Activation) -> Result<MlpSpec, ModelError> {
+    gated(c, usual, c.need_size(HIDDEN, MAX_WIDTH * 16)?)
+}
+
+fn gated(c: &Config<'_>, usual: Activation, hidden: usize) -> Result<MlpSpec, ModelError> {
     Ok(MlpSpec {
-        hidden: c.need_size(HIDDEN, MAX_WIDTH * 16)?,
+        hidden,
         form: MlpForm::Glu(activation(c, usual)?),
         bias: bias(c, Role::Gate, MLP_BIAS)?,
         inner_norm: None,

@@ -7,8 +7,8 @@ mod attention;
 mod ffn;
 mod rope;
 
-pub(crate) use attention::{attention, rotate, sliding, sliding_layers, window};
-pub(crate) use ffn::{glu, plain_mlp};
+pub(crate) use attention::{attention, attentions, rotate, sliding, sliding_layers, window};
+pub(crate) use ffn::{glu, glus, plain_mlp};
 pub(crate) use rope::{RopeAsk, local_rope, rope};
 
 use crate::ModelError;
@@ -108,6 +108,7 @@ pub(crate) fn model(
         dim: sizes.dim,
         embed_scale: 1.0,
         learned_positions: None,
+        token_inputs: None,
         layers,
         final_norm,
         tied_head,

@@ -7,7 +7,7 @@ use crate::spec::{RopeScaling, RopeSpec};
 use torchless_device::Pairing;
 
 const DIMS: Key = key("rope.dimension_count", &[]);
-const SCALINGS: &str = "default, linear, dynamic, yarn, longrope, llama3";
+const SCALINGS: &str = "default, linear, dynamic, yarn, longrope, proportional, llama3";
 
 /// What a rotary embedding depends on beside its own keys.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +25,12 @@ pub(crate) struct RopeAsk<'a> {
 /// A rotary embedding, and the positions that it is defined for where that is fewer than one might ask for.
 pub(crate) fn rope(c: &Config<'_>, ask: RopeAsk<'_>) -> Result<(RopeSpec, Option<usize>), ModelError> {
     let keys = Keys { c, layer_type: ask.layer_type };
-    let (dims, wave_dims) = dims(c, &keys, ask.head_dim)?;
     let theta = keys.positive("theta")?.unwrap_or(10000.0);
+    if let Some(scaling) = keys.proportional(ask.head_dim)? {
+        let (dims, wave_dims, pairing) = (ask.head_dim, ask.head_dim, ask.pairing);
+        return Ok((RopeSpec { theta, dims, wave_dims, pairing, scaling, factors: None }, None));
+    }
+    let (dims, wave_dims) = dims(c, &keys, ask.head_dim)?;
     let (scaling, limit) = keys.scaling(ask.context, dims / 2)?;
     let factors = factors(c, "rope_freqs.weight", dims / 2)?;
     Ok((RopeSpec { theta, dims, wave_dims, pairing: ask.pairing, scaling, factors }, limit))
@@ -169,6 +173,16 @@ impl Keys<'_, '_> {
             Some("llama3") => Ok((self.llama3(original.unwrap_or(context))?, None)),
             _ => Err(self.with("type", |k| self.c.unsupported(k, SCALINGS))),
         }
+    }
+
+    /// Whole heads turn, but the pairs beyond a part of them by nothing.
+    fn proportional(&self, head_dim: usize) -> Result<Option<RopeScaling>, ModelError> {
+        if self.with("type", |k| self.c.text(k).map(|t| t != Some("proportional")))? {
+            return Ok(None);
+        }
+        let part = self.positive("partial")?.unwrap_or(1.0).min(1.0);
+        let pairs = (f64::from(part) * head_dim as f64 / 2.0) as usize;
+        Ok(Some(RopeScaling::Proportional { pairs, factor: self.positive("factor")?.unwrap_or(1.0) }))
     }
 
     /// Known by its two lists of divisors, whatever it is called: `su` and `yarn` are older names.

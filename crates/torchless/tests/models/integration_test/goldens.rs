@@ -31,7 +31,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("ernie4_5_moe", "mixture of experts, latent or linear attention"),
     ("gemma3n_text", "not built yet"),
     ("gemma4_moe", "mixture of experts, latent or linear attention"),
-    ("gemma4_text", "not built yet"),
     ("glm4_moe", "mixture of experts, latent or linear attention"),
     ("gpt_oss", "mixture of experts, latent or linear attention"),
     ("granite_moe", "mixture of experts, latent or linear attention"),
