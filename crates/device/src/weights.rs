@@ -59,6 +59,9 @@ pub enum MatrixUse {
     Lookup,
     /// Products.
     Product,
+    /// Products from which attention takes its queries, keys and values, or that mix what it found. Their activations are worth
+    /// more bits: an error in a score is one in all that is read by it.
+    Attention,
     /// Both: an embedding table that is the head too.
     Both,
 }

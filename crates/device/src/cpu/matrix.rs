@@ -2,7 +2,7 @@
 
 use crate::{DeviceError, MatrixSource, MatrixUse, Residency, WeightBytes};
 use std::ops::Range;
-use torchless_kernels::{Cpu, Layout, MatrixRef, PackedMatrix, packed_bytes};
+use torchless_kernels::{ActNeeds, Cpu, Layout, MatrixRef, PackedMatrix, Precision, packed_bytes};
 use torchless_quant::TensorType;
 
 /// Bytes that are packed between two releases of the file's pages.
@@ -66,6 +66,12 @@ impl Matrix {
 
     pub(super) fn rows(&self) -> usize {
         self.source.rows
+    }
+
+    /// The forms of activations that its products want where a run has `precision`.
+    pub(super) fn needs(&self, precision: Precision) -> ActNeeds {
+        let fine = self.source.purpose == MatrixUse::Attention && precision == Precision::Fast;
+        ActNeeds::of(self.ty(), if fine { Precision::Fine } else { precision })
     }
 
     pub(super) fn cols(&self) -> usize {

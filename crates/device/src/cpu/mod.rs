@@ -135,8 +135,7 @@ impl CpuDevice {
         let tokens = self.buffers.iter().map(|b| b.data.len() / b.width.max(1)).max().unwrap_or(0);
         let width = self.buffers.iter().map(|b| b.width).max().unwrap_or(0);
         let cols = self.matrices.iter().map(Matrix::cols).max().unwrap_or(0);
-        let needs =
-            self.matrices.iter().filter(|m| m.is_product()).map(|m| ActNeeds::of(m.ty(), self.precision));
+        let needs = self.matrices.iter().filter(|m| m.is_product()).map(|m| m.needs(self.precision));
         let needs = needs.fold(ActNeeds::default(), ActNeeds::and);
         let normed = vec![0.0; tokens * width.min(cols)];
         self.scratch = Some(Scratch { normed, acts: Activations::new(tokens, cols, needs), up: Vec::new() });
@@ -156,7 +155,7 @@ impl CpuDevice {
     }
 
     fn needs(&self, matrix: MatrixId) -> ActNeeds {
-        ActNeeds::of(self.matrices[matrix.0 as usize].ty(), self.precision)
+        self.matrices[matrix.0 as usize].needs(self.precision)
     }
 
     fn project<const N: usize>(&mut self, rows: usize, projections: [Projection; N]) {

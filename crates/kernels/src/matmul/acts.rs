@@ -19,7 +19,8 @@ const HALF: usize = BLOCK / 2;
 /// Activations `[n, cols]` in the forms that the kernels read. Made once, refilled by [`Cpu::prepare`] without allocation.
 ///
 /// The 8-bit form has a scale per 32 values, `amax / 127`, codes rounded to nearest; values below 1e-36 in a block without
-/// greater ones count as zero, and a value that is not finite makes the scale of its block not finite.
+/// greater ones count as zero, and a value that is not finite makes the scale of its block not finite. Where pairs are needed,
+/// each token has two rows of that form, of which the second holds what rounding left over in the first.
 pub struct Activations {
     needs: ActNeeds,
     n: usize,
@@ -71,7 +72,8 @@ impl Activations {
             .and_then(|cols| cols.checked_mul(max_tokens))
             .filter(|room| *room < isize::MAX as usize / 4);
         let room = room.unwrap_or_else(|| panic!("no room for {max_tokens} x {max_cols} activations"));
-        let (codes, values) = (if needs.codes { room } else { 0 }, if needs.values { room } else { 0 });
+        let codes = if needs.codes { room.saturating_mul(needs.code_rows()) } else { 0 };
+        let values = if needs.values { room } else { 0 };
         let plane = |per: usize| AlignedBuf::zeroed(codes / per * size_of::<f32>());
         Self {
             needs: ActNeeds::default(),
@@ -125,16 +127,17 @@ impl Cpu {
         let padded = cols.next_multiple_of(PAD);
         assert!(n * cols == x.len(), "{} activations are not rows of {cols}", x.len());
         assert!(n * padded <= out.room, "activations were made with less room than {n} x {cols}");
-        assert!(!needs.codes || n * padded <= out.codes.len(), "activations were made without codes");
+        let rows = n * needs.code_rows();
+        assert!(!needs.codes || rows * padded <= out.codes.len(), "activations were made without codes");
         assert!(!needs.values || n * padded * 4 <= out.values.len(), "activations were made without values");
         (out.n, out.cols, out.needs) = (n, cols, needs);
         let table = &self.kernels.matmul;
         if needs.codes {
-            self.for_panels(Panels::new(n, table.int_width), &|tokens| {
-                let rows = &x[tokens.start * cols..tokens.end * cols];
+            self.for_panels(Panels::new(rows, table.int_width), &|tokens| {
+                let rows = CodeRows { x, cols, first: tokens.start, pairs: needs.pairs };
                 // SAFETY: the panel lies in the planes, whose room was checked, and belongs to this call alone; the table
                 // is one that this processor can run.
-                unsafe { (table.quantise)(rows, cols, &out.panel(tokens, 0)) }
+                unsafe { (table.quantise)(&rows, &out.panel(tokens, 0)) }
             });
         }
         if needs.values {
@@ -151,35 +154,71 @@ impl Cpu {
     }
 }
 
-/// Writes the 8-bit form of `rows`, `[panel.width, cols]`. Inlined, so that it takes on its caller's instruction set.
+/// Where the rows of a panel of codes come from.
+pub(crate) struct CodeRows<'a> {
+    /// All activations, `[n, cols]`.
+    pub(crate) x: &'a [f32],
+    pub(crate) cols: usize,
+    /// The panel's first row of codes.
+    pub(crate) first: usize,
+    /// Whether odd rows are what rounding left over in the even ones.
+    pub(crate) pairs: bool,
+}
+
+impl<'a> CodeRows<'a> {
+    /// The activations of row `t` of the panel, and whether its codes are those of what is left over.
+    #[inline(always)]
+    fn row(&self, t: usize) -> (&'a [f32], bool) {
+        let row = self.first + t;
+        let (token, left) = if self.pairs { (row / 2, row % 2 == 1) } else { (row, false) };
+        (&self.x[token * self.cols..(token + 1) * self.cols], left)
+    }
+}
+
+/// Writes the 8-bit form of `rows` to the panel. Inlined, so that it takes on its caller's instruction set.
 ///
 /// # Safety
-/// The panel's integer planes must have room for its tokens with `cols` padded, and nobody else may use them meanwhile.
+/// The panel's integer planes must have room for its rows with the columns padded, and nobody else may use them meanwhile.
 #[inline(always)]
 #[expect(
     clippy::needless_range_loop,
     reason = "loops by index become vector code here, chains of iterators do not"
 )]
-pub(crate) unsafe fn quantise(rows: &[f32], cols: usize, panel: &Panel) {
+pub(crate) unsafe fn quantise(rows: &CodeRows<'_>, panel: &Panel) {
+    let cols = rows.cols;
     let whole = cols / BLOCK;
     for t in 0..panel.width {
-        let row = &rows[t * cols..(t + 1) * cols];
+        let (row, left) = rows.row(t);
         let (blocks, rest) = row.as_chunks::<BLOCK>();
         for b in 0..cols.next_multiple_of(PAD) / BLOCK {
             // SAFETY: block `b` of token `t` is inside the planes, be it in the padding.
             unsafe {
                 if b < whole {
-                    write_block(&quantise_block(&blocks[b]), panel, (b, t));
+                    write_block(&quantise_half(&blocks[b], left), panel, (b, t));
                 } else {
                     let mut block = [0.0; BLOCK];
                     if b == whole {
                         block[..rest.len()].copy_from_slice(rest);
                     }
-                    write_block(&quantise_block(&block), panel, (b, t));
+                    write_block(&quantise_half(&block, left), panel, (b, t));
                 }
             }
         }
     }
+}
+
+/// The block of `x`, or that of what its rounding leaves over.
+#[inline(always)]
+fn quantise_half(x: &[f32; BLOCK], left: bool) -> Block {
+    let block = quantise_block(x);
+    if !left {
+        return block;
+    }
+    let mut rest = [0.0; BLOCK];
+    for i in 0..BLOCK {
+        rest[i] = x[i] - block.scale * f32::from(block.codes[i]);
+    }
+    quantise_block(&rest)
 }
 
 struct Block {

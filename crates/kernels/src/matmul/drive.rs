@@ -50,6 +50,8 @@ pub(crate) struct Operand<'a> {
     strips: &'static Strips,
     units: usize,
     kind: Kind,
+    /// Rows of activations per token.
+    rows_per_token: usize,
 }
 
 impl<'a> Operand<'a> {
@@ -65,7 +67,13 @@ impl<'a> Operand<'a> {
             (None, Some(quantised), Some(floats)) if has.values => Kind::Exact(quantised, floats),
             _ => panic!("activations were not prepared for weights of type {}", m.ty),
         };
-        Self { m, strips, units: strips.units(m.cols), kind }
+        let rows_per_token = if matches!(kind, Kind::Codes(_)) { has.code_rows() } else { 1 };
+        Self { m, strips, units: strips.units(m.cols), kind, rows_per_token }
+    }
+
+    /// The rows of activations that this operand reads for `tokens`.
+    fn rows_for(&self, tokens: &Range<usize>) -> Range<usize> {
+        tokens.start * self.rows_per_token..tokens.end * self.rows_per_token
     }
 
     pub(crate) fn strip_count(&self) -> usize {
@@ -120,13 +128,13 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Adds up what goes without repacking of a strip in the file's layout, for one token: how many units that were.
+    /// Adds up what goes without repacking of a strip in the file's layout, for a row or a pair: how many units that were.
     fn add_in_file(&self, strip: usize, tile: &Tile) -> usize {
-        let (Kind::Codes(kernels), Layout::File, 1) = (self.kind, self.m.layout, tile.panel.width) else {
+        let (Kind::Codes(kernels), Layout::File, 1 | 2) = (self.kind, self.m.layout, tile.panel.width) else {
             return 0;
         };
         let call = self.strips.call(&self.m.strip_rows(strip), 0, &mut []);
-        // SAFETY: the call has checked the rows; the panel has one token and its columns, `acc` room for its sums. The table
+        // SAFETY: the call has checked the rows; the panel has its columns, `acc` room for its sums. The table
         // is one that this processor can run.
         let columns = unsafe { (kernels.add_in_file)(&call, tile) };
         columns / self.strips.unit_cols
@@ -203,6 +211,13 @@ struct Chunk {
     tokens: Range<usize>,
 }
 
+impl Piece<'_> {
+    /// The most rows of activations that an operand has per token.
+    fn rows_per_token(&self) -> usize {
+        self.up.map_or(1, |up| up.w.rows_per_token).max(self.w.rows_per_token)
+    }
+}
+
 impl Cpu {
     /// Computes all pieces, at most [`GROUP`], in one dispatch.
     pub(crate) fn run_pieces(&self, pieces: &[Option<Piece<'_>>], x: &Activations) {
@@ -223,15 +238,16 @@ impl Cpu {
             let step = self.strips_per_chunk(piece, n);
             let start = (chunk - first) * step;
             let strips = start..(start + step).min(piece.w.strip_count());
-            for token in (0..n).step_by(TOKENS) {
-                let chunk = Chunk { strips: strips.clone(), tokens: token..(token + TOKENS).min(n) };
+            let most = TOKENS / piece.rows_per_token();
+            for token in (0..n).step_by(most) {
+                let chunk = Chunk { strips: strips.clone(), tokens: token..(token + most).min(n) };
                 self.run_chunk(piece, x, &chunk, scratch);
             }
         });
     }
 
     fn strips_per_chunk(&self, piece: &Piece<'_>, n: usize) -> usize {
-        if n <= self.kernels.matmul.direct {
+        if n * piece.w.rows_per_token <= self.kernels.matmul.direct {
             let bytes = piece.w.units * piece.w.strips.unit_bytes;
             return (CHUNK_BYTES / bytes.max(1)).max(1);
         }
@@ -243,7 +259,7 @@ impl Cpu {
         let tokens = chunk.tokens.len();
         let sums = chunk.strips.len() * tokens * ROWS;
         let halves = if piece.up.is_some() { 2 } else { 1 };
-        let mut room = Room::new(scratch, halves * sums);
+        let mut room = Room::new(scratch, halves * sums * piece.rows_per_token());
         self.sum(&piece.w, x, chunk, (&mut room, 0));
         if let Some(up) = &piece.up {
             self.sum(&up.w, x, chunk, (&mut room, sums));
@@ -276,7 +292,9 @@ impl Cpu {
 
     /// Writes the sums of one operand to `room.sums[at..]`.
     fn sum(&self, w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, at): (&mut Room<'_>, usize)) {
-        let (n, _) = x.shape();
+        let n = x.shape().0 * w.rows_per_token;
+        let tokens = w.rows_for(&chunk.tokens);
+        let chunk = &Chunk { strips: chunk.strips.clone(), tokens };
         let need = chunk.strips.len() * chunk.tokens.len() * ROWS;
         let sums = room.sums[at..at + need].as_mut_ptr();
         if w.units == 0 {
@@ -285,6 +303,9 @@ impl Cpu {
             direct(w, x, chunk, (room, sums));
         } else {
             self.tiled(w, x, chunk, (room, sums));
+        }
+        if w.rows_per_token == 2 {
+            add_pairs(&mut room.sums[at..at + need]);
         }
     }
 
@@ -359,6 +380,15 @@ impl Cpu {
 struct Step {
     first: usize,
     units: Range<usize>,
+}
+
+/// Adds the sums of each pair of rows, `[pairs][2][ROWS]`, and moves them together.
+fn add_pairs(sums: &mut [f32]) {
+    for pair in 0..sums.len() / (2 * ROWS) {
+        for i in 0..ROWS {
+            sums[pair * ROWS + i] = sums[2 * pair * ROWS + i] + sums[(2 * pair + 1) * ROWS + i];
+        }
+    }
 }
 
 /// Adds the biases of a chunk's rows to its sums, `[strips][tokens][ROWS]`.

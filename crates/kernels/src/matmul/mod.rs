@@ -147,6 +147,9 @@ pub fn packed_bytes(ty: TensorType, rows: usize, cols: usize) -> Option<usize> {
 pub enum Precision {
     /// As 8-bit integers with a scale per 32 where the weights are quantised, as `f32` otherwise.
     Fast,
+    /// As [`Precision::Fast`], with what rounding left over as 8-bit integers with scales of their own: 16 bits for twice the
+    /// arithmetic, off the same read of the weights.
+    Fine,
     /// As `f32`.
     Exact,
 }
@@ -156,19 +159,30 @@ pub enum Precision {
 pub struct ActNeeds {
     codes: bool,
     values: bool,
+    /// Codes come in pairs: those of the values, those of what rounding left over.
+    pairs: bool,
 }
 
 impl ActNeeds {
     /// What weights of type `ty` need.
     pub fn of(ty: TensorType, precision: Precision) -> Self {
         let float = matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
-        let codes = precision == Precision::Fast && !float;
-        Self { codes, values: !codes }
+        let codes = precision != Precision::Exact && !float;
+        Self { codes, values: !codes, pairs: codes && precision == Precision::Fine }
     }
 
     /// What both need together.
     pub fn and(self, other: Self) -> Self {
-        Self { codes: self.codes || other.codes, values: self.values || other.values }
+        Self {
+            codes: self.codes || other.codes,
+            values: self.values || other.values,
+            pairs: self.pairs || other.pairs,
+        }
+    }
+
+    /// Rows of codes per token.
+    pub(crate) fn code_rows(self) -> usize {
+        if self.pairs { 2 } else { 1 }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The functions that a table of kernels has for products, and how they are made from the generic loops.
 
+use super::acts::CodeRows;
 use super::probe::Probes;
 use super::strips::Repack;
 use super::tile::{Panel, Tile};
@@ -14,7 +15,7 @@ pub(crate) struct MatmulTable {
     /// Tokens up to which weights are read in their packed form; they are one panel.
     pub(crate) direct: usize,
     /// Fills a panel's integer planes from rows of so many columns.
-    pub(crate) quantise: unsafe fn(&[f32], usize, &Panel),
+    pub(crate) quantise: unsafe fn(&CodeRows<'_>, &Panel),
     /// The kernels of a quantised type.
     pub(crate) quantised: fn(TensorType) -> Option<Quantised>,
     /// The kernels of a floating-point type.
@@ -140,9 +141,9 @@ macro_rules! matmul_table {
         /// # Safety
         /// As [`acts::quantise`]; the processor must have the table's instruction set.
         $(#[target_feature(enable = $features)])?
-        unsafe fn quantise_rows(rows: &[f32], cols: usize, panel: &Panel) {
+        unsafe fn quantise_rows(rows: &acts::CodeRows<'_>, panel: &Panel) {
             // SAFETY: as the caller promises.
-            unsafe { acts::quantise(rows, cols, panel) }
+            unsafe { acts::quantise(rows, panel) }
         }
 
         /// # Safety

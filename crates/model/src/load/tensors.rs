@@ -84,7 +84,7 @@ impl Loader<'_> {
         let mut first = 0;
         for (role, n) in rows.parts {
             let part = rows_of(&tensor, role, first..first + n);
-            let matrix = self.device.matrix(&source(&part, MatrixUse::Product), self.residency)?;
+            let matrix = self.device.matrix(&source(&part, purpose(role)), self.residency)?;
             let bias = match &bias {
                 Some((name, all)) => {
                     Some(self.device.vector(&format!("{name} {role:?}"), &all[first..first + n])?)
@@ -107,7 +107,7 @@ impl Loader<'_> {
         bias: impl Into<Bias>,
     ) -> Result<Linear, ModelError> {
         let tensor = self.product(role, i, shape)?;
-        let matrix = self.device.matrix(&source(&tensor, MatrixUse::Product), self.residency)?;
+        let matrix = self.device.matrix(&source(&tensor, purpose(role)), self.residency)?;
         self.advance(&tensor);
         Ok(Linear { matrix, bias: self.bias(role, Some(i), shape[0], bias)? })
     }
@@ -274,6 +274,14 @@ impl Loader<'_> {
     pub(super) fn advance(&mut self, tensor: &Tensor) {
         self.done += tensor.byte_len() as u64;
         (self.progress)(self.done, self.total);
+    }
+}
+
+/// What a layer's matrix is for.
+fn purpose(role: Role) -> MatrixUse {
+    match role {
+        Role::Query | Role::Key | Role::Value | Role::FusedQkv | Role::MixerOut => MatrixUse::Attention,
+        _ => MatrixUse::Product,
     }
 }
 

@@ -198,15 +198,15 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn add_eight(
-            acc: __m512,
+        unsafe fn add_eight<const T: usize>(
+            acc: [__m512; T],
             at: (&[*const u8; 16], usize),
-            a: &super::Eight,
+            a: &[super::Eight; T],
             levels: Option<&[u8; 16]>,
             next: *const u8,
-        ) -> __m512 {
+        ) -> [__m512; T] {
             // SAFETY: as the caller promises.
-            unsafe { super::avx512_eight::add_eight::<Self>(acc, at, a, levels, next) }
+            unsafe { super::avx512_eight::add_eight::<Self, T>(acc, at, a, levels, next) }
         }
 
         #[inline(always)]

@@ -172,19 +172,19 @@ unsafe fn scales([a, b, c, d]: &Pieces) -> [__m512i; 4] {
     }
 }
 
-/// `acc` and the products of eight blocks, block after block as in a tile of one token. Codes are levels of `LEVELS`, or
+/// `acc` and the products of eight blocks with `T` rows, block after block as in a tile. Codes are levels of `LEVELS`, or
 /// numbers from which 8 is taken.
 ///
 /// # Safety
 /// As [`repack_eight`] and as [`Isa`] for `I`; `a` leads to eight blocks of activations.
 #[inline(always)]
-pub(super) unsafe fn add_eight<I: Isa<Words = __m512i, Floats = __m512>>(
-    acc: __m512,
+pub(super) unsafe fn add_eight<I: Isa<Words = __m512i, Floats = __m512>, const T: usize>(
+    mut acc: [__m512; T],
     (rows, at): (&Rows, usize),
-    a: &Eight,
+    a: &[Eight; T],
     levels: Option<&[u8; 16]>,
     next: *const u8,
-) -> __m512 {
+) -> [__m512; T] {
     // SAFETY: as the caller promises.
     unsafe {
         // All reads first, in one burst: between the computations each would wait for the lines that are asked for ahead.
@@ -196,13 +196,15 @@ pub(super) unsafe fn add_eight<I: Isa<Words = __m512i, Floats = __m512>>(
         }
         let p = &*pieces.as_ptr();
         let scales = scales(&all_halves(p));
-        let mut acc = acc;
         for b in 0..black_box(8) {
-            let sums = block_sums::<I>(&codes_of(b, p), (a, b), levels);
+            let codes = codes_of(b, p);
+            let halves = _mm512_cvtph_ps(scales.as_ptr().cast::<__m256i>().add(b).read());
+            for (acc, a) in acc.iter_mut().zip(a) {
+                let sums = block_sums::<I>(&codes, (a, b), levels);
+                let scale = I::mul(halves, I::splat_float(a.scales.add(b).read_unaligned()));
+                *acc = I::fma(_mm512_cvtepi32_ps(sums), scale, *acc);
+            }
             ask(b, next);
-            let halves = scales.as_ptr().cast::<__m256i>().add(b).read();
-            let scale = I::mul(_mm512_cvtph_ps(halves), I::splat_float(a.scales.add(b).read_unaligned()));
-            acc = I::fma(_mm512_cvtepi32_ps(sums), scale, acc);
         }
         acc
     }

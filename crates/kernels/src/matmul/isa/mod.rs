@@ -126,19 +126,19 @@ pub(crate) trait Isa: Copy + 'static {
         unreachable!("asked for only where EIGHT says so")
     }
 
-    /// `acc` and the products of eight such blocks with one token: `acc = fma(dot, scale_w * scale_a, acc)` block after block,
+    /// `acc` and the products of eight such blocks with `T` rows of activations: `acc = fma(dot, scale_w * scale_a, acc)` block after block,
     /// which gives the bits that [`super::tile::int_tile`] does. Codes are places in `levels` (of numbers plus 128), or
     /// numbers plus 8. `next` is as above.
     ///
     /// # Safety
     /// As the trait; 144 readable bytes from `at` on in each row; `a` leads to eight blocks of activations.
-    unsafe fn add_eight(
-        _acc: Self::Floats,
+    unsafe fn add_eight<const T: usize>(
+        _acc: [Self::Floats; T],
         (_rows, _at): (&[*const u8; 16], usize),
-        _a: &Eight,
+        _a: &[Eight; T],
         _levels: Option<&[u8; 16]>,
         _next: *const u8,
-    ) -> Self::Floats {
+    ) -> [Self::Floats; T] {
         unreachable!("asked for only where EIGHT says so")
     }
 
@@ -148,7 +148,7 @@ pub(crate) trait Isa: Copy + 'static {
     unsafe fn prefetch_far(p: *const u8);
 }
 
-/// One token's activations for eight blocks of 32 columns.
+/// One row of activations for eight blocks of 32 columns.
 pub(crate) struct Eight {
     /// 256 codes.
     pub(crate) codes: *const i8,

@@ -48,11 +48,13 @@ fn exact_runs_are_exact() {
     }
 }
 
-/// Both round activations to 8 bits, so that on one model and prompt the difference is a matter of luck; over all of them it
-/// is not.
+/// Both round activations to 8 bits. Those of attention are rounded a second time here, which llama.cpp does not do.
 #[test]
-fn fast_runs_are_together_no_further_off_than_llama_cpp() {
+fn fast_runs_are_no_further_off_than_llama_cpp() {
     let cases = cases();
+    if cases.is_empty() {
+        return;
+    }
     for options in ways(&ModelOptions { threads: Some(1), ..ModelOptions::default() }) {
         let mut logs = Vec::new();
         for case in &cases {
@@ -65,11 +67,11 @@ fn fast_runs_are_together_no_further_off_than_llama_cpp() {
                 // In floating point nothing is rounded but sums.
                 assert!(ours <= theirs.max(1e-5), "{}: {ours} against {theirs}", case.name);
             } else {
-                assert!(ours <= 1.25 * theirs, "{}: {ours} against {theirs}", case.name);
+                assert!(ours <= theirs, "{}: {ours} against {theirs}", case.name);
                 logs.push((ours / theirs).ln());
             }
         }
         let mean = (logs.iter().sum::<f64>() / logs.len().max(1) as f64).exp();
-        assert!(mean <= 1.0, "{mean} times llama.cpp's distance with {options:?}");
+        assert!(mean <= 0.75, "{mean} times llama.cpp's distance with {options:?}");
     }
 }
