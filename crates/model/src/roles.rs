@@ -112,6 +112,18 @@ pub struct Names {
     pub foreign: &'static [&'static str],
 }
 
+/// What multimodal models have beside the language model.
+const FOREIGN: &[&str] = &[
+    "audio_tower.",
+    "model.audio_tower.",
+    "model.embed_audio.",
+    "model.embed_vision.",
+    "model.multi_modal_projector.",
+    "model.vision_tower.",
+    "multi_modal_projector.",
+    "vision_tower.",
+];
+
 /// How values of matrices lie in safetensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -125,7 +137,8 @@ pub enum Layout {
 
 impl Names {
     /// All names are the usual ones.
-    pub const USUAL: Self = Self { gguf: &[], json: &[], layout: Layout::Rows, redundant: &[], foreign: &[] };
+    pub const USUAL: Self =
+        Self { gguf: &[], json: &[], layout: Layout::Rows, redundant: &[], foreign: FOREIGN };
 }
 
 /// What a model inside another one, or outside one, has before its names: usual beginnings and what stands for them.
