@@ -81,6 +81,7 @@ pub(crate) const FAMILIES: &[Family] = &[
             ("rms_norm_eps", Float(1e-06)),
             ("tie_word_embeddings", Bool(true)),
             ("attention_bias", Bool(false)),
+            ("rope_theta", Float(1000000.0)),
             ("query_pre_attn_scalar", Int(256)),
             ("sliding_window", Int(4096)),
             ("use_bidirectional_attention", Bool(false)),

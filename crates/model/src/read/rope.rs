@@ -47,7 +47,13 @@ pub(crate) fn local_rope(
         ["rope_parameters.sliding_attention.rope_theta", "rope_parameters.sliding_attention.rope_type"];
     if c.states(key("", &nested)) {
         let ask = RopeAsk { layer_type: Some("sliding_attention"), ..ask };
-        return rope(c, ask).map(|(spec, _)| spec);
+        let (spec, _) = rope(c, ask)?;
+        let stated = c.states(key("", &nested[..1]));
+        return Ok(if stated {
+            spec
+        } else {
+            RopeSpec { theta: c.positive(theta)?.unwrap_or(usual), ..spec }
+        });
     }
     let keys = Keys { c, layer_type: None };
     let (dims, wave_dims) = dims(c, &keys, ask.head_dim)?;
