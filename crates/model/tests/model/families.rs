@@ -1,0 +1,297 @@
+//! Families without their files: the same specification from every spelling, and what the decoder asks of a device.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+
+use crate::made::{flags, json, number, settled, spec_of_gguf, spec_of_json, tensors_for};
+use crate::support::int;
+use serde_json::{Value as Json, json as object};
+use torchless_base::{BlockId, Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
+use torchless_device::Recorder;
+use torchless_formats::gguf::Value;
+use torchless_model::{AttnSpec, LoadOptions, Mixer, ModelSpec, RopeScaling, load, spec};
+
+/// Sizes that every family can have.
+fn tiny(model_type: &str, more: Json) -> Json {
+    let mut all = object!({
+        "model_type": model_type, "vocab_size": 10, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "head_dim": 4
+    });
+    for (key, value) in more.as_object().unwrap() {
+        all[key] = value.clone();
+    }
+    all
+}
+
+/// The same sizes in GGUF, with `more`.
+fn keys<'a>(eps: &'a str, more: &[(&'a str, Value)]) -> Vec<(&'a str, Value)> {
+    let mut all = vec![
+        ("vocab_size", int(10)),
+        ("embedding_length", int(8)),
+        ("feed_forward_length", int(12)),
+        ("block_count", int(2)),
+        ("attention.head_count", int(2)),
+        ("attention.head_count_kv", int(1)),
+        ("context_length", int(64)),
+        ("attention.key_length", int(4)),
+        ("attention.value_length", int(4)),
+        (eps, number(1e-5)),
+    ];
+    all.extend(more.iter().cloned());
+    all
+}
+
+const RMS: &str = "attention.layer_norm_rms_epsilon";
+const LAYER: &str = "attention.layer_norm_epsilon";
+
+fn same(gguf: (&str, Vec<(&str, Value)>, &[&str]), configs: &[Json]) -> ModelSpec {
+    let expected = settled(spec_of_gguf(gguf.0, &gguf.1, gguf.2).unwrap());
+    for config in configs {
+        assert_eq!(settled(spec_of_json(config).unwrap()), expected, "{config}");
+    }
+    expected
+}
+
+fn attention(spec: &ModelSpec, layer: usize) -> &AttnSpec {
+    let Mixer::Attention(attn) = &spec.layers[layer].mixer;
+    attn
+}
+
+#[test]
+fn gemma_2_is_the_same_in_every_spelling() {
+    let gguf = keys(
+        RMS,
+        &[
+            ("attention.sliding_window", int(16)),
+            ("attn_logit_softcapping", number(50.0)),
+            ("final_logit_softcapping", number(30.0)),
+        ],
+    );
+    let more = object!({"sliding_window": 16, "query_pre_attn_scalar": 4, "rms_norm_eps": 1e-5});
+    let typed = object!({
+        "sliding_window": 16, "query_pre_attn_scalar": 4, "rms_norm_eps": 1e-5, "hidden_act": "gelu_pytorch_tanh",
+        "layer_types": ["sliding_attention", "full_attention"], "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}
+    });
+    let spec = same(("gemma2", gguf, &[]), &[tiny("gemma2", more), tiny("gemma2", typed)]);
+    assert_eq!((attention(&spec, 0).window, attention(&spec, 1).window), (Some(16), None));
+    assert_eq!((attention(&spec, 0).softcap, spec.logit_softcap), (Some(50.0), Some(30.0)));
+    assert!(spec.tied_head && spec.embed_scale == 8f32.sqrt());
+}
+
+#[test]
+fn gemma_3_rotates_layers_that_slide_by_a_base_of_their_own() {
+    let gguf = keys(
+        RMS,
+        &[
+            ("attention.sliding_window", int(16)),
+            ("attention.sliding_window_pattern", int(2)),
+            ("rope.freq_base", number(1e6)),
+            ("rope.scaling.type", Value::String("linear".to_owned())),
+            ("rope.scaling.factor", number(8.0)),
+        ],
+    );
+    let old = object!({
+        "sliding_window": 16, "sliding_window_pattern": 2, "query_pre_attn_scalar": 4, "rms_norm_eps": 1e-5,
+        "rope_local_base_freq": 10000.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0}
+    });
+    let new = object!({
+        "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"], "query_pre_attn_scalar": 4,
+        "rms_norm_eps": 1e-5, "use_bidirectional_attention": false,
+        "rope_parameters": {
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}
+        }
+    });
+    let spec = same(("gemma3", gguf, &[]), &[tiny("gemma3_text", old), tiny("gemma3_text", new)]);
+    let rope = |layer| attention(&spec, layer).rope.clone().unwrap();
+    assert_eq!((rope(0).theta, rope(0).scaling), (10000.0, RopeScaling::None));
+    assert_eq!((rope(1).theta, rope(1).scaling), (1e6, RopeScaling::Linear { factor: 8.0 }));
+}
+
+#[test]
+fn a_multimodal_file_leaves_out_what_transformers_knows() {
+    let config = object!({
+        "model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"], "image_token_index": 262144,
+        "text_config": {
+            "model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34,
+            "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024
+        },
+        "vision_config": {"hidden_size": 1152, "model_type": "siglip_vision_model"}
+    });
+    let spec = spec_of_json(&config).unwrap();
+    let attn = attention(&spec, 0);
+    assert_eq!((attn.heads, attn.kv_heads, attn.head_dim, attn.window), (8, 4, 256, Some(1024)));
+    assert_eq!((spec.vocab, spec.context, spec.tied_head), (262_208, 131_072, true));
+    assert_eq!((attention(&spec, 5).window, attention(&spec, 6).window), (None, Some(1024)));
+}
+
+#[test]
+fn qwen_2_slides_in_upper_layers_where_it_does_at_all() {
+    let more = |extra: Json| {
+        let mut all = object!({"rms_norm_eps": 1e-5, "sliding_window": 16, "max_window_layers": 1});
+        all.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        tiny("qwen2", all)
+    };
+    let gguf = (("qwen2"), keys(RMS, &[]), &["output.weight"][..]);
+    same(gguf, &[more(object!({})), more(object!({"use_sliding_window": false}))]);
+    let spec = spec_of_json(&more(object!({"use_sliding_window": true}))).unwrap();
+    assert_eq!((attention(&spec, 0).window, attention(&spec, 1).window), (None, Some(16)));
+    assert!(attention(&spec, 0).qkv_bias && !attention(&spec, 0).out_bias);
+}
+
+#[test]
+fn command_r_2_rotates_where_it_slides() {
+    let window = [("attention.sliding_window", int(16)), ("logit_scale", number(0.25))];
+    let gguf =
+        keys(LAYER, &[&window[..], &[("attention.sliding_window_pattern", flags(&[true, false]))]].concat());
+    let old = object!({"sliding_window": 16, "sliding_window_pattern": 2, "logit_scale": 0.25});
+    let new = object!({"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"], "logit_scale": 0.25});
+    let spec = same(("cohere2", gguf, &[]), &[tiny("cohere2", old), tiny("cohere2", new)]);
+    assert!(attention(&spec, 0).rope.is_some() && attention(&spec, 1).rope.is_none());
+}
+
+#[test]
+fn longrope_is_known_by_its_lists() {
+    let old = |name: &str| {
+        object!({
+            "rms_norm_eps": 1e-5, "original_max_position_embeddings": 16,
+            "rope_scaling": {"type": name, "short_factor": [1.0, 1.5], "long_factor": [2.0, 4.0]}
+        })
+    };
+    let new = object!({
+        "rms_norm_eps": 1e-5, "original_max_position_embeddings": 16,
+        "rope_parameters": {
+            "rope_type": "longrope", "short_factor": [1.0, 1.5], "long_factor": [2.0, 4.0], "rope_theta": 10000.0,
+            "original_max_position_embeddings": 16, "partial_rotary_factor": 1.0
+        }
+    });
+    let spec = spec_of_json(&tiny("phi3", new)).unwrap();
+    for name in ["longrope", "su", "yarn"] {
+        assert_eq!(spec_of_json(&tiny("phi3", old(name))).unwrap(), spec, "{name}");
+    }
+    assert_eq!(spec.turning_point(), Some(16));
+    let Some(RopeScaling::LongRope { magnitude, .. }) = attention(&spec, 0).rope.as_ref().map(|r| &r.scaling)
+    else {
+        panic!("no longrope")
+    };
+    assert_eq!(*magnitude, (1.0 + 4f32.ln() / 16f32.ln()).sqrt());
+    let short =
+        object!({"rope_scaling": {"type": "longrope", "short_factor": [1.0], "long_factor": [2.0, 4.0]}});
+    let error = spec_of_json(&tiny("phi3", short)).unwrap_err().to_string();
+    assert!(error.contains("short_factor") && error.contains("a list of 2 finite numbers"), "{error}");
+}
+
+#[test]
+fn granite_divides_its_logits() {
+    let scales = [
+        ("attention.scale", number(0.5)),
+        ("residual_scale", number(0.25)),
+        ("embedding_scale", number(12.0)),
+        ("logit_scale", number(8.0)),
+    ];
+    let more = object!({
+        "rms_norm_eps": 1e-5, "attention_multiplier": 0.5, "residual_multiplier": 0.25, "embedding_multiplier": 12.0,
+        "logits_scaling": 8.0, "tie_word_embeddings": true
+    });
+    let spec = same(("granite", keys(RMS, &scales), &[]), &[tiny("granite", more)]);
+    assert_eq!(
+        (spec.logit_scale, spec.layers[0].residual_scale, attention(&spec, 0).scale),
+        (0.125, 0.25, 0.5)
+    );
+}
+
+#[test]
+fn gemma_4_has_heads_of_two_widths_in_both_spellings() {
+    let more = |extra: Json| {
+        let mut all = object!({
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+            "num_hidden_layers": 4, "num_kv_shared_layers": 2, "hidden_size_per_layer_input": 4, "use_double_wide_mlp": true
+        });
+        all.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        tiny("gemma4_text", all)
+    };
+    let old = spec_of_json(&more(object!({"global_head_dim": 8}))).unwrap();
+    let new = more(object!({"per_layer_config": {"1": {"head_dim": 8}, "3": {"head_dim": 8}}}));
+    assert_eq!(spec_of_json(&new).unwrap(), old);
+    assert_eq!((attention(&old, 0).head_dim, attention(&old, 1).head_dim), (4, 8));
+    use torchless_model::KvSource::{Layer, Own};
+    let kv: Vec<_> = (0..4).map(|i| attention(&old, i).kv).collect();
+    assert_eq!(kv, [Own, Own, Layer(0), Layer(1)]);
+}
+
+#[test]
+fn unknown_values_are_refused_by_name() {
+    let cases = [
+        (tiny("qwen3", object!({"hidden_act": "mish"})), "hidden_act = \"mish\""),
+        (tiny("olmo2", object!({"layer_norm_kind": "zero"})), "unknown key 'layer_norm_kind'"),
+        (
+            tiny("gemma3_text", object!({"use_bidirectional_attention": true})),
+            "use_bidirectional_attention = true",
+        ),
+        (tiny("olmo3", object!({"layer_types": ["sliding_attention", "linear_attention"]})), "layer_types"),
+        (tiny("olmo3", object!({"layer_types": ["sliding_attention"]})), "a list of 2 texts"),
+        (tiny("gpt2", object!({"add_cross_attention": true})), "add_cross_attention = true"),
+        (tiny("glm4", object!({"partial_rotary_factor": 1.5})), "an even part of the 4 values"),
+        (tiny("bitnet", object!({"quantization_config": {"quant_method": "bitnet"}})), "quantization_config"),
+    ];
+    for (config, words) in cases {
+        let error = spec_of_json(&config).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}\nlacks: {words}");
+    }
+}
+
+/// The ops of one step of one token, without what was made before it.
+fn transcript(config: &Json) -> String {
+    let tensors = tensors_for(config);
+    let checkpoint = json(config, &tensors);
+    let recorder = Recorder::new();
+    let transcript = recorder.transcript();
+    let spec = spec(&checkpoint).unwrap();
+    let mut runner =
+        load(&checkpoint, spec, Box::new(recorder), &LoadOptions::default(), &mut |_, _| {}).unwrap();
+    let mut plan = StepPlan::default();
+    plan.push((SeqId(1), 0), &[TokenId(1)], &[BlockId(0)], Wanted::Last);
+    runner.step(&plan, &mut Logits::default()).unwrap();
+    let text = transcript.text();
+    text[text.find("begin").unwrap()..].to_owned()
+}
+
+#[test]
+fn each_family_asks_for_its_own_steps() {
+    let none = object!({});
+    let cases = [
+        ("bitnet", none.clone()),
+        ("cohere", object!({"use_qk_norm": true})),
+        ("cohere2", object!({"sliding_window_pattern": 2})),
+        ("ernie4_5", none.clone()),
+        ("exaone4", object!({"sliding_window_pattern": 2})),
+        ("gemma", none.clone()),
+        ("gemma2", none.clone()),
+        ("gemma3_text", object!({"sliding_window_pattern": 2})),
+        (
+            "gemma4_text",
+            object!({"num_kv_shared_layers": 1, "layer_types": ["full_attention", "full_attention"],
+            "hidden_size_per_layer_input": 4, "global_head_dim": 4}),
+        ),
+        ("glm", none.clone()),
+        ("glm4", none.clone()),
+        (
+            "gpt2",
+            object!({"n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 16, "num_key_value_heads": null}),
+        ),
+        ("gpt_neox", object!({"num_key_value_heads": null})),
+        ("granite", object!({"residual_multiplier": 0.25})),
+        ("olmo", object!({"clip_qkv": 8.0})),
+        ("olmo2", none.clone()),
+        ("olmo3", object!({"layer_types": ["sliding_attention", "full_attention"]})),
+        ("phi", none.clone()),
+        ("phi3", none.clone()),
+        ("qwen2", none.clone()),
+        ("qwen3", none.clone()),
+        ("seed_oss", none.clone()),
+        ("smollm3", object!({"no_rope_layers": [1, 0]})),
+        ("stablelm", object!({"qk_layernorm": true, "use_parallel_residual": true})),
+        ("starcoder2", none.clone()),
+    ];
+    for (name, more) in cases {
+        insta::assert_snapshot!(name, transcript(&tiny(name, more)));
+    }
+}
