@@ -1,6 +1,6 @@
 //! What can be said to the verbs of encoders: embed, classify, rerank.
 
-use crate::args::{at_least_one, bytes};
+use crate::args::{Backend, at_least_one, bytes};
 use clap::Args;
 use std::path::PathBuf;
 use torchless::{ModelOptions, Residency, RunPrecision};
@@ -21,6 +21,9 @@ pub struct EncoderOpenArgs {
     /// Keep activations in f32 instead of quantising them: slower with quantised weights, for comparisons
     #[arg(long)]
     pub exact: bool,
+    /// Where to run
+    #[arg(long, value_name = "NAME", default_value = "auto", value_enum)]
+    pub backend: Backend,
     /// CPU kernels, for tests and bug reports [default: the best that this CPU runs; also TORCHLESS_KERNELS]
     #[arg(long, value_name = "TABLE", hide = true)]
     pub kernels: Option<String>,

@@ -11,6 +11,19 @@ use torchless_guide_tests::{PAGES, Page, markdown};
 const FILES: &[(&str, &str)] =
     &[("story.gguf", "assets/story/story.gguf"), ("test_model.bin", "tests/fixtures/test_model.bin")];
 
+/// Folders that examples find there, from the folder of test models.
+const FOLDERS: &[&str] = &["test_encoder", "test_reranker"];
+
+fn copy_folder(name: &str, directory: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name);
+    std::fs::create_dir_all(directory.join(name)).expect("a folder for the examples");
+    for entry in std::fs::read_dir(source).expect("a folder of the repository") {
+        let path = entry.expect("an entry").path();
+        let file = path.file_name().expect("a name");
+        std::fs::copy(&path, directory.join(name).join(file)).expect("a file for the examples");
+    }
+}
+
 fn faults_of(page: &Page) -> Vec<String> {
     let program = Path::new(env!("CARGO_BIN_EXE_torchless"));
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide").join(page.path.replace('/', "-"));
@@ -19,6 +32,7 @@ fn faults_of(page: &Page) -> Vec<String> {
         std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(source), directory.join(name))
             .expect("a file for the examples");
     }
+    FOLDERS.iter().for_each(|name| copy_folder(name, &directory));
     let shell = Shell { program_directory: program.parent().expect("a directory"), directory };
     let mut faults = Vec::new();
     for fence in

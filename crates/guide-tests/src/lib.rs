@@ -42,6 +42,7 @@ pages! {
     ModelArchitectures "docs/architecture/model-architectures.md"
     TensorStorage "docs/architecture/tensor-storage.md"
     Development "docs/development.md"
+    Encoders "docs/encoders.md"
     ModelFormats "docs/formats/model-formats.md"
     GettingStarted "docs/getting-started.md"
     Library "docs/library.md"

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
+mod encoders;
 mod malformed;
 mod models;
 mod remake;

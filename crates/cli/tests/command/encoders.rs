@@ -1,0 +1,121 @@
+//! The verbs of encoders, on the small models of the tests.
+
+use super::support::{assert_refused, json, output, root, run, run_with};
+use serde_json::Value;
+use std::path::Path;
+use torchless::{Candidates, Encoder, EncoderText, ModelOptions, Source, Texts, TokenId};
+
+const CLASSIFIER: &str = "tests/fixtures/test_encoder";
+const RERANKER: &str = "tests/fixtures/test_reranker";
+
+fn open(model: &str) -> Encoder {
+    let options = ModelOptions::default();
+    Encoder::open(&Source::Path(root().join(model)), &options, &mut |_, _| {}).unwrap()
+}
+
+fn floats(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+fn numbers(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
+}
+
+#[test]
+fn texts_become_vectors() {
+    let mut encoder = open(CLASSIFIER);
+    let texts = encoder.admit(Texts(vec!["one".to_owned(), "another".to_owned()])).unwrap();
+    let want = encoder.embed(&texts).unwrap();
+    let found = json(&["embed", CLASSIFIER, "one", "another"]);
+    assert_eq!(found["dim"], 8);
+    let rows: Vec<_> = found["embeddings"].as_array().unwrap().iter().map(numbers).collect();
+    assert_eq!(rows, want);
+    let lines = output(&["embed", CLASSIFIER, "one", "another"]);
+    let printed: Vec<Vec<f32>> =
+        lines.lines().map(|line| line.split(' ').map(|x| x.parse().unwrap()).collect()).collect();
+    assert_eq!(printed, want);
+}
+
+#[test]
+fn vectors_are_pooled_and_scaled_as_asked_for() {
+    let plain = json(&["embed", CLASSIFIER, "text", "--pooling", "cls"]);
+    let first = numbers(&plain["embeddings"][0]);
+    assert_ne!(first, numbers(&json(&["embed", CLASSIFIER, "text"])["embeddings"][0]));
+    let scaled =
+        numbers(&json(&["embed", CLASSIFIER, "text", "--pooling", "cls", "--normalize"])["embeddings"][0]);
+    let length = first.iter().map(|x| x * x).sum::<f32>().sqrt();
+    assert!(first.iter().zip(&scaled).all(|(a, b)| (a / length - b).abs() < 1e-6));
+    assert_refused(&run(&["embed", CLASSIFIER, "x", "--pooling", "sum"]), 2, &["sum", "mean", "lasttoken"]);
+    assert_refused(&run(&["embed", CLASSIFIER, "x", "--pooling", "pooler"]), 2, &["pooler"]);
+}
+
+#[test]
+fn texts_get_labels_by_their_scores() {
+    let mut encoder = open(CLASSIFIER);
+    let texts = encoder.admit(Texts(vec!["hello there".to_owned()])).unwrap();
+    let want = encoder.classify(&texts).unwrap().remove(0);
+    let found = json(&["classify", CLASSIFIER, "hello there"]);
+    assert_eq!(found["labels"], serde_json::json!(["SAFE", "INJECTION"]));
+    let text = &found["texts"][0];
+    assert_eq!(
+        (numbers(&text["logits"]), numbers(&text["scores"])),
+        (want.logits.clone(), want.scores.clone())
+    );
+    assert_eq!(text["label"], encoder.labels()[want.best()]);
+    let line = output(&["classify", CLASSIFIER, "hello there"]);
+    assert_eq!(line, run_with(&["classify", CLASSIFIER], b"hello there").out);
+    assert!(line.starts_with(&encoder.labels()[want.best()]), "{line}");
+}
+
+#[test]
+fn ids_need_no_tokenizer_and_go_to_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(root().join(CLASSIFIER).join(name), folder.path().join(name)).unwrap();
+    }
+    let model = folder.path().to_str().unwrap();
+    let file = folder.path().join("out.f32");
+    let ids = [0, 108, 105, 2].map(TokenId);
+    let text = [EncoderText { ids: &ids, types: &[] }];
+    let mut encoder = open(CLASSIFIER);
+    for (verb, want) in
+        [("embed", encoder.embed_ids(&text).unwrap()), ("classify", encoder.logits_ids(&text).unwrap())]
+    {
+        let ran = run(&[verb, model, "--ids", "0,108,105,2", "--output", file.to_str().unwrap(), "--exact"]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{}", ran.err);
+        assert_eq!(floats(&file), want[0], "{verb}");
+    }
+    assert_refused(&run(&["classify", model, "some text"]), 2, &["no tokenizer"]);
+}
+
+#[test]
+fn documents_are_sorted_by_their_scores() {
+    let documents = ["the sky", "a cat", "nothing at all"];
+    let mut encoder = open(RERANKER);
+    let candidates =
+        Candidates { query: "what is up".to_owned(), documents: documents.map(str::to_owned).to_vec() };
+    let candidates = encoder.admit(candidates).unwrap();
+    let want: Vec<_> = encoder.rerank(&candidates).unwrap().into_iter().map(|c| c.logits[0]).collect();
+    let found = json(&[&["rerank", RERANKER, "what is up"][..], &documents].concat());
+    let results = found["results"].as_array().unwrap();
+    let logits: Vec<f32> = results.iter().map(|r| r["logit"].as_f64().unwrap() as f32).collect();
+    assert!(logits.is_sorted_by(|a, b| a >= b) && logits.len() == 3, "{logits:?}");
+    for result in results {
+        let index = result["index"].as_u64().unwrap() as usize;
+        assert_eq!(result["logit"].as_f64().unwrap() as f32, want[index]);
+    }
+    assert_refused(&run(&["rerank", CLASSIFIER, "q", "d"]), 2, &["one label", "2"]);
+}
+
+#[test]
+fn an_encoder_completes_no_text() {
+    assert_refused(&run(&[CLASSIFIER, "hello"]), 2, &["encoder", "embed, classify or rerank"]);
+    assert_refused(&run(&["embed", super::support::STORY, "hello"]), 3, &["llama", "known", "bert"]);
+}
+
+#[test]
+fn an_encoder_is_inspected() {
+    insta::assert_snapshot!(output(&["inspect", CLASSIFIER]));
+    assert_eq!(json(&["inspect", CLASSIFIER])["model"]["kind"], "encoder");
+}
