@@ -35,7 +35,9 @@ const HARMLESS: &[&str] = &[
     "label2id",
     "language",
     "legacy",
+    "mask_token_id",
     "mlp_dropout",
+    "model_max_length",
     "name",
     "output_past",
     "pooler_dropout",
@@ -57,6 +59,7 @@ const HARMLESS: &[&str] = &[
     "summary_last_dropout",
     "summary_type",
     "summary_use_proj",
+    "task_specific_params",
     "tie_weights_",
     "tie_word_embeddings",
 ];
@@ -177,7 +180,7 @@ impl<'a> Keys<'a> {
     ) -> Result<Option<HeadSpec>, ModelError> {
         let (level, transform) = match self.task()? {
             Task::Base => {
-                for name in ["id2label", "num_labels", "problem_type"] {
+                for name in ["id2label", "num_labels", "problem_type", "sentence_transformers"] {
                     self.json(name);
                 }
                 return Ok(None);

@@ -9,7 +9,8 @@ use torchless_formats::{Checkpoint, Metadata, open_bytes};
 use torchless_kernels::Precision;
 use torchless_model::ModelError;
 use torchless_model::encoder::{
-    EncodeError, Encoder, EncoderOptions, EncoderText, Pooling, Want, encoder_spec, is_encoder, load_encoder,
+    EncodeError, Encoder, EncoderOptions, EncoderText, Pooling, Scores, Want, encoder_spec, is_encoder,
+    load_encoder,
 };
 
 const DIM: usize = 8;
@@ -206,6 +207,80 @@ fn keys_that_change_the_arithmetic_are_read_or_refused() {
     deberta().with("conv_kernel_size", json!(4)).refused(&["conv_kernel_size", "odd"]);
     deberta().with("norm_rel_ebd", json!("batch")).refused(&["norm_rel_ebd"]);
     deberta().with("position_buckets", json!(1_u64 << 40)).refused(&["position_buckets"]);
+}
+
+#[test]
+fn what_published_files_have_beside_is_passed_over() {
+    let beside = [
+        ("position_embedding_type", json!("absolute")),
+        ("gradient_checkpointing", json!(false)),
+        ("pruned_heads", json!({})),
+        ("mask_token_id", json!(4)),
+        (
+            "sentence_transformers",
+            json!({"version": "5.0", "activation_fn": "torch.nn.modules.linear.Identity"}),
+        ),
+        ("label2id", json!({"SAFE": 0, "BAD": 1})),
+        ("classifier_dropout", Value::Null),
+    ];
+    let all = beside.into_iter().fold(Tiny::bert(), |tiny, (key, value)| tiny.with(key, value));
+    let spec = encoder_spec(&all.checkpoint()).unwrap();
+    assert_eq!(spec.head.as_ref().unwrap().scores, Scores::Identity);
+    all.with("architectures", json!(["BertModel"])).refused(&["unused", "classifier"]);
+}
+
+#[test]
+fn a_nomic_bert_in_the_keys_of_its_authors_is_one_in_those_of_transformers() {
+    let theirs = json!({
+        "model_type": "nomic_bert", "architectures": ["NomicBertModel"], "activation_function": "swiglu",
+        "causal": false, "fused_bias_fc": true, "layer_norm_epsilon": 1e-12, "max_trained_positions": 2048,
+        "mlp_fc1_bias": false, "n_embd": 16, "n_head": 2, "n_inner": 24, "n_layer": 2, "n_positions": 64,
+        "prenorm": false, "qkv_proj_bias": false, "rotary_emb_base": 1000, "rotary_emb_fraction": 1.0,
+        "rotary_emb_interleaved": false, "rotary_emb_scale_base": null, "rotary_scaling_factor": null,
+        "scale_attn_weights": true, "summary_type": "cls_index", "type_vocab_size": 2, "use_flash_attn": true,
+        "use_rms_norm": false, "vocab_size": 11,
+    });
+    let ours = json!({
+        "model_type": "nomic_bert", "architectures": ["NomicBertModel"], "hidden_act": "silu", "layer_norm_eps": 1e-12,
+        "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "num_hidden_layers": 2,
+        "max_position_embeddings": 64, "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0},
+        "vocab_size": 11,
+    });
+    let spec =
+        |config: &Value| encoder_spec(&Tiny { config: config.clone(), tensors: Vec::new() }.checkpoint());
+    assert_eq!(spec(&theirs).unwrap(), spec(&ours).unwrap());
+    for (key, value) in
+        [("prenorm", json!(true)), ("rotary_scaling_factor", json!(2)), ("rotary_emb_fraction", json!(0.5))]
+    {
+        let mut other = theirs.clone();
+        other[key] = value;
+        let error = spec(&other).unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}
+
+#[test]
+fn layers_of_a_modernbert_see_what_either_spelling_says() {
+    let old = json!({
+        "model_type": "modernbert", "architectures": ["ModernBertModel"], "hidden_size": 16, "num_attention_heads": 2,
+        "num_hidden_layers": 5, "intermediate_size": 24, "vocab_size": 11, "local_attention": 9,
+        "global_attn_every_n_layers": 2, "global_rope_theta": 160000.0, "local_rope_theta": 10000.0,
+        "norm_eps": 1e-5, "layer_norm_eps": 1e-5, "position_embedding_type": "absolute",
+    });
+    let new = json!({
+        "model_type": "modernbert", "architectures": ["ModernBertModel"], "hidden_size": 16, "num_attention_heads": 2,
+        "num_hidden_layers": 5, "intermediate_size": 24, "vocab_size": 11, "local_attention": 9,
+        "layer_types": ["full_attention", "sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+    });
+    let spec =
+        |config: &Value| encoder_spec(&Tiny { config: config.clone(), tensors: Vec::new() }.checkpoint());
+    let old = spec(&old).unwrap();
+    assert_eq!(old, spec(&new).unwrap());
+    let windows: Vec<_> = old.layers.iter().map(|layer| layer.attention.window).collect();
+    assert_eq!(windows, [None, Some(4), None, Some(4), None]);
+    let mut short = new.clone();
+    short["layer_types"] = json!(["full_attention"]);
+    assert!(spec(&short).unwrap_err().to_string().contains("layer_types"));
 }
 
 #[test]

@@ -35,6 +35,8 @@ enum Sight {
 }
 
 fn spec(keys: &Keys<'_>) -> Result<EncoderSpec, ModelError> {
+    // Its files say that positions are absolute; its code knows no such key.
+    keys.config.disregard(&["position_embedding_type"]);
     let dim = keys.size(key("", &["hidden_size"]), 768, MOST_WIDTH)?;
     let norm_bias = keys.flag(key("", &["norm_bias"]), false)?;
     let norm = keys.norm(key("", &["norm_eps", "layer_norm_eps"]), 1e-5, norm_bias)?;
