@@ -38,6 +38,7 @@ pages! {
     Security "SECURITY.md"
     Style "STYLE.md"
     Summary "docs/SUMMARY.md"
+    AddingAnArchitecture "docs/adding-an-architecture.md"
     BackendSystem "docs/architecture/backend-system.md"
     ModelArchitectures "docs/architecture/model-architectures.md"
     TensorStorage "docs/architecture/tensor-storage.md"
