@@ -142,6 +142,11 @@ impl Alphabet {
         self.end
     }
 
+    fn symbol_of(&self, code: u32) -> u8 {
+        let block = self.blocks[(code as usize / BLOCK).min(BLOCKS - 1)] as usize;
+        self.cells[block * BLOCK + code as usize % BLOCK]
+    }
+
     /// Symbol and length of the character at `pos` in valid UTF-8; length 0 at the end.
     pub(super) fn symbol_at(&self, text: &[u8], pos: usize) -> (usize, usize) {
         let Some(&lead) = text.get(pos) else { return (self.end, 0) };
@@ -152,7 +157,37 @@ impl Alphabet {
         let tail = text[pos + 1..].iter().take(len - 1);
         let code =
             tail.fold(u32::from(lead) & (0x7F >> len), |code, &byte| code << 6 | u32::from(byte & 0x3F));
-        let block = self.blocks[(code as usize / BLOCK).min(BLOCKS - 1)] as usize;
-        (self.cells[block * BLOCK + code as usize % BLOCK].into(), len)
+        (self.symbol_of(code).into(), len)
+    }
+}
+
+/// Sets of characters, asked all at once.
+#[derive(Debug)]
+pub(crate) struct Classes {
+    alphabet: Alphabet,
+    members: [u8; 256],
+}
+
+impl Classes {
+    /// `sets` are classes of the program's own; one that cannot be read is empty.
+    pub(crate) fn new(sets: &[&str]) -> Self {
+        let sets: Vec<CharSet> = sets.iter().map(|set| char_set(set, false, 0).unwrap_or_default()).collect();
+        let (alphabet, symbols) = Alphabet::new(&sets)
+            .unwrap_or_else(|_| (Alphabet::folded(&vec![0; BLOCK * BLOCKS], 1), Vec::new()));
+        let of = |symbol| {
+            let member = |(at, set): (usize, &Symbols)| u8::from(set.contains(symbol)) << at;
+            symbols.iter().take(8).enumerate().map(member).fold(0, |all, one| all | one)
+        };
+        Self { alphabet, members: std::array::from_fn(of) }
+    }
+
+    /// Equal for characters that are in the same sets; 0 in none.
+    pub(crate) fn symbol(&self, c: char) -> u8 {
+        self.alphabet.symbol_of(c.into())
+    }
+
+    /// Bit `n` says whether `c` is in the set `n`, for the first eight.
+    pub(crate) fn of(&self, c: char) -> u8 {
+        self.members[self.alphabet.symbol_of(c.into()) as usize]
     }
 }

@@ -18,6 +18,7 @@ use std::ops::Range;
 
 use crate::hash::PairState;
 use classes::Alphabet;
+pub(crate) use classes::Classes;
 
 /// Why a pattern was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
