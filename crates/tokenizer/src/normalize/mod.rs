@@ -1,28 +1,23 @@
 //! Rewrites text before it is split: Unicode forms, replacements, prefixes. Offsets are not kept.
 
-use std::borrow::Cow;
+mod charsmap;
+mod forms;
+mod sentencepiece;
 
-use unicode_normalization::{
-    IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfd_quick, is_nfkc_quick, is_nfkd_quick,
-};
+use std::borrow::Cow;
 
 use crate::alphabet;
 use crate::pattern::Pattern;
+use crate::unicode::Class;
+pub(crate) use charsmap::Charsmap;
+pub(crate) use forms::{Bert, Form};
+pub(crate) use sentencepiece::SentencePiece;
 
 /// What a replacement looks for.
 #[derive(Debug, Clone)]
 pub(crate) enum Needle {
     Literal(String),
     Pattern(Pattern),
-}
-
-/// A Unicode normalisation form (UAX #15).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    Nfc,
-    Nfd,
-    Nfkc,
-    Nfkd,
 }
 
 /// One rewriting.
@@ -38,10 +33,14 @@ pub(crate) enum Rewrite {
         start: bool,
         end: bool,
     },
-    /// Removes combining marks that have no width (category Mn).
-    StripAccents(Pattern),
+    /// Removes combining marks.
+    StripAccents,
     /// Writes the bytes in GPT-2's alphabet.
     ByteLevel,
+    Bert(Bert),
+    Nmt,
+    Precompiled(Box<Charsmap>),
+    SentencePiece(Box<SentencePiece>),
 }
 
 /// Rewritings in order.
@@ -65,8 +64,10 @@ impl Rewrite {
             Self::Replace(Needle::Pattern(_), to) => to.len().max(1),
             // One sign per piece of text, of which there are at most as many as bytes.
             Self::Prepend(prefix) => prefix.len() + 1,
-            Self::ByteLevel | Self::Lowercase => 2,
-            Self::Form(_) | Self::Strip { .. } | Self::StripAccents(_) => 1,
+            Self::ByteLevel | Self::Lowercase | Self::Bert(_) => 2,
+            Self::Precompiled(map) => map.growth(),
+            Self::SentencePiece(model) => model.growth(),
+            Self::Form(_) | Self::Strip { .. } | Self::StripAccents | Self::Nmt => 1,
         }
     }
 
@@ -74,7 +75,7 @@ impl Rewrite {
     pub(crate) fn apply(&self, text: &str) -> Option<String> {
         match self {
             Self::Form(form) => form.apply(text),
-            Self::Lowercase => Some(text.chars().flat_map(char::to_lowercase).collect()),
+            Self::Lowercase => Some(lowercase(text)),
             Self::Prepend(_) if text.is_empty() => None,
             Self::Prepend(prefix) => Some(format!("{prefix}{text}")),
             Self::Replace(Needle::Literal(from), to) => {
@@ -85,8 +86,13 @@ impl Rewrite {
                 let text = if *start { text.trim_start() } else { text };
                 Some(if *end { text.trim_end() } else { text }.to_owned())
             }
-            Self::StripAccents(marks) => replace(marks, text, ""),
+            Self::StripAccents if text.is_ascii() => None,
+            Self::StripAccents => Some(text.chars().filter(|&c| !Class::Mark.has(c)).collect()),
             Self::ByteLevel => Some(alphabet::to_chars(text)),
+            Self::Bert(bert) => Some(bert.apply(text)),
+            Self::Nmt => Some(text.chars().filter_map(forms::nmt).collect()),
+            Self::Precompiled(map) => Some(map.by_cluster(text)),
+            Self::SentencePiece(model) => Some(model.apply(text)),
         }
     }
 }
@@ -102,27 +108,35 @@ fn replace(pattern: &Pattern, text: &str, to: &str) -> Option<String> {
     Some(out)
 }
 
-impl Form {
-    fn apply(self, text: &str) -> Option<String> {
-        if text.is_ascii() {
-            return None;
-        }
-        let quick = match self {
-            Self::Nfc => is_nfc_quick(text.chars()),
-            Self::Nfd => is_nfd_quick(text.chars()),
-            Self::Nfkc => is_nfkc_quick(text.chars()),
-            Self::Nfkd => is_nfkd_quick(text.chars()),
-        };
-        if quick == IsNormalized::Yes {
-            return None;
-        }
-        Some(match self {
-            Self::Nfc => text.nfc().collect(),
-            Self::Nfd => text.nfd().collect(),
-            Self::Nfkc => text.nfkc().collect(),
-            Self::Nfkd => text.nfkd().collect(),
-        })
+/// Each character by itself: a final sigma is one like any other.
+fn lowercase(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
     }
+    text.chars().flat_map(char::to_lowercase).collect()
+}
+
+/// Cuts where an ASCII character follows another: runs of ASCII, and runs of anything else that take along the
+/// ASCII character before them, which may be the base of a mark. What Unicode says of clusters and normal forms
+/// never reaches over such a cut; a carriage return and its line feed stay together.
+fn ascii_runs(text: &str) -> impl Iterator<Item = (&str, bool)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let bytes = rest.as_bytes();
+        let Some(ascii) = bytes.iter().position(|byte| *byte >= 0x80) else {
+            let last = std::mem::take(&mut rest);
+            return (!last.is_empty()).then_some((last, true));
+        };
+        let base = if bytes[..ascii].ends_with(b"\r\n") { 2 } else { 1 };
+        let run;
+        if ascii > base {
+            (run, rest) = rest.split_at(ascii - base);
+            return Some((run, true));
+        }
+        let tail = bytes[ascii..].iter().position(u8::is_ascii);
+        (run, rest) = rest.split_at(tail.map_or(bytes.len(), |len| ascii + len));
+        Some((run, false))
+    })
 }
 
 #[cfg(test)]
@@ -149,11 +163,20 @@ mod tests {
     fn unicode_forms_compose_and_decompose() {
         assert_eq!(apply(vec![Rewrite::Form(Form::Nfc)], "e\u{301}"), "é");
         assert_eq!(apply(vec![Rewrite::Form(Form::Nfkc)], "ﬁ"), "fi");
-        let marks = Pattern::new(r"\p{Mn}").unwrap();
-        assert_eq!(apply(vec![Rewrite::Form(Form::Nfd), Rewrite::StripAccents(marks)], "Éa"), "Ea");
+        assert_eq!(apply(vec![Rewrite::Form(Form::Nfd), Rewrite::StripAccents], "Éa"), "Ea");
         assert_eq!(
             apply(vec![Rewrite::Lowercase, Rewrite::Strip { start: true, end: false }], " ÀB "),
             "àb "
         );
+    }
+
+    #[test]
+    fn runs_join_to_the_text() {
+        let runs = |text| ascii_runs(text).collect::<Vec<_>>();
+        assert_eq!(runs("abé\u{301}cd"), [("a", true), ("bé\u{301}", false), ("cd", true)]);
+        assert_eq!(runs("éa"), [("é", false), ("a", true)]);
+        assert_eq!(runs("aéb\u{301}"), [("aé", false), ("b\u{301}", false)]);
+        assert_eq!(runs("a\r\né"), [("a", true), ("\r\né", false)]);
+        assert_eq!(runs(""), []);
     }
 }
