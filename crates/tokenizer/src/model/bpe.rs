@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use super::queues::{NO_RANK, Queues};
-use super::{Scratch, at_signs, crosses_sign, fuse};
+use super::trie::Trie;
+use super::{NONE, Scratch, at_signs, crosses_sign, fuse};
 use crate::TokenizerError;
 use crate::alphabet;
 use crate::error::excerpt;
@@ -12,10 +13,10 @@ use crate::hash::PairState;
 use crate::pretokenize::Word;
 use crate::vocab::{ByteTokens, Kind, Vocab};
 
-/// No token.
-const NONE: u32 = u32::MAX;
 /// Words of up to this many symbols are merged by scanning, longer ones with queues.
 const SCANNED: usize = 24;
+/// Most pairs that a file of ranks may come to.
+const MAX_PAIRS: usize = 1 << 24;
 
 /// A merge by the texts of its halves.
 pub(crate) type NamedMerge = (String, String);
@@ -28,11 +29,30 @@ pub(crate) struct Unknown {
     pub(crate) fuse: bool,
 }
 
+/// Where the order of merges comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Merges<'a> {
+    /// A list.
+    Listed(&'a [NamedMerge]),
+    /// What any two neighbours make, if it is a token, in the order of the ids, as in files of ranks.
+    ById,
+}
+
+/// What is written to the characters of a word before they are looked up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Affixes {
+    /// Before each but the first.
+    pub(crate) continuing: String,
+    /// Behind the last.
+    pub(crate) end: String,
+}
+
 /// What a [`Bpe`] is made from.
 #[derive(Debug)]
 pub(crate) struct BpeParts<'a> {
     pub(crate) vocab: &'a Vocab,
-    pub(crate) merges: &'a [NamedMerge],
+    pub(crate) merges: Merges<'a>,
+    pub(crate) affixes: Affixes,
     /// The vocabulary is written in GPT-2's alphabet.
     pub(crate) byte_level: bool,
     /// Characters without a token become their `<0xHH>` tokens.
@@ -54,6 +74,12 @@ enum Units {
     Bytes(Box<[u32; 256]>),
     Chars {
         chars: HashMap<char, u32>,
+        bytes: Option<Box<ByteTokens>>,
+    },
+    /// Characters with something before or behind them.
+    Affixed {
+        texts: HashMap<Box<[u8]>, u32>,
+        affixes: Affixes,
         bytes: Option<Box<ByteTokens>>,
     },
 }
@@ -86,32 +112,42 @@ impl Bpe {
     /// Merges that name what is not a token, or that stand twice.
     pub(crate) fn new(parts: &BpeParts<'_>) -> Result<Self, TokenizerError> {
         let vocab = parts.vocab;
-        let merges = resolve(vocab, parts.merges)?;
+        let plain = parts.affixes == Affixes::default();
+        let merges = match parts.merges {
+            Merges::Listed(merges) => resolve(vocab, merges, &parts.affixes.continuing)?,
+            Merges::ById => by_id(vocab)?,
+        };
         let usable = |kind| matches!(kind, Kind::Normal | Kind::UserDefined);
         let written = || {
             let texts = vocab.iter().filter(|(_, text, kind)| usable(*kind) && !text.is_empty());
             texts.filter_map(|(id, text, _)| Some((raw_text(text, parts.byte_level)?, id)))
         };
+        let bytes = || {
+            let bytes = parts.byte_fallback.then(|| vocab.byte_tokens()).transpose()?;
+            Ok::<_, TokenizerError>(bytes.map(Box::new))
+        };
         let units = if parts.byte_level {
             let mut bytes = Box::new([NONE; 256]);
             written().filter(|(text, _)| text.len() == 1).for_each(|(text, id)| bytes[text[0] as usize] = id);
             Units::Bytes(bytes)
-        } else {
+        } else if plain {
             let one = |text: &[u8]| {
                 let mut chars = std::str::from_utf8(text).ok()?.chars();
                 chars.next().filter(|_| chars.next().is_none())
             };
             let chars = written().filter_map(|(text, id)| Some((one(&text)?, id))).collect();
-            let bytes = parts.byte_fallback.then(|| vocab.byte_tokens()).transpose()?.map(Box::new);
-            Units::Chars { chars, bytes }
+            Units::Chars { chars, bytes: bytes()? }
+        } else {
+            Units::Affixed { texts: written().collect(), affixes: parts.affixes.clone(), bytes: bytes()? }
         };
         let cut_at_sign = !parts.byte_level
+            && plain
             && !parts.ignore_merges
             && merges
                 .values()
                 .all(|merge| !vocab.text(merge.into).is_some_and(|text| crosses_sign(text, '▁')));
         let words = parts.ignore_merges.then(|| written().collect());
-        let listed = parts.merges.len();
+        let listed = merges.len();
         Ok(Self { merges, units, words, unknown: parts.unknown, cut_at_sign, listed })
     }
 
@@ -122,8 +158,10 @@ impl Bpe {
     pub(super) fn uncovered_bytes(&self) -> usize {
         match &self.units {
             Units::Bytes(bytes) => bytes.iter().filter(|&&id| id == NONE).count(),
-            Units::Chars { bytes: Some(bytes), .. } => bytes.0.iter().filter(|id| id.is_none()).count(),
-            Units::Chars { bytes: None, .. } => 256,
+            Units::Chars { bytes: Some(bytes), .. } | Units::Affixed { bytes: Some(bytes), .. } => {
+                bytes.0.iter().filter(|id| id.is_none()).count()
+            }
+            Units::Chars { bytes: None, .. } | Units::Affixed { bytes: None, .. } => 256,
         }
     }
 
@@ -172,6 +210,23 @@ impl Bpe {
                     if let Some(&id) = chars.get(&c) {
                         ids.push(id);
                     } else if !bytes.as_ref().is_some_and(|bytes| bytes.push_all(utf8, ids)) {
+                        ids.extend(self.unknown.id);
+                    }
+                }
+                self.fuse_unknown(start, ids);
+            }
+            Units::Affixed { texts, affixes, bytes } => {
+                let (start, text) = (ids.len(), String::from_utf8_lossy(piece));
+                let mut chars = text.char_indices().peekable();
+                let mut written = String::new();
+                while let Some((at, c)) = chars.next() {
+                    written.clear();
+                    written.push_str(if at == 0 { "" } else { &affixes.continuing });
+                    written.push(c);
+                    written.push_str(if chars.peek().is_none() { &affixes.end } else { "" });
+                    if let Some(&id) = texts.get(written.as_bytes()) {
+                        ids.push(id);
+                    } else if !bytes.as_ref().is_some_and(|bytes| bytes.push_all(written.as_bytes(), ids)) {
                         ids.extend(self.unknown.id);
                     }
                 }
@@ -265,7 +320,11 @@ fn raw_text(text: &[u8], byte_level: bool) -> Option<Box<[u8]>> {
 }
 
 /// Merges by ids. One that would make a control token is left out: text must not become control.
-fn resolve(vocab: &Vocab, merges: &[NamedMerge]) -> Result<HashMap<u64, Merge, PairState>, TokenizerError> {
+fn resolve(
+    vocab: &Vocab,
+    merges: &[NamedMerge],
+    continuing: &str,
+) -> Result<HashMap<u64, Merge, PairState>, TokenizerError> {
     if merges.len() > crate::vocab::MAX_TOKENS {
         let (what, limit) = ("merges", crate::vocab::MAX_TOKENS);
         return Err(TokenizerError::TooMany { what, found: merges.len(), limit });
@@ -283,6 +342,7 @@ fn resolve(vocab: &Vocab, merges: &[NamedMerge]) -> Result<HashMap<u64, Merge, P
         let right_id = *index.get(right.as_bytes()).ok_or_else(|| bad("its right half is not a token"))?;
         joined.clear();
         joined.extend_from_slice(left.as_bytes());
+        let right = right.strip_prefix(continuing).ok_or_else(|| bad("its right half continues no word"))?;
         joined.extend_from_slice(right.as_bytes());
         let into = *index.get(joined.as_slice()).ok_or_else(|| bad("what it makes is not a token"))?;
         if matches!(vocab.kind(into), Kind::Control | Kind::Unknown) {
@@ -294,6 +354,35 @@ fn resolve(vocab: &Vocab, merges: &[NamedMerge]) -> Result<HashMap<u64, Merge, P
         }
     }
     Ok(resolved)
+}
+
+/// A merge for each way to make a token of the vocabulary, which is byte-level, from two others.
+fn by_id(vocab: &Vocab) -> Result<HashMap<u64, Merge, PairState>, TokenizerError> {
+    let written: Vec<(Box<[u8]>, u32)> = vocab
+        .iter()
+        .filter(|(_, _, kind)| *kind == Kind::Normal)
+        .filter_map(|(id, text, _)| Some((raw_text(text, true)?, id)))
+        .collect();
+    let reversed: Vec<Vec<u8>> =
+        written.iter().map(|(text, _)| text.iter().rev().copied().collect()).collect();
+    let heads = Trie::new(written.iter().map(|(text, id)| (&**text, *id)))?;
+    let tails = Trie::new(reversed.iter().zip(&written).map(|(text, (_, id))| (&**text, *id)))?;
+    let mut merges = HashMap::with_hasher(PairState::default());
+    let mut rights = Vec::new();
+    for ((text, into), reversed) in written.iter().zip(&reversed) {
+        rights.clear();
+        rights.extend(tails.prefixes(reversed).map(|(id, len)| (text.len() - len, id)));
+        for (left, len) in heads.prefixes(text) {
+            // The places of the right halves come in descending order.
+            if let Ok(at) = rights.binary_search_by(|(place, _)| len.cmp(place)) {
+                merges.insert(pair(left, rights[at].1), Merge { rank: *into, into: *into });
+            }
+        }
+        if merges.len() > MAX_PAIRS {
+            return Err(TokenizerError::TooMany { what: "pairs", found: merges.len(), limit: MAX_PAIRS });
+        }
+    }
+    Ok(merges)
 }
 
 #[cfg(test)]
@@ -310,8 +399,15 @@ mod tests {
     }
 
     fn parts<'a>(vocab: &'a Vocab, merges: &'a [NamedMerge]) -> BpeParts<'a> {
-        let unknown = Unknown::default();
-        BpeParts { vocab, merges, byte_level: true, byte_fallback: false, unknown, ignore_merges: false }
+        BpeParts {
+            vocab,
+            merges: Merges::Listed(merges),
+            affixes: Affixes::default(),
+            byte_level: true,
+            byte_fallback: false,
+            unknown: Unknown::default(),
+            ignore_merges: false,
+        }
     }
 
     /// A vocabulary over a, b, c that grows from random merges of what is there.
@@ -398,6 +494,55 @@ mod tests {
                 &mut out,
             );
             assert_eq!(out, want);
+        }
+    }
+
+    #[test]
+    fn affixes_tell_the_places_in_a_word_apart() {
+        let texts = ["<unk>", "a", "b", "##b", "b</w>", "##b</w>", "a</w>", "ab", "ab</w>", "##bb</w>"];
+        let vocab = vocab(&texts);
+        let affixes = Affixes { continuing: "##".to_owned(), end: "</w>".to_owned() };
+        let merges = named(&[("a", "##b"), ("a", "##b</w>"), ("##b", "##b</w>")]);
+        let unknown = Unknown { id: Some(0), fuse: false };
+        let bpe =
+            Bpe::new(&BpeParts { affixes, unknown, byte_level: false, ..parts(&vocab, &merges) }).unwrap();
+        for (word, want) in
+            [("a", vec![6]), ("ab", vec![8]), ("abb", vec![7, 5]), ("bbb", vec![2, 9]), ("xb", vec![0, 5])]
+        {
+            let mut out = Vec::new();
+            bpe.encode_piece(word.as_bytes(), &mut Scratch::default(), &mut out);
+            assert_eq!(out, want, "{word}");
+        }
+    }
+
+    /// Joins the neighbours that make the token of the lowest id, by looking at all of them each time.
+    fn plain_ranks(texts: &[&str], word: &str) -> Vec<u32> {
+        let id = |text: &str| texts.iter().position(|token| *token == text);
+        let mut parts: Vec<String> = word.chars().map(String::from).collect();
+        loop {
+            let joined =
+                (1..parts.len()).filter_map(|at| Some((id(&(parts[at - 1].clone() + &parts[at]))?, at)));
+            let Some((token, at)) = joined.min() else { break };
+            parts.splice(at - 1..=at, [texts[token].to_owned()]);
+        }
+        parts.iter().map(|part| id(part).unwrap() as u32).collect()
+    }
+
+    #[test]
+    fn ranks_join_whatever_makes_a_token() {
+        let mut random = Random::new(13);
+        let all = ["ab", "ba", "abc", "bc", "ca", "cab", "abab", "bca", "cc", "aab"];
+        for _ in 0..300 {
+            let mut texts = vec!["a", "b", "c"];
+            (0..8).for_each(|_| texts.push(*random.pick(&all)));
+            let mut seen = std::collections::HashSet::new();
+            texts.retain(|text| seen.insert(*text));
+            let vocab = vocab(&texts);
+            let bpe = Bpe::new(&BpeParts { merges: Merges::ById, ..parts(&vocab, &[]) }).unwrap();
+            let word: String = (0..random.below(12)).map(|_| *random.pick(&['a', 'b', 'c'])).collect();
+            let mut out = Vec::new();
+            bpe.encode_piece(word.as_bytes(), &mut Scratch::default(), &mut out);
+            assert_eq!(out, plain_ranks(&texts, &word), "{word} {texts:?}");
         }
     }
 }

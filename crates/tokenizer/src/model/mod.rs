@@ -1,20 +1,29 @@
 //! From a word to ids. What a word is, the pre-tokeniser has decided.
-//!
-//! Unigram and WordPiece will be further variants of [`Model`].
 
 mod bpe;
 mod cache;
+mod greedy;
 mod queues;
 mod spm;
+mod trie;
+mod unigram;
+mod wordlevel;
+mod wordpiece;
 
-pub(crate) use bpe::{Bpe, BpeParts, NamedMerge, Unknown};
+pub(crate) use bpe::{Affixes, Bpe, BpeParts, Merges, NamedMerge, Unknown};
+pub(crate) use greedy::Greedy;
 pub(crate) use spm::Spm;
+pub(crate) use unigram::{Rounding, Unigram, UnigramParts};
+pub(crate) use wordlevel::WordLevel;
+pub(crate) use wordpiece::{WordPiece, WordPieceParts};
 
 use crate::pretokenize::Word;
 use cache::WordCache;
 
 /// Longest word, in bytes, whose ids are remembered.
 const CACHED_BYTES: usize = 64;
+/// No token, no place.
+const NONE: u32 = u32::MAX;
 
 /// How words become ids.
 #[derive(Debug, Clone)]
@@ -23,6 +32,14 @@ pub(crate) enum Model {
     Bpe(Bpe),
     /// Merges in the order of the scores of what they make (Kudo & Richardson 2018, arXiv 1808.06226).
     Spm(Spm),
+    /// The cut whose scores have the best sum.
+    Unigram(Unigram),
+    /// Longest matches from the left.
+    WordPiece(WordPiece),
+    /// Whole words.
+    WordLevel(WordLevel),
+    /// Longest matches over bytes.
+    Greedy(Greedy),
 }
 
 /// Memory that encoding reuses: remembered words and the space in which merges run.
@@ -31,6 +48,7 @@ pub(crate) struct Scratch {
     cache: WordCache,
     bpe: bpe::Space,
     spm: spm::Space,
+    unigram: unigram::Space,
 }
 
 impl Model {
@@ -39,6 +57,10 @@ impl Model {
         match self {
             Self::Bpe(bpe) => bpe.encode(word, scratch, out),
             Self::Spm(spm) => spm.encode(word.text, scratch, out),
+            Self::Unigram(unigram) => unigram.encode(word.text, scratch, out),
+            Self::WordPiece(pieces) => pieces.encode(word.text, scratch, out),
+            Self::WordLevel(words) => words.encode(word.text, out),
+            Self::Greedy(greedy) => greedy.encode(word.text, out),
         }
     }
 
@@ -46,7 +68,7 @@ impl Model {
     pub(crate) fn merges(&self) -> usize {
         match self {
             Self::Bpe(bpe) => bpe.merges(),
-            Self::Spm(_) => 0,
+            _ => 0,
         }
     }
 
@@ -55,6 +77,9 @@ impl Model {
         match self {
             Self::Bpe(bpe) => bpe.uncovered_bytes(),
             Self::Spm(spm) => spm.uncovered_bytes(),
+            Self::Unigram(unigram) => unigram.uncovered_bytes(),
+            Self::Greedy(greedy) => greedy.uncovered_bytes(),
+            Self::WordPiece(_) | Self::WordLevel(_) => 256,
         }
     }
 }
