@@ -7,6 +7,11 @@ use crate::TokenizerError;
 use crate::load::pattern;
 use crate::pretokenize::{Behavior, Delimiter, Splitter};
 
+const PLACE: &str = "tokenizer.ggml.pre";
+
+/// Names of vocabularies that write spaces as signs.
+const WITH_SIGNS: &[&str] = &["gemma4", "granite-embed-multi-311m", "sarvam-moe", "domyn-small"];
+
 /// One row: names that mean the same splitting.
 struct PreSplit {
     names: &'static [&'static str],
@@ -15,6 +20,17 @@ struct PreSplit {
     ignore_merges: bool,
     /// BOS is put first unless the file says otherwise.
     add_bos: bool,
+    /// Where digits are cut into groups of three from the right.
+    threes: Option<Threes>,
+}
+
+/// When, and which, digits are cut into groups of three from the right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Threes {
+    /// Before the patterns; with `whole`, only digits that no letter follows.
+    Before { whole: bool },
+    /// In what the patterns have left.
+    After,
 }
 
 /// GPT-2's pattern, also that of `ByteLevel` in tokenizer.json.
@@ -54,6 +70,12 @@ const DEEPSEEK_LETTERS: &str = "\\s?[A-Za-z\
     \u{1E900}-\u{1E943}\
     ]+";
 const DEEPSEEK_SIGNS: &str = "\\s?[!-/:-~！-／：-～\u{2018}-\u{201F}\u{3000}-\u{3002}]+";
+const TEKKEN_NUM3: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const FLINT: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const SPARK25: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+"##;
+const K2_HORIZON: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}\x{200C}\x{200D}]+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const KIMI_K2: &str = r"\p{Han}+|[^\r\n\p{L}\p{N}]?[[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]--\p{Han}]*[[\p{Ll}\p{Lm}\p{Lo}\p{M}]--\p{Han}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]--\p{Han}]+[[\p{Ll}\p{Lm}\p{Lo}\p{M}]--\p{Han}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const AFMOE_CJK: &str = "[\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{F900}-\u{FAFF}\u{3040}-\u{309F}\u{30A0}-\u{30FF}\u{FF65}-\u{FF9F}\u{2F00}-\u{2FDF}\u{E40}-\u{E7F}\u{E80}-\u{EFF}\u{1780}-\u{17FF}\u{1000}-\u{109F}\u{AA60}-\u{AA7F}\u{A9E0}-\u{A9FF}\u{AC00}-\u{D7AF}\u{1100}-\u{11FF}]+";
 const BLOOM: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
 
 const TABLE: &[PreSplit] = &[
@@ -102,6 +124,14 @@ const TABLE: &[PreSplit] = &[
         )
     },
     row(&["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], &[LLAMA3]),
+    PreSplit { ignore_merges: true, ..row(&["glm5"], &[LLAMA3]) },
+    row(&["k2-horizon"], &[K2_HORIZON]),
+    row(&["kimi-k2"], &[KIMI_K2]),
+    row(&["flint"], &[r"\p{N}{1,3}", CJK, FLINT]),
+    row(&["spark2_5"], &[r"\p{N}{1,3}", CJK, SPARK25, r"\p{N}"]),
+    PreSplit { threes: Some(Threes::Before { whole: false }), ..row(&["afmoe"], &[AFMOE_CJK, DEEPSEEK3]) },
+    PreSplit { threes: Some(Threes::Before { whole: true }), ..row(&["tiny_aya", "cohere2moe"], &[GPT4O]) },
+    PreSplit { threes: Some(Threes::After), ..row(&["superbpe"], &[r"\p{N}+"]) },
     row(
         &[
             "qwen2",
@@ -124,7 +154,13 @@ const TABLE: &[PreSplit] = &[
     row(&["seed-coder"], &[SEED_CODER]),
     row(&["ufakzeka"], &[UFAKZEKA]),
     row(&["exaone-moe"], &[EXAONE_MOE]),
-    PreSplit { ignore_merges: true, add_bos: true, ..row(&["tekken"], &[TEKKEN]) },
+    PreSplit { ignore_merges: true, add_bos: true, ..row(&["tekken", "nemotron-3.5-embed"], &[TEKKEN]) },
+    PreSplit {
+        ignore_merges: true,
+        add_bos: true,
+        threes: Some(Threes::After),
+        ..row(&["tekken-num3"], &[TEKKEN_NUM3])
+    },
     row(&["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"], &[GPT4O]),
     PreSplit { ignore_merges: true, ..row(&["granite-embed-multi-97m"], &[GPT4O]) },
     PreSplit { ignore_merges: true, ..row(&["youtu"], &[YOUTU_CJK, YOUTU]) },
@@ -155,7 +191,7 @@ const TABLE: &[PreSplit] = &[
 ];
 
 const fn row(names: &'static [&'static str], patterns: &'static [&'static str]) -> PreSplit {
-    PreSplit { names, patterns, ignore_merges: false, add_bos: false }
+    PreSplit { names, patterns, ignore_merges: false, add_bos: false, threes: None }
 }
 
 /// A pre-split ready for use.
@@ -168,19 +204,46 @@ pub(crate) struct Found {
 
 /// The pre-split called `name`.
 pub(crate) fn find(name: &str) -> Result<Found, TokenizerError> {
-    let place = "tokenizer.ggml.pre";
-    let row = TABLE.iter().find(|row| row.names.contains(&name)).ok_or_else(|| TokenizerError::Unknown {
-        place,
-        found: crate::error::excerpt(name.as_bytes()),
-        known: names().collect::<Vec<_>>().join(", "),
-    })?;
-    let split = |source: &&str| {
-        let delimiter = Delimiter::Pattern(pattern(place, source)?);
-        Ok(Splitter::Split { delimiter, behavior: Behavior::Isolated, invert: false })
-    };
-    let mut splitters = row.patterns.iter().map(split).collect::<Result<Vec<_>, TokenizerError>>()?;
+    let row = row_of(name)?;
+    let mut splitters = row.patterns.iter().map(|source| split(source)).collect::<Result<Vec<_>, _>>()?;
+    match row.threes {
+        Some(Threes::Before { whole }) => splitters.insert(0, Splitter::Threes { whole }),
+        Some(Threes::After) => splitters.push(Splitter::Threes { whole: false }),
+        None => {}
+    }
     splitters.push(Splitter::ByteLevel { add_prefix_space: false, pattern: None });
     Ok(Found { splitters, ignore_merges: row.ignore_merges, add_bos: row.add_bos })
+}
+
+/// The pattern of the row called `name`, which has but one.
+pub(crate) fn only_pattern(name: &str) -> Result<&'static str, TokenizerError> {
+    match row_of(name)?.patterns {
+        [only] => Ok(only),
+        _ => Err(TokenizerError::Missing { what: "a single pattern", needed_by: "a file of ranks" }),
+    }
+}
+
+/// The splitting of models that write spaces as signs: lines, and the ends of lines.
+pub(crate) fn lines() -> Result<Vec<Splitter>, TokenizerError> {
+    Ok(vec![split(r"[^\n]+|[\n]+")?])
+}
+
+/// Whether `tokenizer.ggml.pre` names a vocabulary that writes spaces as signs and not in GPT-2's alphabet.
+pub(crate) fn writes_signs(name: &str) -> bool {
+    WITH_SIGNS.contains(&name)
+}
+
+fn split(source: &str) -> Result<Splitter, TokenizerError> {
+    let delimiter = Delimiter::Pattern(pattern(PLACE, source)?);
+    Ok(Splitter::Split { delimiter, behavior: Behavior::Isolated, invert: false })
+}
+
+fn row_of(name: &str) -> Result<&'static PreSplit, TokenizerError> {
+    TABLE.iter().find(|row| row.names.contains(&name)).ok_or_else(|| TokenizerError::Unknown {
+        place: PLACE,
+        found: crate::error::excerpt(name.as_bytes()),
+        known: names().chain(WITH_SIGNS.iter().copied()).collect::<Vec<_>>().join(", "),
+    })
 }
 
 /// All names that [`find`] knows.
@@ -224,6 +287,11 @@ mod tests {
         assert_eq!(words("deepseek-v3", "a1234日本!x"), ["a", "123", "4", "日本", "!x"]);
         assert_eq!(words("deepseek-coder", " ab\n12"), [" ab", "\n", "1", "2"]);
         assert_eq!(words("deepseek-llm", "Größe ώς 12日本"), ["Gr", "öß", "e", " ώς", " ", "12", "日本"]);
+        assert_eq!(words("tekken-num3", "a1234567  12"), ["a", "1", "234", "567", " ", " ", "12"]);
+        assert_eq!(words("superbpe", "x 12345y"), ["x ", "12", "345", "y"]);
+        assert_eq!(words("tiny_aya", "1234 1234x"), ["1", "234", " ", "123", "4", "x"]);
+        assert_eq!(words("afmoe", "a1234x日本"), ["a", "1", "234", "x", "日本"]);
+        assert_eq!(words("kimi-k2", "日本語ab'S 1234"), ["日本語", "ab'S", " ", "123", "4"]);
         assert_eq!(words("bloom", "a (b, c"), ["a", " (", "b", ",", " c"]);
         assert_eq!(words("jais-2", &format!("{}x", " ".repeat(7))), ["    ", "  ", " x"]);
     }

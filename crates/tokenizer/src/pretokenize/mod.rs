@@ -1,5 +1,7 @@
 //! Splits normalised text into words that the model encodes one by one.
 
+mod scripts;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -21,6 +23,8 @@ pub(crate) enum Behavior {
 pub(crate) enum Delimiter {
     Pattern(Pattern),
     Literal(String),
+    /// Each character of which this is true.
+    Char(fn(char) -> bool),
 }
 
 /// When Metaspace puts its sign before a piece that does not begin with it.
@@ -48,6 +52,14 @@ pub(crate) enum Splitter {
     ByteLevel {
         add_prefix_space: bool,
         pattern: Option<Pattern>,
+    },
+    /// A word per stretch of one script.
+    Scripts,
+    /// A word per so many characters.
+    FixedLength(usize),
+    /// Digits in groups of three from the right; with `whole`, only where no letter or sign of a word follows.
+    Threes {
+        whole: bool,
     },
 }
 
@@ -79,24 +91,34 @@ fn run(splitters: &[Splitter], word: Word<'_>, sink: Sink<'_>) {
         return;
     }
     let Some((splitter, rest)) = splitters.split_first() else { return sink(word) };
+    let part = |range: Range<usize>, sink: Sink<'_>| {
+        let first = word.first && range.start == 0;
+        run(rest, Word { text: &word.text[range], first, ..word }, sink);
+    };
     match splitter {
-        Splitter::Split { delimiter, behavior, invert } => {
-            let part = |range: Range<usize>, sink: Sink<'_>| {
-                run(
-                    rest,
-                    Word { text: &word.text[range.clone()], first: word.first && range.start == 0, ..word },
-                    sink,
-                );
-            };
-            match delimiter {
-                Delimiter::Pattern(p) => {
-                    cut(p.find_iter(word.text), word.text.len(), (*behavior, *invert), part, sink)
-                }
-                Delimiter::Literal(needle) => {
-                    let found =
-                        word.text.match_indices(needle.as_str()).map(|(at, text)| at..at + text.len());
-                    cut(found, word.text.len(), (*behavior, *invert), part, sink);
-                }
+        Splitter::Split { delimiter, behavior, invert } => match delimiter {
+            Delimiter::Pattern(p) => {
+                cut(p.find_iter(word.text), word.text.len(), (*behavior, *invert), part, sink)
+            }
+            Delimiter::Literal(needle) => {
+                let found = word.text.match_indices(needle.as_str()).map(|(at, text)| at..at + text.len());
+                cut(found, word.text.len(), (*behavior, *invert), part, sink);
+            }
+            Delimiter::Char(is_it) => {
+                let found = word.text.char_indices().filter(|(_, c)| is_it(*c));
+                let found = found.map(|(at, c)| at..at + c.len_utf8());
+                cut(found, word.text.len(), (*behavior, *invert), part, sink);
+            }
+        },
+        Splitter::Scripts => scripts::stretches(word.text).for_each(|range| part(range, sink)),
+        Splitter::Threes { whole } => {
+            let found = threes(word.text, *whole);
+            cut(found.into_iter(), word.text.len(), (Behavior::Isolated, false), part, sink);
+        }
+        Splitter::FixedLength(chars) => {
+            let mut starts = word.text.char_indices().map(|(at, _)| at).step_by(*chars).peekable();
+            while let Some(start) = starts.next() {
+                part(start..starts.peek().copied().unwrap_or(word.text.len()), sink);
             }
         }
         Splitter::Metaspace { replacement, prepend, split } => {
@@ -106,6 +128,27 @@ fn run(splitters: &[Splitter], word: Word<'_>, sink: Sink<'_>) {
             byte_level(word, *add_prefix_space, pattern.as_ref(), rest, sink);
         }
     }
+}
+
+/// The digits of `text` in groups of three, counted from the right end of each run.
+fn threes(text: &str, whole: bool) -> Vec<Range<usize>> {
+    let mut groups = Vec::new();
+    let mut run: Vec<usize> = Vec::new();
+    for (at, c) in text.char_indices().map(|(at, c)| (at, Some(c))).chain([(text.len(), None)]) {
+        if c.is_some_and(char::is_numeric) {
+            run.push(at);
+            continue;
+        }
+        let cut_off = whole && c.is_some_and(regex_syntax::is_word_character);
+        if !cut_off {
+            let starts =
+                run.iter().enumerate().filter(|(place, _)| *place == 0 || (run.len() - place) % 3 == 0);
+            let starts: Vec<usize> = starts.map(|(_, start)| *start).chain([at]).collect();
+            groups.extend(starts.windows(2).map(|pair| pair[0]..pair[1]).filter(|range| !range.is_empty()));
+        }
+        run.clear();
+    }
+    groups
 }
 
 /// Cuts `0..len` at what was found and hands on the pieces.
@@ -234,6 +277,15 @@ mod tests {
         assert_eq!(words(metaspace(PrependScheme::First, false), "a b"), ["▁a▁b"]);
         assert_eq!(words(metaspace(PrependScheme::Never, false), "a b"), ["a▁b"]);
         assert_eq!(words(metaspace(PrependScheme::Always, true), " a"), ["▁a"]);
+    }
+
+    #[test]
+    fn characters_and_lengths_split() {
+        let delimiter = Delimiter::Char(char::is_whitespace);
+        let white = Splitter::Split { delimiter, behavior: Behavior::Removed, invert: false };
+        assert_eq!(words(vec![white], " a\u{3000}b c"), ["a", "b", "c"]);
+        assert_eq!(words(vec![Splitter::FixedLength(2)], "aébcd"), ["aé", "bc", "d"]);
+        assert_eq!(words(vec![Splitter::Scripts], "abв"), ["ab", "в"]);
     }
 
     #[test]
