@@ -1,8 +1,11 @@
 //! From ids back to bytes, and from bytes to text as they arrive.
 
+mod steps;
+
 use torchless_base::TokenId;
 
 use crate::Tokenizer;
+pub(crate) use steps::{DecodeStep, DecodeSteps};
 
 /// Whether control tokens are written when decoding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,24 +18,40 @@ pub enum Controls {
 }
 
 /// What happens to the start of a text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Start {
     /// Up to so many of this byte are removed.
     Strip { byte: u8, count: usize },
-    /// The first token is written without this character.
-    WithoutSign(char),
+    /// The first token is written as these steps say.
+    Steps(DecodeSteps),
 }
 
 impl Start {
     pub(crate) const KEEP: Self = Self::Strip { byte: b' ', count: 0 };
 }
 
-/// The bytes of every token and the rule for the start.
+/// Up to so many of this byte are removed from the end of a text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) byte: u8,
+    pub(crate) count: usize,
+}
+
+impl End {
+    /// How many bytes at the end of `text` go.
+    fn removes(self, text: &[u8]) -> usize {
+        text.iter().rev().take(self.count).take_while(|byte| **byte == self.byte).count()
+    }
+}
+
+/// The bytes of every token and the rules for the ends of a text.
 #[derive(Debug, Clone)]
 pub(crate) struct Decoder {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    pub(crate) start: Start,
+    start: Start,
+    end: End,
+    drops_repeats: bool,
 }
 
 impl Decoder {
@@ -42,7 +61,17 @@ impl Decoder {
             bytes.extend_from_slice(&token);
             ends.push(bytes.len());
         }
-        Self { bytes, ends, start }
+        Self { bytes, ends, start, end: End::default(), drops_repeats: false }
+    }
+
+    /// A decoder that does what `steps` say; the step that it cannot do as an error.
+    pub(crate) fn of_steps<'t>(
+        steps: &DecodeSteps,
+        tokens: impl Iterator<Item = &'t [u8]>,
+    ) -> Result<Self, &DecodeStep> {
+        let (start, end) = steps.ends()?;
+        let decoder = Self::new(tokens.map(|text| steps.token_bytes(text, false)), start);
+        Ok(Self { end, drops_repeats: steps.drops_repeats(), ..decoder })
     }
 
     /// The bytes that the token contributes inside a text.
@@ -52,6 +81,11 @@ impl Decoder {
         let start = id.checked_sub(1).map_or(0, |before| self.ends[before]);
         Some(&self.bytes[start..end])
     }
+
+    /// Removes what does not belong to the end of `text`.
+    pub(crate) fn finish(&self, text: &mut Vec<u8>) {
+        text.truncate(text.len() - self.end.removes(text));
+    }
 }
 
 /// Where decoding stands in a text.
@@ -59,16 +93,17 @@ impl Decoder {
 pub(crate) struct Position {
     to_strip: usize,
     first: bool,
+    last: Option<TokenId>,
 }
 
 impl Position {
     pub(crate) fn start(decoder: &Decoder) -> Self {
         let to_strip = if let Start::Strip { count, .. } = decoder.start { count } else { 0 };
-        Self { to_strip, first: true }
+        Self { to_strip, first: true, last: None }
     }
 
     pub(crate) fn inside() -> Self {
-        Self { to_strip: 0, first: false }
+        Self { to_strip: 0, first: false, last: None }
     }
 
     /// Appends the bytes of `id`, which stands here.
@@ -78,20 +113,23 @@ impl Position {
         }
         let decoder = tokenizer.decoder();
         let Some(mut bytes) = decoder.token(id.0) else { return };
-        match decoder.start {
+        if decoder.drops_repeats && self.last.replace(id) == Some(id) {
+            return;
+        }
+        match &decoder.start {
             Start::Strip { byte, .. } => {
                 while self.to_strip > 0 && !bytes.is_empty() {
-                    let strips = bytes[0] == byte;
+                    let strips = bytes[0] == *byte;
                     self.to_strip = if strips { self.to_strip - 1 } else { 0 };
                     bytes = &bytes[usize::from(strips)..];
                 }
                 out.extend_from_slice(bytes);
             }
-            Start::WithoutSign(sign) if self.first => {
+            Start::Steps(steps) if self.first => {
                 let text = tokenizer.piece(id).unwrap_or_default();
-                out.extend(text.replace(sign, "").into_bytes());
+                out.extend(steps.token_bytes(text.as_bytes(), true));
             }
-            Start::WithoutSign(_) => out.extend_from_slice(bytes),
+            Start::Steps(_) => out.extend_from_slice(bytes),
         }
         self.first = false;
     }
@@ -117,7 +155,11 @@ impl<'t> StreamDecoder<'t> {
     /// The text that `id` completes; often empty in the middle of a character.
     pub fn push(&mut self, id: TokenId) -> String {
         self.position.push(self.tokenizer, id, self.controls, &mut self.pending);
-        let complete = self.pending.len() - unfinished(&self.pending);
+        let complete = match unfinished(&self.pending) {
+            // What may have to go from the end of the text waits until something follows.
+            0 => self.pending.len() - self.tokenizer.decoder().end.removes(&self.pending),
+            waiting => self.pending.len() - waiting,
+        };
         let text = String::from_utf8_lossy(&self.pending[..complete]).into_owned();
         self.pending.drain(..complete);
         text
@@ -125,7 +167,8 @@ impl<'t> StreamDecoder<'t> {
 
     /// What is left when nothing more comes: U+FFFD for a character that was never finished.
     pub fn flush(&mut self) -> String {
-        let rest = std::mem::take(&mut self.pending);
+        let mut rest = std::mem::take(&mut self.pending);
+        self.tokenizer.decoder().finish(&mut rest);
         String::from_utf8_lossy(&rest).into_owned()
     }
 }
