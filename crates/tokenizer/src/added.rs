@@ -8,6 +8,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 
 use crate::TokenizerError;
 use crate::normalize::Normalizer;
+use crate::tokenizer::{Part, Special};
 
 /// Longest text of an added token in bytes; matching costs at most this per byte of text.
 const MAX_BYTES: usize = 1024;
@@ -36,44 +37,84 @@ pub(crate) enum Segment {
     Token(u32),
 }
 
+/// Who wrote a whole text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The program alone.
+    Control,
+    /// Users alone.
+    Text,
+    /// Both. Normalising loses sight of who wrote what, so special tokens are found in the raw text only.
+    Mixed,
+}
+
+impl Source {
+    pub(crate) fn of(parts: &[Part<'_>]) -> Self {
+        match (parts.iter().all(is_control), parts.iter().any(is_control)) {
+            (true, _) => Self::Control,
+            (_, false) => Self::Text,
+            _ => Self::Mixed,
+        }
+    }
+}
+
+fn is_control(part: &Part<'_>) -> bool {
+    part.special == Special::Parse
+}
+
 /// Finds added tokens.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AddedTokens {
-    control: Finder,
-    text: Finder,
+    /// In raw text: all that are not looked for in normalised text, of them those for users' text, and, for
+    /// the control parts of a mixed text, the former with all special ones.
+    raw: Finder,
+    raw_text: Finder,
+    raw_mixed: Finder,
+    /// In normalised text: the rest, and of it those that are not special.
     normalized: Finder,
+    normalized_text: Finder,
 }
 
 impl AddedTokens {
     pub(crate) fn new(tokens: &[AddedToken], normalizer: &Normalizer) -> Result<Self, TokenizerError> {
-        let raw = |t: &&AddedToken| t.special || !t.normalized;
-        let control: Vec<_> = tokens.iter().filter(raw).cloned().collect();
-        let text: Vec<_> = control.iter().filter(|t| !t.special).cloned().collect();
-        let mut normalized: Vec<_> = tokens.iter().filter(|t| !raw(t)).cloned().collect();
-        normalized.iter_mut().for_each(|t| t.text = normalizer.apply(&t.text).into_owned());
+        let these = |is_wanted: fn(&AddedToken) -> bool| {
+            tokens.iter().filter(|token| is_wanted(token)).cloned().collect::<Vec<_>>()
+        };
+        let in_normal_form = |mut tokens: Vec<AddedToken>| {
+            tokens.iter_mut().for_each(|t| t.text = normalizer.apply(&t.text).into_owned());
+            Finder::new(tokens)
+        };
+        let raw = Finder::new(these(|t| !t.normalized))?;
+        let has_both = tokens.iter().any(|t| t.special && t.normalized);
+        let raw_mixed =
+            if has_both { Finder::new(these(|t| t.special || !t.normalized))? } else { raw.clone() };
         Ok(Self {
-            control: Finder::new(control)?,
-            text: Finder::new(text)?,
-            normalized: Finder::new(normalized)?,
+            raw,
+            raw_mixed,
+            raw_text: Finder::new(these(|t| !t.special && !t.normalized))?,
+            normalized: in_normal_form(these(|t| t.normalized))?,
+            normalized_text: in_normal_form(these(|t| !t.special && t.normalized))?,
         })
     }
 
-    /// Cuts `range` of a raw text; `control` says whether special tokens may be made here.
-    pub(crate) fn cut_raw(&self, text: &str, range: Range<usize>, control: bool, out: &mut Vec<Segment>) {
-        if control { &self.control } else { &self.text }.cut(text, range, out);
+    /// What to look for in a raw part of a text; `control` says whether the program wrote this part.
+    pub(crate) fn raw(&self, source: Source, control: bool) -> &Finder {
+        match (source, control) {
+            (_, false) => &self.raw_text,
+            (Source::Mixed, true) => &self.raw_mixed,
+            (_, true) => &self.raw,
+        }
     }
 
-    /// Cuts a normalised text; `None` if no token could be found in any.
-    pub(crate) fn cut_normalized(&self, text: &str) -> Option<Vec<Segment>> {
-        self.normalized.automaton.as_ref()?;
-        let mut out = Vec::new();
-        self.normalized.cut(text, 0..text.len(), &mut out);
-        Some(out)
+    /// What to look for in a normalised text.
+    pub(crate) fn normalized(&self, source: Source) -> &Finder {
+        if source == Source::Control { &self.normalized } else { &self.normalized_text }
     }
 }
 
+/// Finds the tokens of one list.
 #[derive(Debug, Clone, Default)]
-struct Finder {
+pub(crate) struct Finder {
     automaton: Option<AhoCorasick>,
     tokens: Vec<AddedToken>,
 }
@@ -99,7 +140,12 @@ impl Finder {
         Ok(Self { automaton: Some(automaton), tokens })
     }
 
-    fn cut(&self, text: &str, range: Range<usize>, out: &mut Vec<Segment>) {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.automaton.is_none()
+    }
+
+    /// Cuts `range` of a text at its tokens.
+    pub(crate) fn cut(&self, text: &str, range: Range<usize>, out: &mut Vec<Segment>) {
         let mut done = range.start;
         if let Some(automaton) = &self.automaton {
             for found in automaton.find_iter(&text[range.clone()]) {
@@ -145,7 +191,8 @@ mod tests {
     fn cut(tokens: &[AddedToken], text: &str, control: bool) -> Vec<String> {
         let added = AddedTokens::new(tokens, &Normalizer::default()).unwrap();
         let mut out = Vec::new();
-        added.cut_raw(text, 0..text.len(), control, &mut out);
+        let source = if control { Source::Control } else { Source::Text };
+        added.raw(source, control).cut(text, 0..text.len(), &mut out);
         out.into_iter()
             .map(|segment| match segment {
                 Segment::Text(range) => text[range].to_owned(),
@@ -180,9 +227,9 @@ mod tests {
     fn parts_without_a_token_between_them_are_one_stretch() {
         let added = AddedTokens::new(&[token(1, "<s>")], &Normalizer::default()).unwrap();
         let mut out = Vec::new();
-        added.cut_raw("ab<s>cd", 0..2, true, &mut out);
-        added.cut_raw("ab<s>cd", 2..6, true, &mut out);
-        added.cut_raw("ab<s>cd", 6..7, false, &mut out);
+        added.raw(Source::Mixed, true).cut("ab<s>cd", 0..2, &mut out);
+        added.raw(Source::Mixed, true).cut("ab<s>cd", 2..6, &mut out);
+        added.raw(Source::Mixed, false).cut("ab<s>cd", 6..7, &mut out);
         assert_eq!(out, [Segment::Text(0..2), Segment::Token(1), Segment::Text(5..7)]);
     }
 }

@@ -32,7 +32,12 @@ pub(crate) fn byte_of(c: char) -> Option<u8> {
 
 /// Writes `text` in the alphabet.
 pub(crate) fn to_chars(text: &str) -> String {
-    text.bytes().map(|byte| chars()[byte as usize]).collect()
+    of_bytes(text.as_bytes())
+}
+
+/// Writes bytes in the alphabet.
+pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| chars()[*byte as usize]).collect()
 }
 
 /// Reads a text of the alphabet back; `None` if a character does not belong to it.

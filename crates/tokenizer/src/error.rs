@@ -14,6 +14,14 @@ pub enum TokenizerError {
         /// The parser's message, with line and column.
         what: String,
     },
+    /// A file that is not JSON cannot be read.
+    #[error("{file}: {what}")]
+    Binary {
+        /// Which kind of file.
+        file: &'static str,
+        /// What is wrong, and where.
+        what: String,
+    },
     /// A model, component or option that is not known.
     #[error("{place}: unknown or unsupported {found:?} (known: {known})")]
     Unknown {
@@ -105,6 +113,12 @@ pub enum TokenizerError {
         id: u32,
         /// Its text.
         token: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A character map that cannot be read.
+    #[error("precompiled_charsmap: {why}")]
+    Charsmap {
         /// What is wrong.
         why: &'static str,
     },

@@ -9,23 +9,28 @@
 mod added;
 mod alphabet;
 mod decode;
+mod describe;
 mod error;
 mod hash;
 mod load;
 mod model;
 mod normalize;
 mod pattern;
+mod postprocess;
 mod presplit;
 mod pretokenize;
 mod special;
 #[cfg(test)]
 mod testing;
 mod tokenizer;
+mod unicode;
 mod vocab;
 
 pub use decode::{Controls, StreamDecoder};
+pub use describe::Description;
 pub use error::TokenizerError;
-pub use load::GgufVocab;
+pub use load::{Beside, GgufVocab};
 pub use pattern::PatternError;
+pub use postprocess::Encoded;
 pub use special::SpecialIds;
-pub use tokenizer::{Around, Description, EncodeOptions, Part, Special, Tokenizer};
+pub use tokenizer::{Around, EncodeOptions, Part, Special, Tokenizer};

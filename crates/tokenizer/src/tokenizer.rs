@@ -1,15 +1,17 @@
 //! The tokenizer as others see it: the steps of encoding in order, decoding, and what is special.
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::fmt;
 use std::sync::Mutex;
 
 use torchless_base::TokenId;
 
-use crate::added::{AddedTokens, Segment};
+use crate::added::{AddedTokens, Segment, Source};
+use crate::alphabet;
 use crate::decode::{Controls, Decoder, Position, StreamDecoder};
 use crate::model::{Model, Scratch};
 use crate::normalize::Normalizer;
+use crate::postprocess::{Encoded, PostProcessor, fill};
 use crate::pretokenize::{PreTokenizer, Word};
 use crate::vocab::{Kind, Vocab};
 use crate::{SpecialIds, TokenizerError};
@@ -57,40 +59,13 @@ pub struct Part<'a> {
     pub special: Special,
 }
 
-/// What `inspect` shows of a tokenizer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
-    /// Kind of model, such as `SentencePiece BPE`.
-    pub kind: &'static str,
-    /// Name or kind of the pre-split, if the model has one.
-    pub pre_split: Option<String>,
-    /// Number of ids.
-    pub vocab_size: usize,
-    /// Number of listed merges; 0 where scores order them.
-    pub merges: usize,
-    /// How many of the 256 bytes no token can write; text with them becomes unknown tokens or is lost.
-    pub uncovered_bytes: usize,
-    /// Tokens put before and after a text by default.
-    pub around: (Vec<TokenId>, Vec<TokenId>),
-    /// Ids with a special role.
-    pub special: SpecialIds,
-    /// Ids that end a reply.
-    pub end: Vec<TokenId>,
-    /// All control tokens with their names.
-    pub controls: Vec<(TokenId, String)>,
-    /// FNV-1a over ids, texts and kinds of all tokens: equal vocabularies have equal fingerprints.
-    pub fingerprint: u64,
-}
-
 /// Text to ids and back. Safe to share between threads.
-#[derive(Debug)]
 pub struct Tokenizer {
     pub(crate) parts: Parts,
     scratch: Mutex<Scratch>,
 }
 
 /// What the loaders put together.
-#[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) kind: &'static str,
     pub(crate) pre_split: Option<String>,
@@ -99,13 +74,29 @@ pub(crate) struct Parts {
     pub(crate) normalizer: Normalizer,
     /// The normaliser writes GPT-2's alphabet.
     pub(crate) normalizes_to_bytes: bool,
+    /// The model knows bytes by that alphabet alone.
+    pub(crate) wants_byte_chars: bool,
     pub(crate) pre_tokenizer: PreTokenizer,
     pub(crate) model: Model,
     pub(crate) decoder: Decoder,
-    pub(crate) before: Vec<TokenId>,
-    pub(crate) after: Vec<TokenId>,
+    pub(crate) post: PostProcessor,
     pub(crate) special: SpecialIds,
     pub(crate) end: Vec<TokenId>,
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, tokens) = (self.parts.kind, self.vocab_size());
+        f.debug_struct("Tokenizer").field("kind", &kind).field("tokens", &tokens).finish_non_exhaustive()
+    }
+}
+
+/// Text between two added tokens.
+struct Stretch<'t> {
+    text: &'t str,
+    /// Begins where the whole text begins.
+    first: bool,
+    source: Source,
 }
 
 impl Tokenizer {
@@ -125,48 +116,76 @@ impl Tokenizer {
     /// The ids of several parts in a row, encoded as the one text that they are: words and merges reach over
     /// the borders, control tokens are made inside control parts only.
     pub fn encode_parts(&self, parts: &[Part<'_>], around: Around) -> Vec<TokenId> {
+        fill(&self.parts.post.single, &self.ids_of_parts(parts), &[], around == Around::Nothing).ids
+    }
+
+    /// The ids of a text with the types of their segment, for models that read such.
+    pub fn encode_typed(&self, text: &str, options: EncodeOptions) -> Encoded {
+        let ids = self.ids_of_parts(&[Part { text, special: options.special }]);
+        fill(&self.parts.post.single, &ids, &[], options.around == Around::Nothing)
+    }
+
+    /// The ids of two texts that a model reads together, such as a question and what may answer it.
+    ///
+    /// # Errors
+    /// The tokenizer does not say how two texts are put together.
+    pub fn encode_pair(
+        &self,
+        first: &str,
+        second: &str,
+        options: EncodeOptions,
+    ) -> Result<Encoded, TokenizerError> {
+        let pair = self.parts.post.pair.as_deref().ok_or(TokenizerError::Missing {
+            what: "the template for two texts",
+            needed_by: "encoding a pair",
+        })?;
+        let ids = |text| self.ids_of_parts(&[Part { text, special: options.special }]);
+        Ok(fill(pair, &ids(first), &ids(second), options.around == Around::Nothing))
+    }
+
+    fn ids_of_parts(&self, parts: &[Part<'_>]) -> Vec<u32> {
         let text: Cow<'_, str> = match parts {
             [only] => Cow::Borrowed(only.text),
             _ => Cow::Owned(parts.iter().map(|part| part.text).collect()),
         };
+        let source = Source::of(parts);
         let (mut segments, mut start) = (Vec::new(), 0);
         for part in parts {
             let range = start..start + part.text.len();
             start = range.end;
-            self.parts.added.cut_raw(&text, range, part.special == Special::Parse, &mut segments);
+            let finder = self.parts.added.raw(source, part.special == Special::Parse);
+            finder.cut(&text, range, &mut segments);
         }
         let mut ids = Vec::new();
         self.with_scratch(|scratch| {
             for segment in &segments {
                 match segment {
                     Segment::Token(id) => ids.push(*id),
-                    Segment::Text(range) => self.encode_text(&text, range.clone(), scratch, &mut ids),
+                    Segment::Text(range) => {
+                        let text = Stretch { text: &text[range.clone()], first: range.start == 0, source };
+                        self.encode_text(text, scratch, &mut ids);
+                    }
                 }
             }
         });
-        let ids = ids.into_iter().map(TokenId);
-        match around {
-            Around::Nothing => ids.collect(),
-            Around::ModelDefault => {
-                self.parts.before.iter().copied().chain(ids).chain(self.parts.after.iter().copied()).collect()
-            }
-        }
+        ids
     }
 
-    fn encode_text(&self, text: &str, range: Range<usize>, scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        let first = range.start == 0;
-        let text = self.parts.normalizer.apply(&text[range]);
-        match self.parts.added.cut_normalized(&text) {
-            None => self.encode_words(&text, first, scratch, ids),
-            Some(segments) => {
-                for segment in segments {
-                    match segment {
-                        Segment::Token(id) => ids.push(id),
-                        Segment::Text(range) => {
-                            let first = first && range.start == 0;
-                            self.encode_words(&text[range], first, scratch, ids);
-                        }
-                    }
+    fn encode_text(&self, stretch: Stretch<'_>, scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        let Stretch { text, first, source } = stretch;
+        let text = self.parts.normalizer.apply(text);
+        let finder = self.parts.added.normalized(source);
+        if finder.is_empty() {
+            return self.encode_words(&text, first, scratch, ids);
+        }
+        let mut segments = Vec::new();
+        finder.cut(&text, 0..text.len(), &mut segments);
+        for segment in segments {
+            match segment {
+                Segment::Token(id) => ids.push(id),
+                Segment::Text(range) => {
+                    let first = first && range.start == 0;
+                    self.encode_words(&text[range], first, scratch, ids);
                 }
             }
         }
@@ -174,7 +193,14 @@ impl Tokenizer {
 
     fn encode_words(&self, text: &str, first: bool, scratch: &mut Scratch, ids: &mut Vec<u32>) {
         let word = Word { text, first, byte_chars: self.parts.normalizes_to_bytes };
-        self.parts.pre_tokenizer.split(word, &mut |word| self.parts.model.encode(word, scratch, ids));
+        let (model, wants_chars) = (&self.parts.model, self.parts.wants_byte_chars);
+        self.parts.pre_tokenizer.split(word, &mut |word| {
+            if wants_chars && !word.byte_chars {
+                let word = Word { text: &alphabet::to_chars(word.text), byte_chars: true, ..word };
+                return model.encode(word, scratch, ids);
+            }
+            model.encode(word, scratch, ids);
+        });
     }
 
     /// Lends the shared scratch, or a new one while another thread has it.
@@ -194,6 +220,7 @@ impl Tokenizer {
     pub fn decode_bytes(&self, ids: &[TokenId], controls: Controls) -> Vec<u8> {
         let (mut bytes, mut position) = (Vec::new(), Position::start(self.decoder()));
         ids.iter().for_each(|&id| position.push(self, id, controls, &mut bytes));
+        self.decoder().finish(&mut bytes);
         bytes
     }
 
@@ -279,33 +306,6 @@ impl Tokenizer {
             _ => None,
         };
         self.parts.vocab.iter().filter_map(control)
-    }
-
-    /// What there is to know of this tokenizer.
-    pub fn describe(&self) -> Description {
-        let parts = &self.parts;
-        Description {
-            kind: parts.kind,
-            pre_split: parts.pre_split.clone(),
-            vocab_size: self.vocab_size(),
-            merges: parts.model.merges(),
-            uncovered_bytes: parts.model.uncovered_bytes(),
-            around: (parts.before.clone(), parts.after.clone()),
-            special: parts.special,
-            end: parts.end.clone(),
-            controls: self.controls().map(|(id, text)| (id, text.into_owned())).collect(),
-            fingerprint: self.fingerprint(),
-        }
-    }
-
-    fn fingerprint(&self) -> u64 {
-        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3);
-        self.parts.vocab.iter().fold(0xCBF2_9CE4_8422_2325, |hash, (id, text, kind)| {
-            let hash = id.to_le_bytes().iter().fold(hash, step);
-            let hash = (text.len() as u64).to_le_bytes().iter().fold(hash, step);
-            let control = matches!(kind, Kind::Control | Kind::Unknown);
-            [u8::from(control)].iter().chain(text).fold(hash, step)
-        })
     }
 
     pub(crate) fn decoder(&self) -> &Decoder {

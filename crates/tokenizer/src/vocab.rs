@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     UserDefined,
     /// One byte, written `<0xHH>`.
     Byte(u8),
+    /// A text like others that is never made.
+    Unused,
     /// An id without a token.
     Hole,
 }
