@@ -6,7 +6,8 @@ use torchless_base::TokenId;
 use super::{signed_bytes, space_signs};
 use crate::added::{AddedToken, AddedTokens};
 use crate::decode::{Decoder, Start};
-use crate::model::{Bpe, BpeParts, Model, Unknown};
+use crate::model::{Affixes, Bpe, BpeParts, Merges, Model, Unknown};
+use crate::postprocess::PostProcessor;
 use crate::pretokenize::PreTokenizer;
 use crate::special::end_ids;
 use crate::tokenizer::Parts;
@@ -48,7 +49,8 @@ impl Tokenizer {
         let normalizer = space_signs(true);
         let model = Model::Bpe(Bpe::new(&BpeParts {
             vocab: &vocab,
-            merges: &merges,
+            merges: Merges::Listed(&merges),
+            affixes: Affixes::default(),
             byte_level: false,
             byte_fallback: true,
             unknown: Unknown { id: special.unk.map(|id| id.0), fuse: true },
@@ -60,11 +62,11 @@ impl Tokenizer {
             added: AddedTokens::new(&added, &normalizer)?,
             normalizer,
             normalizes_to_bytes: false,
+            wants_byte_chars: false,
             pre_tokenizer: PreTokenizer::default(),
             model,
             decoder: Decoder::new(signed_bytes(&vocab), Start::Strip { byte: b' ', count: 1 }),
-            before: special.bos.into_iter().collect(),
-            after: Vec::new(),
+            post: PostProcessor::ends(special.bos, None),
             special,
             end: end_ids(&vocab, special, &[]),
             vocab,
