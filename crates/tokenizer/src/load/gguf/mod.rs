@@ -1,15 +1,16 @@
 //! A tokenizer from the `tokenizer.ggml.*` metadata of a GGUF file.
 
+mod kinds;
+
 use torchless_base::TokenId;
 
-use super::{byte_level_bytes, signed_bytes, space_signs};
 use crate::added::{AddedToken, AddedTokens};
 use crate::alphabet::byte_token;
-use crate::decode::{Decoder, Start};
+use crate::decode::Decoder;
 use crate::error::excerpt;
-use crate::model::{Bpe, BpeParts, Model, NamedMerge, Spm, Unknown};
+use crate::model::{Model, NamedMerge};
 use crate::normalize::Normalizer;
-use crate::presplit;
+use crate::postprocess::PostProcessor;
 use crate::pretokenize::PreTokenizer;
 use crate::special::end_ids;
 use crate::tokenizer::Parts;
@@ -20,18 +21,19 @@ use crate::{SpecialIds, Tokenizer, TokenizerError};
 /// says otherwise, `None` where the file lacks it.
 #[derive(Debug, Clone, Default)]
 pub struct GgufVocab<'a> {
-    /// `llama` (SentencePiece BPE) or `gpt2` (byte-level BPE).
+    /// `llama` (SentencePiece BPE), `gpt2` (byte-level BPE), `gemma4` (BPE with space signs), `t5` (Unigram),
+    /// `bert` (WordPiece) or `rwkv` (longest matches).
     pub model: &'a str,
     /// Name of the pre-split; byte-level BPE only. `None` is `default`.
     pub pre: Option<&'a str>,
     /// Texts by id.
     pub tokens: Vec<Vec<u8>>,
-    /// One finite score per token; `llama` only, and needed there.
+    /// One finite score per token; `llama` and `t5` only, and needed there.
     pub scores: Option<Vec<f32>>,
     /// `token_type`: one of 0 (undefined), 1 (normal), 2 (unknown), 3 (control), 4 (user-defined), 5 (unused),
     /// 6 (byte) per token.
     pub types: Option<Vec<i32>>,
-    /// Pairs with a space between; `gpt2` only, and needed there.
+    /// Pairs with a space between; `gpt2` and `gemma4` only, and needed there.
     pub merges: Option<Vec<String>>,
     /// `bos_token_id`.
     pub bos: Option<u32>,
@@ -51,10 +53,22 @@ pub struct GgufVocab<'a> {
     pub add_bos: Option<bool>,
     /// `add_eos_token`.
     pub add_eos: Option<bool>,
-    /// `add_space_prefix`; `llama` only.
+    /// `seperator_token_id`, in this spelling.
+    pub sep: Option<u32>,
+    /// `cls_token_id`.
+    pub cls: Option<u32>,
+    /// `add_sep_token`; `bert` only.
+    pub add_sep: Option<bool>,
+    /// `add_space_prefix`; `llama` and `t5` only.
     pub add_space_prefix: Option<bool>,
-    /// `remove_extra_whitespaces`: says something of Unigram models only and is checked by none of these.
+    /// `remove_extra_whitespaces`; `t5` only, of the others none joins spaces.
     pub remove_extra_whitespaces: Option<bool>,
+    /// `precompiled_charsmap`; `t5` only.
+    pub charsmap: Option<Vec<u8>>,
+    /// `normalizer.lowercase`; `bert` only.
+    pub lowercase: Option<bool>,
+    /// `normalizer.strip_accents`; `bert` only.
+    pub strip_accents: Option<bool>,
 }
 
 impl Tokenizer {
@@ -65,101 +79,65 @@ impl Tokenizer {
     /// Every way in which the metadata contradict themselves, and kinds that are not known.
     pub fn from_gguf(file: GgufVocab<'_>) -> Result<Self, TokenizerError> {
         match file.model {
-            "llama" => sentencepiece(file),
-            "gpt2" => byte_level(file),
+            "llama" => kinds::sentencepiece(file),
+            "gpt2" => kinds::byte_level(file),
+            "t5" => kinds::unigram(file),
+            "bert" => kinds::wordpiece(file),
+            "rwkv" => kinds::rwkv(file),
+            "gemma4" => kinds::gemma4(file),
             other => Err(TokenizerError::Unknown {
                 place: "tokenizer.ggml.model",
                 found: excerpt(other.as_bytes()),
-                known: "gpt2, llama".to_owned(),
+                known: "bert, gemma4, gpt2, llama, rwkv, t5".to_owned(),
             }),
         }
     }
 }
 
-fn sentencepiece(mut file: GgufVocab<'_>) -> Result<Tokenizer, TokenizerError> {
-    let (vocab, special) = checked(&mut file, Some([1, 2, 0]))?;
-    let scores = file.scores.as_deref().ok_or(TokenizerError::Missing {
-        what: "tokenizer.ggml.scores",
-        needed_by: "a tokenizer of the model 'llama'",
-    })?;
-    check_scores(scores, vocab.len())?;
-    let prefix = file.add_space_prefix.unwrap_or(true);
-    let start = if prefix { Start::Strip { byte: b' ', count: 1 } } else { Start::KEEP };
-    let model = Model::Spm(Spm::new(&vocab, scores, special.unk.map(|id| id.0))?);
-    let decoder = Decoder::new(signed_bytes(&vocab), start);
-    let normalizer = space_signs(prefix);
-    let base = Base { vocab, special, model, decoder, normalizer };
-    assemble(&file, base, ("SentencePiece BPE", None, PreTokenizer::default()), true)
-}
-
-fn byte_level(mut file: GgufVocab<'_>) -> Result<Tokenizer, TokenizerError> {
-    let (vocab, special) = checked(&mut file, None)?;
-    if let Some(scores) = &file.scores {
-        check_scores(scores, vocab.len())?;
-    }
-    let merges = file.merges.take().ok_or(TokenizerError::Missing {
-        what: "tokenizer.ggml.merges",
-        needed_by: "a tokenizer of the model 'gpt2'",
-    })?;
-    let name = file.pre.filter(|name| !name.is_empty()).unwrap_or("default");
-    let pre = presplit::find(name)?;
-    let merges = merges.iter().enumerate().map(named_merge).collect::<Result<Vec<_>, _>>()?;
-    let model = Model::Bpe(Bpe::new(&BpeParts {
-        vocab: &vocab,
-        merges: &merges,
-        byte_level: true,
-        byte_fallback: false,
-        unknown: Unknown { id: special.unk.map(|id| id.0), fuse: false },
-        ignore_merges: pre.ignore_merges,
-    })?);
-    let bytes = vocab.iter().map(|(_, text, kind)| match kind {
-        Kind::Normal => byte_level_bytes(text),
-        Kind::Byte(byte) => vec![byte],
-        _ => text.to_vec(),
-    });
-    let decoder = Decoder::new(bytes, Start::KEEP);
-    let base = Base { vocab, special, model, decoder, normalizer: Normalizer::default() };
-    let split = ("byte-level BPE", Some(name.to_owned()), PreTokenizer(pre.splitters));
-    assemble(&file, base, split, pre.add_bos)
-}
-
+/// What the kinds of tokenizers differ in.
 struct Base {
+    kind: &'static str,
+    pre_split: Option<String>,
     vocab: Vocab,
     special: SpecialIds,
     model: Model,
     decoder: Decoder,
     normalizer: Normalizer,
+    pre_tokenizer: PreTokenizer,
+    post: PostProcessor,
 }
 
-fn assemble(
-    file: &GgufVocab<'_>,
-    base: Base,
-    (kind, pre_split, pre_tokenizer): (&'static str, Option<String>, PreTokenizer),
-    adds_bos: bool,
-) -> Result<Tokenizer, TokenizerError> {
-    let Base { vocab, special, model, decoder, normalizer } = base;
-    let added = AddedTokens::new(&added_tokens(&vocab), &normalizer)?;
+fn assemble(file: &GgufVocab<'_>, base: Base) -> Result<Tokenizer, TokenizerError> {
+    let Base { kind, pre_split, vocab, special, model, decoder, normalizer, pre_tokenizer, post } = base;
     for &id in &file.more_end_ids {
         vocab.check("an end token", Some(id))?;
     }
-    let end = end_ids(&vocab, special, &file.more_end_ids);
-    let before = around(file.add_bos, adds_bos, special.bos, "tokenizer.ggml.bos_token_id")?;
-    let after = around(file.add_eos, false, special.eos, "tokenizer.ggml.eos_token_id")?;
     Ok(Tokenizer::new(Parts {
         kind,
         pre_split,
-        vocab,
-        added,
+        added: AddedTokens::new(&added_tokens(&vocab), &normalizer)?,
         normalizer,
         normalizes_to_bytes: false,
+        wants_byte_chars: false,
         pre_tokenizer,
         model,
         decoder,
-        before,
-        after,
+        post,
         special,
-        end,
+        end: end_ids(&vocab, special, &file.more_end_ids),
+        vocab,
     }))
+}
+
+/// BOS before and EOS behind a text, as the file or else the kind of tokenizer wants them.
+fn ends(
+    file: &GgufVocab<'_>,
+    special: SpecialIds,
+    (adds_bos, adds_eos): (bool, bool),
+) -> Result<PostProcessor, TokenizerError> {
+    let bos = around(file.add_bos, adds_bos, special.bos, "tokenizer.ggml.bos_token_id")?;
+    let eos = around(file.add_eos, adds_eos, special.eos, "tokenizer.ggml.eos_token_id")?;
+    Ok(PostProcessor::ends(bos, eos))
 }
 
 /// The token to add, if the file or else the kind of tokenizer wants it.
@@ -168,12 +146,12 @@ fn around(
     default: bool,
     id: Option<TokenId>,
     what: &'static str,
-) -> Result<Vec<TokenId>, TokenizerError> {
+) -> Result<Option<TokenId>, TokenizerError> {
     match (asked, id) {
         (Some(true), None) => {
             Err(TokenizerError::Missing { what, needed_by: "the wish to add it to every text" })
         }
-        (asked, id) => Ok(id.filter(|_| asked.unwrap_or(default)).into_iter().collect()),
+        (asked, id) => Ok(id.filter(|_| asked.unwrap_or(default))),
     }
 }
 
@@ -184,7 +162,7 @@ fn checked(file: &mut GgufVocab<'_>, usual: Option<[u32; 3]>) -> Result<(Vocab, 
     let types = file.types.take();
     match &types {
         Some(types) => set_kinds(&mut vocab, types)?,
-        None if file.model == "llama" => vocab.mark_byte_tokens(),
+        None if matches!(file.model, "llama" | "gemma4") => vocab.mark_byte_tokens(),
         None => {}
     }
     let id = |what, id| Ok(vocab.check(what, id)?.map(TokenId));
