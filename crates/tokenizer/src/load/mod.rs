@@ -1,13 +1,23 @@
 //! From files' contents to a tokenizer: one module per source. All contents are hostile until checked.
 
-mod components;
+mod base64;
+mod config;
+mod detect;
 mod gguf;
 mod json;
 mod native;
+mod protobuf;
+mod ranks;
+mod sentencepiece;
+mod tekken;
+mod tiktoken;
 
+pub use config::Beside;
 pub use gguf::GgufVocab;
 
 use std::borrow::Cow;
+
+use serde::Deserialize;
 
 use crate::TokenizerError;
 use crate::alphabet;
@@ -28,6 +38,11 @@ pub(crate) fn pattern(place: &'static str, source: &str) -> Result<Pattern, Toke
     })
 }
 
+fn read_json<'a, T: Deserialize<'a>>(file: &'static str, text: &'a [u8]) -> Result<T, TokenizerError> {
+    serde_json::from_slice(text)
+        .map_err(|error| TokenizerError::Json { file, what: excerpt(error.to_string().as_bytes()) })
+}
+
 /// Spaces become signs, after one more is put first where `prefix` says so.
 fn space_signs(prefix: bool) -> Normalizer {
     let sign = SPACE_SIGN.to_string();
@@ -39,7 +54,7 @@ fn space_signs(prefix: bool) -> Normalizer {
 /// What a token of a vocabulary with space signs and byte tokens contributes to a text.
 fn signed_bytes(vocab: &Vocab) -> impl Iterator<Item = Vec<u8>> {
     vocab.iter().map(|(_, text, kind)| match kind {
-        Kind::Normal => match std::str::from_utf8(text) {
+        Kind::Normal | Kind::Unused => match std::str::from_utf8(text) {
             Ok(text) => text.replace(SPACE_SIGN, " ").into_bytes(),
             Err(_) => text.to_vec(),
         },
