@@ -386,7 +386,7 @@ fn refuses(vocab: fn() -> GgufVocab<'static>, change: impl FnOnce(&mut GgufVocab
 #[test]
 fn tokenizer_refuses_broken_metadata() {
     let byte = || byte_vocab("gpt-2");
-    refuses(spm_vocab, |v| v.model = "t5", "\"t5\" (known: gpt2, llama)");
+    refuses(spm_vocab, |v| v.model = "plamo2", "\"plamo2\" (known: bert, gemma4, gpt2, llama, rwkv, t5)");
     refuses(byte, |v| v.pre = Some("nonesuch"), "nonesuch");
     refuses(spm_vocab, |v| v.tokens.clear(), "list of tokens");
     refuses(spm_vocab, |v| v.scores = None, "tokenizer.ggml.scores is missing");
@@ -428,23 +428,25 @@ fn tokenizer_takes_metadata_that_leave_things_out() {
 #[test]
 fn tokenizer_json_refuses_what_it_does_not_know() {
     for (pointer, value, named) in [
-        ("/model/type", json!("WordPiece"), "WordPiece"),
-        ("/model/type", json!("Unigram"), "known: BPE"),
-        ("/model/continuing_subword_prefix", json!("##"), "continuing_subword_prefix"),
+        ("/model/type", json!("Nonesuch"), "known: BPE, Unigram, WordPiece, WordLevel"),
+        ("/model/type", json!("Unigram"), "a list of texts with scores"),
+        ("/model/continuing_subword_prefix", json!("##"), "continues no word"),
         ("/model/dropout", json!(0.1), "dropout"),
-        ("/model/vocab", json!([["a", 0.0]]), "model.vocab is missing"),
+        ("/model/vocab", json!([["a", 0.0]]), "a map from texts to ids"),
         ("/model/merges", json!(["▁ x"]), "merge 0"),
         ("/model/merges", json!(["▁x"]), "merge 0"),
         ("/model/unk_token", json!("<none>"), "<none>"),
-        ("/normalizer", json!({"type": "Precompiled"}), "Precompiled"),
-        ("/normalizer", json!({"type": "Sequence", "normalizers": [{"type": "Nmt"}]}), "Nmt"),
+        ("/normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "AQI="}), "fewer than 4 bytes"),
+        ("/normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "?"}), "base64"),
+        ("/normalizer", json!({"type": "Sequence", "normalizers": [{"type": "Lnmt"}]}), "Lnmt"),
         (
             "/normalizer/normalizers/1/content",
             json!("x".repeat(1000)),
             "makes text longer: 4000 is more than the limit of 256",
         ),
         ("/decoder/decoders/0/content", json!("x".repeat(1000)), "makes text longer"),
-        ("/pre_tokenizer", json!({"type": "UnicodeScripts"}), "UnicodeScripts"),
+        ("/pre_tokenizer", json!({"type": "UnicodeWords"}), "UnicodeWords"),
+        ("/pre_tokenizer", json!({"type": "FixedLength", "length": 0}), "FixedLength of 0"),
         (
             "/pre_tokenizer",
             json!({"type": "Split", "pattern": {"Regex": "(?<=a)b"}, "behavior": "Isolated"}),
@@ -464,7 +466,8 @@ fn tokenizer_json_refuses_what_it_does_not_know() {
         ("/post_processor/special_tokens", json!({}), "\"<s>\""),
         ("/post_processor/special_tokens/<s>/ids", json!([99999]), "99999"),
         ("/decoder", json!({"type": "CTC"}), "CTC"),
-        ("/decoder/decoders/3/stop", json!(1), "after Fuse"),
+        ("/decoder", json!({"type": "BPEDecoder", "suffix": ""}), "empty suffix"),
+        ("/decoder/decoders/3/content", json!("é"), "after Fuse"),
         ("/added_tokens/3/id", json!(4_000_000_000_u32), "highest token id"),
         ("/added_tokens/3/id", json!(5), "stand once"),
         ("/added_tokens/1/id", json!(2), "has the ids 1 and 2"),

@@ -69,6 +69,11 @@ impl Reader<'_> {
 
 /// The tokenizer of a GGUF file.
 pub fn from_gguf(path: &Path) -> Result<Tokenizer, TokenizerError> {
+    with_gguf(path, Tokenizer::from_gguf)
+}
+
+/// What `make` makes of the tokenizer keys of a GGUF file.
+pub fn with_gguf<T>(path: &Path, make: impl FnOnce(GgufVocab<'_>) -> T) -> T {
     let data = bytes(path);
     let mut reader = Reader(&data[16..]);
     let mut keys = HashMap::new();
@@ -94,7 +99,7 @@ pub fn from_gguf(path: &Path) -> Result<Tokenizer, TokenizerError> {
         list(key).map(|values| values.into_iter().map(word).collect::<Vec<_>>())
     };
     let (model, pre) = (text("model").unwrap_or_default(), text("pre"));
-    Tokenizer::from_gguf(GgufVocab {
+    make(GgufVocab {
         model: &model,
         pre: pre.as_deref(),
         tokens: words("tokens").unwrap_or_default(),
@@ -115,7 +120,28 @@ pub fn from_gguf(path: &Path) -> Result<Tokenizer, TokenizerError> {
         more_end_ids: Vec::new(),
         add_bos: int("add_bos_token").map(|value| value != 0),
         add_eos: int("add_eos_token").map(|value| value != 0),
+        sep: int("seperator_token_id"),
+        cls: int("cls_token_id"),
+        add_sep: int("add_sep_token").map(|value| value != 0),
         add_space_prefix: int("add_space_prefix").map(|value| value != 0),
         remove_extra_whitespaces: int("remove_extra_whitespaces").map(|value| value != 0),
+        charsmap: list("precompiled_charsmap").map(|values| {
+            values.into_iter().map(|v| if let Value::Int(byte) = v { byte as u8 } else { 0 }).collect()
+        }),
+        lowercase: int("normalizer.lowercase").map(|value| value != 0),
+        strip_accents: int("normalizer.strip_accents").map(|value| value != 0),
     })
+}
+
+/// RFC 4648, with padding.
+pub fn base64(bytes: &[u8]) -> String {
+    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits =
+            chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let sign = |place: usize| char::from(SIGNS[(bits >> (18 - 6 * place)) as usize & 63]);
+        out.extend((0..4).map(|place| if place <= chunk.len() { sign(place) } else { '=' }));
+    }
+    out
 }
