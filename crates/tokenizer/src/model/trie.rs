@@ -47,14 +47,13 @@ impl Trie {
         tokens.sort_unstable();
         let mut trie = Self { nodes: vec![Node::EMPTY], labels: vec![0], tables: Vec::new() };
         // Stretches of `tokens` that share the bytes up to a node, in the order of the nodes.
-        let mut stretches = vec![0..tokens.len()];
+        let mut stretches = vec![(0, tokens.len())];
         let mut depths = vec![0];
         let mut at = 0;
         while at < trie.nodes.len() {
-            let (stretch, depth) = (stretches[at].clone(), depths[at]);
+            let ((mut begin, end), depth) = (stretches[at], depths[at]);
             trie.nodes[at].first = trie.nodes.len() as NodeId;
-            let mut begin = stretch.start;
-            while begin < stretch.end {
+            while begin < end {
                 let (text, id) = tokens[begin];
                 let Some(&label) = text.get(depth) else {
                     trie.nodes[at].token = id;
@@ -62,9 +61,9 @@ impl Trie {
                     continue;
                 };
                 let same = |&(text, _): &(&[u8], u32)| text[depth] == label;
-                let len = tokens[begin..stretch.end].partition_point(same);
+                let len = tokens[begin..end].partition_point(same);
                 trie.add_child(at, label)?;
-                stretches.push(begin..begin + len);
+                stretches.push((begin, begin + len));
                 depths.push(depth + 1);
                 begin += len;
             }

@@ -17,7 +17,7 @@ pub(crate) use sentencepiece::SentencePiece;
 #[derive(Debug, Clone)]
 pub(crate) enum Needle {
     Literal(String),
-    Pattern(Pattern),
+    Pattern(Box<Pattern>),
 }
 
 /// One rewriting.
@@ -156,7 +156,10 @@ mod tests {
         assert_eq!(apply(metaspace.clone(), "a  b"), "▁a▁▁b");
         assert_eq!(apply(metaspace, ""), "");
         let digits = Pattern::new(r"\d+").unwrap();
-        assert_eq!(apply(vec![Rewrite::Replace(Needle::Pattern(digits), "#".to_owned())], "a12b3"), "a#b#");
+        assert_eq!(
+            apply(vec![Rewrite::Replace(Needle::Pattern(Box::new(digits)), "#".to_owned())], "a12b3"),
+            "a#b#"
+        );
     }
 
     #[test]

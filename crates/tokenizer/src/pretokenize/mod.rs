@@ -141,8 +141,10 @@ fn threes(text: &str, whole: bool) -> Vec<Range<usize>> {
         }
         let cut_off = whole && c.is_some_and(regex_syntax::is_word_character);
         if !cut_off {
-            let starts =
-                run.iter().enumerate().filter(|(place, _)| *place == 0 || (run.len() - place) % 3 == 0);
+            let starts = run
+                .iter()
+                .enumerate()
+                .filter(|(place, _)| *place == 0 || (run.len() - place).is_multiple_of(3));
             let starts: Vec<usize> = starts.map(|(_, start)| *start).chain([at]).collect();
             groups.extend(starts.windows(2).map(|pair| pair[0]..pair[1]).filter(|range| !range.is_empty()));
         }

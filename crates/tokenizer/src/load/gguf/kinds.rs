@@ -21,6 +21,8 @@ use crate::{Tokenizer, TokenizerError};
 const BERT_CLS: u32 = 101;
 const BERT_SEP: u32 = 102;
 const BERT_UNKNOWN: u32 = 100;
+/// Words of more characters are unknown to BERT; the format has no place for the number.
+const BERT_CHARS: usize = 100;
 
 fn missing(what: &'static str, needed_by: &'static str) -> TokenizerError {
     TokenizerError::Missing { what, needed_by }
@@ -184,7 +186,7 @@ pub(super) fn wordpiece(mut file: GgufVocab<'_>) -> Result<Tokenizer, TokenizerE
         unknown,
         beginning: "▁",
         continuing: "",
-        max_chars: usize::MAX,
+        max_chars: BERT_CHARS,
     })?);
     let lowercase = file.lowercase.unwrap_or(true);
     let strip_accents = file.strip_accents.unwrap_or(lowercase);

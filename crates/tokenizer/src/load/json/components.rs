@@ -69,7 +69,7 @@ pub(super) fn needle(place: &'static str, from: PatternJson) -> Result<Needle, T
             Err(unknown(place, "an empty pattern", "any other text"))
         }
         PatternJson::String(text) => Ok(Needle::Literal(text)),
-        PatternJson::Regex(source) => Ok(Needle::Pattern(pattern(place, &source)?)),
+        PatternJson::Regex(source) => Ok(Needle::Pattern(Box::new(pattern(place, &source)?))),
     }
 }
 

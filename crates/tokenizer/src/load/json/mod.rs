@@ -28,7 +28,7 @@ use crate::special::end_ids;
 use crate::tokenizer::Parts;
 use crate::vocab::{Kind, Vocab};
 use crate::{SpecialIds, Tokenizer, TokenizerError};
-use model::{Entries, ModelJson};
+use model::{Entries, Lists, ModelJson};
 pub(super) use pretokenizers::bert as bert_splitters;
 
 const FILE: &str = "tokenizer.json";
@@ -103,7 +103,8 @@ fn assemble(mut file: File, config: &Config) -> Result<Tokenizer, TokenizerError
     {
         vocab.set_kind(id, Kind::Unknown);
     }
-    let model = file.model.build(kind, &vocab, scores, unknown.map(|id| id.0), byte_level)?;
+    let lists = Lists { vocab: &vocab, scores, unknown: unknown.map(|id| id.0), byte_level };
+    let model = file.model.build(kind, lists)?;
     let steps = decode_steps(file.decoder.as_ref(), kind, byte_level)?;
     let post = postprocessors::post_processor(file.post_processor.as_ref())?.unwrap_or_default();
     post.check(postprocessors::PLACE, &vocab)?;

@@ -95,6 +95,16 @@ pub(super) enum Kind {
     WordLevel,
 }
 
+/// What a model is built from, beside its options.
+pub(super) struct Lists<'a> {
+    pub(super) vocab: &'a Vocab,
+    /// Scores of the first ids.
+    pub(super) scores: Vec<f64>,
+    pub(super) unknown: Option<u32>,
+    /// The vocabulary is written in GPT-2's alphabet.
+    pub(super) byte_level: bool,
+}
+
 impl ModelJson {
     /// What the model is; files from before `type` show it by what they hold.
     pub(super) fn kind(&self) -> Result<Kind, TokenizerError> {
@@ -132,15 +142,9 @@ impl ModelJson {
         }
     }
 
-    /// Builds the model. `scores` are those of the first ids, `byte_level` says how the vocabulary is written.
-    pub(super) fn build(
-        &self,
-        kind: Kind,
-        vocab: &Vocab,
-        mut scores: Vec<f64>,
-        unknown: Option<u32>,
-        byte_level: bool,
-    ) -> Result<Model, TokenizerError> {
+    /// Builds the model from its options and the lists of the file.
+    pub(super) fn build(&self, kind: Kind, lists: Lists<'_>) -> Result<Model, TokenizerError> {
+        let Lists { vocab, mut scores, unknown, byte_level } = lists;
         match kind {
             Kind::Bpe => self.bpe(vocab, unknown, byte_level),
             Kind::Unigram => {

@@ -92,7 +92,7 @@ fn splitters((kind, value): (&str, &Value)) -> Result<Vec<Splitter>, TokenizerEr
             let split: SplitJson = read(PLACE, value)?;
             let delimiter = match needle(PLACE, split.pattern)? {
                 Needle::Literal(text) => Delimiter::Literal(text),
-                Needle::Pattern(pattern) => Delimiter::Pattern(pattern),
+                Needle::Pattern(pattern) => Delimiter::Pattern(*pattern),
             };
             Splitter::Split { delimiter, behavior: behavior(&split.behavior)?, invert: split.invert }
         }
