@@ -86,9 +86,18 @@ pub enum TokenizerSource {
     HuggingFace {
         /// `tokenizer.json`, unparsed.
         tokenizer_json: Bytes,
-        /// `tokenizer_config.json`.
+        /// `tokenizer_config.json`, with the roles of tokens from `special_tokens_map.json` that it lacks.
         tokenizer_config: Option<serde_json::Value>,
         /// The chat template: `chat_template.jinja`, or the one in `tokenizer_config.json`.
+        chat_template: Option<String>,
+    },
+    /// In a file of another kind: `tekken.json`, a model of SentencePiece, ranks in the manner of tiktoken.
+    File {
+        /// Its bytes, unparsed.
+        bytes: Bytes,
+        /// `tokenizer_config.json`.
+        tokenizer_config: Option<serde_json::Value>,
+        /// As of a Hugging Face folder.
         chat_template: Option<String>,
     },
     /// In the header of a native file.

@@ -15,6 +15,16 @@ const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
 
+/// Files that hold a tokenizer, the most telling first.
+const TOKENIZERS: [&str; 6] = [
+    "tokenizer.json",
+    "tekken.json",
+    "tokenizer.model",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+];
+
 /// The bytes that a `tokenizer.json` may have.
 const TOKENIZER_BYTES: u64 = 128 << 20;
 
@@ -154,7 +164,7 @@ fn is_shard(path: &Path) -> bool {
     is_number(number) && is_number(count) && count != "00001"
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
@@ -204,9 +214,9 @@ fn what_is_there(folder: &Path) -> Result<String, FormatError> {
 }
 
 /// The files beside the weights.
-struct Beside<'a> {
-    folder: &'a Path,
-    access: Access,
+pub(crate) struct Beside<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) access: Access,
 }
 
 impl Beside<'_> {
@@ -226,19 +236,53 @@ impl Beside<'_> {
         }
     }
 
-    fn tokenizer(&self) -> Result<TokenizerSource, FormatError> {
-        let Some(opened) = self.open("tokenizer.json")? else { return Ok(TokenizerSource::None) };
+    /// The first of the folder's tokenizer files: `tokenizer.json`, `tekken.json`, a model of SentencePiece, ranks.
+    pub(crate) fn tokenizer(&self) -> Result<TokenizerSource, FormatError> {
+        let mut names: Vec<String> = TOKENIZERS.iter().map(|name| (*name).to_owned()).collect();
+        names.extend(names_in(self.folder)?.into_iter().filter(|name| name.ends_with(".tiktoken")));
+        for name in names {
+            if let Some(opened) = self.open(&name)? {
+                return self.tokenizer_in(opened);
+            }
+        }
+        Ok(TokenizerSource::None)
+    }
+
+    /// The tokenizer in this file, with what lies beside it.
+    pub(crate) fn tokenizer_in(&self, opened: Opened) -> Result<TokenizerSource, FormatError> {
         let value = opened.bytes.len() as u64;
         if value > TOKENIZER_BYTES {
             let problem = Problem::Limit { what: "the tokenizer's length", value, limit: TOKENIZER_BYTES };
             return Err(FormatError::new(Place::File, problem).in_file(&opened.path));
         }
-        let tokenizer_config = self.object("tokenizer_config.json", "tokenizer_config.json")?;
+        let tokenizer_config = self.tokenizer_config()?;
         let chat_template = match self.open("chat_template.jinja")? {
             Some(template) => Some(self.text(&template)?),
             None => tokenizer_config.as_ref().and_then(template_in),
         };
-        Ok(TokenizerSource::HuggingFace { tokenizer_json: opened.bytes, tokenizer_config, chat_template })
+        let is_json = opened.path.file_name().is_some_and(|name| name == TOKENIZERS[0]);
+        Ok(match is_json {
+            true => {
+                TokenizerSource::HuggingFace { tokenizer_json: opened.bytes, tokenizer_config, chat_template }
+            }
+            false => TokenizerSource::File { bytes: opened.bytes, tokenizer_config, chat_template },
+        })
+    }
+
+    /// `tokenizer_config.json`; a role that it gives to no token has the one of `special_tokens_map.json`.
+    fn tokenizer_config(&self) -> Result<Option<Value>, FormatError> {
+        let config = self.object("tokenizer_config.json", "tokenizer_config.json")?;
+        let map = self.object("special_tokens_map.json", "special_tokens_map.json")?;
+        Ok(match (config, map) {
+            (Some(Value::Object(mut config)), Some(Value::Object(map))) => {
+                for (role, token) in map {
+                    let slot = config.entry(role).or_insert(Value::Null);
+                    *slot = if slot.is_null() { token } else { slot.take() };
+                }
+                Some(Value::Object(config))
+            }
+            (config, map) => config.or(map),
+        })
     }
 
     fn text(&self, opened: &Opened) -> Result<String, FormatError> {

@@ -24,6 +24,6 @@ pub use checkpoint::{
     Checkpoint, FileInfo, Format, Metadata, NativeTokenizer, OpaqueTensor, Tensors, TokenizerSource,
 };
 pub use error::{Foreign, FormatError, Place, Problem};
-pub use open::{Access, OpenOptions, open, open_bytes};
+pub use open::{Access, OpenOptions, open, open_bytes, tokenizer_at};
 pub use strings::StringTable;
 pub use tensor::Tensor;

@@ -5,8 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::bytes::{Bytes, Shared};
-use crate::checkpoint::{Checkpoint, FileInfo};
+use crate::checkpoint::{Checkpoint, FileInfo, TokenizerSource};
 use crate::error::{FormatError, Place, Problem};
+use crate::hugging_face::Beside;
 use crate::{foreign, gguf, hugging_face, json, native};
 
 /// How to open a model.
@@ -46,6 +47,36 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, FormatErro
             Ok(checkpoint)
         }
     }
+}
+
+/// The tokenizer at a path that holds no model: one of its files, or a folder with such a file.
+///
+/// `None` where the path is a model, which brings its own.
+///
+/// # Errors
+/// The path cannot be read, or what lies beside the tokenizer is broken.
+pub fn tokenizer_at(path: &Path, options: &OpenOptions) -> Result<Option<TokenizerSource>, FormatError> {
+    let access = options.access;
+    if path.is_dir() {
+        let found = Beside { folder: path, access }.tokenizer()?;
+        return Ok(Some(found).filter(|found| !matches!(found, TokenizerSource::None)));
+    }
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if !is_tokenizer_name(name) {
+        return Ok(None);
+    }
+    let opened = open_regular(path, access)?;
+    if detect(&opened.bytes).is_ok() {
+        return Ok(None);
+    }
+    Beside { folder: hugging_face::folder_of(path), access }.tokenizer_in(opened).map(Some)
+}
+
+/// `tokenizer.json`, `tekken.json`, `*.tiktoken`, `*.model`, and with a version behind it as Mistral has them.
+fn is_tokenizer_name(name: &str) -> bool {
+    let plain = name.rsplit_once(".v").filter(|(_, n)| n.bytes().all(|b| b.is_ascii_digit()));
+    let name = plain.map_or(name, |(plain, _)| plain);
+    [".json", ".tiktoken", ".model"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// Opens a model that lies in memory; only what needs no second file.
