@@ -40,7 +40,9 @@ pub enum Error {
     #[error("{0}")]
     Mismatch(String),
     /// The model came without a tokenizer, and text was given.
-    #[error("this model has no tokenizer: give token ids instead of text, or put a tokenizer.json beside it")]
+    #[error(
+        "this model has no tokenizer: give token ids instead of text (a safetensors model takes its tokenizer from a file beside it, such as tokenizer.json)"
+    )]
     NoTokenizer,
     /// The chat template failed.
     #[error("chat template: {0}")]

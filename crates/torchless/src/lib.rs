@@ -32,7 +32,7 @@ pub use score::Scorer;
 pub use shapes::{Mix, SHAPES, Shape};
 pub use threads::default_threads;
 pub(crate) use vocabulary::fits_vocab;
-pub use vocabulary::{chat_template, check_ids, fits, tokenizer};
+pub use vocabulary::{chat_template, check_ids, fits, tokenizer, tokenizer_at};
 
 pub use llamafirewall_core::{Admitted, Firewall, Message, Role};
 pub use torchless_base::TokenId;

@@ -1,12 +1,15 @@
 //! The tokenizer and the chat template that a checkpoint brings along.
 
 use crate::Error;
+use std::path::Path;
+
 use serde_json::Value as Json;
 use torchless_base::TokenId;
+use torchless_formats::gguf::GgufMetadata;
 use torchless_formats::gguf::{Array, Value};
-use torchless_formats::{Checkpoint, FormatError, Metadata, TokenizerSource, gguf::GgufMetadata};
+use torchless_formats::{Checkpoint, FormatError, Metadata, OpenOptions, TokenizerSource};
 use torchless_model::ModelSpec;
-use torchless_tokenizer::{GgufVocab, Tokenizer};
+use torchless_tokenizer::{Beside, GgufVocab, Tokenizer};
 
 /// The tokenizer of a checkpoint; `None` where it has none.
 ///
@@ -16,19 +19,40 @@ pub fn tokenizer(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, Error> {
     let mut tokenizer = match (&checkpoint.tokenizer, &checkpoint.metadata) {
         (TokenizerSource::None, _) => return Ok(None),
         (TokenizerSource::Gguf, Metadata::Gguf(meta)) => Tokenizer::from_gguf(gguf_vocab(meta)?)?,
-        (TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, .. }, _) => {
-            let config = tokenizer_config.as_ref().map(Json::to_string);
-            Tokenizer::from_tokenizer_json(tokenizer_json, config.as_deref().map(str::as_bytes))?
-        }
         (TokenizerSource::Native(native), _) => {
             let vocab = native.iter().map(|(text, id)| (text.to_owned(), id));
             let merges = native.merge_pairs().map(|(a, b)| (a.to_owned(), b.to_owned()));
             Tokenizer::from_native(vocab, merges)?
         }
-        _ => return Err(Error::Mismatch("a tokenizer of an unknown kind".to_owned())),
+        (source, _) => from_file(source)?,
     };
     tokenizer.add_end_ids(&end_ids(&checkpoint.metadata)?)?;
     Ok(Some(tokenizer))
+}
+
+/// The tokenizer at a path that holds one and no model: a tokenizer file, or a folder with one.
+///
+/// `None` where the path is a model, which brings its own.
+///
+/// # Errors
+/// The path cannot be read, or the tokenizer is broken or of an unknown kind.
+pub fn tokenizer_at(path: &Path) -> Result<Option<Tokenizer>, Error> {
+    let source = torchless_formats::tokenizer_at(path, &OpenOptions::default())?;
+    source.as_ref().map(from_file).transpose()
+}
+
+/// The tokenizer of a file with what lies beside it.
+fn from_file(source: &TokenizerSource) -> Result<Tokenizer, Error> {
+    let (file, config) = match source {
+        TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, .. } => {
+            (tokenizer_json, tokenizer_config)
+        }
+        TokenizerSource::File { bytes, tokenizer_config, .. } => (bytes, tokenizer_config),
+        _ => return Err(Error::Mismatch("a tokenizer of an unknown kind".to_owned())),
+    };
+    let config = config.as_ref().map(Json::to_string);
+    let tokenizer_config = config.as_deref().map(str::as_bytes);
+    Ok(Tokenizer::from_bytes(file, Beside { tokenizer_config, ..Beside::default() })?)
 }
 
 /// Whether tokenizer and model belong together: every token has its row in the model, which may have more.
@@ -73,7 +97,10 @@ pub fn check_ids(ids: &[TokenId], vocab: usize) -> Result<(), Error> {
 /// There is something in its place that is no text.
 pub fn chat_template(checkpoint: &Checkpoint) -> Result<Option<String>, Error> {
     Ok(match (&checkpoint.tokenizer, &checkpoint.metadata) {
-        (TokenizerSource::HuggingFace { chat_template, .. }, _) => chat_template.clone(),
+        (
+            TokenizerSource::HuggingFace { chat_template, .. } | TokenizerSource::File { chat_template, .. },
+            _,
+        ) => chat_template.clone(),
         (_, Metadata::Gguf(meta)) => meta.opt::<&str>("tokenizer.chat_template")?.map(str::to_owned),
         _ => None,
     })
@@ -131,7 +158,16 @@ fn gguf_vocab(meta: &GgufMetadata) -> Result<GgufVocab<'_>, FormatError> {
         more_end_ids: Vec::new(),
         add_bos: flag("add_bos_token")?,
         add_eos: flag("add_eos_token")?,
+        sep: id("seperator_token_id")?,
+        cls: id("cls_token_id")?,
+        add_sep: flag("add_sep_token")?,
         add_space_prefix: flag("add_space_prefix")?,
         remove_extra_whitespaces: flag("remove_extra_whitespaces")?,
+        // Some files have its bytes with a sign.
+        charsmap: array("precompiled_charsmap")?
+            .and_then(Array::integers)
+            .map(|bytes| bytes.map(|byte| byte as u8).collect()),
+        lowercase: flag("normalizer.lowercase")?,
+        strip_accents: flag("normalizer.strip_accents")?,
     })
 }

@@ -8,6 +8,9 @@ use std::path::Path;
 use torchless::{Around, EncodeOptions, Error, Special, TokenId, Tokenizer, tokenizer};
 
 fn load(path: &Path) -> Result<Tokenizer> {
+    if let Some(tokenizer) = torchless::tokenizer_at(path)? {
+        return Ok(tokenizer);
+    }
     let checkpoint = open::source(Some(path)).checkpoint()?;
     Ok(tokenizer(&checkpoint)?.ok_or(Error::NoTokenizer)?)
 }
