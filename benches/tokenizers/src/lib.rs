@@ -62,7 +62,8 @@ fn both(name: &str, json: Vec<u8>, ours: Option<Tokenizer>) -> Both {
 /// The pre-tokeniser of each byte-level vocabulary, as its own tokenizer.json has it.
 fn splits(name: &str) -> Value {
     let isolated = |pattern: &str| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
-    let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false});
+    let bytes =
+        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false});
     let steps = match name {
         "gpt-2" => {
             return json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
@@ -95,7 +96,7 @@ fn json_of(name: &str, file: &GgufVocab<'_>) -> Value {
         .collect();
     if name == "bert-bge" {
         let piece = |(id, text): (usize, String)| match text.strip_prefix('▁') {
-            _ if is_added(id) || text.starts_with('[') => (text, id),
+            _ if is_added(id) || text.starts_with("[unused") || text == "[PAD]" => (text, id),
             Some(word) => (word.to_owned(), id),
             None => (format!("##{text}"), id),
         };

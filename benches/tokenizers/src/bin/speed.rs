@@ -11,25 +11,27 @@ use torchless_tokenizer_peers::{all, fixtures};
 const BARE: EncodeOptions = EncodeOptions { special: Special::Text, around: Around::Nothing };
 const MEGABYTE: usize = 1 << 20;
 
-/// A megabyte from the files of the folder of small texts, in the order of their names.
-fn corpus(root: &std::path::Path) -> String {
-    let (mut files, mut folders) = (Vec::new(), vec![root.join("corpora")]);
+/// A megabyte of the project's own sources and pages, no line of it twice.
+fn corpus() -> String {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let (mut files, mut folders) = (Vec::new(), vec![root.join("crates"), root.join("docs")]);
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("the folder of texts").flatten() {
+        for entry in std::fs::read_dir(folder).expect("a folder of the project").flatten() {
             if entry.path().is_dir() { folders.push(entry.path()) } else { files.push(entry.path()) }
         }
     }
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "rs" || ending == "md"));
     files.sort();
-    let mut text = String::new();
-    while text.len() < MEGABYTE {
-        let before = text.len();
-        for file in &files {
-            text.extend(std::fs::read_to_string(file).ok());
+    let (mut seen, mut text) = (std::collections::HashSet::new(), String::new());
+    for line in files
+        .iter()
+        .filter_map(|file| std::fs::read_to_string(file).ok())
+        .flat_map(|text| text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>())
+    {
+        if text.len() < MEGABYTE && (line == "\n" || seen.insert(line.clone())) {
+            text.push_str(&line);
         }
-        assert!(text.len() > before, "no texts in {}", root.display());
     }
-    let end = (0..=MEGABYTE).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    text.truncate(end);
     text
 }
 
@@ -41,9 +43,11 @@ fn median(mut seconds: Vec<f64>) -> f64 {
 fn main() -> ExitCode {
     let Some(root) = fixtures() else { return ExitCode::FAILURE };
     let rounds = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(7);
-    let text = corpus(&root);
+    let text = corpus();
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    println!("| vocabulary | kind | whole text, ours MB/s | theirs | ratio | by lines, ours MB/s | theirs | ratio |");
+    println!(
+        "| vocabulary | kind | whole text, ours MB/s | theirs | ratio | by lines, ours MB/s | theirs | ratio |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for both in all(&root) {
         let mut seconds: [Vec<f64>; 4] = Default::default();
@@ -59,7 +63,10 @@ fn main() -> ExitCode {
             sum += lines.iter().map(|line| both.ours.encode(line, BARE).len()).sum::<usize>();
             seconds[2].push(start.elapsed().as_secs_f64());
             let start = Instant::now();
-            sum += lines.iter().map(|line| both.peer.encode_fast(*line, false).expect("a text").len()).sum::<usize>();
+            sum += lines
+                .iter()
+                .map(|line| both.peer.encode_fast(*line, false).expect("a text").len())
+                .sum::<usize>();
             seconds[3].push(start.elapsed().as_secs_f64());
         }
         assert!(sum > 0);
