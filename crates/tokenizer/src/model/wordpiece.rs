@@ -27,6 +27,8 @@ pub(crate) struct WordPiece {
     beginning: Option<NodeId>,
     /// Below here stand those that continue one.
     continuing: Option<NodeId>,
+    /// What they begin with, which continues no word.
+    mark: Box<[u8]>,
     unknown: Option<u32>,
     max_chars: usize,
 }
@@ -38,7 +40,8 @@ impl WordPiece {
         let trie = Trie::new(tokens.map(|(id, text, _)| (text, id)))?;
         let beginning = trie.descend(Trie::ROOT, parts.beginning.as_bytes());
         let continuing = trie.descend(Trie::ROOT, parts.continuing.as_bytes());
-        Ok(Self { trie, beginning, continuing, unknown: parts.unknown, max_chars: parts.max_chars })
+        let mark = parts.beginning.as_bytes().into();
+        Ok(Self { trie, beginning, continuing, mark, unknown: parts.unknown, max_chars: parts.max_chars })
     }
 
     pub(super) fn encode(&self, word: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
@@ -60,6 +63,9 @@ impl WordPiece {
             let (token, len) = self.trie.longest(node?, rest)?;
             out.push(token);
             (rest, node) = (&rest[len..], self.continuing);
+            if !self.mark.is_empty() && rest.starts_with(&self.mark) {
+                return None;
+            }
         }
         Some(())
     }
@@ -92,6 +98,21 @@ mod tests {
         assert_eq!(encode(&texts, "unaé"), [5, 6]);
         assert_eq!(encode(&texts, "unaaé"), [5, 4, 6]);
         assert_eq!(encode(&["[UNK]", "a"], "aa"), [0], "no token continues a word");
+    }
+
+    #[test]
+    fn a_written_mark_begins_no_word_inside_a_word() {
+        let texts = ["[UNK]", "▁a", "b"];
+        let mut vocab = Vocab::new(texts.iter().map(|text| text.as_bytes().to_vec()).collect()).unwrap();
+        vocab.set_kind(0, Kind::Unknown);
+        let parts =
+            WordPieceParts {
+                vocab: &vocab, unknown: Some(0), beginning: "▁", continuing: "", max_chars: 10
+            };
+        let model = WordPiece::new(&parts).unwrap();
+        let mut out = Vec::new();
+        ["ab", "ab▁a", "b"].iter().for_each(|word| model.encode(word, &mut Scratch::default(), &mut out));
+        assert_eq!(out, [1, 2, 0, 0]);
     }
 
     #[test]
