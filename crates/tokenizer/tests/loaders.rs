@@ -305,3 +305,67 @@ fn tokenizer_files_of_no_kind_are_refused() {
     }
     assert!(refused(b"{}").contains("tokenizer.json"));
 }
+
+/// A quadratic step would take minutes here.
+#[test]
+fn tokenizer_time_stays_near_linear_on_hostile_text() {
+    let long = 1 << 20;
+    let normalized = |kind: &str| {
+        let mut file = unigram();
+        file["normalizer"] = json!({"type": kind});
+        file["pre_tokenizer"]["split"] = json!(false);
+        json_file(&file)
+    };
+    let all = [
+        json_file(&unigram()),
+        json_file(&wordpiece()),
+        normalized("NFKC"),
+        normalized("NFD"),
+        Tokenizer::from_sentencepiece(&sentencepiece(1), Beside::default()).unwrap(),
+        Tokenizer::from_sentencepiece(&sentencepiece(2), Beside::default()).unwrap(),
+    ];
+    for tokenizer in &all {
+        for unit in ["h", " ", "\u{301}", "\u{315}\u{300}", "hi", "語", "\u{1F1E9}", "▁", "un"] {
+            let text = unit.repeat(long / unit.len());
+            let ids = tokenizer.encode(&text, WHOLE);
+            assert!(ids.len() <= text.len() + 2);
+            tokenizer.decode(&ids);
+        }
+    }
+}
+
+#[test]
+fn tokenizer_streams_of_every_decoder_equal_the_whole() {
+    let with = |decoder: Value| {
+        let mut file = unigram();
+        file["decoder"] = decoder;
+        json_file(&file)
+    };
+    let all = [
+        json_file(&unigram()),
+        json_file(&wordpiece()),
+        with(json!({"type": "BPEDecoder", "suffix": "h"})),
+        with(json!({"type": "CTC", "pad_token": "i", "word_delimiter_token": "▁", "cleanup": true})),
+        with(
+            json!({"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+            {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 2}]}),
+        ),
+    ];
+    let mut seed = 7_u64;
+    for tokenizer in &all {
+        for _ in 0..500 {
+            let mut ids = Vec::new();
+            for _ in 0..seed % 9 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                ids.push(TokenId((seed >> 33) as u32 % tokenizer.vocab_size() as u32));
+            }
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            for controls in [Controls::Hide, Controls::Show] {
+                let mut stream = tokenizer.stream(controls);
+                let streamed: String = ids.iter().map(|id| stream.push(*id)).collect();
+                let whole = tokenizer.decode_bytes(&ids, controls);
+                assert_eq!(streamed + &stream.flush(), String::from_utf8_lossy(&whole), "{ids:?}");
+            }
+        }
+    }
+}
