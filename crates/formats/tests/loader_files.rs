@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 use torchless_formats::gguf::Header;
 use torchless_formats::{
-    Access, Checkpoint, Format, FormatError, Metadata, OpenOptions, TokenizerSource, open,
+    Access, Checkpoint, Format, FormatError, Metadata, OpenOptions, TokenizerSource, open, tokenizer_at,
 };
 use torchless_quant::TensorType;
 
@@ -65,6 +65,32 @@ fn loader_opens_a_folder() {
     check_refused(&folder.0.join("config.json"), "a JSON file without weights");
     folder.write("config.json", r#"["llama"]"#);
     check_refused(&folder.0.join("model.safetensors"), "is not a JSON object");
+}
+
+#[test]
+fn loader_finds_tokenizers_without_weights() {
+    let find = |path: &Path| tokenizer_at(path, &OpenOptions::default()).expect("a path that can be read");
+    let file = |path: &Path| match find(path) {
+        Some(TokenizerSource::File { bytes, tokenizer_config, .. }) => (bytes.to_vec(), tokenizer_config),
+        other => panic!("{other:?}"),
+    };
+    let folder = Folder::new("tokenizers");
+    assert!(find(&folder.0).is_none());
+    let ranks = folder.write("qwen.tiktoken", "aGk= 0\n");
+    assert_eq!(file(&folder.0).0, file(&ranks).0);
+    let model = folder.write("tokenizer.model.v3", "\n");
+    folder.write("tokenizer.model", "\n\n");
+    folder.write("special_tokens_map.json", r#"{"bos_token": "<s>", "eos_token": "</s>"}"#);
+    assert_eq!(file(&folder.0), (b"\n\n".to_vec(), Some(json!({"bos_token": "<s>", "eos_token": "</s>"}))));
+    folder.write("tokenizer_config.json", r#"{"bos_token": null, "eos_token": "<e>"}"#);
+    assert_eq!(file(&model), (b"\n".to_vec(), Some(json!({"bos_token": "<s>", "eos_token": "<e>"}))));
+    let json = folder.write("tokenizer.json", "{}");
+    for path in [&folder.0, &json] {
+        assert!(matches!(find(path), Some(TokenizerSource::HuggingFace { .. })));
+    }
+    let weights = folder.write("model.safetensors", safetensors(&["a"]));
+    assert!(find(&weights).is_none());
+    assert!(tokenizer_at(&folder.0.join("missing.json"), &OpenOptions::default()).is_err());
 }
 
 #[test]
