@@ -73,7 +73,9 @@ impl RandomModel {
         let temporary = std::env::temp_dir().join(format!("torchless-bench-{}.gguf", std::process::id()));
         let mut model = Self { path: args.write.clone().unwrap_or(temporary), keep: false };
         let shown = || model.path.display().to_string();
-        let mut out = std::io::BufWriter::new(std::fs::File::create(&model.path).with_context(shown)?);
+        // Large pieces, which the page cache keeps together: a model in place is then read through few large pages.
+        let file = std::fs::File::create(&model.path).with_context(shown)?;
+        let mut out = std::io::BufWriter::with_capacity(8 << 20, file);
         shape.write(mix, &mut out).map_err(torchless::Error::from).with_context(shown)?;
         std::io::Write::flush(&mut out).with_context(shown)?;
         // What failed half-way is removed, wherever it was to go.
