@@ -39,7 +39,7 @@ fn spec(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     attn.qk_norm = Some(QkNorm { norm, over: NormedOver::Head });
     let context_limit = read::rotate(c, &sizes, &mut attn, Pairing::Halves)?;
     let window = read::window(c)?;
-    let slides = if window.is_some() { slides(c, &sizes)? } else { vec![false; sizes.layers] };
+    let slides: Vec<_> = slides(c, &sizes)?.into_iter().map(|slides| slides && window.is_some()).collect();
     let ffn = Ffn::Dense(read::glu(c, Activation::Silu)?);
     let layer = |slides: bool| {
         let rope = attn.rope.clone().filter(|_| slides || window.is_none());

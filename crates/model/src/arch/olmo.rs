@@ -98,7 +98,8 @@ fn olmo2(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     let (global, context_limit) = read::rope(c, ask)?;
     let local = read::local_rope(c, ask, (LOCAL_THETA, global.theta))?;
     let window = if c.arch == "olmo3" || c.dialect == Dialect::Gguf { read::window(c)? } else { None };
-    let slides = if window.is_some() { read::sliding(c, &sizes, 4)? } else { vec![false; sizes.layers] };
+    let usual = if window.is_some() { 4 } else { 1 };
+    let slides = read::sliding(c, &sizes, usual)?;
     let ffn = Ffn::Dense(read::glu(c, Activation::Silu)?);
     let layer = |slides: bool| LayerSpec {
         wiring: Wiring::PostNorm,
