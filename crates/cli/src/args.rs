@@ -36,6 +36,8 @@ pub enum Verb {
     Logits(LogitsArgs),
     /// Convert a safetensors model to the native .bin format
     Convert(ConvertArgs),
+    /// Write a model with weights of fewer bits
+    Quantize(QuantizeArgs),
     /// Measure prefill and decode speed
     Bench(BenchArgs),
     /// Turn texts into vectors
@@ -53,6 +55,7 @@ const VERBS: &[&str] = &[
     "detokenize",
     "logits",
     "convert",
+    "quantize",
     "bench",
     "embed",
     "classify",
@@ -89,6 +92,7 @@ Verbs (`torchless <VERB> --help` says more):
   detokenize  Turn token ids into text
   logits      Write the logits of every position to a file
   convert     Convert a safetensors model to the native .bin format
+  quantize    Write a model with weights of fewer bits
   bench       Measure prefill and decode speed
   embed       Turn texts into vectors
   classify    Say which class a text or its tokens belong to
@@ -308,6 +312,39 @@ pub enum NativeQuant {
     F32,
     /// 8-bit integers in groups of 64.
     Int8,
+}
+
+/// `torchless quantize`.
+#[derive(Debug, Args)]
+pub struct QuantizeArgs {
+    /// Model: a GGUF, all parts of one, or a safetensors file or folder
+    pub input: PathBuf,
+    /// The GGUF file to write
+    pub output: PathBuf,
+    /// Kind of file, such as Q4_K_M, Q8_0, IQ3_S: the type of most weights, with larger ones where errors cost more
+    #[arg(value_name = "TYPE")]
+    pub ty: String,
+    /// How much each column matters: a file of `torchless imatrix` or of llama.cpp
+    #[arg(long, value_name = "FILE")]
+    pub imatrix: Option<PathBuf>,
+    /// Tensor type of the head
+    #[arg(long, value_name = "TYPE")]
+    pub output_tensor_type: Option<String>,
+    /// Tensor type of the embedding table
+    #[arg(long, value_name = "TYPE")]
+    pub token_embedding_type: Option<String>,
+    /// Give all matrices the same type
+    #[arg(long)]
+    pub pure: bool,
+    /// Leave the head as it is
+    #[arg(long, conflicts_with = "output_tensor_type")]
+    pub leave_output_tensor: bool,
+    /// Quantise weights again that are quantised already, to their loss
+    #[arg(long)]
+    pub allow_requantize: bool,
+    /// Threads [default: the number of physical cores]
+    #[arg(short = 't', long, value_name = "N", value_parser = at_least_one)]
+    pub threads: Option<usize>,
 }
 
 /// `torchless bench`.

@@ -76,6 +76,14 @@ pub enum Error {
     /// The engine failed while running.
     #[error("{0}")]
     Engine(String),
+    /// A tensor cannot be written in another type.
+    #[error("tensor '{tensor}': {reason}")]
+    Weights {
+        /// Which.
+        tensor: String,
+        /// Why.
+        reason: String,
+    },
     /// Files could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -112,7 +120,7 @@ impl Error {
             }
             Error::Model { source: ModelError::MemoryLimit { .. }, .. } => ErrorKind::Resources,
             Error::Format(_) | Error::Model { .. } | Error::Tokenizer(_) => ErrorKind::Model,
-            Error::Template(_) | Error::Mismatch(_) => ErrorKind::Model,
+            Error::Template(_) | Error::Mismatch(_) | Error::Weights { .. } => ErrorKind::Model,
             Error::NoTokenizer | Error::NoTemplate | Error::PromptTooLong { .. } => ErrorKind::Usage,
             Error::EmptyPrompt | Error::Option(_) | Error::Submit(_) => ErrorKind::Usage,
             Error::Encode(EncodeError::Device(_)) => ErrorKind::Runtime,

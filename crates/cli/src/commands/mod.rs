@@ -5,6 +5,7 @@ mod convert;
 mod encode;
 mod inspect;
 mod logits;
+mod quantize;
 mod run;
 mod tokens;
 
@@ -23,6 +24,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Detokenize(args)) => tokens::detokenize(&args),
         Some(Verb::Logits(args)) => logits::run(&args),
         Some(Verb::Convert(args)) => convert::run(&args),
+        Some(Verb::Quantize(args)) => quantize::run(&args),
         Some(Verb::Bench(args)) => bench::run(&args),
         Some(Verb::Embed(args)) => encode::embed(&args),
         Some(Verb::Classify(args)) => encode::classify(&args),

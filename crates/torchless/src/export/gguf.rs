@@ -1,0 +1,211 @@
+//! A GGUF file in the making: metadata, and tensors whose rows come from tensors that are there.
+
+use crate::Error;
+use std::io::Write;
+use torchless_formats::gguf::{Header, Value, Writer};
+use torchless_formats::{Checkpoint, Metadata, Tensor};
+use torchless_quant::TensorType;
+
+/// Values that all threads together hold in single precision.
+const SLAB_VALUES: usize = 8 << 20;
+
+/// A tensor of the new file.
+#[derive(Debug)]
+pub(crate) struct Sheet<'a> {
+    /// The name in GGUF.
+    pub name: String,
+    /// Outermost dimension first.
+    pub shape: Vec<usize>,
+    /// The tensors whose rows these are, one after another.
+    pub parts: Vec<&'a Tensor>,
+    /// The type to write.
+    pub ty: TensorType,
+}
+
+impl<'a> Sheet<'a> {
+    /// A tensor as it is.
+    pub(crate) fn of(tensor: &'a Tensor) -> Self {
+        Self { name: tensor.name.clone(), shape: tensor.shape.clone(), parts: vec![tensor], ty: tensor.ty }
+    }
+
+    pub(crate) fn cols(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    fn rows(&self) -> usize {
+        self.shape.iter().rev().skip(1).product()
+    }
+
+    /// The type of the rows that are there.
+    pub(crate) fn source_type(&self) -> Option<TensorType> {
+        self.parts.first().map(|part| part.ty)
+    }
+
+    /// Row `row` in single precision.
+    fn decode_row(&self, mut row: usize, out: &mut [f32]) {
+        for part in &self.parts {
+            if row < part.rows() {
+                return part.decode_row(row, out);
+            }
+            row -= part.rows();
+        }
+    }
+}
+
+/// All of a file.
+#[derive(Debug)]
+pub(crate) struct Book<'a> {
+    pub metadata: Vec<(String, Value)>,
+    pub sheets: Vec<Sheet<'a>>,
+}
+
+impl<'a> Book<'a> {
+    /// What a GGUF checkpoint holds, with tensors in the order of layers; parts of a split model in one.
+    pub(crate) fn of_gguf(checkpoint: &'a Checkpoint) -> Result<Self, Error> {
+        let Metadata::Gguf(metadata) = &checkpoint.metadata else {
+            return Err(Error::Mismatch(format!("is {}, not GGUF", checkpoint.format.name())));
+        };
+        let own = metadata.iter().filter(|(key, _)| !key.starts_with("split."));
+        let metadata = own.map(|(key, value)| (key.to_owned(), value.clone())).collect();
+        let mut sheets: Vec<_> = checkpoint.tensors.iter().map(Sheet::of).collect();
+        sheets.sort_by_cached_key(|sheet| (super::mixes::layer_of(&sheet.name), sheet.name.clone()));
+        Ok(Self { metadata, sheets })
+    }
+
+    /// Sets a key, which then is the last one.
+    pub(crate) fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.metadata.retain(|(there, _)| there != key);
+        self.metadata.push((key.to_owned(), value.into()));
+    }
+
+    /// Writes the file; `importance` gives the weights of a tensor's columns, and `progress` is told of every tensor.
+    ///
+    /// # Errors
+    /// A value is not finite, a type does not fit, or `out` fails.
+    pub(crate) fn write<W: Write>(
+        &self,
+        out: W,
+        importance: &dyn Fn(&str) -> Option<&'a [f32]>,
+        threads: usize,
+        progress: &mut dyn FnMut(&str, TensorType),
+    ) -> Result<W, Error> {
+        let mut header = Header::new();
+        for (key, value) in &self.metadata {
+            header.put(key, value.clone())?;
+        }
+        for sheet in &self.sheets {
+            header.tensor(&sheet.name, sheet.ty, &sheet.shape)?;
+        }
+        let mut writer = header.start(out)?;
+        for sheet in &self.sheets {
+            progress(&sheet.name, sheet.ty);
+            if sheet.parts.iter().all(|part| part.ty == sheet.ty) {
+                check_values(sheet, threads)?;
+                sheet.parts.iter().try_for_each(|part| writer.write(&part.data))?;
+            } else {
+                encode(sheet, importance(&sheet.name).unwrap_or(&[]), threads, &mut writer)?;
+            }
+            sheet.parts.iter().for_each(|part| part.data.release());
+        }
+        Ok(writer.finish()?)
+    }
+}
+
+/// A run of rows on its way.
+struct Slab<'a> {
+    sheet: &'a Sheet<'a>,
+    importance: &'a [f32],
+    first: usize,
+    rows: usize,
+}
+
+impl Slab<'_> {
+    /// Decodes the rows and encodes them into `out`, which has room for exactly these.
+    fn encode(&self, out: &mut [u8]) -> Result<(), Error> {
+        let (cols, ty) = (self.sheet.cols(), self.sheet.ty);
+        let matrix_rows = self.sheet.shape.iter().rev().nth(1).copied().unwrap_or(1);
+        let mut values = vec![0.0; cols];
+        for (row, out) in out.chunks_exact_mut(out.len() / self.rows).enumerate() {
+            let row = self.first + row;
+            self.sheet.decode_row(row, &mut values);
+            check_row(&self.sheet.name, row, &values)?;
+            let matrix = row / matrix_rows;
+            let weights = self.importance.chunks_exact(cols).nth(matrix).unwrap_or(&[]);
+            if !ty.encode_weighted(&values, weights, out, &mut []) {
+                let reason = format!("nothing can be written as {ty} here");
+                return Err(Error::Weights { tensor: self.sheet.name.clone(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// The same by several threads.
+    fn encode_by(&self, threads: usize, out: &mut [u8]) -> Result<(), Error> {
+        let row_bytes = out.len() / self.rows;
+        let each = self.rows.div_ceil(threads);
+        std::thread::scope(|scope| {
+            let parts = out.chunks_mut(each * row_bytes).enumerate().map(|(i, out)| {
+                let part = Slab { first: self.first + i * each, rows: out.len() / row_bytes, ..*self };
+                scope.spawn(move || part.encode(out))
+            });
+            let parts: Vec<_> = parts.collect();
+            // A panic in a thread is one here.
+            parts
+                .into_iter()
+                .try_for_each(|part| part.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
+        })
+    }
+}
+
+fn check_row(tensor: &str, row: usize, values: &[f32]) -> Result<(), Error> {
+    // The sum of what is finite times zero is zero.
+    if values.iter().map(|v| v * 0.0).sum::<f32>() == 0.0 {
+        return Ok(());
+    }
+    let col = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
+    let reason = format!("row {row}, column {col} is {}: weights have to be finite", values[col]);
+    Err(Error::Weights { tensor: tensor.to_owned(), reason })
+}
+
+/// Tensors that are copied may not hold what is not finite either.
+fn check_values(sheet: &Sheet<'_>, threads: usize) -> Result<(), Error> {
+    let (rows, cols) = (sheet.rows(), sheet.cols());
+    let each = rows.div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = (0..rows)
+            .step_by(each)
+            .map(|first| {
+                scope.spawn(move || {
+                    let mut values = vec![0.0; cols];
+                    (first..(first + each).min(rows)).try_for_each(|row| {
+                        sheet.decode_row(row, &mut values);
+                        check_row(&sheet.name, row, &values)
+                    })
+                })
+            })
+            .collect();
+        parts.into_iter().try_for_each(|part| part.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
+    })
+}
+
+fn encode<W: Write>(
+    sheet: &Sheet<'_>,
+    importance: &[f32],
+    threads: usize,
+    writer: &mut Writer<W>,
+) -> Result<(), Error> {
+    let (rows, cols) = (sheet.rows(), sheet.cols());
+    let row_bytes = sheet.ty.row_bytes(cols).ok_or_else(|| Error::Weights {
+        tensor: sheet.name.clone(),
+        reason: format!("its rows of {cols} values are not whole blocks of {}", sheet.ty),
+    })?;
+    let step = (SLAB_VALUES / cols.max(1)).clamp(1, rows.max(1));
+    let mut out = vec![0; step * row_bytes];
+    for first in (0..rows).step_by(step) {
+        let count = step.min(rows - first);
+        let out = &mut out[..count * row_bytes];
+        Slab { sheet, importance, first, rows: count }.encode_by(threads.clamp(1, count), out)?;
+        writer.write(out)?;
+    }
+    Ok(())
+}

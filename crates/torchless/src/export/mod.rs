@@ -1,0 +1,12 @@
+//! Model files from model files: what goes into a GGUF, in which types, and the writing of it.
+
+mod gguf;
+mod importance;
+mod mixes;
+mod quantize;
+mod replace;
+
+pub use importance::Importance;
+pub use mixes::{FILE_TYPES, FileType, Overrides};
+pub use quantize::{Quantize, Quantized, quantize};
+pub use replace::write_whole;

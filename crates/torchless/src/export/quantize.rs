@@ -1,0 +1,176 @@
+//! Quantising a model file.
+
+use super::gguf::Book;
+use super::importance::Importance;
+use super::mixes::{self, Chooser, Facts, FileType, Overrides};
+use super::replace::{refuse_same, write_whole};
+use crate::Error;
+use crate::open::Source;
+use crate::threads::default_threads;
+use std::path::Path;
+use torchless_formats::gguf::{GgufMetadata, Value};
+use torchless_formats::{Checkpoint, Metadata};
+use torchless_quant::TensorType;
+
+/// How a model is quantised.
+#[derive(Debug)]
+pub struct Quantize<'a> {
+    /// The kind of file to write.
+    pub file: &'static FileType,
+    /// What takes precedence over its rules.
+    pub overrides: Overrides,
+    /// Whether weights that are quantised already may be quantised again, to their loss.
+    pub requantize: bool,
+    /// Whether the head stays as it is.
+    pub leave_output: bool,
+    /// How much columns matter.
+    pub importance: Option<&'a Importance>,
+    /// Threads; by default one per physical core.
+    pub threads: Option<usize>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quantized {
+    /// Tensors.
+    pub tensors: usize,
+    /// Bytes of weights before and after.
+    pub bytes: (u64, u64),
+    /// Values of all tensors.
+    pub values: u64,
+    /// Tensors of types of three bits and less without an entry in the importance matrix.
+    pub blind: usize,
+}
+
+/// The version of the layouts of quantised types.
+const QUANTIZATION_VERSION: u32 = 2;
+
+/// Quantises `source` into the GGUF file `output`; `progress` is told of every tensor and the type it gets.
+///
+/// # Errors
+/// It is no model file, a weight is not finite, weights are quantised already, a type does not fit a tensor, or the file cannot be
+/// written; what was at `output` is still there then.
+pub fn quantize(
+    source: &Source,
+    output: &Path,
+    how: &Quantize<'_>,
+    progress: &mut dyn FnMut(&str, TensorType),
+) -> Result<Quantized, Error> {
+    let checkpoint = source.checkpoint()?;
+    let importance = how.importance.map(|matrix| matrix.path.as_path());
+    refuse_same(output, checkpoint.files.iter().map(|file| file.path.as_path()).chain(importance))?;
+    let mut book = Book::of_gguf(&checkpoint)?;
+    let mut done = choose(&mut book, &checkpoint, how)?;
+    describe(&mut book, how);
+    let weights = |tensor: &str| how.importance.and_then(|matrix| matrix.of(tensor));
+    let threads = how.threads.unwrap_or_else(default_threads);
+    write_whole(output, |out| book.write(out, &weights, threads, progress).map(drop))?;
+    done.tensors = book.sheets.len();
+    Ok(done)
+}
+
+/// Gives every tensor its type.
+fn choose(book: &mut Book<'_>, checkpoint: &Checkpoint, how: &Quantize<'_>) -> Result<Quantized, Error> {
+    let mut facts = facts(checkpoint)?;
+    facts.imatrix = how.importance.is_some();
+    let names = || book.sheets.iter().map(|sheet| sheet.name.as_str());
+    facts.tied = !names().any(|name| name == "output.weight");
+    facts.values = Chooser::count_values(names());
+    let mut chooser = Chooser::new(how.file, facts, how.overrides);
+    let mut done = Quantized::default();
+    for sheet in &mut book.sheets {
+        let source = sheet.source_type().unwrap_or(sheet.ty);
+        let kept = how.leave_output && sheet.name == "output.weight";
+        if mixes::is_quantised(&sheet.name, &sheet.shape) && !kept {
+            sheet.ty = chooser.choose(&sheet.name, sheet.cols());
+        }
+        let error = |reason| Err(Error::Weights { tensor: sheet.name.clone(), reason });
+        if sheet.ty != source && !is_float(source) && !how.requantize {
+            return error(format!(
+                "is {source} already: quantising it again loses more (--allow-requantize does it all the same)"
+            ));
+        }
+        let cols = sheet.cols();
+        let Some(row) = sheet.ty.row_bytes(cols) else {
+            return error(format!("its rows of {cols} values are not whole blocks of {}", sheet.ty));
+        };
+        check_importance(sheet.ty, &sheet.name, &sheet.shape, how.importance, &mut done)?;
+        let rows: usize = sheet.shape.iter().rev().skip(1).product();
+        let before: usize = sheet.parts.iter().map(|part| part.byte_len()).sum();
+        done.bytes.0 += before as u64;
+        done.bytes.1 += (rows * row) as u64;
+        done.values += (rows * cols) as u64;
+    }
+    Ok(done)
+}
+
+fn is_float(ty: TensorType) -> bool {
+    use TensorType::{BF16, F8_E4M3, F8_E5M2, F16, F32, F64};
+    matches!(ty, F32 | F16 | BF16 | F64 | F8_E4M3 | F8_E5M2)
+}
+
+/// An entry has a value per column of each matrix. Types of few bits without any are counted.
+fn check_importance(
+    ty: TensorType,
+    name: &str,
+    shape: &[usize],
+    importance: Option<&Importance>,
+    done: &mut Quantized,
+) -> Result<(), Error> {
+    use TensorType::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_XXS};
+    let embedding = matches!(name, "token_embd.weight" | "per_layer_token_embd.weight" | "output.weight");
+    let Some(means) = importance.and_then(|matrix| matrix.of(name)) else {
+        let few = matches!(ty, IQ3_XXS | IQ2_XXS | IQ2_XS | IQ2_S | IQ1_M | IQ1_S);
+        done.blind += usize::from(few && !embedding);
+        return Ok(());
+    };
+    let matrices: usize = shape.iter().rev().skip(2).product();
+    let wanted = shape.last().copied().unwrap_or(1) * matrices;
+    if means.len() == wanted {
+        return Ok(());
+    }
+    let reason =
+        format!("has {wanted} columns, its entry in the importance matrix {}: another model's", means.len());
+    Err(Error::Weights { tensor: name.to_owned(), reason })
+}
+
+/// What the rules ask, from the metadata of whatever architecture.
+fn facts(checkpoint: &Checkpoint) -> Result<Facts, Error> {
+    let Metadata::Gguf(meta) = &checkpoint.metadata else { return Ok(Facts::default()) };
+    let arch = meta.get::<&str>("general.architecture")?;
+    let layers = largest(meta, &format!("{arch}.block_count")).unwrap_or(0);
+    let heads = largest(meta, &format!("{arch}.attention.head_count")).unwrap_or(0);
+    let kv_heads = largest(meta, &format!("{arch}.attention.head_count_kv")).unwrap_or(heads);
+    let is_70b = layers == 80 && heads != kv_heads && matches!(arch, "llama" | "qwen2" | "deci");
+    Ok(Facts {
+        layers,
+        experts: largest(meta, &format!("{arch}.expert_count")).unwrap_or(0),
+        grouping: heads.checked_div(kv_heads).unwrap_or(0),
+        is_70b,
+        ..Facts::default()
+    })
+}
+
+/// A number, or the greatest of an array with one per layer.
+fn largest(meta: &GgufMetadata, key: &str) -> Option<usize> {
+    let number = match meta.value(key)? {
+        Value::Int(_, number) => Some(*number),
+        Value::Array(array) => array.integers()?.max(),
+        _ => None,
+    };
+    number.and_then(|number| usize::try_from(number).ok())
+}
+
+/// Says in the metadata what was done.
+fn describe(book: &mut Book<'_>, how: &Quantize<'_>) {
+    book.set("general.quantization_version", QUANTIZATION_VERSION);
+    book.set("general.file_type", how.file.number);
+    if let Some(matrix) = how.importance {
+        book.set("quantize.imatrix.file", matrix.path.display().to_string().as_str());
+        if let Some(dataset) = matrix.datasets.first() {
+            book.set("quantize.imatrix.dataset", dataset.as_str());
+        }
+        book.set("quantize.imatrix.entries_count", matrix.len() as u32);
+        book.set("quantize.imatrix.chunks_count", matrix.chunks);
+    }
+}
