@@ -158,6 +158,7 @@ enum When {
     /// As `Grouped`, or there are four experts or more.
     GroupedOrExperts,
     EightExperts,
+    NotEightExperts,
     EightExpertsOften,
     NoImatrix,
     NoImatrixEarly(usize),
@@ -239,7 +240,7 @@ const RULES: &[Rule] = {
         rule(AttentionOut, &["Q2_K"], Always, Q3_K),
         rule(AttentionOut, &["IQ3_XXS"], Always, IQ3_S),
         rule(AttentionOut, &["Q3_K_M", "IQ3_M"], Always, Q4_K),
-        rule(AttentionOut, &["Q3_K_L"], Always, Q5_K),
+        rule(AttentionOut, &["Q3_K_L"], NotEightExperts, Q5_K),
         rule(Gate, &["IQ3_XS"], Between, IQ3_XXS),
         rule(Up, &["IQ3_XS"], Between, IQ3_XXS),
     ]
@@ -367,6 +368,7 @@ impl Chooser {
             When::Grouped => grouping >= 4,
             When::GroupedOrExperts => grouping >= 4 || experts >= 4,
             When::EightExperts => experts == 8,
+            When::NotEightExperts => experts != 8,
             When::EightExpertsOften => experts == 8 && often(),
             When::NoImatrix => !imatrix,
             When::NoImatrixEarly(n) => !imatrix && at < of / n,
@@ -395,4 +397,67 @@ fn fallback(ty: TensorType, cols: usize) -> TensorType {
         other => other,
     };
     if fits(smaller) { smaller } else { F16 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Layers whose `part` gets `ty` in a file of 16 layers with four query heads to a value head.
+    fn layers(file: &str, part: &str, ty: TensorType) -> Vec<usize> {
+        let facts = Facts { layers: 16, grouping: 4, values: 16, ..Facts::default() };
+        let file = FileType::from_name(file).expect("a known kind of file");
+        let mut chooser = Chooser::new(file, facts, Overrides::default());
+        (0..16).filter(|i| chooser.choose(&format!("blk.{i}.{part}.weight"), 2048) == ty).collect()
+    }
+
+    #[test]
+    fn larger_types_go_where_llama_cpp_puts_them() {
+        let often = [0, 1, 4, 7, 10, 13, 14, 15];
+        assert_eq!(layers("Q4_K_M", "attn_v", Q6_K), often);
+        assert_eq!(layers("q4_k", "ffn_down", Q6_K), often);
+        assert_eq!(layers("Q5_K_M", "ffn_down", Q6_K), often);
+        assert_eq!(layers("Q4_K_S", "attn_v", Q5_K), [0, 1, 2, 3]);
+        assert_eq!(layers("Q4_K_S", "ffn_down", Q5_K), [0, 1]);
+        assert_eq!(layers("Q3_K_M", "attn_v", Q5_K), [0, 1]);
+        assert_eq!(layers("Q3_K_M", "ffn_down", Q5_K), [0]);
+        assert_eq!(layers("Q2_K", "attn_v", Q4_K).len(), 16);
+        assert_eq!(layers("IQ3_XS", "ffn_up", IQ3_S), [0, 1, 14, 15]);
+        assert_eq!(layers("Q4_0", "ffn_down", Q4_0).len(), 16);
+        assert_eq!(layers("IQ2_S", "ffn_down", IQ3_S), [0, 1]);
+    }
+
+    #[test]
+    fn the_head_gets_more_bits() {
+        let facts = Facts { tied: true, ..Facts::default() };
+        let choose = |file, cols, overrides| {
+            let file = FileType::from_name(file).expect("a known kind of file");
+            let mut chooser = Chooser::new(file, facts, overrides);
+            (chooser.choose("output.weight", cols), chooser.choose("token_embd.weight", cols))
+        };
+        let none = Overrides::default();
+        assert_eq!(choose("Q4_0", 256, none), (Q6_K, Q6_K));
+        assert_eq!(choose("Q4_0", 64, none), (Q8_0, Q8_0));
+        assert_eq!(choose("Q4_K_S", 64, none), (Q8_0, Q8_0));
+        assert_eq!(choose("IQ2_XS", 256, none), (Q5_K, Q5_K));
+        assert_eq!(choose("F16", 256, none), (F16, F16));
+        let own = Overrides { output: Some(Q4_1), embedding: Some(Q5_0), pure: false };
+        assert_eq!(choose("Q4_0", 256, own), (Q4_1, Q5_0));
+        assert_eq!(choose("Q4_K_M", 64, Overrides { pure: true, ..none }), (Q5_0, Q5_0));
+        assert_eq!(choose("Q4_K_M", 33, Overrides { pure: true, ..none }), (F16, F16));
+    }
+
+    #[test]
+    fn small_and_single_rows_stay_as_they_are() {
+        for (name, shape) in [
+            ("blk.0.attn_norm.weight", &[64][..]),
+            ("blk.0.attn_q.bias", &[64]),
+            ("blk.0.x.weight", &[1, 64]),
+            ("blk.0.ffn_gate_inp.weight", &[8, 64]),
+            ("position_embd.weight", &[9, 64]),
+        ] {
+            assert!(!is_quantised(name, shape), "{name}");
+        }
+        assert!(is_quantised("blk.0.ffn_gate_exps.weight", &[8, 2, 64]));
+    }
 }
