@@ -38,6 +38,8 @@ pub enum Verb {
     Convert(ConvertArgs),
     /// Write a model with weights of fewer bits
     Quantize(QuantizeArgs),
+    /// Measure how well a model foretells a text
+    Perplexity(PerplexityArgs),
     /// Measure prefill and decode speed
     Bench(BenchArgs),
     /// Turn texts into vectors
@@ -56,6 +58,7 @@ const VERBS: &[&str] = &[
     "logits",
     "convert",
     "quantize",
+    "perplexity",
     "bench",
     "embed",
     "classify",
@@ -93,6 +96,7 @@ Verbs (`torchless <VERB> --help` says more):
   logits      Write the logits of every position to a file
   convert     Convert a safetensors model to the native .bin format
   quantize    Write a model with weights of fewer bits
+  perplexity  Measure how well a model foretells a text
   bench       Measure prefill and decode speed
   embed       Turn texts into vectors
   classify    Say which class a text or its tokens belong to
@@ -345,6 +349,27 @@ pub struct QuantizeArgs {
     /// Threads [default: the number of physical cores]
     #[arg(short = 't', long, value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
+}
+
+/// `torchless perplexity`.
+#[derive(Debug, Args)]
+pub struct PerplexityArgs {
+    /// Model file or folder
+    pub model: PathBuf,
+    /// Text file; `-` reads standard input
+    pub file: PathBuf,
+    /// Tokens of a stretch, of which the second half is scored
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
+    pub context: usize,
+    /// Score so many stretches at most
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub chunks: Option<usize>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How the model is opened.
+    #[command(flatten)]
+    pub open: ModelArgs,
 }
 
 /// `torchless bench`.

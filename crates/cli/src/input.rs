@@ -50,6 +50,29 @@ pub fn text(argument: Option<&str>) -> Result<String> {
     }
 }
 
+/// The text of a file, or standard input for `-`. One line break at its end is left out, as llama.cpp does.
+///
+/// # Errors
+/// It cannot be read, is too long or no UTF-8.
+pub fn file(path: &std::path::Path) -> Result<String> {
+    let name = || path.display().to_string();
+    let mut text = if path.as_os_str() == "-" {
+        standard_input()?
+    } else {
+        let file = std::fs::File::open(path).with_context(name)?;
+        let mut bytes = Vec::new();
+        file.take(MAX_INPUT + 1).read_to_end(&mut bytes).with_context(name)?;
+        if bytes.len() as u64 > MAX_INPUT {
+            return Err(Usage(format!("{} has more than {} MiB", name(), MAX_INPUT >> 20)).into());
+        }
+        String::from_utf8(bytes).map_err(|_| Usage(format!("{} is no UTF-8 text", name())))?
+    };
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
 /// What is behind standard input.
 #[derive(Clone, Copy)]
 enum Behind {

@@ -13,6 +13,7 @@ mod export;
 mod generation;
 mod model;
 mod open;
+mod perplexity;
 mod prompt;
 mod score;
 mod shapes;
@@ -29,6 +30,7 @@ pub use export::{FILE_TYPES, FileType, Importance, Overrides, Quantize, Quantize
 pub use generation::{DoneReason, Event, Generation, Summary};
 pub use model::{GenerateOptions, Model, default_max_tokens};
 pub use open::{ModelOptions, RunPrecision, Source, check, open_runner, spec};
+pub use perplexity::{Perplexity, perplexity};
 pub use prompt::Prompt;
 pub use score::Scorer;
 pub use shapes::{Mix, SHAPES, Shape};

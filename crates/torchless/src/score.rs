@@ -39,6 +39,19 @@ impl Scorer {
         ids: &[TokenId],
         each: &mut dyn FnMut(&[f32]) -> std::io::Result<()>,
     ) -> Result<(), Error> {
+        self.score_from(ids, 0, each)
+    }
+
+    /// As [`Scorer::score`], with the logits of the positions from `first` on alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn score_from(
+        &mut self,
+        ids: &[TokenId],
+        first: usize,
+        each: &mut dyn FnMut(&[f32]) -> std::io::Result<()>,
+    ) -> Result<(), Error> {
         let info = self.runner.info();
         check_ids(ids, info.vocab)?;
         if ids.len() > info.max_seq_len {
@@ -46,13 +59,19 @@ impl Scorer {
         }
         let blocks: Vec<_> = (0..ids.len().div_ceil(info.block_len) as u32).map(BlockId).collect();
         let (mut plan, mut logits) = (StepPlan::default(), Logits::default());
-        for (part, tokens) in ids.chunks(info.max_batch_tokens.min(128)).enumerate() {
-            plan.clear();
-            let start = part * info.max_batch_tokens.min(128);
-            plan.push((SeqId(0), start), tokens, &blocks, Wanted::All);
-            plan.announce(ids.len());
-            self.runner.step(&plan, &mut logits)?;
-            each(logits.as_slice()).map_err(|e| Error::Io { path: "output".into(), source: e })?;
+        let (context, scored) = ids.split_at(first.min(ids.len()));
+        let mut start = 0;
+        for (part, wanted, most) in [(context, Wanted::Nothing, 512), (scored, Wanted::All, 128)] {
+            for tokens in part.chunks(info.max_batch_tokens.min(most)) {
+                plan.clear();
+                plan.push((SeqId(0), start), tokens, &blocks, wanted);
+                plan.announce(ids.len());
+                self.runner.step(&plan, &mut logits)?;
+                start += tokens.len();
+                if wanted == Wanted::All {
+                    each(logits.as_slice()).map_err(|e| Error::Io { path: "output".into(), source: e })?;
+                }
+            }
         }
         Ok(())
     }

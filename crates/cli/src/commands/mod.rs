@@ -5,6 +5,7 @@ mod convert;
 mod encode;
 mod inspect;
 mod logits;
+mod perplexity;
 mod quantize;
 mod run;
 mod tokens;
@@ -25,6 +26,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Logits(args)) => logits::run(&args),
         Some(Verb::Convert(args)) => convert::run(&args),
         Some(Verb::Quantize(args)) => quantize::run(&args),
+        Some(Verb::Perplexity(args)) => perplexity::run(&args),
         Some(Verb::Bench(args)) => bench::run(&args),
         Some(Verb::Embed(args)) => encode::embed(&args),
         Some(Verb::Classify(args)) => encode::classify(&args),

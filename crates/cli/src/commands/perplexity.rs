@@ -1,0 +1,52 @@
+//! `torchless perplexity`: how well a model foretells a text.
+
+use crate::args::PerplexityArgs;
+use crate::{input, open, output, progress};
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use torchless::{EncodeOptions, Error, ModelOptions, Perplexity, Scorer, TokenId, Tokenizer, perplexity};
+
+/// Runs the verb.
+pub fn run(args: &PerplexityArgs) -> Result<()> {
+    let source = open::source(Some(&args.model));
+    let text = input::file(&args.file)?;
+    let tokenizer = torchless::tokenizer(&source.checkpoint()?)?.ok_or(Error::NoTokenizer)?;
+    let mut ids = tokenizer.encode(&text, EncodeOptions::TEXT);
+    if let Some(chunks) = args.chunks {
+        ids.truncate(chunks.max(2).saturating_mul(args.context));
+    }
+    let mut bar = progress::LoadProgress::new(true);
+    let options = ModelOptions { max_seq_len: Some(args.context), ..open::options(&args.open) };
+    let mut scorer = Scorer::open(&source, &options, &mut |done, total| bar.update(done, total))?;
+    drop(bar);
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{pos}/{len} {bar:30} {msg}, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let begin = (args.context, begin(&tokenizer));
+    let done = perplexity(&mut scorer, &ids, begin, &mut |done, all, so_far| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+        bar.set_message(format!("{:.4}", so_far.value()));
+    });
+    bar.finish_and_clear();
+    print(args, &done?)
+}
+
+/// The token that the model puts before every text of its own accord.
+fn begin(tokenizer: &Tokenizer) -> Option<TokenId> {
+    let first = tokenizer.encode("", EncodeOptions::TEXT).first().copied();
+    first.filter(|first| Some(*first) == tokenizer.bos())
+}
+
+fn print(args: &PerplexityArgs, done: &Perplexity) -> Result<()> {
+    let error = done.error().unwrap_or(0.0);
+    if args.json {
+        let value = json!({
+            "perplexity": done.value(), "standard_error": error, "tokens": done.tokens(), "context": args.context,
+        });
+        return Ok(output::json(&value)?);
+    }
+    let (value, tokens) = (done.value(), done.tokens());
+    Ok(output::write(&format!("perplexity {value:.4} +/- {error:.5} ({tokens} tokens scored)\n"))?)
+}
