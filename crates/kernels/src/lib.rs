@@ -17,7 +17,8 @@ pub use activation::Activation;
 pub use buffer::AlignedBuf;
 pub use cpu::Cpu;
 pub use matmul::{
-    ActNeeds, Activations, GluJob, Layout, MatmulJob, MatrixRef, PackedMatrix, Precision, Store, packed_bytes,
+    ActNeeds, Activations, GluJob, Layout, MatmulJob, MatrixRef, PackedMatrix, Precision, Store, is_decoded,
+    packed_bytes,
 };
 pub use ops::{
     AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType, RopePairing, RopeSpec, RowNorm, rope_angles,

@@ -104,13 +104,13 @@ pub(crate) fn decode_q6_k(data: &[u8], _: &[u8], out: &mut [f32]) {
 }
 
 /// A single-precision scale, the values, and sums of 16 that a reader does not need.
-pub(crate) fn q8_k(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
+pub(crate) fn q8_k(block: &[u8], _: &[u8], codes: &mut [i8], scales: &mut [f32]) {
     for (code, byte) in codes.iter_mut().zip(&block[4..]) {
         *code = byte.cast_signed();
     }
     scales.fill(f32::from_le_bytes([block[0], block[1], block[2], block[3]]));
 }
 
-pub(crate) fn decode_q8_k(data: &[u8], _: &[u8], out: &mut [f32]) {
-    crate::integers::decode::<292, LEN>(data, out, q8_k);
+pub(crate) fn decode_q8_k(data: &[u8], plane: &[u8], out: &mut [f32]) {
+    crate::integers::decode::<292, 0, LEN>((data, plane), out, q8_k);
 }

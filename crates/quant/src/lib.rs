@@ -156,13 +156,13 @@ tensor_types! {
     /// 64 values of 2 bits, -1 to 2, one scale.
     Q2_0(Some(42), 64, 18, 0, ternary::decode_q2_0, None, ternary::q2_0);
     /// 128 ternary values of 2 bits as bitnet.cpp writes them; the tensor's one scale stands per block in a second plane.
-    I2_S(Some(36), 128, 32, 4, ternary::decode_i2_s, None);
+    I2_S(Some(36), 128, 32, 4, ternary::decode_i2_s, None, ternary::i2_s);
     /// 32 values of 4 bits in floating point (E2M1), a power of two as scale.
     MXFP4(Some(39), 32, 17, 0, microscaling::decode_mxfp4, Some(encode::symmetric::encode_mxfp4), microscaling::mxfp4);
     /// 64 values of 4 bits in floating point (E2M1), a scale of 8 bits (E4M3) per 16.
     NVFP4(Some(40), 64, 36, 0, microscaling::decode_nvfp4, Some(encode::symmetric::encode_nvfp4), microscaling::nvfp4);
     /// MXFP4 in two planes: 32 values side by side, and the powers of two apart.
-    MXFP4Planes(None, 32, 16, 1, microscaling::decode_mxfp4_planes, None);
+    MXFP4Planes(None, 32, 16, 1, microscaling::decode_mxfp4_planes, None, microscaling::mxfp4_planes);
     /// 8 bits in floating point: 4 of exponent, 3 of mantissa.
     F8_E4M3(Some(43), 1, 1, 0, microscaling::decode_f8_e4m3, None);
     /// 8 bits in floating point: 5 of exponent, 2 of mantissa.

@@ -39,7 +39,7 @@ fn half_of_e4m3_scale(byte: u8) -> f32 {
 }
 
 /// An exponent, then 32 values: byte `i` holds value `i` and value `i + 16`.
-pub(crate) fn mxfp4(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
+pub(crate) fn mxfp4(block: &[u8], _: &[u8], codes: &mut [i8], scales: &mut [f32]) {
     for i in 0..16 {
         codes[i] = E2M1[usize::from(block[1 + i] & 15)];
         codes[i + 16] = E2M1[usize::from(block[1 + i] >> 4)];
@@ -48,7 +48,7 @@ pub(crate) fn mxfp4(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
 }
 
 /// Four scales, then four runs of 16 values: byte `i` of a run holds value `i` and value `i + 8`.
-pub(crate) fn nvfp4(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
+pub(crate) fn nvfp4(block: &[u8], _: &[u8], codes: &mut [i8], scales: &mut [f32]) {
     for (run, codes) in codes.as_chunks_mut::<16>().0.iter_mut().enumerate() {
         for i in 0..8 {
             let byte = block[4 + 8 * run + i];
@@ -59,23 +59,24 @@ pub(crate) fn nvfp4(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
     }
 }
 
-pub(crate) fn decode_mxfp4(data: &[u8], _: &[u8], out: &mut [f32]) {
-    integers::decode::<17, 32>(data, out, mxfp4);
+pub(crate) fn decode_mxfp4(data: &[u8], plane: &[u8], out: &mut [f32]) {
+    integers::decode::<17, 0, 32>((data, plane), out, mxfp4);
 }
 
-pub(crate) fn decode_nvfp4(data: &[u8], _: &[u8], out: &mut [f32]) {
-    integers::decode::<36, 64>(data, out, nvfp4);
+pub(crate) fn decode_nvfp4(data: &[u8], plane: &[u8], out: &mut [f32]) {
+    integers::decode::<36, 0, 64>((data, plane), out, nvfp4);
 }
 
 /// MXFP4 as safetensors files of gpt-oss have it: byte `i` holds value `2 i` and value `2 i + 1`, exponents in the second plane.
-pub(crate) fn decode_mxfp4_planes(data: &[u8], scales: &[u8], out: &mut [f32]) {
-    let blocks = data.as_chunks::<16>().0.iter().zip(scales);
-    for (out, (bytes, exponent)) in out.as_chunks_mut::<32>().0.iter_mut().zip(blocks) {
-        let scale = half_of_e8m0(*exponent);
-        for (out, byte) in out.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-            *out = [byte & 15, byte >> 4].map(|code| scale * f32::from(E2M1[usize::from(code)]));
-        }
+pub(crate) fn mxfp4_planes(block: &[u8], plane: &[u8], codes: &mut [i8], scales: &mut [f32]) {
+    for (codes, byte) in codes.as_chunks_mut::<2>().0.iter_mut().zip(block) {
+        *codes = [byte & 15, byte >> 4].map(|code| E2M1[usize::from(code)]);
     }
+    scales[..2].fill(half_of_e8m0(plane[0]));
+}
+
+pub(crate) fn decode_mxfp4_planes(data: &[u8], plane: &[u8], out: &mut [f32]) {
+    integers::decode::<16, 1, 32>((data, plane), out, mxfp4_planes);
 }
 
 pub(crate) fn decode_f8_e4m3(data: &[u8], _: &[u8], out: &mut [f32]) {

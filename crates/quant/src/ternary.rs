@@ -13,7 +13,7 @@ fn digit(byte: u8, n: usize) -> i8 {
 }
 
 /// 32 bytes and 16 bytes of five digits each, the first digits of all of them first, and 4 bytes of four digits.
-pub(crate) fn tq1_0(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
+pub(crate) fn tq1_0(block: &[u8], _: &[u8], codes: &mut [i8], scales: &mut [f32]) {
     for (i, code) in codes.iter_mut().enumerate() {
         *code = match i {
             0..160 => digit(block[i % 32], i / 32),
@@ -25,7 +25,7 @@ pub(crate) fn tq1_0(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
 }
 
 /// Two bits each; a byte holds the values `i`, `i + 32`, `i + 64` and `i + 96` of a half of the block.
-pub(crate) fn tq2_0(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
+pub(crate) fn tq2_0(block: &[u8], _: &[u8], codes: &mut [i8], scales: &mut [f32]) {
     for (i, code) in codes.iter_mut().enumerate() {
         *code = (block[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3) as i8 - 1;
     }
@@ -33,7 +33,7 @@ pub(crate) fn tq2_0(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
 }
 
 /// One bit each: minus or plus the scale.
-pub(crate) fn q1_0(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
+pub(crate) fn q1_0(block: &[u8], _: &[u8], codes: &mut [i8], scales: &mut [f32]) {
     for (i, code) in codes.iter_mut().enumerate() {
         *code = (block[2 + i / 8] >> (i % 8) & 1) as i8 * 2 - 1;
     }
@@ -41,38 +41,38 @@ pub(crate) fn q1_0(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
 }
 
 /// Two bits each: -1 to 2.
-pub(crate) fn q2_0(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
+pub(crate) fn q2_0(block: &[u8], _: &[u8], codes: &mut [i8], scales: &mut [f32]) {
     for (i, code) in codes.iter_mut().enumerate() {
         *code = (block[2 + i / 4] >> (i % 4 * 2) & 3) as i8 - 1;
     }
     scales[..4].fill(half_at(block, 0));
 }
 
-pub(crate) fn decode_tq1_0(data: &[u8], _: &[u8], out: &mut [f32]) {
-    integers::decode::<54, 256>(data, out, tq1_0);
+pub(crate) fn decode_tq1_0(data: &[u8], plane: &[u8], out: &mut [f32]) {
+    integers::decode::<54, 0, 256>((data, plane), out, tq1_0);
 }
 
-pub(crate) fn decode_tq2_0(data: &[u8], _: &[u8], out: &mut [f32]) {
-    integers::decode::<66, 256>(data, out, tq2_0);
+pub(crate) fn decode_tq2_0(data: &[u8], plane: &[u8], out: &mut [f32]) {
+    integers::decode::<66, 0, 256>((data, plane), out, tq2_0);
 }
 
-pub(crate) fn decode_q1_0(data: &[u8], _: &[u8], out: &mut [f32]) {
-    integers::decode::<18, 128>(data, out, q1_0);
+pub(crate) fn decode_q1_0(data: &[u8], plane: &[u8], out: &mut [f32]) {
+    integers::decode::<18, 0, 128>((data, plane), out, q1_0);
 }
 
-pub(crate) fn decode_q2_0(data: &[u8], _: &[u8], out: &mut [f32]) {
-    integers::decode::<18, 64>(data, out, q2_0);
+pub(crate) fn decode_q2_0(data: &[u8], plane: &[u8], out: &mut [f32]) {
+    integers::decode::<18, 0, 64>((data, plane), out, q2_0);
 }
 
 /// Two bits each; a byte holds the values `i`, `i + 32`, `i + 64` and `i + 96`, the first in its highest bits. The scale, one
 /// for the whole tensor in the file, stands once per block in the second plane.
-pub(crate) fn decode_i2_s(data: &[u8], scales: &[u8], out: &mut [f32]) {
-    let blocks = data.as_chunks::<32>().0.iter().zip(scales.as_chunks::<4>().0);
-    for (out, (bytes, scale)) in out.as_chunks_mut::<128>().0.iter_mut().zip(blocks) {
-        let scale = f32::from_le_bytes(*scale);
-        for (i, out) in out.iter_mut().enumerate() {
-            let code = bytes[i % 32] >> (6 - i / 32 * 2) & 3;
-            *out = scale * (f32::from(code) - 1.0);
-        }
+pub(crate) fn i2_s(block: &[u8], plane: &[u8], codes: &mut [i8], scales: &mut [f32]) {
+    for (i, code) in codes.iter_mut().enumerate() {
+        *code = (block[i % 32] >> (6 - i / 32 * 2) & 3) as i8 - 1;
     }
+    scales[..8].fill(f32::from_le_bytes([plane[0], plane[1], plane[2], plane[3]]));
+}
+
+pub(crate) fn decode_i2_s(data: &[u8], plane: &[u8], out: &mut [f32]) {
+    integers::decode::<32, 4, 128>((data, plane), out, i2_s);
 }

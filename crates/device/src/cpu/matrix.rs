@@ -2,7 +2,9 @@
 
 use crate::{DeviceError, MatrixSource, MatrixUse, Residency, WeightBytes};
 use std::ops::Range;
-use torchless_kernels::{ActNeeds, Cpu, Layout, MatrixRef, PackedMatrix, Precision, packed_bytes};
+use torchless_kernels::{
+    ActNeeds, Cpu, Layout, MatrixRef, PackedMatrix, Precision, is_decoded, packed_bytes,
+};
 use torchless_quant::TensorType;
 
 /// Bytes that are packed between two releases of the file's pages.
@@ -25,7 +27,8 @@ enum Home {
 
 impl Matrix {
     /// Takes `source` as `residency` says. Tables for lookup stay in the file: a step touches few rows of them. Under a limit,
-    /// matrices are packed as long as `held` bytes allow, and those that come later are streamed.
+    /// matrices are packed as long as `held` bytes allow, and those that come later are streamed. What products decode as they
+    /// go stays in the file as well.
     pub(super) fn new(
         cpu: &Cpu,
         source: &MatrixSource,
@@ -42,6 +45,7 @@ impl Matrix {
             _ if source.purpose == MatrixUse::Lookup => Home::File,
             Residency::Mapped { limit: None } => Home::File,
             Residency::Mapped { limit: Some(limit) } if *held + bytes > limit => Home::Streamed,
+            _ if is_decoded(source.ty) => Home::File,
             _ => Home::Packed(pack_all(cpu, &source)?),
         };
         if matches!(home, Home::Packed(_)) {

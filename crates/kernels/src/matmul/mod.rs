@@ -4,6 +4,7 @@ pub(crate) mod acts;
 mod drive;
 pub(crate) mod in_file;
 pub(crate) mod isa;
+pub(crate) mod levels;
 pub(crate) mod probe;
 pub(crate) mod strips;
 pub(crate) mod table;
@@ -11,6 +12,7 @@ pub(crate) mod tile;
 pub(crate) mod weights;
 
 pub use acts::Activations;
+pub use levels::is_decoded;
 
 use crate::Activation;
 use crate::buffer::AlignedBuf;
@@ -166,7 +168,8 @@ pub struct ActNeeds {
 impl ActNeeds {
     /// What weights of type `ty` need.
     pub fn of(ty: TensorType, precision: Precision) -> Self {
-        let float = matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
+        let float =
+            matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16) || levels::is_decoded(ty);
         let codes = precision != Precision::Exact && !float;
         Self { codes, values: !codes, pairs: codes && precision == Precision::Fine }
     }

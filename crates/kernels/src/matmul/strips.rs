@@ -20,6 +20,8 @@ enum Block {
     Runs { words: &'static [Words], halves: &'static [Halves], scale_word: Option<usize> },
     /// Single values: see `repack_values`.
     Values,
+    /// By functions of another module.
+    Elsewhere,
 }
 
 /// `count` words from byte `from` of the file's block on, as vectors of 16 rows from byte `to` of the unit on. The same
@@ -124,7 +126,7 @@ pub(crate) const fn strips(ty: TensorType) -> Option<&'static Strips> {
                 [high(208, 3328)]
             )
         }
-        _ => None,
+        other => super::levels::strips(other),
     }
 }
 
@@ -143,18 +145,24 @@ type Rows = [*const u8; ROWS];
 
 /// One call of a repacking function.
 pub(crate) struct Repack {
+    pub(super) ty: TensorType,
     pub(super) data: Rows,
-    scales: Rows,
+    pub(super) scales: Rows,
     /// Blocks (or single values) in a row.
     pub(super) blocks: usize,
     /// Bytes of a strip, from one to the next.
     pub(super) strip_bytes: usize,
-    first: usize,
-    units: usize,
-    out: *mut u8,
+    pub(super) first: usize,
+    pub(super) units: usize,
+    pub(super) out: *mut u8,
 }
 
 impl Strips {
+    /// A row whose repacking is a function of another module.
+    pub(super) const fn made_elsewhere(unit_cols: usize, unit_bytes: usize) -> Self {
+        Self { unit_cols, unit_bytes, block: Block::Elsewhere }
+    }
+
     /// Units in a row of `cols` columns.
     pub(crate) fn units(&self, cols: usize) -> usize {
         cols.div_ceil(self.unit_cols)
@@ -190,6 +198,7 @@ impl Strips {
             std::array::from_fn(|row| plane.as_ptr().wrapping_add(row.min(from.rows - 1) * bytes))
         };
         Repack {
+            ty: from.ty,
             data: rows(from.data, row_bytes),
             scales: rows(from.scales, blocks * info.scale_bytes),
             blocks,

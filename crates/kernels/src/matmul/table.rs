@@ -131,6 +131,7 @@ macro_rules! matmul_table {
         use crate::matmul::acts;
         use crate::matmul::in_file;
         use crate::matmul::isa::Isa;
+        use crate::matmul::levels;
         use crate::matmul::probe::{self, Probes};
         use crate::matmul::strips::{self, Repack};
         use crate::matmul::table::{Finish, Floats, MatmulTable, Quantised, finish};
@@ -279,8 +280,16 @@ macro_rules! matmul_table {
         }
 
         fn row<W: Weights>() -> Option<Quantised> {
+            row_of::<W>(repack::<W>)
+        }
+
+        fn levels_row<W: levels::Form>() -> Option<Quantised> {
+            row_of::<W>(levels::repack::<W>)
+        }
+
+        fn row_of<W: Weights>(repack: unsafe fn(&Repack)) -> Option<Quantised> {
             Some(Quantised {
-                repack: repack::<W>,
+                repack,
                 direct: direct::<W>,
                 add_in_file: add_in_file::<W>,
                 unpack: unpack::<W>,
@@ -310,6 +319,15 @@ macro_rules! matmul_table {
                 TensorType::Q6_K => row::<w::Q6_K>(),
                 TensorType::IQ4_NL => row::<w::IQ4_NL>(),
                 TensorType::Int8G64 => row::<w::Int8G64>(),
+                TensorType::IQ1_S | TensorType::IQ1_M => levels_row::<levels::Few>(),
+                TensorType::IQ2_XXS | TensorType::IQ2_XS | TensorType::IQ2_S => levels_row::<levels::Few>(),
+                TensorType::TQ1_0 | TensorType::TQ2_0 | TensorType::I2_S => levels_row::<levels::Few>(),
+                TensorType::Q1_0 | TensorType::Q2_0 => levels_row::<levels::Few>(),
+                TensorType::IQ3_XXS => levels_row::<levels::Iq3Xxs>(),
+                TensorType::IQ3_S => levels_row::<levels::Iq3S>(),
+                TensorType::IQ4_XS => levels_row::<levels::Iq4Xs>(),
+                TensorType::MXFP4 | TensorType::MXFP4Planes => levels_row::<levels::Micro32>(),
+                TensorType::NVFP4 => levels_row::<levels::Micro16>(),
                 _ => None,
             }
         }
@@ -339,6 +357,7 @@ macro_rules! matmul_table {
                 TensorType::F32 => float_row::<tile::F32>(repack_values::<4, false>),
                 TensorType::F16 => float_row::<tile::F16>(repack_values::<2, true>),
                 TensorType::BF16 => float_row::<tile::Bf16>(repack_values::<2, false>),
+                other if levels::is_decoded(other) => float_row::<tile::F32>(levels::decode_values),
                 _ => None,
             }
         }

@@ -30,12 +30,12 @@ macro_rules! codebook {
     ($($(#[$doc:meta])* $name:ident, $decode:ident: $group:path, $bytes:literal;)+) => {
         $(
         $(#[$doc])*
-        pub(crate) fn $name(block: &[u8], codes: &mut [i8], scales: &mut [f32]) {
+        pub(crate) fn $name(block: &[u8], _: &[u8], codes: &mut [i8], scales: &mut [f32]) {
             integers(block, codes, scales, $group);
         }
 
-        pub(crate) fn $decode(data: &[u8], _: &[u8], out: &mut [f32]) {
-            crate::integers::decode::<$bytes, LEN>(data, out, $name);
+        pub(crate) fn $decode(data: &[u8], plane: &[u8], out: &mut [f32]) {
+            crate::integers::decode::<$bytes, 0, LEN>((data, plane), out, $name);
         }
         )+
     };
