@@ -35,7 +35,9 @@ pub(crate) fn open(opened: Opened) -> Result<Checkpoint, FormatError> {
 }
 
 fn checkpoint(part: reader::Part, files: Vec<FileInfo>) -> Checkpoint {
-    let has_tokenizer = part.metadata.iter().any(|(key, _)| key.starts_with("tokenizer."));
+    // Files without a vocabulary say so in place of a tokenizer's name.
+    let none = part.metadata.opt::<&str>("tokenizer.ggml.model").is_ok_and(|name| name == Some("no_vocab"));
+    let has_tokenizer = !none && part.metadata.iter().any(|(key, _)| key.starts_with("tokenizer."));
     Checkpoint {
         format: Format::Gguf,
         metadata: Metadata::Gguf(part.metadata),

@@ -79,6 +79,18 @@ impl Header {
         Ok(())
     }
 
+    /// The header with its padding, and how far behind it the data of each tensor begins, and ends at last.
+    pub fn encoded(self) -> Result<(Vec<u8>, Vec<u64>), FormatError> {
+        let alignment = alignment(&self.metadata)?;
+        let ends = self.tensors.iter().scan(0, |end, tensor| {
+            *end += (tensor.bytes as u64).next_multiple_of(alignment.into());
+            Some(*end)
+        });
+        let offsets = std::iter::once(0).chain(ends).collect();
+        let writer = self.start(Vec::new())?;
+        Ok((writer.out, offsets))
+    }
+
     /// Writes the header to `out`, to be followed by the data of all tensors.
     pub fn start<W: Write>(self, out: W) -> Result<Writer<W>, FormatError> {
         let alignment = alignment(&self.metadata)? as usize;
