@@ -17,6 +17,7 @@ mod roles;
 mod rope;
 mod runner;
 mod spec;
+pub mod translate;
 
 pub use arch::known_architectures;
 pub use decoder::Decoder;

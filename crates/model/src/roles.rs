@@ -25,6 +25,14 @@ macro_rules! roles {
         }
 
         impl Role {
+            /// All of them.
+            pub const ALL: &'static [Role] = &[$(Role::$role,)*];
+
+            /// Whether every layer has one.
+            pub fn is_of_layers(self) -> bool {
+                self.usual(Dialect::Gguf).contains("{}") || self.usual(Dialect::Json).contains("{}")
+            }
+
             fn usual(self, dialect: Dialect) -> &'static str {
                 let (gguf, json) = match self {
                     $(Role::$role => ($gguf, $json),)*

@@ -90,6 +90,15 @@ pub(crate) fn family(dialect: Dialect, arch: &str) -> Result<&'static Family, Mo
     })
 }
 
+/// What GGUF calls an architecture of `config.json`, and the family that reads it there: the same, or one with the same translation.
+pub(crate) fn in_gguf(family: &'static Family, arch: &str) -> Option<(&'static str, &'static Family)> {
+    let same = families().filter(|f| std::ptr::fn_addr_eq(f.spec, family.spec) && !f.gguf.is_empty());
+    let candidates: Vec<_> = same.collect();
+    let own = candidates.iter().find_map(|f| Some((*f.gguf.iter().find(|name| **name == arch)?, *f)));
+    let first = |f: &'static Family| Some((*f.gguf.first()?, f));
+    own.or_else(|| first(family)).or_else(|| first(candidates.first()?))
+}
+
 pub(crate) fn spec(checkpoint: &Checkpoint) -> Result<ModelSpec, ModelError> {
     let config = Config::new(checkpoint)?;
     let spec = (config.family.spec)(&config)?;
