@@ -74,7 +74,11 @@ impl Mix {
         if name.eq_ignore_ascii_case("Q4_K_M") {
             return Some(Mix::Q4KM);
         }
-        TensorType::ALL.iter().find(|t| t.info().name.eq_ignore_ascii_case(name)).copied().map(Mix::Plain)
+        // Types that weights of files have; integers and doubles are not among them.
+        let usual = |ty: &&TensorType| ty.info().encode.is_some() || ty.info().integers.is_some();
+        let named = |ty: &&TensorType| ty.info().name.eq_ignore_ascii_case(name);
+        let known = TensorType::ALL.iter().filter(usual).filter(|ty| **ty != TensorType::Q8_K);
+        known.into_iter().find(named).copied().map(Mix::Plain)
     }
 
     /// llama.cpp gives the more sensitive matrices of a k-quant mix more bits: the first and last eighth of the layers and
@@ -285,13 +289,39 @@ impl Random {
             TensorType::Q4_K => &[(0, 512.0), (2, 64.0)],
             TensorType::Q5_K => &[(0, 1024.0), (2, 64.0)],
             TensorType::Q6_K => &[(208, 4096.0)],
+            TensorType::IQ1_S => &[(0, 16.0)],
+            TensorType::IQ2_XXS | TensorType::IQ2_XS | TensorType::IQ2_S => &[(0, 166.0)],
+            TensorType::IQ3_XXS | TensorType::IQ3_S => &[(0, 470.0)],
+            TensorType::IQ4_XS => &[(0, 4064.0)],
+            TensorType::TQ1_0 => &[(52, 1.0)],
+            TensorType::TQ2_0 => &[(64, 2.0)],
+            TensorType::Q1_0 => &[(0, 1.0)],
+            TensorType::Q2_0 => &[(0, 2.0)],
             _ => &[],
         };
         for block in out.chunks_exact_mut(ty.info().block_bytes) {
+            odd_scale(ty, size, block);
             for &(offset, largest) in at {
                 let scale = half::f16::from_f32(size / largest);
                 block[offset..offset + 2].copy_from_slice(&scale.to_le_bytes());
             }
         }
+    }
+}
+
+/// Scales that are no half in one place.
+fn odd_scale(ty: TensorType, size: f32, block: &mut [u8]) {
+    match ty {
+        // The exponent of a float is one with the same bias; the greatest level is 6.
+        TensorType::MXFP4 => block[0] = ((size / 6.0).to_bits() >> 23) as u8,
+        // The least that there is.
+        TensorType::NVFP4 => block[..4].fill(1),
+        TensorType::IQ1_M => {
+            let scale = half::f16::from_f32(size / 16.0).to_bits();
+            for i in 0..4 {
+                block[49 + 2 * i] = block[49 + 2 * i] & 15 | ((scale >> (4 * i) & 15) as u8) << 4;
+            }
+        }
+        _ => {}
     }
 }
