@@ -34,7 +34,7 @@ pub enum Verb {
     Detokenize(DetokenizeArgs),
     /// Write the logits of every position to a file
     Logits(LogitsArgs),
-    /// Convert a safetensors model to the native .bin format
+    /// Convert a model to GGUF or to the native .bin format
     Convert(ConvertArgs),
     /// Write a model with weights of fewer bits
     Quantize(QuantizeArgs),
@@ -94,7 +94,7 @@ Verbs (`torchless <VERB> --help` says more):
   tokenize    Turn text into token ids
   detokenize  Turn token ids into text
   logits      Write the logits of every position to a file
-  convert     Convert a safetensors model to the native .bin format
+  convert     Convert a model to GGUF or to the native .bin format
   quantize    Write a model with weights of fewer bits
   perplexity  Measure how well a model foretells a text
   bench       Measure prefill and decode speed
@@ -300,13 +300,16 @@ pub struct LogitsArgs {
 /// `torchless convert`.
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
-    /// Safetensors file or folder
+    /// Model: a safetensors file or folder; for GGUF, any model
     pub input: PathBuf,
-    /// The .bin file to write
+    /// The file to write: GGUF where its name ends in .gguf, a native .bin otherwise
     pub output: PathBuf,
-    /// Element type of the gate and up projections; everything else stays f32
+    /// In a .bin: element type of the gate and up projections; everything else stays f32
     #[arg(long, value_enum, default_value = "f32")]
     pub quant: NativeQuant,
+    /// In a GGUF: type of the matrices, F32, F16, BF16 or Q8_0 [default: that of the input, or F32]
+    #[arg(long = "type", value_name = "TYPE")]
+    pub ty: Option<String>,
 }
 
 /// Element types of the native format.

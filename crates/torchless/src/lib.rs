@@ -26,7 +26,10 @@ pub use bench::BenchRun;
 pub use ceilings::Ceilings;
 pub use encoder::{Candidates, Classes, Embedding, Encoder, Texts, TokenClasses};
 pub use error::{Error, ErrorKind};
-pub use export::{FILE_TYPES, FileType, Importance, Overrides, Quantize, Quantized, quantize, write_whole};
+pub use export::{
+    Converted, FILE_TYPES, FileType, Importance, Overrides, Quantize, Quantized, convert_to_gguf, lossless,
+    quantize, write_whole,
+};
 pub use generation::{DoneReason, Event, Generation, Summary};
 pub use model::{GenerateOptions, Model, default_max_tokens};
 pub use open::{ModelOptions, RunPrecision, Source, check, open_runner, spec};

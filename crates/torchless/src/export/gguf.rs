@@ -1,13 +1,28 @@
 //! A GGUF file in the making: metadata, and tensors whose rows come from tensors that are there.
 
 use crate::Error;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
 use torchless_formats::gguf::{Header, Value, Writer};
 use torchless_formats::{Checkpoint, Metadata, Tensor};
 use torchless_quant::TensorType;
 
 /// Values that all threads together hold in single precision.
 const SLAB_VALUES: usize = 8 << 20;
+
+/// What happens to the rows of a tensor.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Rows {
+    /// Nothing.
+    AsTheyAre,
+    /// 1 is added to every value.
+    PlusOne,
+    /// Of each head, row `i` and row `i + head_dim / 2` come to lie side by side. A vector's values are its rows.
+    PairsTogether { head_dim: usize },
+    /// They are these values, and no other tensor's.
+    Values(Vec<f32>),
+}
 
 /// A tensor of the new file.
 #[derive(Debug)]
@@ -18,6 +33,8 @@ pub(crate) struct Sheet<'a> {
     pub shape: Vec<usize>,
     /// The tensors whose rows these are, one after another.
     pub parts: Vec<&'a Tensor>,
+    /// What happens to them.
+    pub change: Rows,
     /// The type to write.
     pub ty: TensorType,
 }
@@ -25,7 +42,8 @@ pub(crate) struct Sheet<'a> {
 impl<'a> Sheet<'a> {
     /// A tensor as it is.
     pub(crate) fn of(tensor: &'a Tensor) -> Self {
-        Self { name: tensor.name.clone(), shape: tensor.shape.clone(), parts: vec![tensor], ty: tensor.ty }
+        let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
+        Self { name, shape, parts: vec![tensor], change: Rows::AsTheyAre, ty: tensor.ty }
     }
 
     pub(crate) fn cols(&self) -> usize {
@@ -42,7 +60,24 @@ impl<'a> Sheet<'a> {
     }
 
     /// Row `row` in single precision.
-    fn decode_row(&self, mut row: usize, out: &mut [f32]) {
+    fn decode_row(&self, row: usize, out: &mut [f32]) {
+        match &self.change {
+            Rows::AsTheyAre => self.decode_source(row, out),
+            Rows::PlusOne => {
+                self.decode_source(row, out);
+                out.iter_mut().for_each(|v| *v += 1.0);
+            }
+            Rows::PairsTogether { head_dim } if self.shape.len() == 1 => {
+                let mut values = vec![0.0; out.len()];
+                self.decode_source(row, &mut values);
+                out.iter_mut().enumerate().for_each(|(i, out)| *out = values[apart(i, *head_dim)]);
+            }
+            Rows::PairsTogether { head_dim } => self.decode_source(apart(row, *head_dim), out),
+            Rows::Values(values) => out.copy_from_slice(&values[row * out.len()..(row + 1) * out.len()]),
+        }
+    }
+
+    fn decode_source(&self, mut row: usize, out: &mut [f32]) {
         for part in &self.parts {
             if row < part.rows() {
                 return part.decode_row(row, out);
@@ -50,12 +85,27 @@ impl<'a> Sheet<'a> {
             row -= part.rows();
         }
     }
+
+    /// Whether the bytes are those of the tensors as they are.
+    fn is_copy(&self) -> bool {
+        self.change == Rows::AsTheyAre
+            && self.ty.info().scale_bytes == 0
+            && self.parts.iter().all(|part| part.ty == self.ty)
+    }
+}
+
+/// Where row `row` comes from whose pairs were half a head apart.
+fn apart(row: usize, head_dim: usize) -> usize {
+    let (head, within) = (row / head_dim, row % head_dim);
+    head * head_dim + within % 2 * (head_dim / 2) + within / 2
 }
 
 /// All of a file.
 #[derive(Debug)]
 pub(crate) struct Book<'a> {
+    /// Keys and values in the file's order.
     pub metadata: Vec<(String, Value)>,
+    /// The tensors in the file's order.
     pub sheets: Vec<Sheet<'a>>,
 }
 
@@ -78,6 +128,42 @@ impl<'a> Book<'a> {
         self.metadata.push((key.to_owned(), value.into()));
     }
 
+    fn header(&self) -> Result<Header, Error> {
+        let mut header = Header::new();
+        for (key, value) in &self.metadata {
+            header.put(key, value.clone())?;
+        }
+        for sheet in &self.sheets {
+            // A type that GGUF cannot hold will be written as another one.
+            let info = sheet.ty.info();
+            let ty = if info.ggml_id.is_some() && info.scale_bytes == 0 { sheet.ty } else { TensorType::F32 };
+            header.tensor(&sheet.name, ty, &sheet.shape)?;
+        }
+        Ok(header)
+    }
+
+    /// Writes metadata, sizes and the values that are no other tensor's: in place of weights the file has a hole.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn write_sizes(&self, path: &Path) -> Result<(), Error> {
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let (header, offsets) = self.header()?.encoded()?;
+        std::fs::write(path, &header).map_err(io)?;
+        let mut file = File::options().write(true).open(path).map_err(io)?;
+        let start = header.len() as u64;
+        file.set_len(start + offsets.last().copied().unwrap_or(0)).map_err(io)?;
+        for (sheet, offset) in self.sheets.iter().zip(offsets) {
+            if let Rows::Values(values) = &sheet.change {
+                let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                file.seek(SeekFrom::Start(start + offset))
+                    .and_then(|_| file.write_all(&bytes))
+                    .map_err(io)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the file; `importance` gives the weights of a tensor's columns, and `progress` is told of every tensor.
     ///
     /// # Errors
@@ -89,17 +175,10 @@ impl<'a> Book<'a> {
         threads: usize,
         progress: &mut dyn FnMut(&str, TensorType),
     ) -> Result<W, Error> {
-        let mut header = Header::new();
-        for (key, value) in &self.metadata {
-            header.put(key, value.clone())?;
-        }
-        for sheet in &self.sheets {
-            header.tensor(&sheet.name, sheet.ty, &sheet.shape)?;
-        }
-        let mut writer = header.start(out)?;
+        let mut writer = self.header()?.start(out)?;
         for sheet in &self.sheets {
             progress(&sheet.name, sheet.ty);
-            if sheet.parts.iter().all(|part| part.ty == sheet.ty) {
+            if sheet.is_copy() {
                 check_values(sheet, threads)?;
                 sheet.parts.iter().try_for_each(|part| writer.write(&part.data))?;
             } else {

@@ -1,11 +1,13 @@
 //! Model files from model files: what goes into a GGUF, in which types, and the writing of it.
 
+mod convert;
 mod gguf;
 mod importance;
 mod mixes;
 mod quantize;
 mod replace;
 
+pub use convert::{Converted, convert_to_gguf, lossless};
 pub use importance::Importance;
 pub use mixes::{FILE_TYPES, FileType, Overrides};
 pub use quantize::{Quantize, Quantized, quantize};

@@ -1,5 +1,6 @@
 //! Quantising a model file.
 
+use super::convert;
 use super::gguf::Book;
 use super::importance::Importance;
 use super::mixes::{self, Chooser, Facts, FileType, Overrides};
@@ -8,8 +9,7 @@ use crate::Error;
 use crate::open::Source;
 use crate::threads::default_threads;
 use std::path::Path;
-use torchless_formats::gguf::{GgufMetadata, Value};
-use torchless_formats::{Checkpoint, Metadata};
+use torchless_formats::gguf::Value;
 use torchless_quant::TensorType;
 
 /// How a model is quantised.
@@ -59,8 +59,8 @@ pub fn quantize(
     let checkpoint = source.checkpoint()?;
     let importance = how.importance.map(|matrix| matrix.path.as_path());
     refuse_same(output, checkpoint.files.iter().map(|file| file.path.as_path()).chain(importance))?;
-    let mut book = Book::of_gguf(&checkpoint)?;
-    let mut done = choose(&mut book, &checkpoint, how)?;
+    let mut book = convert::book(source, &checkpoint, output)?;
+    let mut done = choose(&mut book, how)?;
     describe(&mut book, how);
     let weights = |tensor: &str| how.importance.and_then(|matrix| matrix.of(tensor));
     let threads = how.threads.unwrap_or_else(default_threads);
@@ -70,8 +70,8 @@ pub fn quantize(
 }
 
 /// Gives every tensor its type.
-fn choose(book: &mut Book<'_>, checkpoint: &Checkpoint, how: &Quantize<'_>) -> Result<Quantized, Error> {
-    let mut facts = facts(checkpoint)?;
+fn choose(book: &mut Book<'_>, how: &Quantize<'_>) -> Result<Quantized, Error> {
+    let mut facts = facts(&book.metadata);
     facts.imatrix = how.importance.is_some();
     let names = || book.sheets.iter().map(|sheet| sheet.name.as_str());
     facts.tied = !names().any(|name| name == "output.weight");
@@ -83,6 +83,8 @@ fn choose(book: &mut Book<'_>, checkpoint: &Checkpoint, how: &Quantize<'_>) -> R
         let kept = how.leave_output && sheet.name == "output.weight";
         if mixes::is_quantised(&sheet.name, &sheet.shape) && !kept {
             sheet.ty = chooser.choose(&sheet.name, sheet.cols());
+        } else if sheet.ty.info().scale_bytes > 0 || sheet.ty.info().ggml_id.is_none() {
+            sheet.ty = TensorType::F32;
         }
         let error = |reason| Err(Error::Weights { tensor: sheet.name.clone(), reason });
         if sheet.ty != source && !is_float(source) && !how.requantize {
@@ -135,25 +137,28 @@ fn check_importance(
 }
 
 /// What the rules ask, from the metadata of whatever architecture.
-fn facts(checkpoint: &Checkpoint) -> Result<Facts, Error> {
-    let Metadata::Gguf(meta) = &checkpoint.metadata else { return Ok(Facts::default()) };
-    let arch = meta.get::<&str>("general.architecture")?;
-    let layers = largest(meta, &format!("{arch}.block_count")).unwrap_or(0);
-    let heads = largest(meta, &format!("{arch}.attention.head_count")).unwrap_or(0);
-    let kv_heads = largest(meta, &format!("{arch}.attention.head_count_kv")).unwrap_or(heads);
-    let is_70b = layers == 80 && heads != kv_heads && matches!(arch, "llama" | "qwen2" | "deci");
-    Ok(Facts {
+fn facts(metadata: &[(String, Value)]) -> Facts {
+    let value = |key: &str| metadata.iter().find(|(there, _)| there == key).map(|(_, value)| value);
+    let arch = match value("general.architecture") {
+        Some(Value::String(arch)) => arch.as_str(),
+        _ => "",
+    };
+    let number = |key: &str| largest(value(&format!("{arch}.{key}"))?);
+    let layers = number("block_count").unwrap_or(0);
+    let heads = number("attention.head_count").unwrap_or(0);
+    let kv_heads = number("attention.head_count_kv").unwrap_or(heads);
+    Facts {
         layers,
-        experts: largest(meta, &format!("{arch}.expert_count")).unwrap_or(0),
+        experts: number("expert_count").unwrap_or(0),
         grouping: heads.checked_div(kv_heads).unwrap_or(0),
-        is_70b,
+        is_70b: layers == 80 && heads != kv_heads && matches!(arch, "llama" | "qwen2" | "deci"),
         ..Facts::default()
-    })
+    }
 }
 
 /// A number, or the greatest of an array with one per layer.
-fn largest(meta: &GgufMetadata, key: &str) -> Option<usize> {
-    let number = match meta.value(key)? {
+fn largest(value: &Value) -> Option<usize> {
+    let number = match value {
         Value::Int(_, number) => Some(*number),
         Value::Array(array) => array.integers()?.max(),
         _ => None,
