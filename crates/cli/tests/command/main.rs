@@ -5,6 +5,7 @@
 mod encoders;
 mod malformed;
 mod models;
+mod quantise;
 mod remake;
 mod reply;
 #[cfg(unix)]

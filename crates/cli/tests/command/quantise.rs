@@ -1,0 +1,68 @@
+//! The verbs that make files of fewer bits, and say what was lost.
+
+use super::support::{NATIVE, STORY, assert_refused, json, run};
+
+/// A file of fewer bits still runs, and foretells a text nearly as well.
+#[test]
+fn a_quantised_model_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (made, text) = (path("made.gguf"), path("text.txt"));
+    let ran = run(&["quantize", STORY, &made, "Q5_1", "--allow-requantize"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{}", ran.err);
+    assert!(ran.err.contains("bits per weight"), "{}", ran.err);
+    std::fs::write(&text, "The dog ran to the house. ".repeat(8)).unwrap();
+    let surprise =
+        |model: &str| json(&["perplexity", model, &text, "--context", "16"])["perplexity"].as_f64().unwrap();
+    let (whole, fewer) = (surprise(STORY), surprise(&made));
+    assert!(whole > 1.0 && (fewer / whole - 1.0).abs() < 0.2, "{whole} and {fewer}");
+}
+
+#[test]
+fn quantize_refuses_what_it_cannot_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made.gguf");
+    let made = made.to_str().unwrap();
+    assert_refused(&run(&["quantize", STORY, made, "Q4_0"]), 3, &["is Q8_0 already", "--allow-requantize"]);
+    let unknown = run(&["quantize", STORY, made, "Q4_2"]);
+    assert_refused(&unknown, 2, &["'Q4_2' is no kind of quantised file", "Q4_K_M"]);
+    assert_refused(&run(&["quantize", STORY, STORY, "Q4_0"]), 2, &["is read from"]);
+    let odd = run(&["quantize", STORY, made, "Q4_0", "--output-tensor-type", "I8"]);
+    assert_refused(&odd, 2, &["'I8' is no tensor type that can be written"]);
+    let wrong = run(&["quantize", STORY, made, "Q4_0", "--imatrix", STORY]);
+    assert_refused(&wrong, 3, &["holds no importance matrix"]);
+    assert!(!folder.path().join("made.gguf").exists());
+}
+
+#[test]
+fn perplexity_needs_enough_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.txt");
+    std::fs::write(&text, "The dog.").unwrap();
+    let ran = run(&["perplexity", STORY, text.to_str().unwrap()]);
+    assert_refused(&ran, 2, &["1024 are needed, twice the context of 512"]);
+}
+
+/// Tokens of the same ids have the same logits, whichever file the weights are in.
+#[test]
+fn a_converted_model_computes_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let made = path("made.gguf");
+    let ran = run(&["convert", NATIVE, &made, "--type", "F32"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let logits = |model: &str, file: &str| -> Vec<f32> {
+        let ran = run(&["logits", model, "--ids", "1,2,3,1", "--output", file, "--exact"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        std::fs::read(file).unwrap().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+    };
+    let (before, after) = (logits(NATIVE, &path("a")), logits(&made, &path("b")));
+    assert_eq!(before.len(), after.len());
+    let off = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off < 1e-4, "{off}");
+    assert_refused(
+        &run(&["convert", NATIVE, &made, "--type", "Q4_0"]),
+        2,
+        &["'Q4_0' is no type to convert to"],
+    );
+}
