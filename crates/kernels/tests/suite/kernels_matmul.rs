@@ -237,7 +237,8 @@ fn what_rounding_leaves_over_is_not_lost() {
             got.iter().zip(&want).map(|(got, (want, _))| (f64::from(*got) - want).abs()).fold(0.0, f64::max)
         };
         let (fast, fine) = (furthest(Precision::Fast), furthest(Precision::Fine));
-        assert!(is_float(ty) || fine < fast / 20.0, "{} {ty}: {fine} and {fast}", cpu.kernels.name);
+        let rounds = !is_float(ty) && !is_decoded(ty);
+        assert!(!rounds || fine < fast / 20.0, "{} {ty}: {fine} and {fast}", cpu.kernels.name);
     });
 }
 
