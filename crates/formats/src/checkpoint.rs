@@ -179,6 +179,11 @@ impl Tensors {
         }
     }
 
+    /// Forgets a tensor, if there is one of that name.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.by_name.remove(name);
+    }
+
     /// Takes over the tensors of another part of the same model.
     pub(crate) fn append(&mut self, other: Tensors) -> Result<(), FormatError> {
         other.by_name.into_iter().try_for_each(|(name, entry)| self.insert_entry(name, entry))

@@ -15,6 +15,7 @@ mod limits;
 pub mod native;
 mod open;
 mod safetensors;
+mod scaled;
 mod strings;
 mod tensor;
 

@@ -27,8 +27,6 @@ const OPAQUE: &[(&str, usize)] = &[
     ("BOOL", 1),
     ("U8", 1),
     ("I8", 1),
-    ("F8_E4M3", 1),
-    ("F8_E5M2", 1),
     ("F8_E8M0", 1),
     ("U16", 2),
     ("I16", 2),
@@ -36,7 +34,6 @@ const OPAQUE: &[(&str, usize)] = &[
     ("I32", 4),
     ("U64", 8),
     ("I64", 8),
-    ("F64", 8),
     ("C64", 8),
 ];
 
@@ -152,6 +149,9 @@ fn float_type(dtype: &str) -> Option<TensorType> {
         "F32" => TensorType::F32,
         "F16" => TensorType::F16,
         "BF16" => TensorType::BF16,
+        "F64" => TensorType::F64,
+        "F8_E4M3" => TensorType::F8_E4M3,
+        "F8_E5M2" => TensorType::F8_E5M2,
         _ => return None,
     })
 }

@@ -100,6 +100,7 @@ pub(super) const HARMLESS_JSON: &[&str] = &[
     "problem_type",
     "pruned_heads",
     "quant",
+    "quantization_config",
     "remove_invalid_values",
     "reorder_and_upcast_attn",
     "repetition_penalty",
