@@ -89,6 +89,44 @@ fn ids_need_no_tokenizer_and_go_to_a_file() {
     assert_refused(&run(&["classify", model, "some text"]), 2, &["no tokenizer"]);
 }
 
+/// The classifier of texts as one of tokens: its last matrix stays, the one before is left out as a pooler would be.
+fn token_classifier() -> tempfile::TempDir {
+    let (source, folder) = (root().join(CLASSIFIER), tempfile::tempdir().unwrap());
+    let config = std::fs::read_to_string(source.join("config.json")).unwrap();
+    let config = config.replace("ForSequenceClassification", "ForTokenClassification");
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    std::fs::copy(source.join("tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+    let bytes = std::fs::read(source.join("model.safetensors")).unwrap();
+    let start = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header = std::str::from_utf8(&bytes[8..start]).unwrap();
+    let header = header
+        .replace("classifier.dense", "roberta.pooler.dense")
+        .replace("classifier.out_proj", "classifier");
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[start..]].concat();
+    std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+    folder
+}
+
+#[test]
+fn tokens_get_labels_of_their_own() {
+    let folder = token_classifier();
+    let model = folder.path().to_str().unwrap();
+    let lines = output(&["classify", model, "hi you"]);
+    let pieces: Vec<_> = lines.lines().map(|line| line.split('\t').next().unwrap()).collect();
+    assert_eq!(pieces, ["h", "i", "\u{120}", "y", "o", "u"], "special tokens are left out");
+    let found = json(&["classify", model, "hi you"]);
+    let tokens = found["texts"][0].as_array().unwrap();
+    assert_eq!(tokens.len(), 6);
+    let file = folder.path().join("out.f32");
+    run(&["classify", model, "--ids", "0,108,109,36,125,115,121,2", "--output", file.to_str().unwrap()]);
+    let rows = floats(&file);
+    assert_eq!(rows.len(), 8 * 2, "a row for each token");
+    for (token, row) in tokens.iter().zip(rows.chunks_exact(2).skip(1)) {
+        assert_eq!(numbers(&token["logits"]), row);
+    }
+    assert_refused(&run(&["rerank", model, "q", "d"]), 2, &["classifies tokens"]);
+}
+
 #[test]
 fn documents_are_sorted_by_their_scores() {
     let documents = ["the sky", "a cat", "nothing at all"];

@@ -244,9 +244,12 @@ impl Encoder {
             piece: tokenizer.piece(token).unwrap_or_default().into_owned(),
             classes: Classes::new(row, scores),
         };
+        // Words that the vocabulary cannot write are words all the same.
+        let unknown = tokenizer.special_ids().unk;
+        let around = |id: TokenId| tokenizer.is_control(id) && unknown != Some(id);
         let of_text = |(ids, rows): (&Vec<TokenId>, &Vec<f32>)| {
             let all = ids.iter().zip(rows.chunks_exact(labels));
-            all.filter(|(id, _)| !tokenizer.is_control(**id)).map(one).collect()
+            all.filter(|(id, _)| !around(**id)).map(one).collect()
         };
         Ok(ids.iter().zip(&logits).map(of_text).collect())
     }
