@@ -20,7 +20,7 @@ pub use forward::{Encoder, EncoderText, Want};
 pub use load::{EncoderOptions, load_encoder};
 pub use spec::{
     ConvSpec, DisentangledSpec, DistanceMatrices, DistanceSpec, EmbedProjection, EmbedSpec, EncoderFfn,
-    EncoderLayer, EncoderSpec, EncoderWiring, FfnKind, HeadLevel, HeadSpec, LayerNorm, PairSpec, Pooling,
+    EncoderLayer, EncoderSpec, EncoderWiring, FfnKind, HeadLevel, HeadSpec, LayerNorm, Pooling,
     PositionOrder, PositionSpec, Scores, Transform, WithinSpec,
 };
 

@@ -27,8 +27,6 @@ pub struct EncoderSpec {
     pub head: Option<HeadSpec>,
     /// Tokens that a text may have.
     pub context: usize,
-    /// How two texts become one.
-    pub pair: PairSpec,
 }
 
 /// A layer norm. Ba et al. 2016, arXiv 1607.06450.
@@ -258,13 +256,6 @@ pub enum Pooling {
     Rows(PoolKind),
     /// The first token's, through the model's pooler.
     Pooler,
-}
-
-/// How two texts become one: `first, text, separators, text, last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PairSpec {
-    /// Separators between the texts.
-    pub separators: usize,
 }
 
 impl EncoderSpec {

@@ -11,7 +11,6 @@ use crate::open::{ModelOptions, Source};
 use crate::vocabulary::tokenizer;
 use crate::{Error, fits_vocab};
 use llamafirewall_core::{Admitted, Content, Firewall, Role};
-use tokens::PairTokens;
 use torchless_base::TokenId;
 use torchless_device::{EncoderDevice, Recorder};
 use torchless_formats::Checkpoint;
@@ -266,9 +265,10 @@ impl Encoder {
             return Err(Error::Option(why));
         }
         let Candidates { query, documents } = candidates.get();
-        let join = PairTokens::new(self.need_tokenizer()?, self.spec())?;
-        let tokenizer = self.need_tokenizer()?;
-        let pairs: Vec<_> = documents.iter().map(|text| join.join(tokenizer, query, text)).collect();
+        let (tokenizer, spec) = (self.need_tokenizer()?, self.spec());
+        let pairs: Result<Vec<_>, _> =
+            documents.iter().map(|text| tokens::pair(tokenizer, spec, (query, text))).collect();
+        let pairs = pairs?;
         let texts: Vec<_> =
             pairs.iter().map(|(ids, types)| EncoderText { ids: &ids[..], types: &types[..] }).collect();
         let logits = self.logits_ids(&texts)?;

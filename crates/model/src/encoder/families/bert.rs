@@ -5,7 +5,7 @@ use super::super::keys::{Keys, MOST_LAYERS, MOST_POSITIONS, MOST_VOCAB, MOST_WID
 use super::super::names;
 use super::super::spec::{
     EmbedProjection, EmbedSpec, EncoderFfn, EncoderLayer, EncoderSpec, EncoderWiring, FfnKind, HeadSpec,
-    LayerNorm, PairSpec, Pooling, PositionOrder, PositionSpec, Transform, WithinSpec,
+    LayerNorm, Pooling, PositionOrder, PositionSpec, Transform, WithinSpec,
 };
 use super::Family;
 use crate::ModelError;
@@ -120,7 +120,6 @@ fn finish(body: Body, embed: EmbedSpec, keys: &Keys<'_>) -> EncoderSpec {
         final_norm: None,
         pooler: None,
         head: None,
-        pair: PairSpec { separators: 1 },
     }
 }
 
@@ -154,8 +153,7 @@ fn roberta(keys: &Keys<'_>) -> Result<EncoderSpec, ModelError> {
         EmbedSpec { width: body.dim, positions, types: types(keys)?, norm: body.norm, projection: None };
     let head = keys.head((Pooling::First, Some(dense(Activation::Tanh))), None)?;
     let pooler = pooler(keys, head.as_ref(), names::ROBERTA.prefix);
-    let pair = PairSpec { separators: 2 };
-    Ok(EncoderSpec { head, pooler, pair, ..finish(body, embed, keys) })
+    Ok(EncoderSpec { head, pooler, ..finish(body, embed, keys) })
 }
 
 fn electra(keys: &Keys<'_>) -> Result<EncoderSpec, ModelError> {

@@ -5,7 +5,7 @@ use super::super::keys::{Keys, MOST_POSITIONS, MOST_WIDTH, bad};
 use super::super::names;
 use super::super::spec::{
     ConvSpec, DisentangledSpec, DistanceMatrices, DistanceSpec, EmbedProjection, EmbedSpec, EncoderSpec,
-    LayerNorm, PairSpec, Pooling, PositionOrder, PositionSpec,
+    LayerNorm, Pooling, PositionOrder, PositionSpec,
 };
 use super::Family;
 use super::bert::{Body, Defaults, body, dense};
@@ -44,7 +44,6 @@ fn spec(keys: &Keys<'_>) -> Result<EncoderSpec, ModelError> {
         pooler: None,
         head,
         context: body.positions,
-        pair: PairSpec { separators: 1 },
     })
 }
 

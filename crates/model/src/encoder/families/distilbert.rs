@@ -3,7 +3,7 @@
 use super::super::keys::{Keys, MOST_LAYERS, MOST_POSITIONS, MOST_VOCAB, MOST_WIDTH, POSITIONS, VOCAB};
 use super::super::names;
 use super::super::spec::{
-    EmbedSpec, EncoderFfn, EncoderSpec, FfnKind, LayerNorm, PairSpec, Pooling, PositionOrder, PositionSpec,
+    EmbedSpec, EncoderFfn, EncoderSpec, FfnKind, LayerNorm, Pooling, PositionOrder, PositionSpec,
 };
 use super::Family;
 use super::bert::{attention, dense, post_norm};
@@ -41,6 +41,5 @@ fn spec(keys: &Keys<'_>) -> Result<EncoderSpec, ModelError> {
         pooler: None,
         head: keys.head((Pooling::First, Some(dense(Activation::Relu))), None)?,
         context: rows,
-        pair: PairSpec { separators: 1 },
     })
 }

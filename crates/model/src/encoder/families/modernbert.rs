@@ -4,8 +4,8 @@
 use super::super::keys::{Keys, MOST_LAYERS, MOST_POSITIONS, MOST_VOCAB, MOST_WIDTH, POSITIONS, VOCAB, bad};
 use super::super::names;
 use super::super::spec::{
-    EmbedSpec, EncoderFfn, EncoderLayer, EncoderSpec, EncoderWiring, FfnKind, LayerNorm, PairSpec, Pooling,
-    Transform, WithinSpec,
+    EmbedSpec, EncoderFfn, EncoderLayer, EncoderSpec, EncoderWiring, FfnKind, LayerNorm, Pooling, Transform,
+    WithinSpec,
 };
 use super::Family;
 use super::bert::attention;
@@ -53,7 +53,6 @@ fn spec(keys: &Keys<'_>) -> Result<EncoderSpec, ModelError> {
         pooler: None,
         head: head(keys, norm)?,
         context,
-        pair: PairSpec { separators: 1 },
     })
 }
 

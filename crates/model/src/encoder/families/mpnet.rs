@@ -2,9 +2,7 @@
 
 use super::super::keys::{Keys, MOST_WIDTH};
 use super::super::names;
-use super::super::spec::{
-    DistanceSpec, EmbedSpec, EncoderSpec, PairSpec, Pooling, PositionOrder, PositionSpec,
-};
+use super::super::spec::{DistanceSpec, EmbedSpec, EncoderSpec, Pooling, PositionOrder, PositionSpec};
 use super::Family;
 use super::bert::{Defaults, body, context, dense, pooler};
 use crate::ModelError;
@@ -41,6 +39,5 @@ fn spec(keys: &Keys<'_>) -> Result<EncoderSpec, ModelError> {
         final_norm: None,
         pooler: pooler(keys, head.as_ref(), names::MPNET.prefix),
         head,
-        pair: PairSpec { separators: 2 },
     })
 }

@@ -3,7 +3,7 @@
 
 use super::super::keys::{Keys, MOST_LAYERS, MOST_POSITIONS, MOST_VOCAB, MOST_WIDTH, VOCAB};
 use super::super::names;
-use super::super::spec::{EmbedSpec, EncoderFfn, EncoderSpec, FfnKind, PairSpec, Pooling, WithinSpec};
+use super::super::spec::{EmbedSpec, EncoderFfn, EncoderSpec, FfnKind, Pooling, WithinSpec};
 use super::Family;
 use super::bert::{attention, dense, pooler, post_norm};
 use crate::ModelError;
@@ -78,7 +78,6 @@ fn spec(keys: &Keys<'_>) -> Result<EncoderSpec, ModelError> {
         pooler: pooler(keys, head.as_ref(), names::NOMIC.prefix),
         head,
         context,
-        pair: PairSpec { separators: 1 },
     })
 }
 
