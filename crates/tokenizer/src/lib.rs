@@ -1,7 +1,7 @@
-//! Text to token ids and back: BPE and SentencePiece BPE, with a streaming decoder.
+//! Text to token ids and back: BPE, SentencePiece BPE, Unigram, WordPiece, with a streaming decoder.
 //!
-//! A tokenizer is made from plain data: the metadata of a GGUF file, the text of a tokenizer.json, the
-//! vocabulary of a native model file. All of it is hostile until checked. This crate opens no files and knows
+//! A tokenizer is made from plain data: the metadata of a GGUF file, the text of a tokenizer.json or tekken.json, the
+//! bytes of a SentencePiece model or of a file of ranks, the vocabulary of a native model file. All of it is hostile until checked. This crate opens no files and knows
 //! no models, chats or templates.
 
 #![forbid(unsafe_code)]
