@@ -54,4 +54,5 @@ pages! {
     Params "docs/params.md"
     Performance "docs/performance.md"
     SecurityPage "docs/security.md"
+    Tokenizers "docs/tokenizers.md"
 }

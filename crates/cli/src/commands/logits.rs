@@ -2,8 +2,8 @@
 
 use crate::args::LogitsArgs;
 use crate::{input, open, progress};
-use anyhow::{Context, Result};
-use std::io::{BufWriter, Write};
+use anyhow::Result;
+use std::io::Write;
 use torchless::{ModelOptions, Scorer, TokenId};
 
 /// Runs the verb.
@@ -16,10 +16,9 @@ pub fn run(args: &LogitsArgs) -> Result<()> {
     let options = ModelOptions { max_seq_len: Some(args.open.max_seq_len.unwrap_or(ids.len())), ..options };
     let mut scorer = Scorer::open(&source, &options, &mut |done, total| bar.update(done, total))?;
     drop(bar);
-    let file = std::fs::File::create(&args.output).with_context(|| args.output.display().to_string())?;
-    let mut out = BufWriter::new(file);
-    scorer.score(&ids, &mut |rows| rows.iter().try_for_each(|x| out.write_all(&x.to_le_bytes())))?;
-    out.flush().with_context(|| args.output.display().to_string())?;
+    torchless::write_whole(&args.output, |out| {
+        scorer.score(&ids, &mut |rows| rows.iter().try_for_each(|x| out.write_all(&x.to_le_bytes())))
+    })?;
     eprintln!("{} x {} logits in {}", ids.len(), scorer.spec().vocab, args.output.display());
     Ok(())
 }

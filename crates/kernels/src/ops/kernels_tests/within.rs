@@ -190,7 +190,7 @@ fn company_and_threads_change_no_bit() {
                 let cut = |x: &[f32]| x[rows.clone()].to_vec();
                 let alone = Data { q: cut(&data.q), k: cut(&data.k), v: cut(&data.v) };
                 let single = Cpu::new(cpu.kernels, 1);
-                let got = case.run(&single, &[0..text.len()], &alone);
+                let got = case.run(&single, std::slice::from_ref(&(0..text.len())), &alone);
                 assert_eq!(bits(&all[rows]), bits(&got), "{} {text:?}", cpu.kernels.name);
             }
             assert!(all[..3 * width].iter().all(|x| x.is_nan()), "rows of no text were written");
@@ -202,7 +202,7 @@ fn company_and_threads_change_no_bit() {
 #[should_panic(expected = "offsets reach")]
 fn a_text_beyond_the_offsets_is_refused() {
     let case = Case { adds: Adds::Bias, reach: 3, ..BASE };
-    case.run(&Cpu::new(crate::best(), 1), &[0..5], &case.data(5));
+    case.run(&Cpu::new(crate::best(), 1), std::slice::from_ref(&(0..5)), &case.data(5));
 }
 
 #[test]
