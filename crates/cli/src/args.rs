@@ -114,6 +114,9 @@ pub struct ModelArgs {
     /// Positions of the context: prompt and reply together [default: what the model was trained for, up to 1048576]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub max_seq_len: Option<usize>,
+    /// Take the model for this architecture, whatever its metadata names
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<String>,
     /// Use the weights in place in the file instead of copying them into memory
     #[arg(long)]
     pub lazy: bool,

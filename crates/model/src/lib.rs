@@ -38,5 +38,13 @@ use torchless_formats::Checkpoint;
 /// The architecture is unknown, a key is missing, of the wrong kind, out of range, or unknown although it may
 /// change the result.
 pub fn spec(checkpoint: &Checkpoint) -> Result<ModelSpec, ModelError> {
-    arch::spec(checkpoint)
+    arch::spec(checkpoint, None)
+}
+
+/// The same, taking the checkpoint for another architecture than its metadata names.
+///
+/// # Errors
+/// As for [`spec`], and where there is no such architecture.
+pub fn spec_as(checkpoint: &Checkpoint, architecture: &str) -> Result<ModelSpec, ModelError> {
+    arch::spec(checkpoint, Some(architecture))
 }

@@ -50,11 +50,11 @@ pub struct Translation {
 /// # Errors
 /// It is no model that runs here, or one whose tensors GGUF holds in another arrangement.
 pub fn translate(checkpoint: &Checkpoint) -> Result<Translation, ModelError> {
-    let config = Config::new(checkpoint)?;
+    let config = Config::new(checkpoint, None)?;
     if config.dialect == Dialect::Gguf {
         return Err(refused("GGUF", "config.json and native metadata"));
     }
-    let spec = arch::spec(checkpoint)?;
+    let spec = arch::spec(checkpoint, None)?;
     let (arch, family) = arch::in_gguf(config.family, &config.arch)
         .ok_or_else(|| refused(&format!("{} in GGUF", config.arch), "architectures that GGUF has"))?;
     let from = Naming::new(checkpoint, Dialect::Json, config.family);

@@ -18,6 +18,13 @@ static STORY: &[u8] = include_bytes!("../../../assets/story/story.gguf");
 pub enum Source {
     /// A file or folder.
     Path(PathBuf),
+    /// A file or folder that is taken for another architecture than its metadata names.
+    As {
+        /// Where it is.
+        path: PathBuf,
+        /// As GGUF or `config.json` spell it.
+        architecture: String,
+    },
     /// The model inside the program.
     Inside,
 }
@@ -26,7 +33,7 @@ impl Source {
     /// For messages.
     pub fn name(&self) -> &Path {
         match self {
-            Source::Path(path) => path,
+            Source::Path(path) | Source::As { path, .. } => path,
             Source::Inside => Path::new("the model inside"),
         }
     }
@@ -37,7 +44,7 @@ impl Source {
     /// There is no such file, or it is no model file that is known here.
     pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
         Ok(match self {
-            Source::Path(path) => open(path, &OpenOptions::default())?,
+            Source::Path(path) | Source::As { path, .. } => open(path, &OpenOptions::default())?,
             Source::Inside => open_bytes(Arc::new(STORY))?,
         })
     }
@@ -155,10 +162,14 @@ fn is_quantised(checkpoint: &Checkpoint) -> bool {
 /// # Errors
 /// It is no model that runs here.
 pub fn spec(source: &Source, checkpoint: &Checkpoint) -> Result<ModelSpec, Error> {
-    if crate::Encoder::is_one(checkpoint) {
-        return Err(Error::Encoder { path: source.name().to_owned() });
-    }
-    torchless_model::spec(checkpoint).map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
+    let spec = match source {
+        Source::As { architecture, .. } => torchless_model::spec_as(checkpoint, architecture),
+        Source::Path(_) | Source::Inside if crate::Encoder::is_one(checkpoint) => {
+            return Err(Error::Encoder { path: source.name().to_owned() });
+        }
+        Source::Path(_) | Source::Inside => torchless_model::spec(checkpoint),
+    };
+    spec.map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
 }
 
 /// Loads the weights onto a device and gives what runs them; for work on token ids alone. `progress` is told bytes

@@ -99,8 +99,8 @@ pub(crate) fn in_gguf(family: &'static Family, arch: &str) -> Option<(&'static s
     own.or_else(|| first(family)).or_else(|| first(candidates.first()?))
 }
 
-pub(crate) fn spec(checkpoint: &Checkpoint) -> Result<ModelSpec, ModelError> {
-    let config = Config::new(checkpoint)?;
+pub(crate) fn spec(checkpoint: &Checkpoint, architecture: Option<&str>) -> Result<ModelSpec, ModelError> {
+    let config = Config::new(checkpoint, architecture)?;
     let spec = (config.family.spec)(&config)?;
     config.finish()?;
     Ok(spec)

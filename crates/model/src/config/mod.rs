@@ -59,12 +59,17 @@ pub struct Config<'a> {
 }
 
 impl<'a> Config<'a> {
-    /// Reads the metadata of `checkpoint`, a decoder.
+    /// Reads the metadata of `checkpoint`, a decoder; of another architecture than it names where one is given.
     ///
     /// # Errors
     /// The architecture is not named, or not known.
-    pub fn new(checkpoint: &'a Checkpoint) -> Result<Self, ModelError> {
-        Self::of_family(checkpoint, arch::family)
+    pub fn new(checkpoint: &'a Checkpoint, architecture: Option<&str>) -> Result<Self, ModelError> {
+        let family = |dialect, named: &str| arch::family(dialect, architecture.unwrap_or(named));
+        let mut config = Self::of_family(checkpoint, family)?;
+        if let Some(name) = architecture {
+            name.clone_into(&mut config.arch);
+        }
+        Ok(config)
     }
 
     /// Reads the metadata of `checkpoint`, whose family `family` finds by the name of the architecture.
@@ -73,7 +78,7 @@ impl<'a> Config<'a> {
     /// The architecture is not named, or `family` does not know it.
     pub fn of_family(
         checkpoint: &'a Checkpoint,
-        family: fn(Dialect, &str) -> Result<&'static Family, ModelError>,
+        family: impl Fn(Dialect, &str) -> Result<&'static Family, ModelError>,
     ) -> Result<Self, ModelError> {
         let (dialect, prefix, values) = match &checkpoint.metadata {
             Metadata::Gguf(meta) => {

@@ -218,6 +218,16 @@ fn gemma_4_has_heads_of_two_widths_in_both_spellings() {
 }
 
 #[test]
+fn a_model_may_be_taken_for_another_architecture() {
+    let config = tiny("llama_of_tomorrow", object!({"rms_norm_eps": 1e-5}));
+    assert!(spec_of_json(&config).is_err());
+    let checkpoint = json(&config, &[]);
+    let spec = torchless_model::spec_as(&checkpoint, "llama").unwrap();
+    assert_eq!(spec, spec_of_json(&tiny("llama", object!({"rms_norm_eps": 1e-5}))).unwrap());
+    assert!(torchless_model::spec_as(&checkpoint, "fooformer").is_err());
+}
+
+#[test]
 fn unknown_values_are_refused_by_name() {
     let cases = [
         (tiny("qwen3", object!({"hidden_act": "mish"})), "hidden_act = \"mish\""),
