@@ -25,6 +25,8 @@ pub struct Activations {
     needs: ActNeeds,
     n: usize,
     cols: usize,
+    /// Where the groups of rows end, one after the other.
+    ends: Vec<usize>,
     /// Values there is room for, rows padded.
     room: usize,
     codes: AlignedBuf,
@@ -79,6 +81,7 @@ impl Activations {
             needs: ActNeeds::default(),
             n: 0,
             cols: 0,
+            ends: Vec::new(),
             room,
             codes: AlignedBuf::zeroed(codes),
             scales: plane(BLOCK),
@@ -91,6 +94,14 @@ impl Activations {
     /// Rows and columns of the last [`Cpu::prepare`].
     pub fn shape(&self) -> (usize, usize) {
         (self.n, self.cols)
+    }
+
+    /// Whether the last [`Cpu::prepare_groups`] had these rows in a group of their own.
+    pub(crate) fn has_group(&self, rows: &Range<usize>) -> bool {
+        match self.ends.binary_search(&rows.end) {
+            Ok(i) => rows.start == if i == 0 { 0 } else { self.ends[i - 1] },
+            Err(_) => false,
+        }
     }
 
     /// The forms that the last [`Cpu::prepare`] made.
@@ -124,16 +135,34 @@ impl Cpu {
     /// Panics where `x` is not whole rows, or `out` has no room for it or was not made for these forms.
     pub fn prepare(&self, x: &[f32], cols: usize, needs: ActNeeds, out: &mut Activations) {
         let n = x.len().checked_div(cols).unwrap_or(0);
+        self.prepare_groups(x, (cols, &[n]), needs, out);
+    }
+
+    /// As [`Cpu::prepare`], for rows that are multiplied group by group, each group by matrices of its own: group `g` ends
+    /// before row `ends[g]`. No group is empty, unless there are no rows.
+    /// Panics as `prepare`, and where the ends do not rise up to the number of rows.
+    pub fn prepare_groups(
+        &self,
+        x: &[f32],
+        (cols, ends): (usize, &[usize]),
+        needs: ActNeeds,
+        out: &mut Activations,
+    ) {
+        let n = x.len().checked_div(cols).unwrap_or(0);
         let padded = cols.next_multiple_of(PAD);
         assert!(n * cols == x.len(), "{} activations are not rows of {cols}", x.len());
         assert!(n * padded <= out.room, "activations were made with less room than {n} x {cols}");
         let rows = n * needs.code_rows();
         assert!(!needs.codes || rows * padded <= out.codes.len(), "activations were made without codes");
         assert!(!needs.values || n * padded * 4 <= out.values.len(), "activations were made without values");
+        let rising = ends.windows(2).all(|w| w[0] < w[1]) && (n == 0 || ends.first() != Some(&0));
+        assert!(rising && ends.last() == Some(&n), "{n} rows in groups that end at {ends:?}");
         (out.n, out.cols, out.needs) = (n, cols, needs);
+        out.ends.clear();
+        out.ends.extend_from_slice(ends);
         let table = &self.kernels.matmul;
         if needs.codes {
-            self.for_panels(Panels::new(rows, table.int_width), &|tokens| {
+            self.for_panels((&out.ends, needs.code_rows()), table.int_width, &|tokens| {
                 let rows = CodeRows { x, cols, first: tokens.start, pairs: needs.pairs };
                 // SAFETY: the panel lies in the planes, whose room was checked, and belongs to this call alone; the table
                 // is one that this processor can run.
@@ -141,7 +170,7 @@ impl Cpu {
             });
         }
         if needs.values {
-            self.for_panels(Panels::new(n, table.float_width), &|tokens| {
+            self.for_panels((&out.ends, 1), table.float_width, &|tokens| {
                 let rows = &x[tokens.start * cols..tokens.end * cols];
                 // SAFETY: as above.
                 unsafe { interleave(rows, cols, &out.panel(tokens, 0)) }
@@ -149,8 +178,22 @@ impl Cpu {
         }
     }
 
-    fn for_panels(&self, panels: Panels, f: &(dyn Fn(Range<usize>) + Sync)) {
-        self.pool().for_chunks(panels.count(), &|_, p| f(panels.tokens(p)));
+    /// Calls `f` with the rows of each panel of each group, `each` rows for a token.
+    fn for_panels(&self, (ends, each): (&[usize], usize), widest: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
+        let groups =
+            || std::iter::once(&0).chain(ends).zip(ends).map(|(start, end)| start * each..end * each);
+        let panels = |rows: &Range<usize>| Panels::new(rows.len(), widest);
+        let total = groups().map(|rows| panels(&rows).count()).sum();
+        self.pool().for_chunks(total, &|_, mut p| {
+            for rows in groups() {
+                let group = panels(&rows);
+                if p < group.count() {
+                    let part = group.tokens(p);
+                    return f(rows.start + part.start..rows.start + part.end);
+                }
+                p -= group.count();
+            }
+        });
     }
 }
 

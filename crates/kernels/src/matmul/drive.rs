@@ -162,6 +162,9 @@ impl<'a> Operand<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Piece<'a> {
     pub(crate) w: Operand<'a>,
+    /// The group of activations that it multiplies.
+    pub(crate) first: usize,
+    pub(crate) n: usize,
     pub(crate) bias: Option<&'a [f32]>,
     pub(crate) up: Option<Up<'a>>,
     pub(crate) add: bool,
@@ -208,7 +211,11 @@ impl<'a> Room<'a> {
 /// What a chunk consists of.
 struct Chunk {
     strips: Range<usize>,
+    /// Counted from the first of the piece.
     tokens: Range<usize>,
+    /// The piece's first row and how many it has.
+    first: usize,
+    n: usize,
 }
 
 impl Piece<'_> {
@@ -221,33 +228,33 @@ impl Piece<'_> {
 impl Cpu {
     /// Computes all pieces, at most [`GROUP`], in one dispatch.
     pub(crate) fn run_pieces(&self, pieces: &[Option<Piece<'_>>], x: &Activations) {
-        let (n, _) = x.shape();
-        if n == 0 {
-            return;
-        }
         let mut ends = [0; GROUP];
         let mut total = 0;
         for (end, piece) in ends.iter_mut().zip(pieces.iter().flatten()) {
-            total += piece.w.strip_count().div_ceil(self.strips_per_chunk(piece, n));
+            if piece.n > 0 {
+                total += piece.w.strip_count().div_ceil(self.strips_per_chunk(piece));
+            }
             *end = total;
         }
         self.for_chunks(total, &|scratch, chunk| {
             let index = ends.iter().take(pieces.len()).position(|end| chunk < *end).unwrap_or(0);
             let first = if index == 0 { 0 } else { ends[index - 1] };
             let Some(piece) = &pieces[index] else { return };
-            let step = self.strips_per_chunk(piece, n);
+            let step = self.strips_per_chunk(piece);
             let start = (chunk - first) * step;
             let strips = start..(start + step).min(piece.w.strip_count());
+            let (first, n) = (piece.first, piece.n);
             let most = TOKENS / piece.rows_per_token();
             for token in (0..n).step_by(most) {
-                let chunk = Chunk { strips: strips.clone(), tokens: token..(token + most).min(n) };
+                let tokens = token..(token + most).min(n);
+                let chunk = Chunk { strips: strips.clone(), tokens, first, n };
                 self.run_chunk(piece, x, &chunk, scratch);
             }
         });
     }
 
-    fn strips_per_chunk(&self, piece: &Piece<'_>, n: usize) -> usize {
-        if n * piece.w.rows_per_token <= self.kernels.matmul.direct {
+    fn strips_per_chunk(&self, piece: &Piece<'_>) -> usize {
+        if piece.n * piece.w.rows_per_token <= self.kernels.matmul.direct {
             let bytes = piece.w.units * piece.w.strips.unit_bytes;
             return (CHUNK_BYTES / bytes.max(1)).max(1);
         }
@@ -292,14 +299,15 @@ impl Cpu {
 
     /// Writes the sums of one operand to `room.sums[at..]`.
     fn sum(&self, w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, at): (&mut Room<'_>, usize)) {
-        let n = x.shape().0 * w.rows_per_token;
-        let tokens = w.rows_for(&chunk.tokens);
-        let chunk = &Chunk { strips: chunk.strips.clone(), tokens };
+        // From here on in rows of activations.
+        let (tokens, each) = (w.rows_for(&chunk.tokens), w.rows_per_token);
+        let (first, n) = (chunk.first * each, chunk.n * each);
+        let chunk = &Chunk { strips: chunk.strips.clone(), tokens, first, n };
         let need = chunk.strips.len() * chunk.tokens.len() * ROWS;
         let sums = room.sums[at..at + need].as_mut_ptr();
         if w.units == 0 {
             room.sums[at..at + need].fill(0.0);
-        } else if n <= self.kernels.matmul.direct {
+        } else if chunk.n <= self.kernels.matmul.direct {
             direct(w, x, chunk, (room, sums));
         } else {
             self.tiled(w, x, chunk, (room, sums));
@@ -358,7 +366,8 @@ impl Cpu {
         for p in 0..panels.count() {
             let part = panels.tokens(p);
             let at = ((step.first - chunk.strips.start) * tokens + part.start) * ROWS;
-            let global = chunk.tokens.start + part.start..chunk.tokens.start + part.end;
+            let before = chunk.first + chunk.tokens.start;
+            let global = before + part.start..before + part.end;
             let acc = sums.wrapping_add(at);
             let other = if paired { acc.wrapping_add(tokens * ROWS) } else { nowhere.as_mut_ptr() };
             let call = Tile {
@@ -425,7 +434,8 @@ fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut R
                     (floats.direct, w.prepared(strip, range, (&mut *room.packed, &mut *room.unpacked)))
                 }
             };
-            let panel = x.panel(chunk.tokens.clone(), start * w.strips.unit_cols);
+            let rows = chunk.first + chunk.tokens.start..chunk.first + chunk.tokens.end;
+            let panel = x.panel(rows, start * w.strips.unit_cols);
             let tile = Tile { w: [src; 2], units, panel, acc: [acc; 2], fresh: start == 0 };
             // SAFETY: as in `tiled`; up to `direct` tokens are one panel in every table.
             unsafe { kernel(&tile) };

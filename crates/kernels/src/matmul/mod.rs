@@ -18,6 +18,7 @@ use crate::Activation;
 use crate::buffer::AlignedBuf;
 use crate::cpu::Cpu;
 use drive::{GROUP, Operand, Output, Piece, Up};
+use std::ops::Range;
 use strips::{FileRows, Strips, strips};
 use tile::ROWS;
 use torchless_quant::TensorType;
@@ -267,17 +268,32 @@ impl Cpu {
     /// memory has grown to the largest shape.
     /// Panics where shapes do not agree or `x` lacks a form that the weights need.
     pub fn matmul(&self, jobs: &mut [MatmulJob<'_>], x: &Activations) {
-        for jobs in jobs.chunks_mut(GROUP) {
+        let (n, _) = x.shape();
+        self.run_jobs(jobs, &|_| 0..n, x);
+    }
+
+    /// Products of groups of activations, each with a matrix of its own: `jobs[i]` takes the rows `groups[i]`, which
+    /// [`Cpu::prepare_groups`] made a group, and its `y` has as many. A row's result is the same in any group.
+    /// Panics as [`Cpu::matmul`], and where there are fewer groups than jobs.
+    pub fn matmul_groups(&self, jobs: &mut [MatmulJob<'_>], groups: &[Range<usize>], x: &Activations) {
+        self.run_jobs(jobs, &|i| groups[i].clone(), x);
+    }
+
+    fn run_jobs(&self, jobs: &mut [MatmulJob<'_>], rows: &dyn Fn(usize) -> Range<usize>, x: &Activations) {
+        for (part, jobs) in jobs.chunks_mut(GROUP).enumerate() {
             let mut pieces = [None; GROUP];
             let count = jobs.len();
-            for (piece, job) in pieces.iter_mut().zip(jobs) {
+            for (i, (piece, job)) in pieces.iter_mut().zip(jobs).enumerate() {
+                let rows = checked_group(rows(part * GROUP + i), x);
                 let w = Operand::new(job.w, x, &self.kernels.matmul);
                 *piece = Some(Piece {
                     w,
+                    first: rows.start,
+                    n: rows.len(),
                     bias: checked_bias(job.bias, &job.w),
                     up: None,
                     add: job.store == Store::Add,
-                    y: output(job.y, &job.w, x),
+                    y: output(job.y, &job.w, rows.len()),
                 });
             }
             self.run_pieces(&pieces[..count], x);
@@ -286,18 +302,42 @@ impl Cpu {
 
     /// Gate and up projection in one pass; as [`Cpu::matmul`].
     pub fn matmul_glu(&self, job: GluJob<'_>, x: &Activations) {
+        let (n, _) = x.shape();
+        self.run_pieces(&[Some(self.glu_piece(job, 0..n, x))], x);
+    }
+
+    /// As [`Cpu::matmul_groups`] with gated units: each `jobs[i]` is taken out and run.
+    pub fn matmul_glu_groups(
+        &self,
+        jobs: &mut [Option<GluJob<'_>>],
+        groups: &[Range<usize>],
+        x: &Activations,
+    ) {
+        for (jobs, groups) in jobs.chunks_mut(GROUP).zip(groups.chunks(GROUP)) {
+            let mut pieces = [None; GROUP];
+            let count = jobs.len();
+            for ((piece, job), rows) in pieces.iter_mut().zip(jobs).zip(groups) {
+                *piece = job.take().map(|job| self.glu_piece(job, rows.clone(), x));
+            }
+            self.run_pieces(&pieces[..count], x);
+        }
+    }
+
+    fn glu_piece<'a>(&self, job: GluJob<'a>, rows: Range<usize>, x: &Activations) -> Piece<'a> {
         assert!(job.gate.rows == job.up.rows, "a gate of {} rows for {}", job.gate.rows, job.up.rows);
         let table = &self.kernels.matmul;
+        let rows = checked_group(rows, x);
         let up =
             Up { w: Operand::new(job.up, x, table), bias: checked_bias(job.up_bias, &job.up), act: job.act };
-        let piece = Piece {
+        Piece {
             w: Operand::new(job.gate, x, table),
+            first: rows.start,
+            n: rows.len(),
             bias: checked_bias(job.gate_bias, &job.gate),
             up: Some(up),
             add: false,
-            y: output(job.y, &job.gate, x),
-        };
-        self.run_pieces(&[Some(piece)], x);
+            y: output(job.y, &job.gate, rows.len()),
+        }
     }
 }
 
@@ -320,8 +360,12 @@ fn checked_bias<'a>(bias: Option<&'a [f32]>, w: &MatrixRef<'_>) -> Option<&'a [f
     bias
 }
 
-fn output(y: &mut [f32], w: &MatrixRef<'_>, x: &Activations) -> Output {
-    let (n, _) = x.shape();
+fn checked_group(rows: Range<usize>, x: &Activations) -> Range<usize> {
+    assert!(x.has_group(&rows), "rows {rows:?} are no group of the activations");
+    rows
+}
+
+fn output(y: &mut [f32], w: &MatrixRef<'_>, n: usize) -> Output {
     assert!(Some(y.len()) == n.checked_mul(w.rows), "an output of {} for {n} x {}", y.len(), w.rows);
     Output(y.as_mut_ptr())
 }

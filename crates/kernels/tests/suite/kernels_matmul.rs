@@ -551,3 +551,75 @@ fn wrong_sizes_are_refused() {
     assert!(packed_bytes(TensorType::Q4_0, 16, 63).is_none());
     assert!(packed_bytes(TensorType::F32, usize::MAX / 2, 1 << 20).is_none());
 }
+
+/// The rows of a group meet a matrix of their own, with the bits that they have alone.
+#[test]
+fn groups_of_rows_are_as_alone() {
+    for table in available() {
+        let cpu = Cpu::new(table, 3);
+        let mut random = Random(17);
+        for ty in [TensorType::Q4_0, TensorType::Q6_K, TensorType::F32] {
+            // Eleven groups: more than share a dispatch; one longer than what a worker sums at a time.
+            let lens = [1, 7, 2, 520, 1, 1, 3, 4, 33, 1, 5];
+            let ends: Vec<usize> = lens
+                .iter()
+                .scan(0, |end, len| {
+                    *end += len;
+                    Some(*end)
+                })
+                .collect();
+            let groups: Vec<_> = lens.iter().zip(&ends).map(|(len, end)| end - len..*end).collect();
+            let weights: Vec<Weights> =
+                (0..lens.len()).map(|i| Weights::random(ty, 5 + 7 * i, 256, &mut random)).collect();
+            let needs = ActNeeds::of(ty, Precision::Fast);
+            let x = random.floats(ends[10] * 256);
+            let mut acts = Activations::new(ends[10], 256, needs);
+            cpu.prepare_groups(&x, (256, &ends), needs, &mut acts);
+            let mut ys: Vec<Vec<f32>> =
+                weights.iter().zip(lens).map(|(w, len)| vec![f32::NAN; len * w.rows]).collect();
+            let mut jobs: Vec<_> = weights
+                .iter()
+                .zip(&mut ys)
+                .map(|(w, y)| MatmulJob { w: w.file(), bias: None, y, store: Store::Set })
+                .collect();
+            cpu.matmul_groups(&mut jobs, &groups, &acts);
+            for (i, (w, got)) in weights.iter().zip(&ys).enumerate() {
+                let rows = &x[groups[i].start * 256..groups[i].end * 256];
+                let want = product(&cpu, w.file(), &prepared(&cpu, rows, 256, needs));
+                assert_same_bits(&format!("{} {ty} group {i}", table.name), got, &want);
+            }
+            let mut gated: Vec<Vec<f32>> = ys.iter().map(|y| vec![f32::NAN; y.len()]).collect();
+            let mut jobs: Vec<_> =
+                weights.iter().zip(&mut gated).map(|(w, y)| Some(gated_with_itself(w, y))).collect();
+            cpu.matmul_glu_groups(&mut jobs, &groups, &acts);
+            for (i, (w, got)) in weights.iter().zip(&gated).enumerate() {
+                let rows = &x[groups[i].start * 256..groups[i].end * 256];
+                let mut want = vec![f32::NAN; got.len()];
+                cpu.matmul_glu(gated_with_itself(w, &mut want), &prepared(&cpu, rows, 256, needs));
+                assert_same_bits(&format!("{} {ty} gated group {i}", table.name), got, &want);
+            }
+        }
+    }
+}
+
+fn gated_with_itself<'a>(w: &'a Weights, y: &'a mut [f32]) -> GluJob<'a> {
+    let act = Activation::Silu;
+    GluJob { gate: w.file(), up: w.file(), gate_bias: None, up_bias: None, act, y }
+}
+
+#[test]
+#[should_panic(expected = "are no group of the activations")]
+fn rows_that_are_no_group_are_refused() {
+    let cpu = Cpu::new(torchless_kernels::best(), 1);
+    let mut random = Random(19);
+    let w = Weights::random(TensorType::F32, 3, 32, &mut random);
+    let needs = ActNeeds::of(TensorType::F32, Precision::Fast);
+    let mut acts = Activations::new(5, 32, needs);
+    cpu.prepare_groups(&random.floats(5 * 32), (32, &[2, 5]), needs, &mut acts);
+    let mut y = vec![0.0; 9];
+    cpu.matmul_groups(
+        &mut [MatmulJob { w: w.file(), bias: None, y: &mut y, store: Store::Set }],
+        &[1..4],
+        &acts,
+    );
+}
