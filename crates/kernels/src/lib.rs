@@ -21,7 +21,8 @@ pub use matmul::{
     packed_bytes,
 };
 pub use ops::{
-    AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType, RopePairing, RopeSpec, RowNorm, rope_angles,
+    AttendSpec, DeltaGate, DeltaShape, HeadSharing, KvLayer, KvShape, KvShapeError, KvSlice, KvType,
+    RopePairing, RopeSpec, RowNorm, WeightedRow, rope_angles,
 };
 pub use ops::{DistanceRows, Offsets, WithinSpec};
 pub use pool::Pool;

@@ -5,6 +5,7 @@
 
 mod activation;
 mod attention;
+mod delta;
 mod disjoint;
 mod elementwise;
 mod embed;
@@ -12,13 +13,16 @@ mod embed;
 mod kernels_tests;
 mod norm;
 mod rope;
+mod rows;
 mod softmax;
 mod table;
 
 pub use attention::{AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType};
+pub use delta::{DeltaGate, DeltaShape, HeadSharing};
 pub use attention::{DistanceRows, Offsets, WithinSpec};
 pub use norm::RowNorm;
 pub use rope::{RopePairing, RopeSpec, rope_angles};
+pub use rows::WeightedRow;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use table::NEON;
 #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,8 @@
 //! The functions of this module tree, instantiated for each instruction set.
 
 use super::attention::{Panel, Partial, Product, SpanJob, Target};
-use super::{activation, attention, elementwise, norm, rope, softmax};
+use super::delta::DeltaStep;
+use super::{activation, attention, delta, elementwise, norm, rope, rows, softmax};
 use crate::Activation;
 use crate::lanes;
 use rope::RopeSpec;
@@ -20,6 +21,10 @@ macro_rules! each_op {
             fn softcap(x: &mut [f32], cap: f32) = elementwise::softcap;
             fn activate(function: Activation, x: &mut [f32]) = activation::activate;
             fn glu(function: Activation, gate: &mut [f32], up: &[f32]) = activation::glu;
+            fn add_product(x: &mut [f32], y: &[f32], z: &[f32]) = delta::add_product;
+            fn delta_step(step: &DeltaStep<'_>, state: &mut [f32], out: &mut [f32]) = delta::delta_step;
+            fn sigmoid_gate(x: &mut [f32], gate: &[f32]) = rows::sigmoid_gate;
+            fn clamped_glu(gate: &mut [f32], up: &[f32], alpha: f32, limit: f32) = rows::clamped_glu;
             fn rope(row: &mut [f32], spec: RopeSpec, cos: &[f32], sin: &[f32]) = rope::rope;
             fn softmax(row: &mut [f32]) = softmax::softmax;
             fn argmax(x: &[f32]) -> Option<usize> = softmax::argmax;

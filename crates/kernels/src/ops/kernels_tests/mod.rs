@@ -1,6 +1,7 @@
 //! Every table against oracles in `f64`, and the properties that hold to the bit.
 
 mod attention;
+mod delta;
 mod rows;
 mod within;
 

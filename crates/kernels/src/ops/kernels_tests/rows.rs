@@ -1,7 +1,7 @@
 //! Row-wise operations against oracles in f64, and their independence of company and threads.
 
 use super::{Random, assert_close, bits, cpus, single_cpus};
-use crate::{Activation, Cpu, RopePairing, RopeSpec, RowNorm, rope_angles};
+use crate::{Activation, Cpu, RopePairing, RopeSpec, RowNorm, WeightedRow, rope_angles};
 
 const LENGTHS: [usize; 9] = [1, 5, 15, 16, 17, 64, 255, 1000, 4099];
 
@@ -340,5 +340,67 @@ fn empty_inputs_give_empty_outputs() {
         cpu.softmax(&mut [], 4);
         cpu.activate(Activation::Silu, &mut []);
         cpu.rope(&mut [], RopeSpec { head_dim: 4, dims: 4, pairing: RopePairing::Halves }, &[], &[]);
+    }
+}
+
+#[test]
+fn gates_equal_the_oracle() {
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let mut random = Random::new(23);
+    for cpu in cpus() {
+        for n in LENGTHS {
+            let x = random.values(3 * n);
+            let gates: Vec<f32> = random.values(3 * n).iter().map(|v| v * 6.0).collect();
+            let mut each = x.clone();
+            cpu.sigmoid_gate(&mut each, &gates);
+            let want: Vec<f64> = wide(&x).iter().zip(wide(&gates)).map(|(x, g)| x * sigmoid(g)).collect();
+            assert_close(&each, &want, 2e-7, cpu.kernels.name);
+            let mut rows = x.clone();
+            cpu.sigmoid_gate(&mut rows, &gates[..3]);
+            let want: Vec<f64> =
+                wide(&x).iter().enumerate().map(|(i, x)| x * sigmoid(gates[i / n].into())).collect();
+            assert_close(&rows, &want, 2e-7, cpu.kernels.name);
+            let mut glu: Vec<f32> = gates.clone();
+            let up: Vec<f32> = x.iter().map(|v| v * 4.0).collect();
+            cpu.clamped_glu((1.702, 3.0), &mut glu, &up);
+            let want: Vec<f64> = gates
+                .iter()
+                .zip(&up)
+                .map(|(g, u)| {
+                    let (g, u) = (f64::from(g.min(3.0)), f64::from(u.clamp(-3.0, 3.0)));
+                    g * sigmoid(1.702 * g) * (u + 1.0)
+                })
+                .collect();
+            assert_close(&glu, &want, 1e-6, cpu.kernels.name);
+        }
+    }
+}
+
+#[test]
+fn rows_are_gathered_and_summed_by_weight() {
+    let mut random = Random::new(29);
+    for cpu in cpus() {
+        for dim in LENGTHS {
+            let x = random.values(4 * dim);
+            let mut out = vec![f32::NAN; 6 * dim];
+            let rows = [3, 0, 1, 1, 2, 3];
+            cpu.gather_rows(&x, dim, &rows, &mut out);
+            for (out, row) in out.chunks(dim).zip(rows) {
+                assert_eq!(bits(out), bits(&x[row as usize * dim..][..dim]));
+            }
+            let term = |row, factor| WeightedRow { row, factor };
+            let terms = [term(2, 0.5), term(0, -1.0), term(3, 2.0), term(3, 0.25)];
+            let mut sum = random.values(2 * dim);
+            let want: Vec<f64> = (0..2 * dim)
+                .map(|i| {
+                    let terms = &terms[i / dim * 2..][..2];
+                    let value =
+                        |t: &WeightedRow| f64::from(t.factor) * f64::from(x[t.row as usize * dim + i % dim]);
+                    f64::from(sum[i]) + terms.iter().map(value).sum::<f64>()
+                })
+                .collect();
+            cpu.add_weighted_rows(&x, dim, &terms, &mut sum);
+            assert_close(&sum, &want, 3e-7, cpu.kernels.name);
+        }
     }
 }
