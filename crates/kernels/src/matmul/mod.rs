@@ -302,42 +302,21 @@ impl Cpu {
 
     /// Gate and up projection in one pass; as [`Cpu::matmul`].
     pub fn matmul_glu(&self, job: GluJob<'_>, x: &Activations) {
-        let (n, _) = x.shape();
-        self.run_pieces(&[Some(self.glu_piece(job, 0..n, x))], x);
-    }
-
-    /// As [`Cpu::matmul_groups`] with gated units: each `jobs[i]` is taken out and run.
-    pub fn matmul_glu_groups(
-        &self,
-        jobs: &mut [Option<GluJob<'_>>],
-        groups: &[Range<usize>],
-        x: &Activations,
-    ) {
-        for (jobs, groups) in jobs.chunks_mut(GROUP).zip(groups.chunks(GROUP)) {
-            let mut pieces = [None; GROUP];
-            let count = jobs.len();
-            for ((piece, job), rows) in pieces.iter_mut().zip(jobs).zip(groups) {
-                *piece = job.take().map(|job| self.glu_piece(job, rows.clone(), x));
-            }
-            self.run_pieces(&pieces[..count], x);
-        }
-    }
-
-    fn glu_piece<'a>(&self, job: GluJob<'a>, rows: Range<usize>, x: &Activations) -> Piece<'a> {
         assert!(job.gate.rows == job.up.rows, "a gate of {} rows for {}", job.gate.rows, job.up.rows);
         let table = &self.kernels.matmul;
-        let rows = checked_group(rows, x);
+        let (n, _) = x.shape();
         let up =
             Up { w: Operand::new(job.up, x, table), bias: checked_bias(job.up_bias, &job.up), act: job.act };
-        Piece {
+        let piece = Piece {
             w: Operand::new(job.gate, x, table),
-            first: rows.start,
-            n: rows.len(),
+            first: 0,
+            n,
             bias: checked_bias(job.gate_bias, &job.gate),
             up: Some(up),
             add: false,
-            y: output(job.y, &job.gate, rows.len()),
-        }
+            y: output(job.y, &job.gate, n),
+        };
+        self.run_pieces(&[Some(piece)], x);
     }
 }
 

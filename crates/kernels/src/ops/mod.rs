@@ -17,7 +17,7 @@ mod rows;
 mod softmax;
 mod table;
 
-pub use attention::{AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType};
+pub use attention::{AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType, KvValues};
 pub use delta::{DeltaGate, DeltaShape, HeadSharing};
 pub use attention::{DistanceRows, Offsets, WithinSpec};
 pub use norm::RowNorm;

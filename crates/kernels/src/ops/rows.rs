@@ -4,6 +4,7 @@ use super::disjoint::for_rows;
 use super::elementwise::{Zip, for_pieces, zip};
 use crate::cpu::Cpu;
 use crate::lanes::{Lanes, math};
+use std::ops::Range;
 
 /// A row of a sum, and its weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -31,6 +32,44 @@ impl Cpu {
             for term in &terms[i * each..(i + 1) * each] {
                 (self.kernels.ops.add_scaled)(out, &y[term.row as usize * dim..][..dim], term.factor);
             }
+        });
+    }
+
+    /// Puts part of each head of `x`, `[n, heads, width]`, head by head: `out` is `[heads, n, part.len()]`.
+    /// Panics where lengths do not agree.
+    pub fn heads_first(
+        &self,
+        x: &[f32],
+        (heads, width): (usize, usize),
+        part: Range<usize>,
+        out: &mut [f32],
+    ) {
+        let n = x.len() / (heads * width);
+        assert_eq!((x.len(), out.len()), (n * heads * width, n * heads * part.len()), "heads_first: lengths");
+        for_rows(self, out, part.len(), &|i, out| {
+            let (head, token) = (i / n, i % n);
+            out.copy_from_slice(&x[(token * heads + head) * width..][part.clone()]);
+        });
+    }
+
+    /// The way back from [`Cpu::heads_first`]: `y`, `[heads, n, part.len()]`, becomes that part of each head of `out`,
+    /// `[n, heads, width]`. Panics where lengths do not agree.
+    pub fn tokens_first(
+        &self,
+        y: &[f32],
+        (heads, width): (usize, usize),
+        part: Range<usize>,
+        out: &mut [f32],
+    ) {
+        let n = out.len() / (heads * width);
+        assert_eq!(
+            (out.len(), y.len()),
+            (n * heads * width, n * heads * part.len()),
+            "tokens_first: lengths"
+        );
+        for_rows(self, out, width, &|i, out| {
+            let (token, head) = (i / heads, i % heads);
+            out[part.clone()].copy_from_slice(&y[(head * n + token) * part.len()..][..part.len()]);
         });
     }
 

@@ -29,7 +29,7 @@ macro_rules! each_op {
             fn softmax(row: &mut [f32]) = softmax::softmax;
             fn argmax(x: &[f32]) -> Option<usize> = softmax::argmax;
             fn to_f16(x: &[f32], out: &mut [u16]) = elementwise::to_f16;
-            fn span(job: &SpanJob<'_>, scores: &mut [Panel], out: &mut Partial<'_>) = attention::span;
+            fn span(job: &SpanJob<'_>, scores: &mut [Panel], rows: &mut [f32], out: &mut Partial<'_>) = attention::span;
             fn merge(into: &mut Partial<'_>, from: &Partial<'_>) = attention::merge;
             fn finish(partial: &Partial<'_>, row: usize, sink: Option<f32>, out: &mut [f32]) = attention::finish;
             fn multiply(job: &Product<'_, f32>, to: &mut Target<'_>) = attention::multiply;

@@ -18,6 +18,16 @@ pub enum KvType {
     F32,
 }
 
+/// Where values lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KvValues {
+    /// Beside the keys.
+    #[default]
+    Own,
+    /// They are the last `v_dim` values of the keys: latent attention, which keeps one vector for both.
+    InKeys,
+}
+
 /// The shape of one layer's cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvShape {
@@ -33,6 +43,8 @@ pub struct KvShape {
     pub v_dim: usize,
     /// How they are kept.
     pub dtype: KvType,
+    /// Where values lie.
+    pub values: KvValues,
 }
 
 /// A shape that no cache can have.
@@ -51,6 +63,14 @@ pub enum KvShapeError {
         /// Values per value vector.
         v_dim: usize,
     },
+    /// Values are to lie in keys that are shorter.
+    #[error("values of {v_dim} inside keys of {k_dim}: give keys that are as long")]
+    LongValues {
+        /// Values per key.
+        k_dim: usize,
+        /// Values per value vector.
+        v_dim: usize,
+    },
     /// The size in bytes does not fit into the address space.
     #[error(
         "a cache of {0} blocks is more than the address space holds: give fewer blocks or a shorter context"
@@ -61,12 +81,15 @@ pub enum KvShapeError {
 impl KvShape {
     /// Bytes of keys and of values.
     fn bytes(&self) -> Result<(usize, usize), KvShapeError> {
-        let Self { blocks, block_len, kv_heads, k_dim, v_dim, dtype } = *self;
+        let Self { blocks, block_len, kv_heads, k_dim, v_dim, dtype, values } = *self;
         if block_len == 0 || !block_len.is_multiple_of(WIDTH) {
             return Err(KvShapeError::BlockLen(block_len));
         }
         if kv_heads == 0 || k_dim == 0 || v_dim == 0 {
             return Err(KvShapeError::Empty { kv_heads, k_dim, v_dim });
+        }
+        if values == KvValues::InKeys && v_dim > k_dim {
+            return Err(KvShapeError::LongValues { k_dim, v_dim });
         }
         let element = match dtype {
             KvType::F16 => 2,
@@ -80,12 +103,24 @@ impl KvShape {
                 .ok_or(KvShapeError::TooLarge(blocks))
         };
         let padded = v_dim.checked_next_multiple_of(WIDTH).ok_or(KvShapeError::TooLarge(blocks))?;
-        Ok((plane(k_dim)?, plane(padded)?))
+        let own = match values {
+            KvValues::Own => plane(padded)?,
+            KvValues::InKeys => 0,
+        };
+        Ok((plane(k_dim)?, own))
     }
 
     /// Values between two rows of value vectors.
     pub(super) fn v_stride(&self) -> usize {
         self.v_dim.next_multiple_of(WIDTH)
+    }
+
+    /// Room for the values of one head of a block that have to be taken out of the keys.
+    pub(super) fn values_in_keys(&self) -> usize {
+        match self.values {
+            KvValues::Own => 0,
+            KvValues::InKeys => self.v_stride() * self.block_len,
+        }
     }
 
     /// Values of one head of a block in the plane of keys, and in that of values.
@@ -219,7 +254,7 @@ impl KvSlice<'_> {
 
 impl Cpu {
     /// Writes keys `[n, kv_heads * k_dim]` and values `[n, kv_heads * v_dim]` of the step's tokens into the blocks of their
-    /// sequences. Panics where lengths do not agree or positions lie outside of the blocks.
+    /// sequences; there are no values where they lie in the keys. Panics where lengths do not agree or positions lie outside of the blocks.
     pub fn kv_append(&self, layer: &mut KvLayer, slices: &[KvSlice<'_>], k: &[f32], v: &[f32]) {
         match layer.shape.dtype {
             KvType::F16 => append::<u16>(self, layer, slices, k, v),
@@ -230,7 +265,8 @@ impl Cpu {
 
 fn append<E: Element>(cpu: &Cpu, layer: &mut KvLayer, slices: &[KvSlice<'_>], k: &[f32], v: &[f32]) {
     let shape = layer.shape;
-    let (k_row, v_row) = (shape.kv_heads * shape.k_dim, shape.kv_heads * shape.v_dim);
+    let own = shape.values == KvValues::Own;
+    let (k_row, v_row) = (shape.kv_heads * shape.k_dim, if own { shape.kv_heads * shape.v_dim } else { 0 });
     let rows = k.len() / k_row;
     assert_eq!((k.len(), v.len()), (rows * k_row, rows * v_row), "kv_append: keys and values");
     slices.iter().for_each(|slice| slice.check(&shape, rows));
@@ -241,14 +277,18 @@ fn append<E: Element>(cpu: &Cpu, layer: &mut KvLayer, slices: &[KvSlice<'_>], k:
         for (row, block, at) in tokens(slices, shape.block_len) {
             let unit = block * shape.kv_heads + head;
             // SAFETY: a head of a block is written by the one chunk that has the head, one token after the other.
-            let (keys, values) =
-                unsafe { (k_plane.part(unit * k_len, k_len), v_plane.part(unit * v_len, v_len)) };
+            let keys = unsafe { k_plane.part(unit * k_len, k_len) };
             write_key(
                 cpu,
                 &k[row * k_row + head * shape.k_dim..][..shape.k_dim],
                 &mut keys[at..],
                 shape.block_len,
             );
+            if !own {
+                continue;
+            }
+            // SAFETY: as above.
+            let values = unsafe { v_plane.part(unit * v_len, v_len) };
             let to = &mut values[at * shape.v_stride()..][..shape.v_dim];
             E::narrow(cpu, &v[row * v_row + head * shape.v_dim..][..shape.v_dim], to);
         }

@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::PoisonError;
 use tile::SPAN;
 
-pub use kv::{KvLayer, KvShape, KvShapeError, KvSlice, KvType};
+pub use kv::{KvLayer, KvShape, KvShapeError, KvSlice, KvType, KvValues};
 pub use offsets::{DistanceRows, Offsets};
 pub(crate) use span::{Partial, SpanJob, finish, merge, span};
 pub(crate) use tile::{Panel, Product, Target};
@@ -122,6 +122,8 @@ impl Task<'_> {
 struct Panels<'a> {
     q: &'a mut [Panel],
     scores: &'a mut [Panel],
+    /// Values of a block, position by position, where the cache has them in its keys.
+    values: &'a mut [f32],
 }
 
 /// A worker's memory.
@@ -204,12 +206,14 @@ impl<'a> Work<'a> {
     fn scratch<'m>(&self, memory: &'m mut AlignedBuf) -> Scratch<'m> {
         let q = self.layer.shape().k_dim.div_ceil(SPAN) * ROWS;
         let partial = Partial::len(ROWS, self.v_stride());
-        let len = (q + ROWS) * tile::STRIDE + 2 * partial;
+        let values = self.layer.shape().values_in_keys();
+        let len = (q + ROWS) * tile::STRIDE + 2 * partial + values;
         memory.grow(len * size_of::<f32>());
-        let (panels, partials) = memory.as_mut_f32(len).split_at_mut((q + ROWS) * tile::STRIDE);
+        let (panels, rest) = memory.as_mut_f32(len).split_at_mut((q + ROWS) * tile::STRIDE);
         let (q, scores) = panels.as_chunks_mut().0.split_at_mut(q);
+        let (partials, values) = rest.split_at_mut(2 * partial);
         let (total, part) = partials.split_at_mut(partial);
-        Scratch { panels: Panels { q, scores }, total, part }
+        Scratch { panels: Panels { q, scores, values }, total, part }
     }
 
     /// Copies the queries of a task into panels.
@@ -240,7 +244,7 @@ impl<'a> Work<'a> {
             window: self.spec.window,
             softcap: self.spec.softcap,
         };
-        (self.cpu.kernels.ops.span)(&job, &mut panels.scores[..task.rows()], out);
+        (self.cpu.kernels.ops.span)(&job, &mut panels.scores[..task.rows()], panels.values, out);
     }
 
     /// Writes the results of a task to their places.

@@ -4,7 +4,7 @@
 //! are merged in order of position. So a query's result depends neither on the queries beside it nor on who worked on
 //! which span.
 
-use super::kv::{Element, KvLayer, KvShape, KvType};
+use super::kv::{Element, KvLayer, KvShape, KvType, KvValues};
 use super::tile::{Panel, Product, SPAN, STRIDE, Target, product};
 use crate::lanes::{Lanes, WIDTH, math};
 use crate::ops::softmax::shift;
@@ -139,24 +139,39 @@ struct Run {
     unit: usize,
 }
 
-/// Computes the partial result of a span. `scores` has a panel for each row.
+/// Computes the partial result of a span. `scores` has a panel for each row; `rows` has room for the values of a block where
+/// the cache has them in its keys.
 #[inline(always)]
-pub(crate) fn span<L: Lanes>(l: L, job: &SpanJob<'_>, scores: &mut [Panel], out: &mut Partial<'_>) {
+pub(crate) fn span<L: Lanes>(
+    l: L,
+    job: &SpanJob<'_>,
+    scores: &mut [Panel],
+    rows: &mut [f32],
+    out: &mut Partial<'_>,
+) {
     match job.layer.shape().dtype {
-        KvType::F16 => typed::<L, u16>(l, job, scores, out),
-        KvType::F32 => typed::<L, f32>(l, job, scores, out),
+        KvType::F16 => typed::<L, u16>(l, job, (scores, rows), out),
+        KvType::F32 => typed::<L, f32>(l, job, (scores, rows), out),
     }
 }
 
 #[inline(always)]
-fn typed<L: Lanes, E: Element>(l: L, job: &SpanJob<'_>, scores: &mut [Panel], out: &mut Partial<'_>) {
+fn typed<L: Lanes, E: Element>(
+    l: L,
+    job: &SpanJob<'_>,
+    (scores, rows): (&mut [Panel], &mut [f32]),
+    out: &mut Partial<'_>,
+) {
     out.clear();
     let (keys, values) = job.layer.planes::<E>();
     score(l, job, (keys, values), scores);
     for (row, scores) in scores.iter_mut().enumerate() {
         (out.max[row], out.sum[row]) = weigh(l, job, job.visible_here(row / job.heads), scores);
     }
-    collect(l, job, (keys, values), scores, out.values);
+    match job.layer.shape().values {
+        KvValues::Own => collect(l, job, (keys, values), scores, out.values),
+        KvValues::InKeys => collect_from_keys(l, job, (keys, rows), scores, out.values),
+    }
 }
 
 /// Products of queries and keys. Lanes are keys, so whole groups of them are computed; those that a query does not see are
@@ -172,7 +187,7 @@ fn score<L: Lanes, E: Element>(l: L, job: &SpanJob<'_>, (keys, values): (&[E], &
         row[from..to].fill(0.0);
     }
     let (head_len, v_len) = shape.head_lens();
-    let first_value = job.runs(touched).next().map_or(&[][..], |run| &values[run.unit * v_len..]);
+    let first_value = job.runs(touched).next().and_then(|run| values.get(run.unit * v_len..)).unwrap_or(&[]);
     let mut runs = job.runs(from..to);
     while let Some(run) = runs.next() {
         let next =
@@ -245,26 +260,67 @@ fn collect<L: Lanes, E: Element>(
     while let Some(run) = runs.next() {
         let next = runs.clone().next().map_or(next_key, |next| &values[next.unit * head_len..]);
         let head = &values[run.unit * head_len..][..head_len];
-        for piece in 0..2 * job.queries + 1 {
-            let (queries, at) = job.piece(&run, piece);
-            if at.is_empty() {
-                continue;
+        weigh_run(l, job, &run, (&head[run.offset * stride..], next), (weights, out));
+    }
+}
+
+/// As [`collect`] where values are the ends of keys: those of a run are first laid out position by position.
+#[inline(always)]
+fn collect_from_keys<L: Lanes, E: Element>(
+    l: L,
+    job: &SpanJob<'_>,
+    (keys, rows): (&[E], &mut [f32]),
+    weights: &[Panel],
+    out: &mut [f32],
+) {
+    let shape = *job.layer.shape();
+    let (head_len, _) = shape.head_lens();
+    let stride = shape.v_stride();
+    for run in job.runs(job.touched()) {
+        let head = &keys[run.unit * head_len..][..head_len];
+        let values = &head[(shape.k_dim - shape.v_dim) * shape.block_len..];
+        let first = run.offset / WIDTH;
+        let end = (run.offset + run.len).div_ceil(WIDTH);
+        for (dim, values) in values.chunks_exact(shape.block_len).enumerate() {
+            let groups = &values.as_chunks::<WIDTH>().0[first..end];
+            for (group, rows) in groups.iter().zip(rows.chunks_exact_mut(WIDTH * stride)) {
+                let lanes = l.to_array(E::load(l, group));
+                for (value, row) in lanes.iter().zip(rows.chunks_exact_mut(stride)) {
+                    row[dim] = *value;
+                }
             }
-            let rows = queries.start * job.heads..queries.end * job.heads;
-            let product_of = Product {
-                a: &weights[rows.clone()],
-                k: at.clone(),
-                b: &head[(run.offset + at.start - run.at) * stride..],
-                b_stride: stride,
-                cols: stride,
-                next,
-            };
-            product(
-                l,
-                &product_of,
-                &mut Target { c: &mut out[rows.start * stride..rows.end * stride], stride },
-            );
         }
+        let from = (run.offset - first * WIDTH) * stride;
+        weigh_run(l, job, &run, (&rows[from..], &[]), (weights, &mut *out));
+    }
+}
+
+/// Adds the values of a run, `values`, by weight; `next` is what will be read after them.
+#[inline(always)]
+fn weigh_run<L: Lanes, E: Element>(
+    l: L,
+    job: &SpanJob<'_>,
+    run: &Run,
+    (values, next): (&[E], &[E]),
+    (weights, out): (&[Panel], &mut [f32]),
+) {
+    let stride = job.layer.shape().v_stride();
+    for piece in 0..2 * job.queries + 1 {
+        let (queries, at) = job.piece(run, piece);
+        if at.is_empty() {
+            continue;
+        }
+        let rows = queries.start * job.heads..queries.end * job.heads;
+        let product_of = Product {
+            a: &weights[rows.clone()],
+            k: at.clone(),
+            b: &values[(at.start - run.at) * stride..],
+            b_stride: stride,
+            cols: stride,
+            next,
+        };
+        let c = &mut out[rows.start * stride..rows.end * stride];
+        product(l, &product_of, &mut Target { c, stride });
     }
 }
 

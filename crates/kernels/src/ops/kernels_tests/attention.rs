@@ -2,7 +2,7 @@
 
 use super::{Random, assert_close, bits, cpus, single_cpus};
 use crate::lanes::half::{f16_to_f32, f32_to_f16};
-use crate::{AttendSpec, Cpu, KvLayer, KvShape, KvSlice, KvType};
+use crate::{AttendSpec, Cpu, KvLayer, KvShape, KvSlice, KvType, KvValues};
 
 /// One sequence's queries, keys and values, and how they are attended to.
 #[derive(Clone)]
@@ -13,6 +13,7 @@ struct Case {
     v_dim: usize,
     block_len: usize,
     dtype: KvType,
+    values: KvValues,
     tokens: usize,
     window: Option<usize>,
     softcap: Option<f32>,
@@ -26,6 +27,7 @@ const BASE: Case = Case {
     v_dim: 32,
     block_len: 32,
     dtype: KvType::F32,
+    values: KvValues::Own,
     tokens: 70,
     window: None,
     softcap: None,
@@ -62,8 +64,8 @@ impl Case {
     }
 
     fn layer(&self, blocks: usize) -> KvLayer {
-        let Self { block_len, kv_heads, k_dim, v_dim, dtype, .. } = *self;
-        KvLayer::new(KvShape { blocks, block_len, kv_heads, k_dim, v_dim, dtype }).unwrap()
+        let Self { block_len, kv_heads, k_dim, v_dim, dtype, values, .. } = *self;
+        KvLayer::new(KvShape { blocks, block_len, kv_heads, k_dim, v_dim, dtype, values }).unwrap()
     }
 
     /// Blocks of the sequence, the last one first, `first` being the lowest.
@@ -83,8 +85,11 @@ impl Case {
             size = sizes.next().copied().unwrap_or(size).min(self.tokens - start);
             let slice = KvSlice { first_row: 0, n_tokens: size, start_pos: start, blocks: &blocks };
             let part = |x: &[f32], row: usize| x[start * row..(start + size) * row].to_vec();
-            let (k, v) =
-                (part(&data.k, self.kv_heads * self.k_dim), part(&data.v, self.kv_heads * self.v_dim));
+            let k = part(&data.k, self.kv_heads * self.k_dim);
+            let v = match self.values {
+                KvValues::Own => part(&data.v, self.kv_heads * self.v_dim),
+                KvValues::InKeys => Vec::new(),
+            };
             cpu.kv_append(&mut layer, &[slice], &k, &v);
             let row = self.heads * self.v_dim;
             let out = &mut out[start * row..(start + size) * row];
@@ -324,6 +329,7 @@ fn impossible_shapes_are_refused() {
         (KvShape { block_len: 17, ..shape }, "block of 17 positions"),
         (KvShape { kv_heads: 0, ..shape }, "0 heads"),
         (KvShape { v_dim: 0, ..shape }, "values of 0"),
+        (KvShape { v_dim: shape.k_dim + 1, values: KvValues::InKeys, ..shape }, "inside keys of"),
         (KvShape { blocks: usize::MAX / 4, ..shape }, "address space"),
         (KvShape { v_dim: usize::MAX, ..shape }, "address space"),
     ] {
@@ -342,4 +348,24 @@ fn reserving_costs_nothing() {
     let slice = KvSlice { first_row: 0, n_tokens: 1, start_pos: 0, blocks: &last };
     cpu.kv_append(&mut layer, &[slice], &[1.0; 64], &[1.0; 64]);
     assert!(layer.bytes() >= 1 << 35);
+}
+
+#[test]
+fn values_inside_keys_are_as_values_beside_them() {
+    for (v_dim, dtype) in [(32, KvType::F32), (20, KvType::F32), (20, KvType::F16), (1, KvType::F16)] {
+        for (block_len, window, tokens) in [(32, None, 70), (16, Some(9), 300), (48, None, 5)] {
+            let beside = Case { heads: 30, kv_heads: 1, v_dim, dtype, block_len, window, tokens, ..BASE };
+            let inside = Case { values: KvValues::InKeys, ..beside.clone() };
+            let mut data = beside.data(3);
+            data.v =
+                data.k.chunks(beside.k_dim).flat_map(|key| key[beside.k_dim - v_dim..].to_vec()).collect();
+            for cpu in cpus() {
+                let want = beside.run(&cpu, &data, &[tokens]);
+                for chunks in [&[tokens][..], &[1], &[3, 17]] {
+                    assert_eq!(bits(&inside.run(&cpu, &data, chunks)), bits(&want), "{}", cpu.kernels.name);
+                }
+            }
+            assert!(inside.layer(9).bytes() < beside.layer(9).bytes());
+        }
+    }
 }

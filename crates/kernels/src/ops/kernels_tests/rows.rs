@@ -404,3 +404,22 @@ fn rows_are_gathered_and_summed_by_weight() {
         }
     }
 }
+
+#[test]
+fn heads_go_first_and_come_back() {
+    let mut random = Random::new(41);
+    for cpu in cpus() {
+        for (n, heads, width) in [(1, 1, 1), (5, 3, 7), (3, 64, 100)] {
+            let x = random.values(n * heads * width);
+            let part = width / 3..width;
+            let mut heads_first = vec![f32::NAN; n * heads * part.len()];
+            cpu.heads_first(&x, (heads, width), part.clone(), &mut heads_first);
+            let at = (heads - 1) * n * part.len();
+            assert_eq!(heads_first[at], x[(heads - 1) * width + part.start]);
+            let mut back = x.clone();
+            back.chunks_mut(width).for_each(|head| head[part.clone()].fill(f32::NAN));
+            cpu.tokens_first(&heads_first, (heads, width), part, &mut back);
+            assert_eq!(bits(&back), bits(&x));
+        }
+    }
+}
