@@ -21,6 +21,16 @@ pub enum DeviceError {
         /// For what.
         what: String,
     },
+    /// A sequence with recurrent state goes on somewhere else than where it stopped.
+    #[error("sequence {seq} goes on at position {asked}, its state has seen {seen}: start it anew")]
+    Position {
+        /// The sequence.
+        seq: u32,
+        /// Where it goes on.
+        asked: usize,
+        /// How far its state is.
+        seen: usize,
+    },
     /// Weights could not be read any more.
     #[error("reading the weights of {what} failed: {reason}")]
     Weights {

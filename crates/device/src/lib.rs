@@ -8,17 +8,25 @@
 mod cpu;
 mod encode;
 mod error;
+mod experts;
+mod latent;
 mod ops;
 mod recorder;
+mod recurrent;
+mod routing;
 mod weights;
 
 pub use cpu::{CpuDevice, CpuOptions};
 pub use encode::{AttendWithin, EncoderDevice, Gather, OffsetSource, OffsetsId, PoolKind, PoolRows, Unfold};
 pub use error::DeviceError;
+pub use experts::{ExpertLinear, Experts, Gating, SigmoidGate};
+pub use latent::LatentAttend;
 pub use ops::{
     Activation, Attend, BufId, Device, Elementwise, Embed, Glu, Linear, MatrixId, Norm, NormKind, Pairing,
-    Projection, Rope, RopeBeyond, RopeId, Select, Store, VectorId,
+    Projection, Rope, RopeBeyond, RopeId, Select, StackId, StateId, Store, VectorId,
 };
-pub use ops::{CacheId, CacheShape, CacheType};
+pub use ops::{CacheId, CacheShape, CacheType, CacheValues};
 pub use recorder::{Recorder, Transcript};
+pub use recurrent::{DeltaNet, DeltaShape, HeadSharing, Split, SplitPart, StateShape};
+pub use routing::{Choice, GroupLimit, GroupScore, Routing, Score};
 pub use weights::{MatrixSource, MatrixUse, Residency, WeightBytes};

@@ -1,9 +1,12 @@
 //! The ops that a decoder is made of, and the trait that runs them.
 
+use crate::experts::{Experts, SigmoidGate};
+use crate::latent::LatentAttend;
+use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::{DeviceError, MatrixSource, Residency};
-use torchless_base::{BlockCopy, StepPlan};
+use torchless_base::{BlockCopy, SeqId, StepPlan};
 
-pub use torchless_kernels::Activation;
+pub use torchless_kernels::{Activation, KvValues as CacheValues};
 
 macro_rules! handle {
     ($(#[$doc:meta])* $name:ident) => {
@@ -32,6 +35,14 @@ handle! {
 handle! {
     /// A rotary embedding.
     RopeId
+}
+handle! {
+    /// Matrices of one shape, one for each expert or head.
+    StackId
+}
+handle! {
+    /// What one recurrent layer keeps of each sequence.
+    StateId
 }
 
 /// What a norm does with a row.
@@ -240,6 +251,8 @@ pub struct CacheShape {
     pub v_dim: usize,
     /// Element type.
     pub ty: CacheType,
+    /// Where values lie.
+    pub values: CacheValues,
 }
 
 /// Something that holds weights, buffers and caches and runs ops on them. Handles belong to the device that
@@ -253,6 +266,18 @@ pub trait Device: Send {
     /// # Errors
     /// The type is unsupported, or memory is short.
     fn matrix(&mut self, source: &MatrixSource, residency: Residency) -> Result<MatrixId, DeviceError>;
+
+    /// Takes matrices of one shape.
+    ///
+    /// # Errors
+    /// There are none, their shapes differ, a type is unsupported, or memory is short.
+    fn stack(&mut self, sources: &[MatrixSource], residency: Residency) -> Result<StackId, DeviceError>;
+
+    /// Makes the state of one recurrent layer: empty for each sequence that begins.
+    ///
+    /// # Errors
+    /// Memory is short, or the shape is unsupported.
+    fn state(&mut self, shape: &StateShape) -> Result<StateId, DeviceError>;
 
     /// Takes a short vector.
     ///
@@ -327,6 +352,36 @@ pub trait Device: Send {
     /// The device failed.
     fn attend(&mut self, op: &Attend) -> Result<(), DeviceError>;
 
+    /// Routed gated units.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn experts(&mut self, op: &Experts) -> Result<(), DeviceError>;
+
+    /// Weighs values by the sigmoid of others.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn sigmoid_gate(&mut self, op: &SigmoidGate) -> Result<(), DeviceError>;
+
+    /// Latent attention of one layer over the step's slices.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn attend_latent(&mut self, op: &LatentAttend) -> Result<(), DeviceError>;
+
+    /// Linear attention of one layer over the step's slices.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn delta_net(&mut self, op: &DeltaNet) -> Result<(), DeviceError>;
+
+    /// Takes heads apart.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn split(&mut self, op: &Split<'_>) -> Result<(), DeviceError>;
+
     /// `out += input * scale`, row by row.
     ///
     /// # Errors
@@ -350,6 +405,21 @@ pub trait Device: Send {
     /// # Errors
     /// The device failed.
     fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<(), DeviceError>;
+
+    /// Makes the recurrent state of `to` a copy of that of `from`.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn fork(&mut self, from: SeqId, to: SeqId) -> Result<(), DeviceError>;
+
+    /// Takes the recurrent state of `seq` back to `len` positions or fewer; returns how many.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn rewind(&mut self, seq: SeqId, len: usize) -> Result<usize, DeviceError>;
+
+    /// Forgets the recurrent state of `seq`, if there is one.
+    fn forget(&mut self, seq: SeqId);
 
     /// Closes the step: everything asked for since [`Device::begin`] has happened.
     ///

@@ -3,14 +3,17 @@
 
 mod encode;
 
+use crate::experts::{ExpertLinear, Experts, SigmoidGate};
+use crate::latent::LatentAttend;
 use crate::ops::{
-    Activation, Attend, BufId, CacheId, CacheShape, Device, Elementwise, Embed, Glu, Linear, MatrixId, Norm,
-    NormKind, Rope, RopeId, Select, Store, VectorId,
+    Activation, Attend, BufId, CacheId, CacheShape, CacheValues, Device, Elementwise, Embed, Glu, Linear,
+    MatrixId, Norm, NormKind, Rope, RopeId, Select, StackId, StateId, Store, VectorId,
 };
+use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::{DeviceError, MatrixSource, Residency};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
-use torchless_base::{BlockCopy, StepPlan};
+use torchless_base::{BlockCopy, SeqId, StepPlan};
 
 /// Writes calls down. Buffers read as zeros.
 #[derive(Debug, Default)]
@@ -18,9 +21,11 @@ pub struct Recorder {
     matrices: Vec<String>,
     vectors: Vec<String>,
     buffers: Vec<String>,
+    stacks: Vec<String>,
     ropes: usize,
     caches: usize,
     offsets: Vec<String>,
+    states: usize,
     transcript: Transcript,
 }
 
@@ -66,6 +71,11 @@ impl Recorder {
         bias.map_or_else(|| name.clone(), |b| format!("{name} + {}", self.vectors[b.0 as usize]))
     }
 
+    fn stacked(&self, linear: &ExpertLinear) -> String {
+        let name = &self.stacks[linear.stack.0 as usize];
+        linear.bias.map_or_else(|| name.clone(), |b| format!("{name} + {}", self.vectors[b.0 as usize]))
+    }
+
     fn normed(&self, input: BufId, norm: Option<&Norm>) -> String {
         let Some(norm) = norm else { return self.buf(input).to_owned() };
         let weight = &self.vectors[norm.weight.0 as usize];
@@ -97,6 +107,29 @@ impl Device for Recorder {
         Ok(id)
     }
 
+    fn stack(&mut self, sources: &[MatrixSource], residency: Residency) -> Result<StackId, DeviceError> {
+        let id = StackId(next(&self.stacks));
+        let Some(first) = sources.first() else {
+            return Err(DeviceError::Unsupported {
+                op: "a stack of no matrices".to_owned(),
+                device: self.name(),
+            });
+        };
+        self.line(format_args!("stack of {} {first:?} {residency:?}", sources.len()));
+        self.stacks.push(first.name.clone());
+        Ok(id)
+    }
+
+    fn state(&mut self, s: &StateShape) -> Result<StateId, DeviceError> {
+        let d = s.delta;
+        self.line(format_args!(
+            "state of {} heads [{}, {}] over {} keys in {:?}, {} taps",
+            d.value_heads, d.key_dim, d.value_dim, d.key_heads, d.sharing, s.taps
+        ));
+        self.states += 1;
+        Ok(StateId(self.states as u32 - 1))
+    }
+
     fn vector(&mut self, name: &str, values: &[f32]) -> Result<VectorId, DeviceError> {
         let id = VectorId(next(&self.vectors));
         self.line(format_args!("vector {name} [{}]", values.len()));
@@ -124,8 +157,12 @@ impl Device for Recorder {
     fn cache(&mut self, s: &CacheShape) -> Result<CacheId, DeviceError> {
         let (n, len) = (s.blocks, s.block_len);
         self.line(format_args!(
-            "cache {n} x {len}, {} heads, k {} v {} {:?}",
-            s.kv_heads, s.k_dim, s.v_dim, s.ty
+            "cache {n} x {len}, {} heads, k {} v {} {:?}{}",
+            s.kv_heads,
+            s.k_dim,
+            s.v_dim,
+            s.ty,
+            if s.values == CacheValues::InKeys { " in keys" } else { "" }
         ));
         self.caches += 1;
         Ok(CacheId(self.caches as u32 - 1))
@@ -207,6 +244,77 @@ impl Device for Recorder {
             "{out} = attend({q}{kv}) cache {cache} heads {heads} rope {rope} scale {scale}{extra}"
         ));
         Ok(())
+    }
+
+    fn experts(&mut self, op: &Experts) -> Result<(), DeviceError> {
+        let input = self.normed(op.input, op.norm.as_ref());
+        let [gate, up, down] = [&op.gate, &op.up, &op.down].map(|linear| self.stacked(linear));
+        let [scores, out] = [op.scores, op.out].map(|b| self.buf(b).to_owned());
+        let sign = if op.store == Store::Add { "+=" } else { "=" };
+        let mut chosen = format!("{:?}", op.routing);
+        for (name, vector) in [("bias", op.bias), ("factors", op.factors)] {
+            if let Some(vector) = vector {
+                chosen += &format!(" {name} {}", self.vectors[vector.0 as usize]);
+            }
+        }
+        self.line(format_args!("{out} {sign} experts {:?}({gate}) * {up}, {down} . {input}", op.gating));
+        self.line(format_args!("  chosen by {scores}: {chosen}"));
+        Ok(())
+    }
+
+    fn sigmoid_gate(&mut self, op: &SigmoidGate) -> Result<(), DeviceError> {
+        let [buf, gate] = [op.buf, op.gate].map(|b| self.buf(b).to_owned());
+        self.line(format_args!("{buf} *= sigmoid({gate})"));
+        Ok(())
+    }
+
+    fn attend_latent(&mut self, op: &LatentAttend) -> Result<(), DeviceError> {
+        let [q, kv, out] = [op.q, op.kv, op.out].map(|b| self.buf(b).to_owned());
+        let [key, value] = [op.key, op.value].map(|s| self.stacks[s.0 as usize].clone());
+        let norm = self.normed(op.kv, Some(&op.norm));
+        let (cache, heads, rope, scale) = (op.cache.0, op.heads, op.rope.0, op.scale);
+        self.line(format_args!(
+            "{out} = attend latent({q}, {kv}) by {key}, {value}, {norm} cache {cache} heads {heads} rope {rope} scale {scale}"
+        ));
+        Ok(())
+    }
+
+    fn delta_net(&mut self, op: &DeltaNet) -> Result<(), DeviceError> {
+        let [qkv, z, beta, alpha, out] =
+            [op.qkv, op.z, op.beta, op.alpha, op.out].map(|b| self.buf(b).to_owned());
+        let [conv, rate, shift, norm] =
+            [op.conv, op.rate, op.shift, op.norm.0].map(|v| self.vectors[v.0 as usize].clone());
+        let (eps, state) = (op.norm.1, op.state.0);
+        self.line(format_args!(
+            "{out} = rms eps {eps:e} * {norm} (delta(conv {conv} {qkv}, {beta}, {rate} softplus({alpha} + {shift})) state {state}) silu({z})"
+        ));
+        Ok(())
+    }
+
+    fn split(&mut self, op: &Split<'_>) -> Result<(), DeviceError> {
+        let input = self.buf(op.input).to_owned();
+        for part in op.parts {
+            let out = self.buf(part.out).to_owned();
+            self.line(format_args!(
+                "{out}[{}..] = {} of each of {} heads of {input}",
+                part.at, part.width, op.heads
+            ));
+        }
+        Ok(())
+    }
+
+    fn fork(&mut self, from: SeqId, to: SeqId) -> Result<(), DeviceError> {
+        self.line(format_args!("fork {from} to {to}"));
+        Ok(())
+    }
+
+    fn rewind(&mut self, seq: SeqId, len: usize) -> Result<usize, DeviceError> {
+        self.line(format_args!("rewind {seq} to {len}"));
+        Ok(len)
+    }
+
+    fn forget(&mut self, seq: SeqId) {
+        self.line(format_args!("forget {seq}"));
     }
 
     fn add(&mut self, _rows: usize, input: BufId, scale: f32, out: BufId) -> Result<(), DeviceError> {

@@ -1,19 +1,27 @@
 //! The CPU device: handles on one side, kernels on the other. All arithmetic is in the kernels.
 
 mod encode;
+mod experts;
+mod latent;
 mod matrix;
+mod recurrent;
+mod stack;
 mod step;
 mod stream;
 
+use crate::experts::{Experts, SigmoidGate};
+use crate::latent::LatentAttend;
 use crate::ops::{
-    Activation, Attend, BufId, CacheId, CacheShape, CacheType, Device, Elementwise, Embed, Glu, Linear,
-    MatrixId, Norm, NormKind, Projection, Rope, RopeId, Select, Store, VectorId,
+    Activation, Attend, BufId, CacheId, CacheShape, CacheType, CacheValues, Device, Elementwise, Embed, Glu,
+    Linear, MatrixId, Norm, NormKind, Projection, Rope, RopeId, Select, StackId, StateId, Store, VectorId,
 };
+use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::{DeviceError, MatrixSource, Residency};
 use matrix::Matrix;
+use stack::{Grouped, Stack};
 use step::{Rotation, Step};
 use stream::Stream;
-use torchless_base::{BlockCopy, StepPlan};
+use torchless_base::{BlockCopy, SeqId, StepPlan};
 use torchless_kernels as kernels;
 use torchless_kernels::{
     ActNeeds, Activations, Cpu, GluJob, Kernels, KvLayer, MatmulJob, Offsets, Precision, RowNorm,
@@ -40,7 +48,12 @@ pub struct CpuDevice {
     buffers: Vec<Buffer>,
     caches: Vec<KvLayer>,
     offsets: Vec<Offsets>,
+    stacks: Vec<Stack>,
+    states: recurrent::States,
     scratch: Option<Scratch>,
+    grouped: Grouped,
+    routed: experts::Routed,
+    latent: latent::Latent,
     step: Step,
     stream: Stream,
     /// One row of an embedding table on its way.
@@ -89,7 +102,12 @@ impl CpuDevice {
             buffers: Vec::new(),
             caches: Vec::new(),
             offsets: Vec::new(),
+            stacks: Vec::new(),
+            states: recurrent::States::default(),
             scratch: None,
+            grouped: Grouped::default(),
+            routed: experts::Routed::default(),
+            latent: latent::Latent::default(),
             step: Step::default(),
             stream: Stream::default(),
             row: Vec::new(),
@@ -109,7 +127,8 @@ impl CpuDevice {
             CacheType::F32 => 4,
         };
         let positions = s.blocks.saturating_mul(s.block_len);
-        let bytes = positions.saturating_mul(s.kv_heads.saturating_mul((s.k_dim + s.v_dim) * value));
+        let own = if s.values == CacheValues::Own { s.v_dim } else { 0 };
+        let bytes = positions.saturating_mul(s.kv_heads.saturating_mul((s.k_dim + own) * value));
         Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| DeviceError::OutOfMemory {
             device: self.name(),
             bytes: bytes as u64,
@@ -265,6 +284,14 @@ impl Device for CpuDevice {
         Ok(MatrixId(handle(&mut self.matrices, matrix)))
     }
 
+    fn stack(&mut self, sources: &[MatrixSource], residency: Residency) -> Result<StackId, DeviceError> {
+        self.make_stack(sources, residency)
+    }
+
+    fn state(&mut self, shape: &StateShape) -> Result<StateId, DeviceError> {
+        Ok(self.make_state(shape))
+    }
+
     fn vector(&mut self, _name: &str, values: &[f32]) -> Result<VectorId, DeviceError> {
         let zeros = &mut self.vectors.zeros;
         zeros.resize(zeros.len().max(values.len()), 0.0);
@@ -292,6 +319,7 @@ impl Device for CpuDevice {
         }
         self.copy_blocks(&plan.copies)?;
         self.step.set(plan);
+        self.states.begin(&self.step)?;
         self.ropes.iter_mut().for_each(|r| r.turn(&self.step));
         Ok(())
     }
@@ -400,6 +428,29 @@ impl Device for CpuDevice {
         Ok(())
     }
 
+    fn experts(&mut self, op: &Experts) -> Result<(), DeviceError> {
+        self.run_experts(op)
+    }
+
+    fn sigmoid_gate(&mut self, op: &SigmoidGate) -> Result<(), DeviceError> {
+        self.run_sigmoid_gate(op);
+        Ok(())
+    }
+
+    fn attend_latent(&mut self, op: &LatentAttend) -> Result<(), DeviceError> {
+        self.run_latent(op)
+    }
+
+    fn delta_net(&mut self, op: &DeltaNet) -> Result<(), DeviceError> {
+        self.run_delta_net(op);
+        Ok(())
+    }
+
+    fn split(&mut self, op: &Split<'_>) -> Result<(), DeviceError> {
+        self.run_split(op);
+        Ok(())
+    }
+
     fn add(&mut self, rows: usize, input: BufId, scale: f32, out: BufId) -> Result<(), DeviceError> {
         let len = rows * self.buf(input).width;
         let mut sum = self.take(out);
@@ -430,7 +481,21 @@ impl Device for CpuDevice {
         Ok(())
     }
 
+    fn fork(&mut self, from: SeqId, to: SeqId) -> Result<(), DeviceError> {
+        self.states.fork(from, to);
+        Ok(())
+    }
+
+    fn rewind(&mut self, seq: SeqId, len: usize) -> Result<usize, DeviceError> {
+        Ok(self.states.rewind(seq, len))
+    }
+
+    fn forget(&mut self, seq: SeqId) {
+        self.states.forget(seq);
+    }
+
     fn end(&mut self) -> Result<(), DeviceError> {
+        self.states.end(&self.step);
         Ok(())
     }
 }

@@ -3,9 +3,9 @@
 use super::{CpuDevice, kv_type};
 use crate::ops::{Attend, BufId, CacheShape, Pairing, Rope, RopeId};
 use std::ops::Range;
-use torchless_base::{BlockCopy, StepPlan, TokenId};
+use torchless_base::{BlockCopy, SeqId, StepPlan, TokenId};
 use torchless_kernels::{
-    AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, RopePairing, RopeSpec, rope_angles,
+    AttendSpec, Cpu, KvLayer, KvShape, KvShapeError, KvSlice, RopePairing, RopeSpec, rope_angles,
 };
 
 /// Slices that go to the kernels in one call: their table lies on the stack.
@@ -20,9 +20,12 @@ pub(super) struct Step {
     blocks: Vec<u32>,
 }
 
-struct Part {
-    rows: Range<usize>,
-    start: usize,
+/// Consecutive tokens of one sequence.
+pub(super) struct Part {
+    pub seq: SeqId,
+    pub rows: Range<usize>,
+    /// Position of the first.
+    pub start: usize,
     known: usize,
     blocks: Range<usize>,
 }
@@ -38,7 +41,8 @@ impl Step {
         for slice in &plan.slices {
             self.positions.extend(slice.start..slice.start + slice.tokens.len());
             let (rows, blocks) = (slice.tokens.clone(), slice.blocks.clone());
-            self.slices.push(Part { rows, start: slice.start, known: slice.known, blocks });
+            let (seq, start, known) = (slice.seq, slice.start, slice.known);
+            self.slices.push(Part { seq, rows, start, known, blocks });
         }
     }
 
@@ -47,8 +51,13 @@ impl Step {
         self.slices.iter().map(|part| part.rows.clone())
     }
 
+    /// The slices.
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.slices
+    }
+
     /// Calls `f` with all slices, some at a time.
-    fn for_slices(&self, mut f: impl FnMut(&[KvSlice<'_>])) {
+    pub(super) fn for_slices(&self, mut f: impl FnMut(&[KvSlice<'_>])) {
         let mut group = [KvSlice { first_row: 0, n_tokens: 0, start_pos: 0, blocks: &[] }; GROUP];
         for parts in self.slices.chunks(GROUP) {
             for (to, part) in group.iter_mut().zip(parts) {
@@ -94,6 +103,11 @@ impl Rotation {
         }
     }
 
+    /// Turns the heads of the step's rows.
+    pub(super) fn apply(&self, cpu: &Cpu, head_dim: usize, x: &mut [f32]) {
+        cpu.rope(x, self.spec(head_dim), &self.cos, &self.sin);
+    }
+
     fn spec(&self, head_dim: usize) -> RopeSpec {
         let pairing = match self.rope.pairing {
             Pairing::Adjacent => RopePairing::Adjacent,
@@ -112,6 +126,7 @@ pub(super) fn make_cache(s: &CacheShape) -> Result<KvLayer, KvShapeError> {
         k_dim,
         v_dim,
         dtype: kv_type(s.ty),
+        values: s.values,
     })
 }
 
@@ -125,7 +140,7 @@ impl CpuDevice {
         let mut x = self.take(buf);
         let rotation = &self.ropes[rope.0 as usize];
         let len = self.step.tokens.len() * heads * head_dim;
-        self.cpu.rope(&mut x[..len], rotation.spec(head_dim), &rotation.cos, &rotation.sin);
+        rotation.apply(&self.cpu, head_dim, &mut x[..len]);
         self.give(buf, x);
     }
 

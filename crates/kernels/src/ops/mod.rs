@@ -18,8 +18,8 @@ mod softmax;
 mod table;
 
 pub use attention::{AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType, KvValues};
-pub use delta::{DeltaGate, DeltaShape, HeadSharing};
 pub use attention::{DistanceRows, Offsets, WithinSpec};
+pub use delta::{DeltaGate, DeltaShape, HeadSharing};
 pub use norm::RowNorm;
 pub use rope::{RopePairing, RopeSpec, rope_angles};
 pub use rows::WeightedRow;

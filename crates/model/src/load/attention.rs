@@ -6,7 +6,7 @@ use crate::ModelError;
 use crate::decoder::{Attention, AttnBuffers, Linear};
 use crate::roles::Role;
 use crate::spec::{AttnSpec, KvSource, NormedOver, QkNorm};
-use torchless_device::{CacheId, CacheShape, Norm};
+use torchless_device::{CacheId, CacheShape, CacheValues, Norm};
 
 impl Loader<'_> {
     pub(super) fn attention(&mut self, i: usize, a: &AttnSpec, dim: usize) -> Result<Attention, ModelError> {
@@ -78,7 +78,8 @@ impl Loader<'_> {
             KvSource::Own | KvSource::ValuesFromKeys => {
                 let (blocks, block_len) = self.blocks;
                 let (kv_heads, k_dim, v_dim) = (a.kv_heads, a.head_dim, a.v_dim);
-                let shape = CacheShape { blocks, block_len, kv_heads, k_dim, v_dim, ty: self.cache };
+                let (ty, values) = (self.cache, CacheValues::Own);
+                let shape = CacheShape { blocks, block_len, kv_heads, k_dim, v_dim, ty, values };
                 self.device.cache(&shape)?
             }
         };
