@@ -27,11 +27,11 @@ fn oracle(shape: &DeltaShape, qkv: &[f32], gates: &[DeltaGate], state: &mut [f64
             let key = unit(part((key_heads + shared) * key_dim, key_dim));
             let value = part(2 * key_heads * key_dim + head * value_dim, value_dim);
             let state = &mut state[head * key_dim * value_dim..][..key_dim * value_dim];
-            for v in 0..value_dim {
+            for (v, value) in value.iter().enumerate() {
                 let column = |k: usize| k * value_dim + v;
                 (0..key_dim).for_each(|k| state[column(k)] *= f64::from(gate.decay));
                 let known: f64 = (0..key_dim).map(|k| state[column(k)] * key[k]).sum();
-                let delta = (f64::from(value[v]) - known) * f64::from(gate.beta);
+                let delta = (f64::from(*value) - known) * f64::from(gate.beta);
                 (0..key_dim).for_each(|k| state[column(k)] += key[k] * delta);
                 let read: f64 = (0..key_dim).map(|k| state[column(k)] * query[k]).sum();
                 out.push(read / (key_dim as f64).sqrt());
