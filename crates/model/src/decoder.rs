@@ -1,18 +1,21 @@
 //! The one decoder: a textbook forward pass that follows the specification. It knows no family and no names.
 
+mod attention;
 mod handles;
+mod latent;
+mod mixture;
 mod token_input;
 
+pub(crate) use attention::{Attention, AttnBuffers, QueryGate};
 pub(crate) use handles::{
-    Attention, AttnBuffers, BufferPool, Ends, FfnParts, Layer, Linear, MixerParts, Mlp, TokenInput,
-    TokenInputTable, Widen,
+    BufferPool, Ends, FfnParts, Layer, Linear, MixerParts, Mlp, TokenInput, TokenInputTable, Widen,
 };
+pub(crate) use latent::{Latent, Query};
+pub(crate) use mixture::{Mixture, MixtureBuffers, Shared};
 
-use crate::spec::{LayerSpec, Mixer, ModelSpec};
+use crate::spec::{LayerSpec, ModelSpec};
 use torchless_base::{Logits, StepPlan};
-use torchless_device::{
-    Attend, BufId, Device, DeviceError, Elementwise, Embed, Glu, Linear as LinearOp, Norm, Select, Store,
-};
+use torchless_device::{BufId, Device, DeviceError, Embed, Linear as LinearOp, Norm, Select, Store};
 
 /// Rows of logits that the head makes at a time: bounds the buffer where every position is wanted.
 pub(crate) const HEAD_ROWS: usize = 32;
@@ -97,7 +100,7 @@ impl Decoder {
         let inputs = self.make_token_inputs(rows, dev)?;
         let last = self.layers.len().saturating_sub(1);
         for (i, (layer, spec)) in self.layers.iter().zip(&self.spec.layers).enumerate() {
-            self.mix(layer, &spec.mixer, rows, dev)?;
+            self.mix(layer, rows, dev)?;
             let (mixed, wanted_mixed) = layer.mixer.mixed();
             if i < last {
                 self.join(layer, spec, Stream { rows, x, mixed, inputs }, dev)?;
@@ -126,46 +129,12 @@ impl Decoder {
     }
 
     /// Everything of the mixer up to its output projection.
-    fn mix(
-        &self,
-        layer: &Layer,
-        mixer: &Mixer,
-        rows: usize,
-        dev: &mut dyn Device,
-    ) -> Result<(), DeviceError> {
-        let MixerParts::Attention(parts) = &layer.mixer;
-        let Mixer::Attention(spec) = mixer;
-        let b = &parts.buffers;
-        let (input, norm, q) = (self.buffers.x, layer.mixer_norm, parts.query.onto(b.q, Store::Set));
-        match parts.kv {
-            Some((key, value)) => {
-                let projections = &[q, key.onto(b.k, Store::Set), value.onto(b.v, Store::Set)];
-                dev.linear(&LinearOp { rows, input, norm, projections })?;
-            }
-            None => dev.linear(&LinearOp { rows, input, norm, projections: &[q] })?,
+    fn mix(&self, layer: &Layer, rows: usize, dev: &mut dyn Device) -> Result<(), DeviceError> {
+        let input = (rows, self.buffers.x);
+        match &layer.mixer {
+            MixerParts::Attention(attention) => attention.mix(input, layer.mixer_norm, dev),
+            MixerParts::Latent(latent) => latent.mix(input, layer.mixer_norm, dev),
         }
-        if let Some(limit) = spec.clip {
-            for buf in [b.q, b.k, b.v] {
-                dev.elementwise(rows, Elementwise::Clamp(limit), buf)?;
-            }
-        }
-        for (norm, buf) in [(parts.q_norm, b.q), (parts.k_norm, b.k), (parts.v_norm, b.v)] {
-            if let Some(norm) = norm {
-                dev.norm(rows, buf, &norm, buf)?;
-            }
-        }
-        dev.attend(&Attend {
-            q: b.q,
-            kv: parts.kv.map(|_| (b.k, b.v)),
-            out: parts.mixed.0,
-            cache: parts.cache,
-            heads: spec.heads,
-            rope: parts.rope,
-            scale: spec.scale,
-            window: spec.window,
-            softcap: spec.softcap,
-            sinks: None,
-        })
     }
 
     /// Adds what the mixer and the feed-forward part yield to the residual stream.
@@ -195,26 +164,16 @@ impl Decoder {
         s: Stream,
         dev: &mut dyn Device,
     ) -> Result<(), DeviceError> {
-        let MixerParts::Attention(parts) = &layer.mixer;
-        let branch =
-            Branch { input: s.mixed, norm: parts.inner_norm, out: parts.out, post: layer.mixer_post };
+        let (norm, out) = layer.mixer.out();
+        let branch = Branch { input: s.mixed, norm, out, post: layer.mixer_post };
         self.add_branch(branch, spec.residual_scale, s, dev)
     }
 
     /// The feed-forward part up to its last matrix.
     fn widen(&self, layer: &Layer, s: Stream, dev: &mut dyn Device) -> Result<(), DeviceError> {
-        let FfnParts::Dense(mlp) = &layer.ffn;
-        let (rows, input, norm, out) = (s.rows, s.x, layer.ffn_norm, mlp.hidden);
-        match mlp.widen {
-            Widen::Glu { gate, up, act } => {
-                let (gate, up) = ((gate.matrix, gate.bias), (up.matrix, up.bias));
-                dev.glu(&Glu { rows, input, norm, gate, up, act, out })
-            }
-            Widen::Plain { up, act } => {
-                let projections = &[up.onto(out, Store::Set)];
-                dev.linear(&LinearOp { rows, input, norm, projections })?;
-                dev.activate(rows, act, out)
-            }
+        match &layer.ffn {
+            FfnParts::Dense(mlp) => mlp.widen((s.rows, s.x), layer.ffn_norm, dev),
+            FfnParts::Experts(mixture) => mixture.run((s.rows, s.x), layer.ffn_norm, dev),
         }
     }
 
@@ -226,7 +185,13 @@ impl Decoder {
         s: Stream,
         dev: &mut dyn Device,
     ) -> Result<(), DeviceError> {
-        let FfnParts::Dense(mlp) = &layer.ffn;
+        let mlp = match &layer.ffn {
+            FfnParts::Dense(mlp) => mlp,
+            FfnParts::Experts(mixture) => {
+                let yielded = mixture.buffers.yielded;
+                return add_yield((yielded, layer.ffn_post, spec.residual_scale), s, dev);
+            }
+        };
         let branch = Branch { input: mlp.hidden, norm: mlp.inner_norm, out: mlp.down, post: layer.ffn_post };
         self.add_branch(branch, spec.residual_scale, s, dev)
     }
@@ -244,10 +209,7 @@ impl Decoder {
             return dev.linear(&LinearOp { rows, input, norm, projections: &[out.onto(s.x, Store::Add)] });
         }
         dev.linear(&LinearOp { rows, input, norm, projections: &[out.onto(yielded, Store::Set)] })?;
-        if let Some(post) = post {
-            dev.norm(rows, yielded, &post, yielded)?;
-        }
-        dev.add(rows, yielded, scale, s.x)
+        add_yield((yielded, post, scale), s, dev)
     }
 
     /// Final norm and head over the wanted rows.
@@ -277,6 +239,18 @@ impl Decoder {
             logits.iter_mut().for_each(|l| *l = cap * (*l / cap).tanh());
         }
     }
+}
+
+/// Adds what a part yields to the residual stream.
+fn add_yield(
+    (yielded, post, scale): (BufId, Option<Norm>, f32),
+    s: Stream,
+    dev: &mut dyn Device,
+) -> Result<(), DeviceError> {
+    if let Some(post) = post {
+        dev.norm(s.rows, yielded, &post, yielded)?;
+    }
+    dev.add(s.rows, yielded, scale, s.x)
 }
 
 /// The last matrix of a part, with the norms around it.

@@ -75,6 +75,24 @@ roles! {
     QueryNorm: "blk.{}.attn_q_norm", "model.layers.{}.self_attn.q_norm";
     /// `[head_dim]` or one for each head.
     KeyNorm: "blk.{}.attn_k_norm", "model.layers.{}.self_attn.k_norm";
+    /// `[heads]`, a logit for each.
+    Sinks: "blk.{}.attn_sinks", "model.layers.{}.self_attn.sinks";
+    /// `[query_rank, dim]`.
+    QueryDown: "blk.{}.attn_q_a", "model.layers.{}.self_attn.q_a_proj";
+    /// `[query_rank]`.
+    QueryDownNorm: "blk.{}.attn_q_a_norm", "model.layers.{}.self_attn.q_a_layernorm";
+    /// `[heads * (plain + turned), query_rank]`.
+    QueryUp: "blk.{}.attn_q_b", "model.layers.{}.self_attn.q_b_proj";
+    /// `[latent + turned, dim]`.
+    LatentDown: "blk.{}.attn_kv_a_mqa", "model.layers.{}.self_attn.kv_a_proj_with_mqa";
+    /// `[latent]`.
+    LatentNorm: "blk.{}.attn_kv_a_norm", "model.layers.{}.self_attn.kv_a_layernorm";
+    /// Of each head the rows of its keys, then those of its values, `[latent]` each.
+    LatentUp: "blk.{}.attn_kv_b", "model.layers.{}.self_attn.kv_b_proj";
+    /// `[heads, latent, plain]`.
+    LatentKey: "blk.{}.attn_k_b", "";
+    /// `[heads, value, latent]`.
+    LatentValue: "blk.{}.attn_v_b", "";
     /// `[heads * v_dim]`, before the output projection.
     MixerInnerNorm: "blk.{}.attn_sub_norm", "model.layers.{}.self_attn.attn_sub_norm";
     /// `[dim, heads * v_dim]`.
@@ -103,6 +121,36 @@ roles! {
     TokenPostNorm: "blk.{}.post_norm", "model.layers.{}.post_per_layer_input_norm";
     /// `[1]`, a factor of the residual stream.
     OutputScale: "blk.{}.layer_output_scale", "model.layers.{}.layer_scalar";
+    /// `[experts, dim]`.
+    Router: "blk.{}.ffn_gate_inp", "model.layers.{}.mlp.gate";
+    /// `[experts]`, added where experts are chosen.
+    ChoiceBias: "blk.{}.exp_probs_b", "model.layers.{}.mlp.gate.e_score_correction_bias";
+    /// `[hidden, dim]` of one expert.
+    ExpertGate: "blk.{}.ffn_gate.{}", "model.layers.{}.mlp.experts.{}.gate_proj";
+    /// `[hidden, dim]` of one expert.
+    ExpertUp: "blk.{}.ffn_up.{}", "model.layers.{}.mlp.experts.{}.up_proj";
+    /// `[dim, hidden]` of one expert.
+    ExpertDown: "blk.{}.ffn_down.{}", "model.layers.{}.mlp.experts.{}.down_proj";
+    /// `[experts, hidden, dim]`.
+    ExpertsGate: "blk.{}.ffn_gate_exps", "";
+    /// `[experts, hidden, dim]`.
+    ExpertsUp: "blk.{}.ffn_up_exps", "";
+    /// `[experts, 2 * hidden, dim]`, or as the storage says.
+    ExpertsGateUp: "blk.{}.ffn_gate_up_exps", "model.layers.{}.mlp.experts.gate_up_proj";
+    /// `[experts, dim, hidden]`, or as the storage says.
+    ExpertsDown: "blk.{}.ffn_down_exps", "model.layers.{}.mlp.experts.down_proj";
+    /// `[experts, 2 * hidden]`, of gates and the other half by turns.
+    ExpertsGateUpBias: "", "model.layers.{}.mlp.experts.gate_up_proj_bias";
+    /// `[experts, dim]`.
+    ExpertsDownBias: "", "model.layers.{}.mlp.experts.down_proj_bias";
+    /// `[hidden, dim]` of the unit for all tokens.
+    SharedGate: "blk.{}.ffn_gate_shexp", "model.layers.{}.mlp.shared_experts.gate_proj";
+    /// `[hidden, dim]`.
+    SharedUp: "blk.{}.ffn_up_shexp", "model.layers.{}.mlp.shared_experts.up_proj";
+    /// `[dim, hidden]`.
+    SharedDown: "blk.{}.ffn_down_shexp", "model.layers.{}.mlp.shared_experts.down_proj";
+    /// `[1, dim]`: how much the unit for all tokens counts.
+    SharedRouter: "blk.{}.ffn_gate_inp_shexp", "model.layers.{}.mlp.shared_expert_gate";
 }
 
 /// Where a family names tensors otherwise.

@@ -1,5 +1,11 @@
 //! What a model is, as plain data. A new idea is a new variant, not a flag.
 
+mod latent;
+mod mixture;
+
+pub use latent::LatentSpec;
+pub use mixture::{ExpertStorage, MoeSpec, SharedSpec};
+
 use torchless_device::{Activation, Pairing};
 
 /// A decoder-only transformer.
@@ -33,6 +39,8 @@ pub struct ModelSpec {
     pub context: usize,
     /// Positions that the arithmetic is defined for; more is an error, not a warning.
     pub context_limit: Option<usize>,
+    /// Layers after the last that a checkpoint may have and nothing here runs: they guess at tokens further on.
+    pub skipped_layers: usize,
 }
 
 /// Inputs that each layer gets from the token itself: rows of a table, and of a projection of the embeddings, added up.
@@ -162,6 +170,8 @@ impl NormSpec {
 pub enum Mixer {
     /// Softmax attention over a KV cache.
     Attention(AttnSpec),
+    /// Softmax attention over a cache of latents.
+    Latent(LatentSpec),
 }
 
 /// Grouped-query attention. Ainslie et al. 2023, arXiv 2305.13245.
@@ -183,6 +193,10 @@ pub struct AttnSpec {
     pub window: Option<usize>,
     /// `softcap * tanh(score / softcap)`.
     pub softcap: Option<f32>,
+    /// Each head has a logit that takes part in the softmax and has no value.
+    pub sinks: bool,
+    /// Queries come with as many gates, whose sigmoids weigh what the heads yield.
+    pub gated: bool,
     /// Biases of q, k and v.
     pub qkv_bias: bool,
     /// Values of q, k and v beyond this are cut, at either side.
@@ -308,6 +322,8 @@ pub enum RopeScaling {
 pub enum Ffn {
     /// One unit for all tokens.
     Dense(MlpSpec),
+    /// Many, of which each token meets a few.
+    Experts(MoeSpec),
 }
 
 /// A feed-forward unit.
@@ -358,6 +374,7 @@ impl Ffn {
     pub fn inner_width(&self) -> usize {
         match self {
             Ffn::Dense(mlp) => mlp.hidden,
+            Ffn::Experts(moe) => moe.inner_width(),
         }
     }
 }
@@ -368,6 +385,7 @@ impl Mixer {
         match self {
             Mixer::Attention(AttnSpec { kv: KvSource::Layer(_), .. }) => 0,
             Mixer::Attention(a) => a.kv_heads * (a.head_dim + a.v_dim),
+            Mixer::Latent(a) => a.cached_values(),
         }
     }
 
@@ -375,6 +393,7 @@ impl Mixer {
     pub fn inner_width(&self) -> usize {
         match self {
             Mixer::Attention(a) => a.heads * (a.head_dim + 2 * a.v_dim) + self.cached_values(),
+            Mixer::Latent(a) => a.inner_width(),
         }
     }
 }

@@ -3,11 +3,11 @@
 //! GGUF stores q and k with the rows of each head reordered so that rotated pairs are adjacent; safetensors and
 //! the native format keep halves.
 
-use super::Family;
+use super::{Family, mixtral};
 use crate::ModelError;
+use crate::config::Config;
 use crate::config::Fallback::{Bool, Float, Int, Text};
-use crate::config::{Config, Key, key};
-use crate::read::{self, MAX_WIDTH};
+use crate::read;
 use crate::roles::Names;
 use crate::spec::{Ffn, LayerSpec, Mixer, ModelSpec};
 use torchless_device::Activation;
@@ -53,20 +53,16 @@ pub(crate) const FAMILIES: &[Family] = &[
     },
 ];
 
-const EXPERTS: Key = key("expert_count", &["num_local_experts"]);
-const EXPERTS_USED: Key = key("expert_used_count", &["num_experts_per_tok"]);
-
-fn spec(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
-    if c.count(EXPERTS, MAX_WIDTH)?.unwrap_or(0) > 0 {
-        return Err(c.unsupported(EXPERTS, "dense models, 0 experts"));
-    }
-    c.pass(EXPERTS_USED);
+pub(super) fn spec(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     let sizes = read::sizes(c)?;
     let norm = read::rms(c)?;
     let mut attn = read::attention(c, &sizes)?;
     let context_limit = read::rotate(c, &sizes, &mut attn, read::reordered(c))?;
     attn.window = read::window(c)?;
-    let ffn = Ffn::Dense(read::glu(c, Activation::Silu)?);
+    let ffn = match read::moe::has_experts(c)? {
+        true => mixtral::ffn(c)?,
+        false => Ffn::Dense(read::glu(c, Activation::Silu)?),
+    };
     let layer = LayerSpec::pre_norm(norm, Mixer::Attention(attn), ffn);
     let model = read::model(c, sizes, vec![layer; sizes.layers], norm)?;
     Ok(ModelSpec { context_limit, ..model })

@@ -2,19 +2,25 @@
 
 mod bitnet;
 mod cohere;
+mod deepseek;
 mod ernie;
 mod exaone4;
 mod gemma;
 mod gemma4;
 mod glm;
+mod glm4_moe;
 mod gpt2;
 mod gpt_neox;
+mod gpt_oss;
 mod granite;
 mod llama;
+mod mixtral;
 mod olmo;
+mod olmoe;
 mod phi;
 mod phi3;
 mod qwen;
+mod qwen_moe;
 mod seed_oss;
 mod smollm3;
 mod stablelm;
@@ -44,19 +50,25 @@ pub(crate) struct Family {
 const FAMILIES: &[&[Family]] = &[
     bitnet::FAMILIES,
     cohere::FAMILIES,
+    deepseek::FAMILIES,
     ernie::FAMILIES,
     exaone4::FAMILIES,
     gemma::FAMILIES,
     gemma4::FAMILIES,
     glm::FAMILIES,
+    glm4_moe::FAMILIES,
     gpt2::FAMILIES,
     gpt_neox::FAMILIES,
+    gpt_oss::FAMILIES,
     granite::FAMILIES,
     llama::FAMILIES,
+    mixtral::FAMILIES,
     olmo::FAMILIES,
+    olmoe::FAMILIES,
     phi::FAMILIES,
     phi3::FAMILIES,
     qwen::FAMILIES,
+    qwen_moe::FAMILIES,
     seed_oss::FAMILIES,
     smollm3::FAMILIES,
     stablelm::FAMILIES,

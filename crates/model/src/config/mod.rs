@@ -294,6 +294,19 @@ impl<'a> Config<'a> {
         })
     }
 
+    /// Whole numbers below `limit`, however many. `None` where absent.
+    ///
+    /// # Errors
+    /// The value is something else.
+    pub fn indices(&self, key: Key<'_>, limit: usize) -> Result<Option<Vec<usize>>, ModelError> {
+        let count = match self.get(key) {
+            Some((Value::List(list), _)) => list.len(),
+            _ => 0,
+        };
+        let below = |v: &Value| v.whole().and_then(|n| usize::try_from(n).ok()).filter(|n| *n < limit);
+        self.list(key, count, &format!("whole numbers below {limit}"), below)
+    }
+
     fn list<T>(
         &self,
         key: Key<'_>,

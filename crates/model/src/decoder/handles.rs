@@ -1,7 +1,9 @@
 //! Handles of a model on a device: what the decoder follows. They mirror the specification, part by part.
 
+use super::{Attention, Latent, Mixture};
 use torchless_device::{
-    Activation, BufId, CacheId, Device, DeviceError, MatrixId, Norm, Projection, RopeId, Store, VectorId,
+    Activation, BufId, Device, DeviceError, Glu, Linear as LinearOp, MatrixId, Norm, Projection, Store,
+    VectorId,
 };
 
 /// A matrix with its bias.
@@ -68,46 +70,32 @@ pub(crate) struct Layer {
 #[derive(Clone, Debug)]
 pub(crate) enum MixerParts {
     Attention(Attention),
+    Latent(Latent),
 }
 
 impl MixerParts {
+    /// The norm before the output projection, and that projection.
+    pub(crate) fn out(&self) -> (Option<Norm>, Linear) {
+        match self {
+            MixerParts::Attention(a) => (a.inner_norm, a.out),
+            MixerParts::Latent(a) => (None, a.out),
+        }
+    }
+
     /// Where the mixer leaves what its output projection takes: of all rows, and of the wanted ones alone.
     pub(crate) fn mixed(&self) -> (BufId, BufId) {
         match self {
             MixerParts::Attention(a) => a.mixed,
+            MixerParts::Latent(a) => a.mixed,
         }
     }
-}
-
-/// Softmax attention.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Attention {
-    pub query: Linear,
-    /// Keys and values, unless an earlier layer has them.
-    pub kv: Option<(Linear, Linear)>,
-    pub q_norm: Option<Norm>,
-    pub k_norm: Option<Norm>,
-    pub v_norm: Option<Norm>,
-    pub rope: Option<RopeId>,
-    pub cache: CacheId,
-    pub inner_norm: Option<Norm>,
-    pub out: Linear,
-    pub buffers: AttnBuffers,
-    pub mixed: (BufId, BufId),
-}
-
-/// Rows of queries, keys and values.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AttnBuffers {
-    pub q: BufId,
-    pub k: BufId,
-    pub v: BufId,
 }
 
 /// What follows the mixer.
 #[derive(Clone, Debug)]
 pub(crate) enum FfnParts {
     Dense(Mlp),
+    Experts(Mixture),
 }
 
 /// A dense unit.
@@ -117,6 +105,29 @@ pub(crate) struct Mlp {
     pub inner_norm: Option<Norm>,
     pub down: Linear,
     pub hidden: BufId,
+}
+
+impl Mlp {
+    /// All but the last matrix, for `rows` rows of `input`.
+    pub(super) fn widen(
+        &self,
+        (rows, input): (usize, BufId),
+        norm: Option<Norm>,
+        dev: &mut dyn Device,
+    ) -> Result<(), DeviceError> {
+        let out = self.hidden;
+        match self.widen {
+            Widen::Glu { gate, up, act } => {
+                let (gate, up) = ((gate.matrix, gate.bias), (up.matrix, up.bias));
+                dev.glu(&Glu { rows, input, norm, gate, up, act, out })
+            }
+            Widen::Plain { up, act } => {
+                let projections = &[up.onto(out, Store::Set)];
+                dev.linear(&LinearOp { rows, input, norm, projections })?;
+                dev.activate(rows, act, out)
+            }
+        }
+    }
 }
 
 /// From the width of the residual stream to the inner one.

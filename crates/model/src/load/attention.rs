@@ -3,7 +3,7 @@
 use super::Loader;
 use super::tensors::Rows;
 use crate::ModelError;
-use crate::decoder::{Attention, AttnBuffers, Linear};
+use crate::decoder::{Attention, AttnBuffers, Linear, QueryGate};
 use crate::roles::Role;
 use crate::spec::{AttnSpec, KvSource, NormedOver, QkNorm};
 use torchless_device::{CacheId, CacheShape, CacheValues, Norm};
@@ -23,6 +23,7 @@ impl Loader<'_> {
             Some(spec) => Some(self.norm_in_groups(Role::Value, Some(i), spec, (a.v_dim, a.kv_heads))?),
             None => None,
         };
+        let sinks = if a.sinks { Some(self.bare_vector(Role::Sinks, i, a.heads)?) } else { None };
         let inner_norm = match a.inner_norm {
             Some(spec) => Some(self.norm(Role::MixerInnerNorm, Some(i), spec, mixed)?),
             None => None,
@@ -33,7 +34,35 @@ impl Loader<'_> {
         let mut buffer = |name, width| self.buffers.get(name, width, self.device);
         let buffers = AttnBuffers { q: buffer("q", q)?, k: buffer("k", k)?, v: buffer("v", v)? };
         let mixed = (buffer("mixed", mixed)?, buffer("wanted_mixed", mixed)?);
-        Ok(Attention { query, kv, q_norm, k_norm, v_norm, rope, cache, inner_norm, out, buffers, mixed })
+        let gate = match a.gated {
+            true => Some(QueryGate {
+                both: buffer("q_gate", 2 * q)?,
+                gate: buffer("gate", q)?,
+                head_dim: a.head_dim,
+            }),
+            false => None,
+        };
+        let AttnSpec { heads, scale, window, softcap, clip, .. } = *a;
+        Ok(Attention {
+            query,
+            kv,
+            q_norm,
+            k_norm,
+            v_norm,
+            rope,
+            cache,
+            heads,
+            scale,
+            window,
+            softcap,
+            clip,
+            sinks,
+            gate,
+            inner_norm,
+            out,
+            buffers,
+            mixed,
+        })
     }
 
     /// The matrices of queries, and of keys and values where the layer has them.
@@ -44,6 +73,7 @@ impl Loader<'_> {
         dim: usize,
     ) -> Result<(Linear, Option<(Linear, Linear)>), ModelError> {
         let (q, k, v) = (a.heads * a.head_dim, a.kv_heads * a.head_dim, a.kv_heads * a.v_dim);
+        let q = if a.gated { 2 * q } else { q };
         let (query, key, value) = ((Role::Query, q), (Role::Key, k), (Role::Value, v));
         match a.kv {
             KvSource::Own => {

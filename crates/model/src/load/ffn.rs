@@ -7,24 +7,53 @@ use crate::decoder::{Mlp, Widen};
 use crate::roles::Role;
 use crate::spec::{MlpForm, MlpSpec};
 
+/// Where the matrices of a unit are.
+pub(super) struct UnitRoles {
+    gate: Role,
+    up: Role,
+    fused: Role,
+    inner_norm: Role,
+    down: Role,
+}
+
+impl UnitRoles {
+    /// The one unit of a layer.
+    pub(super) const DENSE: Self = Self {
+        gate: Role::Gate,
+        up: Role::Up,
+        fused: Role::FusedGateUp,
+        inner_norm: Role::FfnInnerNorm,
+        down: Role::Down,
+    };
+    /// The unit for all tokens beside experts.
+    pub(super) const SHARED: Self =
+        Self { gate: Role::SharedGate, up: Role::SharedUp, down: Role::SharedDown, ..Self::DENSE };
+}
+
 impl Loader<'_> {
-    pub(super) fn mlp(&mut self, i: usize, m: &MlpSpec, dim: usize) -> Result<Mlp, ModelError> {
+    pub(super) fn mlp(
+        &mut self,
+        i: usize,
+        m: &MlpSpec,
+        dim: usize,
+        roles: &UnitRoles,
+    ) -> Result<Mlp, ModelError> {
         let widen = match m.form {
             MlpForm::Glu(act) => {
-                let parts = [(Role::Gate, m.hidden), (Role::Up, m.hidden)];
-                let rows = Rows { fused: Role::FusedGateUp, parts, cols: dim, bias: m.bias, head_dim: 0 };
+                let parts = [(roles.gate, m.hidden), (roles.up, m.hidden)];
+                let rows = Rows { fused: roles.fused, parts, cols: dim, bias: m.bias, head_dim: 0 };
                 let [gate, up] = self.rows(i, &rows)?;
                 Widen::Glu { gate, up, act }
             }
             MlpForm::Plain(act) => {
-                Widen::Plain { up: self.linear(Role::Up, i, [m.hidden, dim], m.bias)?, act }
+                Widen::Plain { up: self.linear(roles.up, i, [m.hidden, dim], m.bias)?, act }
             }
         };
         let inner_norm = match m.inner_norm {
-            Some(spec) => Some(self.norm(Role::FfnInnerNorm, Some(i), spec, m.hidden)?),
+            Some(spec) => Some(self.norm(roles.inner_norm, Some(i), spec, m.hidden)?),
             None => None,
         };
-        let down = self.linear(Role::Down, i, [dim, m.hidden], m.down_bias)?;
+        let down = self.linear(roles.down, i, [dim, m.hidden], m.down_bias)?;
         Ok(Mlp { widen, inner_norm, down, hidden: self.buffers.get("hidden", m.hidden, self.device)? })
     }
 }

@@ -3,9 +3,12 @@
 
 mod arrange;
 mod attention;
+mod experts;
 mod ffn;
+mod latent;
 mod tensors;
 mod token_input;
+mod turned;
 
 pub(crate) use tensors::{FileBytes, vector};
 
@@ -17,7 +20,9 @@ use crate::roles::{Naming, Part, Role};
 use crate::runner::{NativeRunner, RunnerOptions};
 use crate::spec::{Ffn, LayerSpec, Mixer, ModelSpec, NormSpec, RopeSpec, Wiring};
 use crate::{ModelError, rope};
+use ffn::UnitRoles;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use torchless_device::{CacheId, CacheType, Device, MatrixUse, Norm, Residency, RopeId};
 use torchless_formats::{Checkpoint, Format};
 
@@ -66,6 +71,7 @@ pub fn load(
         blocks: (info.blocks, info.block_len),
         buffers: BufferPool::new(info.max_batch_tokens),
         used: BTreeSet::new(),
+        skipped: spec.layers.len()..spec.layers.len() + spec.skipped_layers,
         ropes: Vec::new(),
         caches: Vec::new(),
         done: 0,
@@ -86,6 +92,7 @@ struct Loader<'a> {
     blocks: (usize, usize),
     buffers: BufferPool,
     used: BTreeSet<String>,
+    skipped: Range<usize>,
     ropes: Vec<(RopeSpec, RopeId)>,
     caches: Vec<(usize, CacheId)>,
     done: u64,
@@ -127,12 +134,14 @@ impl Loader<'_> {
         let mixer_norm = self.norm_if(wiring.norms_inputs(), (Role::MixerNorm, i), layer.norm, dim)?;
         let mixer = match &layer.mixer {
             Mixer::Attention(attn) => MixerParts::Attention(self.attention(i, attn, dim)?),
+            Mixer::Latent(latent) => MixerParts::Latent(self.latent(i, latent, dim)?),
         };
         let mixer_post = self.norm_if(wiring.norms_outputs(), (Role::MixerPostNorm, i), layer.norm, dim)?;
         let own = self.norm_if(before_ffn, (Role::FfnNorm, i), layer.norm, dim)?;
         let ffn_norm = if wiring == Wiring::Parallel { mixer_norm } else { own };
         let ffn = match &layer.ffn {
-            Ffn::Dense(mlp) => FfnParts::Dense(self.mlp(i, mlp, dim)?),
+            Ffn::Dense(mlp) => FfnParts::Dense(self.mlp(i, mlp, dim, &UnitRoles::DENSE)?),
+            Ffn::Experts(moe) => FfnParts::Experts(self.mixture(i, moe, dim)?),
         };
         let ffn_post = self.norm_if(wiring.norms_outputs(), (Role::FfnPostNorm, i), layer.norm, dim)?;
         let token_input = match layer.token_input {
@@ -162,11 +171,21 @@ impl Loader<'_> {
         Ok(id)
     }
 
+    /// Layers beyond the last guess at tokens further on; transformers ignores them too.
+    fn is_skipped(&self, name: &str) -> bool {
+        let norm = self.naming.name(Role::MixerNorm, Some(0), Part::Weight);
+        let Some((before, _)) = norm.split_once('0') else { return false };
+        let number = name.strip_prefix(before).and_then(|rest| rest.split('.').next());
+        number.and_then(|n| n.parse().ok()).is_some_and(|n: usize| self.skipped.contains(&n))
+    }
+
     /// A tied head may lie in the file a second time; transformers ignores it too.
     fn refuse_unused(&self) -> Result<(), ModelError> {
         let head = self.naming.name(Role::Head, None, Part::Weight);
-        let unused =
-            |name: &&str| !self.used.contains(*name) && !self.naming.is_redundant(name) && **name != head;
+        let unused = |name: &&str| {
+            let known = self.used.contains(*name) || self.naming.is_redundant(name) || **name == head;
+            !known && !self.is_skipped(name)
+        };
         let mut names = self.checkpoint.tensors.names().filter(unused);
         match names.next() {
             None => Ok(()),

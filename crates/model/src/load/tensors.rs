@@ -83,7 +83,7 @@ impl Loader<'_> {
         }
         let mut first = 0;
         for (role, n) in rows.parts {
-            let part = rows_of(&tensor, role, first..first + n);
+            let part = rows_of(&tensor, &format!("{role:?}"), first..first + n);
             let matrix = self.device.matrix(&source(&part, purpose(role)), self.residency)?;
             let bias = match &bias {
                 Some((name, all)) => {
@@ -236,9 +236,18 @@ impl Loader<'_> {
         part: Part,
         shape: &[usize],
     ) -> Result<Tensor, ModelError> {
-        let tensor = self.named(&self.naming.name(role, i, part))?;
+        self.take_named(&self.naming.name(role, i, part), shape)
+    }
+
+    /// The tensor of that name, of this shape; one row is as good as a vector, and the other way round.
+    pub(super) fn take_named(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+        let mut tensor = self.named(name)?;
+        let without_ones = |shape: &[usize]| shape.iter().copied().filter(|n| *n != 1).collect::<Vec<_>>();
         if tensor.shape != shape {
-            return Err(wrong_shape(&tensor, shape.to_vec()));
+            if without_ones(&tensor.shape) != without_ones(shape) {
+                return Err(wrong_shape(&tensor, shape.to_vec()));
+            }
+            tensor.shape = shape.to_vec();
         }
         Ok(tensor)
     }
@@ -286,7 +295,7 @@ fn purpose(role: Role) -> MatrixUse {
 }
 
 /// A matrix in the words of the device.
-fn source(tensor: &Tensor, purpose: MatrixUse) -> MatrixSource {
+pub(super) fn source(tensor: &Tensor, purpose: MatrixUse) -> MatrixSource {
     MatrixSource {
         name: tensor.name.clone(),
         purpose,
@@ -299,13 +308,13 @@ fn source(tensor: &Tensor, purpose: MatrixUse) -> MatrixSource {
 }
 
 /// Some rows of a matrix, in place.
-fn rows_of(tensor: &Tensor, role: Role, range: Range<usize>) -> Tensor {
+pub(super) fn rows_of(tensor: &Tensor, what: &str, range: Range<usize>) -> Tensor {
     let plane = |bytes: &Bytes| {
         let row = bytes.len() / tensor.rows().max(1);
         bytes.slice(range.start * row..range.end * row)
     };
     let mut part = tensor.clone();
-    part.name = format!("{} {role:?}", tensor.name);
+    part.name = format!("{} {what}", tensor.name);
     part.shape = vec![range.len(), tensor.cols()];
     part.data = plane(&tensor.data).unwrap_or_else(|| tensor.data.clone());
     part.scales = tensor.scales.as_ref().and_then(plane);

@@ -53,6 +53,8 @@ fn with_heads(
         rope: None,
         window: None,
         softcap: None,
+        sinks: false,
+        gated: false,
         qkv_bias: bias(c, Role::Query, ATTN_BIAS)?,
         clip: None,
         qk_norm: None,

@@ -37,6 +37,17 @@ pub(crate) fn glus(c: &Config<'_>, usual: Activation, layers: usize) -> Result<V
     Ok(widths.into_iter().map(|hidden| MlpSpec { hidden, ..unit.clone() }).collect())
 }
 
+/// The inner width of dense units.
+pub(crate) fn hidden(c: &Config<'_>) -> Result<usize, ModelError> {
+    c.need_size(HIDDEN, MAX_WIDTH * 16)
+}
+
+/// Marks the inner width of dense units as read.
+pub(crate) fn pass_hidden(c: &Config<'_>) {
+    c.pass(HIDDEN);
+    c.pass(MLP_BIAS);
+}
+
 /// A gated unit whose biases depend on `mlp_bias`.
 pub(crate) fn glu(c: &Config<'_>, usual: Activation) -> Result<MlpSpec, ModelError> {
     gated(c, usual, c.need_size(HIDDEN, MAX_WIDTH * 16)?)

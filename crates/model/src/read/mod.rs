@@ -5,6 +5,7 @@
 
 mod attention;
 mod ffn;
+pub(crate) mod moe;
 mod rope;
 
 pub(crate) use attention::{attention, attentions, rotate, sliding, sliding_layers, window};
@@ -32,6 +33,7 @@ const LAYER_EPS: Key = key(
     "attention.layer_norm_epsilon",
     &["layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"],
 );
+const GUESSING: Key = key("nextn_predict_layers", &["num_nextn_predict_layers", "num_mtp_layers"]);
 
 /// What every decoder has.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,19 @@ pub(crate) fn sizes(c: &Config<'_>) -> Result<Sizes, ModelError> {
         context: c.need_size(CONTEXT, MAX_CONTEXT)?,
         vocab: vocab(c)?,
     })
+}
+
+/// Sizes without the layers at the end that guess at tokens further on, and how many there are of these: GGUF counts them among the
+/// layers, `config.json` does not.
+pub(crate) fn without_guessing_layers(c: &Config<'_>, sizes: Sizes) -> Result<(Sizes, usize), ModelError> {
+    let guessing = c.count(GUESSING, MAX_LAYERS)?.unwrap_or(0);
+    if c.dialect == Dialect::Json {
+        return Ok((sizes, guessing));
+    }
+    if guessing >= sizes.layers {
+        return Err(c.bad(GUESSING, &format!("fewer than the {} layers", sizes.layers)));
+    }
+    Ok((Sizes { layers: sizes.layers - guessing, ..sizes }, guessing))
 }
 
 /// GGUF files often leave the key out: the embedding table has one row per token.
@@ -117,6 +132,7 @@ pub(crate) fn model(
         logit_softcap: None,
         context: sizes.context,
         context_limit: None,
+        skipped_layers: 0,
     })
 }
 

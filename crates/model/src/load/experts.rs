@@ -1,0 +1,196 @@
+//! Mixtures of experts on their way to the device: experts one by one, or all in one tensor.
+
+use super::Loader;
+use super::ffn::UnitRoles;
+use super::tensors::{rows_of, source};
+use super::turned::Turned;
+use crate::ModelError;
+use crate::decoder::{Mixture, MixtureBuffers, Shared};
+use crate::roles::{Part, Role};
+use crate::spec::{ExpertStorage, MoeSpec, SharedSpec};
+use torchless_device::{ExpertLinear, MatrixUse, StackId, VectorId};
+use torchless_formats::Tensor;
+
+/// Where the matrices of one place in all experts may be.
+struct Places {
+    /// One tensor for each expert.
+    each: Role,
+    /// One for all.
+    all: Role,
+    /// Of one expert, `[rows, cols]`.
+    shape: [usize; 2],
+}
+
+impl Loader<'_> {
+    pub(super) fn mixture(&mut self, i: usize, m: &MoeSpec, dim: usize) -> Result<Mixture, ModelError> {
+        let experts = m.routing.experts;
+        let router = self.linear(Role::Router, i, [experts, dim], m.router_bias)?;
+        let choice_bias = match m.choice_bias {
+            true => Some(self.bare_vector(Role::ChoiceBias, i, experts)?),
+            false => None,
+        };
+        let [gate, up, down] = match m.storage {
+            ExpertStorage::Rows => self.expert_rows(i, m, dim)?,
+            ExpertStorage::Columns => self.expert_columns(i, m, dim)?,
+        };
+        let shared = match &m.shared {
+            Some(shared) => Some(self.shared(i, shared, dim)?),
+            None => None,
+        };
+        let mut buffer = |name, width| self.buffers.get(name, width, self.device);
+        let (normed, yielded) = (buffer("normed", dim)?, buffer("yielded", dim)?);
+        let buffers = MixtureBuffers { normed, scores: buffer("scores", experts)?, yielded };
+        let (routing, gating) = (m.routing, m.gating);
+        Ok(Mixture { routing, gating, router, choice_bias, gate, up, down, shared, buffers })
+    }
+
+    fn shared(&mut self, i: usize, shared: &SharedSpec, dim: usize) -> Result<Shared, ModelError> {
+        let mlp = self.mlp(i, &shared.mlp, dim, &UnitRoles::SHARED)?;
+        let weight = match shared.gated {
+            true => Some((
+                self.linear(Role::SharedRouter, i, [1, dim], false)?,
+                self.buffers.get("shared_weight", 1, self.device)?,
+            )),
+            false => None,
+        };
+        Ok(Shared { mlp, weight })
+    }
+
+    fn exists(&self, role: Role, i: usize, part: Part) -> bool {
+        let name = self.naming.find(role, Some(i), part);
+        name.is_some_and(|name| self.checkpoint.tensors.contains(&name.replacen("{}", "0", 1)))
+    }
+
+    /// Whichever of the parts the file has; the first where it has none.
+    fn part(&self, role: Role, i: usize, parts: &[Part]) -> Part {
+        let there = parts.iter().find(|part| self.exists(role, i, **part));
+        there.or(parts.first()).copied().unwrap_or(Part::Weight)
+    }
+
+    /// A vector whose name may have an ending or not.
+    pub(super) fn bare_vector(&mut self, role: Role, i: usize, len: usize) -> Result<VectorId, ModelError> {
+        let part = self.part(role, i, &[Part::Bare, Part::Bias, Part::Weight]);
+        self.vector(role, Some(i), part, len)
+    }
+
+    /// Gate, up and down where rows are rows.
+    fn expert_rows(&mut self, i: usize, m: &MoeSpec, dim: usize) -> Result<[ExpertLinear; 3], ModelError> {
+        let experts = m.routing.experts;
+        let fused = self.part(Role::ExpertsGateUp, i, &[Part::Weight, Part::Bare]);
+        let (gate, up) = if self.exists(Role::ExpertsGateUp, i, fused) {
+            let shape = [experts, 2 * m.hidden, dim];
+            let all = self.take(Role::ExpertsGateUp, Some(i), fused, &shape)?;
+            let half = |first: usize| -> Vec<Tensor> {
+                let start = |e: usize| (2 * e + first) * m.hidden;
+                (0..experts).map(|e| rows_of(&all, &e.to_string(), start(e)..start(e) + m.hidden)).collect()
+            };
+            let both = (self.stack(&half(0))?, self.stack(&half(1))?);
+            self.advance(&all);
+            both
+        } else {
+            let place = |each, all| Places { each, all, shape: [m.hidden, dim] };
+            (
+                self.stack_of(i, experts, &place(Role::ExpertGate, Role::ExpertsGate))?,
+                self.stack_of(i, experts, &place(Role::ExpertUp, Role::ExpertsUp))?,
+            )
+        };
+        let places = Places { each: Role::ExpertDown, all: Role::ExpertsDown, shape: [dim, m.hidden] };
+        let down = self.stack_of(i, experts, &places)?;
+        let mut biased = |role, stack, len| -> Result<ExpertLinear, ModelError> {
+            let bias = if m.bias { Some(self.biases((role, i), (experts, len))?) } else { None };
+            Ok(ExpertLinear { stack, bias })
+        };
+        Ok([
+            biased(Role::ExpertsGate, gate, m.hidden)?,
+            biased(Role::ExpertsUp, up, m.hidden)?,
+            biased(Role::ExpertsDown, down, dim)?,
+        ])
+    }
+
+    /// Matrices one by one or from one tensor, as the file has them.
+    fn stack_of(&mut self, i: usize, experts: usize, places: &Places) -> Result<StackId, ModelError> {
+        let [rows, cols] = places.shape;
+        let all = self.part(places.all, i, &[Part::Weight, Part::Bare]);
+        let named = self.naming.find(places.all, Some(i), all).is_some();
+        let one_by_one = self.exists(places.each, i, Part::Weight) || !named;
+        if named && (self.exists(places.all, i, all) || !one_by_one) {
+            let tensor = self.take(places.all, Some(i), all, &[experts, rows, cols])?;
+            let parts: Vec<_> =
+                (0..experts).map(|e| rows_of(&tensor, &e.to_string(), e * rows..(e + 1) * rows)).collect();
+            let stack = self.stack(&parts)?;
+            self.advance(&tensor);
+            return Ok(stack);
+        }
+        let name = self.naming.name(places.each, Some(i), Part::Weight);
+        let mut parts = Vec::new();
+        for e in 0..experts {
+            parts.push(self.take_named(&name.replacen("{}", &e.to_string(), 1), &[rows, cols])?);
+        }
+        let stack = self.stack(&parts)?;
+        parts.iter().for_each(|part| self.advance(part));
+        Ok(stack)
+    }
+
+    pub(super) fn stack(&mut self, parts: &[Tensor]) -> Result<StackId, ModelError> {
+        let sources: Vec<_> = parts.iter().map(|part| source(part, MatrixUse::Product)).collect();
+        Ok(self.device.stack(&sources, self.residency)?)
+    }
+
+    /// The biases of all experts, one after the other.
+    fn biases(
+        &mut self,
+        (role, i): (Role, usize),
+        (experts, len): (usize, usize),
+    ) -> Result<VectorId, ModelError> {
+        let tensor = self.take(role, Some(i), Part::Bias, &[experts, len])?;
+        let values = flat(&tensor);
+        self.advance(&tensor);
+        Ok(self.device.vector(&tensor.name, &values)?)
+    }
+
+    /// Gate, up and down where columns are rows, those of gate and up by turns.
+    fn expert_columns(&mut self, i: usize, m: &MoeSpec, dim: usize) -> Result<[ExpertLinear; 3], ModelError> {
+        let (experts, hidden) = (m.routing.experts, m.hidden);
+        let part = self.part(Role::ExpertsGateUp, i, &[Part::Bare, Part::Weight]);
+        let both = self.take(Role::ExpertsGateUp, Some(i), part, &[experts, dim, 2 * hidden])?;
+        let part = self.part(Role::ExpertsDown, i, &[Part::Bare, Part::Weight]);
+        let down = self.take(Role::ExpertsDown, Some(i), part, &[experts, hidden, dim])?;
+        let mut biases = [None; 3];
+        if m.bias {
+            let tensor = self.take(Role::ExpertsGateUpBias, Some(i), Part::Bare, &[experts, 2 * hidden])?;
+            let values = flat(&tensor);
+            for (half, bias) in biases[..2].iter_mut().enumerate() {
+                let own: Vec<f32> = values.iter().skip(half).step_by(2).copied().collect();
+                *bias = Some(self.device.vector(&format!("{} {half}", tensor.name), &own)?);
+            }
+            self.advance(&tensor);
+            let tensor = self.take(Role::ExpertsDownBias, Some(i), Part::Bare, &[experts, dim])?;
+            biases[2] = Some(self.device.vector(&tensor.name, &flat(&tensor))?);
+            self.advance(&tensor);
+        }
+        let stacks = [
+            self.turned_stack(&both, &Turned { first: 0, step: 2, rows: hidden })?,
+            self.turned_stack(&both, &Turned { first: 1, step: 2, rows: hidden })?,
+            self.turned_stack(&down, &Turned { first: 0, step: 1, rows: dim })?,
+        ];
+        self.advance(&both);
+        self.advance(&down);
+        Ok(std::array::from_fn(|k| ExpertLinear { stack: stacks[k], bias: biases[k] }))
+    }
+
+    fn turned_stack(&mut self, tensor: &Tensor, columns: &Turned) -> Result<StackId, ModelError> {
+        let [experts, rows, _] = tensor.shape[..] else { return Ok(self.device.stack(&[], self.residency)?) };
+        let one = |e: usize| columns.of(&rows_of(tensor, &e.to_string(), e * rows..(e + 1) * rows));
+        let sources: Result<Vec<_>, _> = (0..experts).map(one).collect();
+        Ok(self.device.stack(&sources?, self.residency)?)
+    }
+}
+
+/// All values of a small tensor.
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    let mut values = vec![0.0; tensor.rows() * tensor.cols()];
+    for (row, out) in values.chunks_exact_mut(tensor.cols().max(1)).enumerate() {
+        tensor.decode_row(row, out);
+    }
+    values
+}

@@ -1,0 +1,77 @@
+//! Latent attention on its way to the device: matrices head by head, those of keys the other way round.
+
+use super::Loader;
+use super::tensors::rows_of;
+use super::turned::Turned;
+use crate::ModelError;
+use crate::decoder::{Latent, Query};
+use crate::roles::{Part, Role};
+use crate::spec::LatentSpec;
+use torchless_device::{CacheShape, CacheValues, StackId};
+
+impl Loader<'_> {
+    pub(super) fn latent(&mut self, i: usize, a: &LatentSpec, dim: usize) -> Result<Latent, ModelError> {
+        let q = a.heads * (a.plain + a.turned);
+        let query = match a.query_rank {
+            None => Query::Direct(self.linear(Role::Query, i, [q, dim], false)?),
+            Some(rank) => Query::Narrow {
+                down: self.linear(Role::QueryDown, i, [rank, dim], a.bias)?,
+                middle: self.buffers.get("q_middle", rank, self.device)?,
+                norm: self.norm(Role::QueryDownNorm, Some(i), a.norm, rank)?,
+                up: self.linear(Role::QueryUp, i, [q, rank], false)?,
+            },
+        };
+        let kv = self.linear(Role::LatentDown, i, [a.cached_values(), dim], a.bias)?;
+        let norm = self.norm(Role::LatentNorm, Some(i), a.norm, a.latent)?;
+        let (key, value) = self.latent_heads(i, a)?;
+        let out = self.linear(Role::MixerOut, i, [dim, a.heads * a.value], a.bias)?;
+        let rope = self.rope(&a.rope)?;
+        let (blocks, block_len) = self.blocks;
+        let cache = self.device.cache(&CacheShape {
+            blocks,
+            block_len,
+            kv_heads: 1,
+            k_dim: a.cached_values(),
+            v_dim: a.latent,
+            ty: self.cache,
+            values: CacheValues::InKeys,
+        })?;
+        let mut buffer = |name, width| self.buffers.get(name, width, self.device);
+        let buffers = (buffer("q", q)?, buffer("latent", a.cached_values())?);
+        let mixed = (buffer("mixed", a.heads * a.value)?, buffer("wanted_mixed", a.heads * a.value)?);
+        let (heads, scale) = (a.heads, a.scale);
+        Ok(Latent { query, kv, norm, key, value, cache, rope, heads, scale, out, buffers, mixed })
+    }
+
+    /// What brings queries to the latents, and sums of latents to values: apart, or as one matrix from latents to keys and values.
+    fn latent_heads(&mut self, i: usize, a: &LatentSpec) -> Result<(StackId, StackId), ModelError> {
+        let apart = self.naming.find(Role::LatentKey, Some(i), Part::Weight);
+        if apart.is_some_and(|name| self.checkpoint.tensors.contains(&name)) {
+            let mut heads = |role, rows, cols| -> Result<StackId, ModelError> {
+                let all = self.take(role, Some(i), Part::Weight, &[a.heads, rows, cols])?;
+                let parts: Vec<_> =
+                    (0..a.heads).map(|h| rows_of(&all, &h.to_string(), h * rows..(h + 1) * rows)).collect();
+                let stack = self.stack(&parts)?;
+                self.advance(&all);
+                Ok(stack)
+            };
+            return Ok((
+                heads(Role::LatentKey, a.latent, a.plain)?,
+                heads(Role::LatentValue, a.value, a.latent)?,
+            ));
+        }
+        let head = a.plain + a.value;
+        let both = self.take(Role::LatentUp, Some(i), Part::Weight, &[a.heads * head, a.latent])?;
+        let mut keys = Vec::with_capacity(a.heads);
+        let mut values = Vec::with_capacity(a.heads);
+        for h in 0..a.heads {
+            let keys_of = rows_of(&both, &format!("{h} key"), h * head..h * head + a.plain);
+            keys.push(Turned { first: 0, step: 1, rows: a.latent }.of(&keys_of)?);
+            values.push(rows_of(&both, &format!("{h} value"), h * head + a.plain..(h + 1) * head));
+        }
+        let key = self.device.stack(&keys, self.residency)?;
+        let value = self.stack(&values)?;
+        self.advance(&both);
+        Ok((key, value))
+    }
+}
