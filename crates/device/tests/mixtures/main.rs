@@ -28,7 +28,7 @@ fn noise(len: usize, seed: usize) -> Vec<f32> {
 fn source(name: &str, values: &[f32], cols: usize, ty: TensorType) -> MatrixSource {
     let rows = values.len() / cols;
     let mut data = vec![0; rows * ty.row_bytes(cols).unwrap()];
-    (ty.info().encode.unwrap())(values, &mut data, &mut []);
+    assert!(ty.encode(values, &mut data, &mut []));
     let purpose = MatrixUse::Both;
     MatrixSource { name: name.to_owned(), purpose, ty, rows, cols, data: Arc::new(data), scales: None }
 }
