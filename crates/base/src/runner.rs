@@ -90,6 +90,11 @@ pub trait Runner: Send {
     /// The plan does not fit ([`StepPlan::check`]), or the device failed.
     fn step(&mut self, plan: &StepPlan, logits: &mut Logits) -> Result<(), RunError>;
 
+    /// Whether sequences have state beside the blocks, so that blocks alone do not make a beginning that others can share.
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     /// Makes `to` a copy of `from` as far as the runner keeps state of its own; blocks are shared or copied by
     /// the pool.
     ///

@@ -2,7 +2,7 @@
 
 use crate::ticket::{Permit, Ticket};
 use crate::worker::{Command, NewRequest, Worker};
-use crate::{ConfigError, EngineConfig, Limits, Scheduler, SequenceSpec, SubmitError};
+use crate::{ConfigError, EngineConfig, Limits, PrefixReuse, Scheduler, SequenceSpec, SubmitError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -99,7 +99,10 @@ impl Engine {
     ///
     /// # Errors
     /// A configuration or a runner with which no request could run, or no thread.
-    pub fn start(runner: Box<dyn Runner>, config: EngineConfig) -> Result<Self, StartError> {
+    pub fn start(runner: Box<dyn Runner>, mut config: EngineConfig) -> Result<Self, StartError> {
+        if runner.keeps_state() {
+            config.prefix_reuse = PrefixReuse::Off;
+        }
         let info = runner.info();
         let scheduler = Scheduler::new(&info, config)?;
         let limits = scheduler.limits();

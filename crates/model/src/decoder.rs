@@ -1,12 +1,14 @@
 //! The one decoder: a textbook forward pass that follows the specification. It knows no family and no names.
 
 mod attention;
+mod delta;
 mod handles;
 mod latent;
 mod mixture;
 mod token_input;
 
 pub(crate) use attention::{Attention, AttnBuffers, QueryGate};
+pub(crate) use delta::Delta;
 pub(crate) use handles::{
     BufferPool, Ends, FfnParts, Layer, Linear, MixerParts, Mlp, TokenInput, TokenInputTable, Widen,
 };
@@ -133,6 +135,7 @@ impl Decoder {
         let input = (rows, self.buffers.x);
         match &layer.mixer {
             MixerParts::Attention(attention) => attention.mix(input, layer.mixer_norm, dev),
+            MixerParts::Delta(delta) => delta.mix(input, layer.mixer_norm, dev),
             MixerParts::Latent(latent) => latent.mix(input, layer.mixer_norm, dev),
         }
     }

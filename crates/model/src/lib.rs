@@ -26,9 +26,9 @@ pub use load::{LoadOptions, Progress, load};
 pub use memory::MemoryNeed;
 pub use runner::{NativeRunner, RunnerOptions};
 pub use spec::{
-    AttnSpec, ExpertStorage, Ffn, KvSource, LatentSpec, LayerSpec, Mixer, MlpForm, MlpSpec, ModelSpec,
-    MoeSpec, NormForm, NormSpec, NormWeight, NormedOver, QkNorm, RopeScaling, RopeSpec, SharedSpec,
-    TokenInputs, Wiring,
+    AttnSpec, DeltaSpec, ExpertStorage, Ffn, KvSource, LatentSpec, LayerSpec, Mixer, MlpForm, MlpSpec,
+    ModelSpec, MoeSpec, NormForm, NormSpec, NormWeight, NormedOver, QkNorm, RopeScaling, RopeSpec,
+    SharedSpec, TokenInputs, Wiring,
 };
 
 use torchless_formats::Checkpoint;

@@ -11,7 +11,7 @@ use torchless_formats::Checkpoint;
 pub struct MemoryNeed {
     /// All weights, as the file stores them: resident in memory, or pages of the file that may be given back.
     pub weights: u64,
-    /// KV cache of one sequence of `context` positions in F16.
+    /// KV cache of one sequence of `context` positions in F16, and its state where layers have one.
     pub cache: u64,
     /// Positions that `cache` is for.
     pub context: usize,
@@ -21,7 +21,8 @@ impl MemoryNeed {
     /// The need of `checkpoint` at `context` positions.
     pub fn new(checkpoint: &Checkpoint, spec: &ModelSpec, context: usize) -> Self {
         let weights = checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum();
-        Self { weights, cache: (spec.kv_bytes_per_token(2) as u64).saturating_mul(context as u64), context }
+        let cache = (spec.kv_bytes_per_token(2) as u64).saturating_mul(context as u64);
+        Self { weights, cache: cache.saturating_add(spec.state_bytes() as u64), context }
     }
 }
 
@@ -44,6 +45,8 @@ pub(crate) fn left_for_weights(limit: u64, spec: &ModelSpec, info: &RunnerInfo) 
     let activations = 4 * (values * info.max_batch_tokens + 2 * HEAD_ROWS * spec.vocab) as u64;
     let positions = (info.blocks * info.block_len) as u64;
     let cache = (spec.kv_bytes_per_token(2) as u64).saturating_mul(positions).min(limit / CACHE_SHARE);
-    let least = activations + cache + FIXED;
+    let sequences = positions.div_ceil(info.max_seq_len.max(1) as u64);
+    let states = (spec.state_bytes() as u64).saturating_mul(sequences);
+    let least = activations.saturating_add(cache).saturating_add(states).saturating_add(FIXED);
     limit.checked_sub(least).ok_or(ModelError::MemoryLimit { limit, least })
 }

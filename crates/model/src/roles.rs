@@ -121,6 +121,28 @@ roles! {
     TokenPostNorm: "blk.{}.post_norm", "model.layers.{}.post_per_layer_input_norm";
     /// `[1]`, a factor of the residual stream.
     OutputScale: "blk.{}.layer_output_scale", "model.layers.{}.layer_scalar";
+    /// `[queries + keys + values, dim]` of linear attention.
+    DeltaQkv: "blk.{}.attn_qkv", "model.layers.{}.linear_attn.in_proj_qkv";
+    /// `[values, dim]`.
+    DeltaZ: "blk.{}.attn_gate", "model.layers.{}.linear_attn.in_proj_z";
+    /// Both, the parts of each key head together.
+    DeltaQkvz: "blk.{}.ssm_in", "model.layers.{}.linear_attn.in_proj_qkvz";
+    /// `[value_heads, dim]`.
+    DeltaBeta: "blk.{}.ssm_beta", "model.layers.{}.linear_attn.in_proj_b";
+    /// `[value_heads, dim]`.
+    DeltaAlpha: "blk.{}.ssm_alpha", "model.layers.{}.linear_attn.in_proj_a";
+    /// Both, the parts of each key head together.
+    DeltaBetaAlpha: "blk.{}.ssm_ba", "model.layers.{}.linear_attn.in_proj_ba";
+    /// `[queries + keys + values, taps]`.
+    DeltaConv: "blk.{}.ssm_conv1d", "model.layers.{}.linear_attn.conv1d";
+    /// `[value_heads]`: the rate of decay, or the logarithm of its magnitude.
+    DeltaRate: "blk.{}.ssm_a", "model.layers.{}.linear_attn.A_log";
+    /// `[value_heads]`.
+    DeltaShift: "blk.{}.ssm_dt", "model.layers.{}.linear_attn.dt_bias";
+    /// `[value_dim]`.
+    DeltaNorm: "blk.{}.ssm_norm", "model.layers.{}.linear_attn.norm";
+    /// `[dim, values]`.
+    DeltaOut: "blk.{}.ssm_out", "model.layers.{}.linear_attn.out_proj";
     /// `[experts, dim]`.
     Router: "blk.{}.ffn_gate_inp", "model.layers.{}.mlp.gate";
     /// `[experts]`, added where experts are chosen.
@@ -251,6 +273,11 @@ impl Naming {
             || name.ends_with("rotary_emb.inv_freq")
             || self.redundant.iter().any(|ending| name.ends_with(ending))
             || self.foreign.iter().any(|beginning| name.starts_with(beginning))
+    }
+
+    /// The dialect of the names.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// The tensor's name; `layer` is `None` for tensors of the whole model. `None` where there is no such tensor in the dialect.

@@ -85,17 +85,24 @@ impl Runner for NativeRunner {
         self.decoder.forward(plan, &mut *self.device, logits).map_err(|e| self.failed(&e))
     }
 
-    /// All state is in blocks, which the pool shares.
-    fn fork(&mut self, _from: SeqId, _to: SeqId) -> Result<(), RunError> {
-        Ok(())
+    fn keeps_state(&self) -> bool {
+        self.spec().state_bytes() > 0
     }
 
-    /// Positions beyond `len` are overwritten before they are read again.
-    fn truncate(&mut self, _seq: SeqId, len: usize) -> Result<usize, RunError> {
-        Ok(len)
+    /// What is in blocks the pool shares; states are copied.
+    fn fork(&mut self, from: SeqId, to: SeqId) -> Result<(), RunError> {
+        self.device.fork(from, to).map_err(|e| self.failed(&e))
     }
 
-    fn release(&mut self, _seq: SeqId) {}
+    /// Positions beyond `len` are overwritten in blocks before they are read again. A state cannot go back: the sequence starts
+    /// anew.
+    fn truncate(&mut self, seq: SeqId, len: usize) -> Result<usize, RunError> {
+        self.device.rewind(seq, len).map_err(|e| self.failed(&e))
+    }
+
+    fn release(&mut self, seq: SeqId) {
+        self.device.forget(seq);
+    }
 }
 
 impl NativeRunner {

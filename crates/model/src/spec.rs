@@ -1,8 +1,10 @@
 //! What a model is, as plain data. A new idea is a new variant, not a flag.
 
+mod delta;
 mod latent;
 mod mixture;
 
+pub use delta::DeltaSpec;
 pub use latent::LatentSpec;
 pub use mixture::{ExpertStorage, MoeSpec, SharedSpec};
 
@@ -172,6 +174,8 @@ pub enum Mixer {
     Attention(AttnSpec),
     /// Softmax attention over a cache of latents.
     Latent(LatentSpec),
+    /// Linear attention with a state per sequence.
+    Delta(DeltaSpec),
 }
 
 /// Grouped-query attention. Ainslie et al. 2023, arXiv 2305.13245.
@@ -369,6 +373,17 @@ impl ModelSpec {
     }
 }
 
+impl ModelSpec {
+    /// Bytes of state that a sequence has beside its KV cache, however long it is.
+    pub fn state_bytes(&self) -> usize {
+        let of = |l: &LayerSpec| match &l.mixer {
+            Mixer::Delta(d) => d.state.len() * size_of::<f32>(),
+            Mixer::Attention(_) | Mixer::Latent(_) => 0,
+        };
+        self.layers.iter().map(of).sum()
+    }
+}
+
 impl Ffn {
     /// The widest row of values inside.
     pub fn inner_width(&self) -> usize {
@@ -386,6 +401,7 @@ impl Mixer {
             Mixer::Attention(AttnSpec { kv: KvSource::Layer(_), .. }) => 0,
             Mixer::Attention(a) => a.kv_heads * (a.head_dim + a.v_dim),
             Mixer::Latent(a) => a.cached_values(),
+            Mixer::Delta(_) => 0,
         }
     }
 
@@ -394,6 +410,7 @@ impl Mixer {
         match self {
             Mixer::Attention(a) => a.heads * (a.head_dim + 2 * a.v_dim) + self.cached_values(),
             Mixer::Latent(a) => a.inner_width(),
+            Mixer::Delta(d) => d.inner_width(),
         }
     }
 }

@@ -21,6 +21,7 @@ mod phi;
 mod phi3;
 mod qwen;
 mod qwen_moe;
+mod qwen_next;
 mod seed_oss;
 mod smollm3;
 mod stablelm;
@@ -69,6 +70,7 @@ const FAMILIES: &[&[Family]] = &[
     phi3::FAMILIES,
     qwen::FAMILIES,
     qwen_moe::FAMILIES,
+    qwen_next::FAMILIES,
     seed_oss::FAMILIES,
     smollm3::FAMILIES,
     stablelm::FAMILIES,

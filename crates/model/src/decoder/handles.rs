@@ -1,6 +1,6 @@
 //! Handles of a model on a device: what the decoder follows. They mirror the specification, part by part.
 
-use super::{Attention, Latent, Mixture};
+use super::{Attention, Delta, Latent, Mixture};
 use torchless_device::{
     Activation, BufId, Device, DeviceError, Glu, Linear as LinearOp, MatrixId, Norm, Projection, Store,
     VectorId,
@@ -70,6 +70,7 @@ pub(crate) struct Layer {
 #[derive(Clone, Debug)]
 pub(crate) enum MixerParts {
     Attention(Attention),
+    Delta(Delta),
     Latent(Latent),
 }
 
@@ -78,6 +79,7 @@ impl MixerParts {
     pub(crate) fn out(&self) -> (Option<Norm>, Linear) {
         match self {
             MixerParts::Attention(a) => (a.inner_norm, a.out),
+            MixerParts::Delta(d) => (None, d.out),
             MixerParts::Latent(a) => (None, a.out),
         }
     }
@@ -86,6 +88,7 @@ impl MixerParts {
     pub(crate) fn mixed(&self) -> (BufId, BufId) {
         match self {
             MixerParts::Attention(a) => a.mixed,
+            MixerParts::Delta(d) => d.mixed,
             MixerParts::Latent(a) => a.mixed,
         }
     }

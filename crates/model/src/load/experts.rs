@@ -56,7 +56,7 @@ impl Loader<'_> {
         Ok(Shared { mlp, weight })
     }
 
-    fn exists(&self, role: Role, i: usize, part: Part) -> bool {
+    pub(super) fn exists(&self, role: Role, i: usize, part: Part) -> bool {
         let name = self.naming.find(role, Some(i), part);
         name.is_some_and(|name| self.checkpoint.tensors.contains(&name.replacen("{}", "0", 1)))
     }
@@ -187,7 +187,7 @@ impl Loader<'_> {
 }
 
 /// All values of a small tensor.
-fn flat(tensor: &Tensor) -> Vec<f32> {
+pub(super) fn flat(tensor: &Tensor) -> Vec<f32> {
     let mut values = vec![0.0; tensor.rows() * tensor.cols()];
     for (row, out) in values.chunks_exact_mut(tensor.cols().max(1)).enumerate() {
         tensor.decode_row(row, out);

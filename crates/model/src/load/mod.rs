@@ -3,6 +3,7 @@
 
 mod arrange;
 mod attention;
+mod delta;
 mod experts;
 mod ffn;
 mod latent;
@@ -134,6 +135,7 @@ impl Loader<'_> {
         let mixer_norm = self.norm_if(wiring.norms_inputs(), (Role::MixerNorm, i), layer.norm, dim)?;
         let mixer = match &layer.mixer {
             Mixer::Attention(attn) => MixerParts::Attention(self.attention(i, attn, dim)?),
+            Mixer::Delta(delta) => MixerParts::Delta(self.delta(i, delta, dim)?),
             Mixer::Latent(latent) => MixerParts::Latent(self.latent(i, latent, dim)?),
         };
         let mixer_post = self.norm_if(wiring.norms_outputs(), (Role::MixerPostNorm, i), layer.norm, dim)?;

@@ -125,6 +125,16 @@ pub(crate) fn shared_by_width(c: &Config<'_>, moe: &MoeSpec) -> Result<SharedSpe
     Ok(SharedSpec { gated: true, ..shared(moe, hidden) })
 }
 
+/// A unit for all tokens of a width that the file names, without a gate; none where it names none or 0.
+pub(crate) fn shared_by_width_if_any(
+    c: &Config<'_>,
+    moe: &MoeSpec,
+) -> Result<Option<SharedSpec>, ModelError> {
+    c.pass(SHARED_COUNT);
+    let hidden = c.count(SHARED_HIDDEN, MAX_WIDTH)?.unwrap_or(0);
+    Ok((hidden > 0).then(|| shared(moe, hidden)))
+}
+
 fn shared(moe: &MoeSpec, hidden: usize) -> SharedSpec {
     let act = match moe.gating {
         Gating::Plain(act) => act,

@@ -10,7 +10,7 @@ fn tolerance(name: &str) -> f32 {
 }
 
 /// Files that no family here can run yet.
-const NOT_YET: &[&str] = &["deepseek2-mha-F32", "mixtral-F32"];
+const NOT_YET: &[&str] = &[];
 
 #[test]
 fn gguf_files_give_the_logits_of_llama_cpp() {
