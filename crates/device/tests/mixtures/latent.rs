@@ -95,7 +95,8 @@ fn run(options: CpuOptions, m: &Model, chunk: usize, residency: Residency) -> Ve
     let norm =
         Norm { kind: NormKind::Rms { eps: EPS }, weight: device.vector("norm", &m.norm).unwrap(), groups: 1 };
     let (key, value) = (device.stack(&m.key, residency).unwrap(), device.stack(&m.value, residency).unwrap());
-    let rope = Rope { inv_freq: m.inv_freq.clone(), magnitude: 1.0, pairing: Pairing::Adjacent };
+    let (inv_freq, pairing) = (m.inv_freq.clone(), Pairing::Adjacent);
+    let rope = Rope { inv_freq, magnitude: 1.0, pairing, beyond: None };
     let rope = device.rope(&rope).unwrap();
     let (ty, values) = (CacheType::F32, CacheValues::InKeys);
     let shape = CacheShape {

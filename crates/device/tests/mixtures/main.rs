@@ -87,7 +87,7 @@ impl Rig {
         let rows = plan.tokens.len();
         self.device.begin(&plan).unwrap();
         for &(table, out) in &self.tables {
-            self.device.embed(&Embed { table, scale: 1.0, out }).unwrap();
+            self.device.embed(&Embed { table, scale: 1.0, positions: None, out }).unwrap();
         }
         op(&mut self.device, rows);
         self.device.end().unwrap();

@@ -75,6 +75,19 @@ fn a_reply_streams() {
     expect_reply(ticket, &request, &INFO);
 }
 
+/// The fake asks that what it keeps of a sequence begins with its first token.
+#[test]
+fn a_runner_with_state_gets_every_prompt_whole() {
+    let engine = start(Fake::new(INFO, PrefixReuse::Off));
+    let tokens: Vec<u32> = (0..30).collect();
+    for _ in 0..2 {
+        let ticket = engine.submit(prompt(&tokens)).unwrap();
+        let (reply, last) = outcome(ticket);
+        let Some(Event::Finished { stats, .. }) = last else { panic!("{last:?}") };
+        assert_eq!((reply, stats.reused_tokens), (alone(&prompt(&tokens), &INFO).0, 0));
+    }
+}
+
 #[test]
 fn many_threads_get_what_each_would_get_alone() {
     for seed in 0..20 {

@@ -75,6 +75,10 @@ impl Runner for Fake {
         Ok(())
     }
 
+    fn keeps_state(&self) -> bool {
+        self.reuse == PrefixReuse::Off
+    }
+
     fn fork(&mut self, _: SeqId, _: SeqId) -> Result<(), RunError> {
         Err(RunError::Unsupported { op: "fork", runner: "fake".into() })
     }
