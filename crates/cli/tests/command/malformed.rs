@@ -87,7 +87,7 @@ fn numbers_that_cannot_be_are_named() {
         ("llama.rope.freq_base", f32::INFINITY.into()),
         ("llama.rope.dimension_count", 7u32.into()),
         ("llama.rope.dimension_count", 4096u32.into()),
-        ("llama.expert_count", 8u32.into()),
+        ("llama.expert_count", u32::MAX.into()),
         ("llama.block_count", "five".into()),
         ("llama.rope.scaling.type", "sideways".into()),
         ("general.architecture", "nonsense".into()),

@@ -1,6 +1,6 @@
 //! Specifications and loads that must fail, and the transcript of one that works.
 
-use crate::support::{DIM, Tiny, VOCAB, int};
+use crate::support::{DIM, HIDDEN, Tiny, VOCAB, int};
 use torchless_base::{Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
 use torchless_device::Recorder;
 use torchless_formats::gguf::Value;
@@ -64,7 +64,12 @@ fn metadata_that_makes_no_model_is_refused_with_the_key() {
         (Tiny::llama().with("llama.rope.freq_base", Value::F32(-1.0)), "llama.rope.freq_base"),
         (Tiny::llama().with("llama.rope.scaling.type", text("linear")), "llama.rope.scaling.factor"),
         (Tiny::llama().with("llama.rope.scaling.type", text("spiral")), "llama.rope.scaling.type"),
-        (Tiny::llama().with("llama.expert_count", int(8)), "llama.expert_count = 8"),
+        (Tiny::llama().with("llama.expert_count", int(8)), "lacks 'llama.expert_used_count'"),
+        (
+            Tiny::llama().with("llama.expert_count", int(8)).with("llama.expert_used_count", int(9)),
+            "'llama.expert_used_count' is 9, expected a whole number from 1 to 8",
+        ),
+        (Tiny::llama().with("llama.expert_count", int(1 << 20)), "llama.expert_count"),
         (Tiny::llama().with("llama.attention.new_idea", int(1)), "unknown key 'llama.attention.new_idea'"),
     ];
     for (tiny, words) in cases {
@@ -105,4 +110,40 @@ fn a_plan_that_does_not_fit_is_refused_by_the_runner() {
     plan.push((SeqId(0), 0), &[TokenId(VOCAB as u32)], &[], Wanted::Last);
     let error = runner.step(&plan, &mut Logits::default()).unwrap_err();
     assert!(error.to_string().contains("token 10 is not in the vocabulary of 10"), "{error}");
+}
+
+/// Three experts of which each token meets two, stacked as llama.cpp's converter does it.
+fn mixture() -> Tiny {
+    let mut tiny = Tiny::llama().with("llama.expert_count", int(3)).with("llama.expert_used_count", int(2));
+    for i in 0..2 {
+        for part in ["gate", "up", "down"] {
+            tiny = tiny.tensor(&format!("blk.{i}.ffn_{part}.weight"), None);
+        }
+        let mut stack = |part: &str, shape: &[usize]| {
+            tiny.tensors.push((format!("blk.{i}.{part}.weight"), shape.to_vec()));
+        };
+        stack("ffn_gate_inp", &[3, DIM]);
+        stack("ffn_gate_exps", &[3, HIDDEN, DIM]);
+        stack("ffn_up_exps", &[3, HIDDEN, DIM]);
+        stack("ffn_down_exps", &[3, DIM, HIDDEN]);
+    }
+    tiny
+}
+
+#[test]
+fn experts_are_loaded_from_stacks_and_named_when_something_is_wrong() {
+    assert!(try_load(mixture()).is_ok());
+    let cases = [
+        (mixture().tensor("blk.1.ffn_up_exps.weight", None), "tensor 'blk.1.ffn_up_exps.weight' is missing"),
+        (
+            mixture().tensor("blk.0.ffn_down_exps.weight", Some(&[2, DIM, HIDDEN])),
+            "tensor 'blk.0.ffn_down_exps.weight' is [2, 8, 12], the metadata asks for [3, 8, 12]",
+        ),
+        (mixture().tensor("blk.0.ffn_gate_inp.weight", Some(&[4, DIM])), "blk.0.ffn_gate_inp.weight"),
+        (mixture().tensor("blk.0.ffn_gate.weight", Some(&[HIDDEN, DIM])), "unused"),
+    ];
+    for (tiny, words) in cases {
+        let error = error(tiny);
+        assert!(error.contains(words), "{error}\nlacks: {words}");
+    }
 }
