@@ -187,6 +187,8 @@ pub struct RopeBeyond {
     pub tokens: usize,
     /// One frequency per pair.
     pub inv_freq: Vec<f32>,
+    /// In place of the other.
+    pub magnitude: f32,
 }
 
 /// Causal attention of one layer: rotate q and k, append k and v to the cache, attend over it.

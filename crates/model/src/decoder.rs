@@ -13,7 +13,7 @@ pub(crate) use handles::{
     BufferPool, Ends, FfnParts, Layer, Linear, MixerParts, Mlp, TokenInput, TokenInputTable, Widen,
 };
 pub(crate) use latent::{Latent, Query};
-pub(crate) use mixture::{Mixture, MixtureBuffers, Shared};
+pub(crate) use mixture::{Apart, Mixture, MixtureBuffers, Shared};
 
 use crate::spec::{LayerSpec, ModelSpec};
 use torchless_base::{Logits, StepPlan};

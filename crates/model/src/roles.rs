@@ -143,6 +143,16 @@ roles! {
     DeltaNorm: "blk.{}.ssm_norm", "model.layers.{}.linear_attn.norm";
     /// `[dim, values]`.
     DeltaOut: "blk.{}.ssm_out", "model.layers.{}.linear_attn.out_proj";
+    /// `[dim]`, of what the router sees, beside a root of the width.
+    RouterScale: "blk.{}.ffn_gate_inp.scale", "model.layers.{}.router.scale";
+    /// `[experts]`, factors of their weights.
+    ExpertFactors: "blk.{}.ffn_down_exps.scale", "model.layers.{}.router.per_expert_scale";
+    /// `[dim]`, before the experts where they have a norm of their own.
+    ExpertsNorm: "blk.{}.pre_ffw_norm_2", "model.layers.{}.pre_feedforward_layernorm_2";
+    /// `[dim]`, of what the experts yield.
+    ExpertsPostNorm: "blk.{}.post_ffw_norm_2", "model.layers.{}.post_feedforward_layernorm_2";
+    /// `[dim]`, of what the unit for all tokens yields.
+    SharedPostNorm: "blk.{}.post_ffw_norm_1", "model.layers.{}.post_feedforward_layernorm_1";
     /// `[experts, dim]`.
     Router: "blk.{}.ffn_gate_inp", "model.layers.{}.mlp.gate";
     /// `[experts]`, added where experts are chosen.

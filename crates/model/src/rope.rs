@@ -13,9 +13,9 @@ pub fn build(spec: &RopeSpec) -> Rope {
         (scale(base(i), i, spec) / divisor) as f32
     });
     let beyond = match &spec.scaling {
-        RopeScaling::LongRope { long, original, .. } => {
+        RopeScaling::LongRope { long, original, magnitudes, .. } => {
             let inv_freq = (0..pairs).map(|i| (base(i) / f64::from(long[i])) as f32).collect();
-            Some(RopeBeyond { tokens: *original, inv_freq })
+            Some(RopeBeyond { tokens: *original, inv_freq, magnitude: magnitudes.1 })
         }
         _ => None,
     };
@@ -24,7 +24,8 @@ pub fn build(spec: &RopeSpec) -> Rope {
 
 fn magnitude(scaling: &RopeScaling) -> f32 {
     match *scaling {
-        RopeScaling::Yarn { magnitude, .. } | RopeScaling::LongRope { magnitude, .. } => magnitude,
+        RopeScaling::Yarn { magnitude, .. } => magnitude,
+        RopeScaling::LongRope { magnitudes, .. } => magnitudes.0,
         _ => 1.0,
     }
 }

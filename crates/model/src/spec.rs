@@ -6,7 +6,7 @@ mod mixture;
 
 pub use delta::DeltaSpec;
 pub use latent::LatentSpec;
-pub use mixture::{ExpertStorage, MoeSpec, SharedSpec};
+pub use mixture::{ExpertStorage, MoeSpec, SharedNamed, SharedSpec};
 
 use torchless_device::{Activation, Pairing};
 
@@ -298,8 +298,8 @@ pub enum RopeScaling {
         long: Vec<f32>,
         /// The original context.
         original: usize,
-        /// Factor of both halves of a pair.
-        magnitude: f32,
+        /// Factors of both halves of a pair, up to the original context and beyond it.
+        magnitudes: (f32, f32),
     },
     /// The first pairs alone turn, all divided by `factor`.
     Proportional {

@@ -96,7 +96,10 @@ impl Rotation {
             );
         };
         for part in &step.slices {
-            let inv_freq = if part.known > beyond.tokens { &beyond.inv_freq } else { &self.rope.inv_freq };
+            let (inv_freq, magnitude) = match part.known > beyond.tokens {
+                true => (&beyond.inv_freq, beyond.magnitude),
+                false => (&self.rope.inv_freq, magnitude),
+            };
             let angles = part.rows.start * pairs..part.rows.end * pairs;
             let (cos, sin) = (&mut self.cos[angles.clone()], &mut self.sin[angles]);
             rope_angles(&step.positions[part.rows.clone()], inv_freq, magnitude, cos, sin);

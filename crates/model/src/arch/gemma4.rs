@@ -1,18 +1,27 @@
-//! Gemma 4, the dense text models: as the third generation, with norms whose weights are stored whole, heads of two widths,
+//! Gemma 4, the text models, dense or with experts: as the third generation, with norms whose weights are stored whole, heads of two widths,
 //! layers that share keys and values, and inputs that each layer gets from the token itself.
 
 use super::Family;
-use super::gemma::NAMES;
 use crate::ModelError;
 use crate::config::Fallback::{Bool, Float, Int, Text};
 use crate::config::{Config, Dialect, Key, key};
-use crate::read::{self, MAX_LAYERS, MAX_WIDTH, RopeAsk, Sizes};
-use crate::roles::{Part, Role};
+use crate::read::{self, MAX_LAYERS, MAX_WIDTH, RopeAsk, Sizes, moe};
+use crate::roles::{Names, Part, Role};
 use crate::spec::{
-    AttnSpec, Ffn, KvSource, LayerSpec, Mixer, MlpForm, MlpSpec, ModelSpec, NormSpec, NormWeight, NormedOver,
-    QkNorm, RopeScaling, RopeSpec, TokenInputs, Wiring,
+    AttnSpec, Ffn, KvSource, LayerSpec, Mixer, MlpForm, MlpSpec, ModelSpec, MoeSpec, NormSpec, NormWeight,
+    NormedOver, QkNorm, RopeScaling, RopeSpec, SharedNamed, SharedSpec, TokenInputs, Wiring,
 };
-use torchless_device::{Activation, Pairing};
+use torchless_device::{Activation, Gating, Pairing, Score};
+
+const NAMES: Names = Names {
+    json: &[
+        (Role::FfnNorm, "model.layers.{}.pre_feedforward_layernorm"),
+        (Role::Router, "model.layers.{}.router.proj"),
+        (Role::ExpertsGateUp, "model.layers.{}.experts.gate_up_proj"),
+        (Role::ExpertsDown, "model.layers.{}.experts.down_proj"),
+    ],
+    ..Names::USUAL
+};
 
 pub(crate) const FAMILIES: &[Family] = &[Family {
     gguf: &["gemma4"],
@@ -45,7 +54,7 @@ pub(crate) const FAMILIES: &[Family] = &[Family {
 
 const BIDIRECTIONAL: Key = key("", &["use_bidirectional_attention"]);
 const EXPERTS: Key = key("expert_count", &["enable_moe_block"]);
-const EXPERT_KEYS: Key = key("", &["num_experts", "top_k_experts", "moe_intermediate_size"]);
+const EXPERT_KEYS: &[&str] = &["num_experts", "top_k_experts", "moe_intermediate_size"];
 const KEYS_ARE_VALUES: Key = key("", &["attention_k_eq_v"]);
 const GLOBAL_HEAD_DIM: Key = key("", &["global_head_dim"]);
 const GLOBAL_KV_HEADS: Key = key("", &["num_global_key_value_heads"]);
@@ -74,6 +83,15 @@ fn spec(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     let mlps = read::glus(c, Activation::GeluTanh, sizes.layers)?;
     let double = c.flag(DOUBLE_WIDE)?.unwrap_or(false);
     let token_inputs = token_inputs(c, norm, &sizes)?;
+    let unit = if has_experts(c)? { Some(experts(c, norm)?) } else { None };
+    let ffn = |mlp: MlpSpec| match &unit {
+        Some(unit) => {
+            let (MlpForm::Glu(act) | MlpForm::Plain(act)) = mlp.form;
+            let shared = SharedSpec { mlp, gated: false, named: SharedNamed::Dense };
+            Ffn::Experts(MoeSpec { gating: Gating::Plain(act), shared: Some(shared), ..unit.clone() })
+        }
+        None => Ffn::Dense(mlp),
+    };
     let layer = |(i, (attn, mlp)): (usize, (AttnSpec, MlpSpec))| {
         let hidden = if double && i >= own { 2 * mlp.hidden } else { mlp.hidden };
         let (MlpForm::Glu(act) | MlpForm::Plain(act)) = mlp.form;
@@ -81,7 +99,7 @@ fn spec(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
             wiring: Wiring::Sandwich,
             token_input: token_inputs.map(|_| act),
             output_scale: c.dialect == Dialect::Json || c.has(Role::OutputScale, Some(i), Part::Weight),
-            ..LayerSpec::pre_norm(norm, Mixer::Attention(attn), Ffn::Dense(MlpSpec { hidden, ..mlp }))
+            ..LayerSpec::pre_norm(norm, Mixer::Attention(attn), ffn(MlpSpec { hidden, ..mlp }))
         }
     };
     let layers = (0..).zip(attns.into_iter().zip(mlps)).map(layer).collect();
@@ -96,15 +114,25 @@ fn refuse_what_is_not_built(c: &Config<'_>) -> Result<(), ModelError> {
             c.unsupported(BIDIRECTIONAL, "vision or null: each position of a text sees the ones before it")
         );
     }
+    Ok(())
+}
+
+fn has_experts(c: &Config<'_>) -> Result<bool, ModelError> {
     let experts = match c.dialect {
         Dialect::Gguf => c.count(EXPERTS, MAX_WIDTH)?.unwrap_or(0) > 0,
         Dialect::Json => c.flag(EXPERTS)?.unwrap_or(false),
     };
-    if experts {
-        return Err(c.unsupported(EXPERTS, "dense models"));
+    if !experts {
+        EXPERT_KEYS.iter().for_each(|name| c.pass(key("", &[name])));
     }
-    c.pass(EXPERT_KEYS);
-    Ok(())
+    Ok(experts)
+}
+
+/// Experts beside the dense unit, with norms of their own.
+fn experts(c: &Config<'_>, norm: NormSpec) -> Result<MoeSpec, ModelError> {
+    let mut routing = moe::routing(c, Score::Softmax)?;
+    routing.normalise = Some(0.0);
+    Ok(MoeSpec { apart: Some(norm), ..moe::experts(c, routing)? })
 }
 
 /// Layers that see everything may have heads of another width, and fewer of them for keys; from layer `own` on each takes keys

@@ -19,6 +19,7 @@ mod olmo;
 mod olmoe;
 mod phi;
 mod phi3;
+mod phimoe;
 mod qwen;
 mod qwen_moe;
 mod qwen_next;
@@ -68,6 +69,7 @@ const FAMILIES: &[&[Family]] = &[
     olmoe::FAMILIES,
     phi::FAMILIES,
     phi3::FAMILIES,
+    phimoe::FAMILIES,
     qwen::FAMILIES,
     qwen_moe::FAMILIES,
     qwen_next::FAMILIES,

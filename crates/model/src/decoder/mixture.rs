@@ -17,6 +17,7 @@ pub(crate) struct Mixture {
     pub up: ExpertLinear,
     pub down: ExpertLinear,
     pub shared: Option<Shared>,
+    pub apart: Option<Apart>,
     pub buffers: MixtureBuffers,
 }
 
@@ -25,6 +26,17 @@ pub(crate) struct Mixture {
 pub(crate) struct Shared {
     pub mlp: Mlp,
     pub weight: Option<(Linear, BufId)>,
+}
+
+/// Norms of parts that have their own, factors of experts, and a buffer for what the experts yield.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Apart {
+    pub router: Norm,
+    pub experts: Norm,
+    pub experts_post: Norm,
+    pub shared_post: Norm,
+    pub factors: VectorId,
+    pub routed: BufId,
 }
 
 /// Rows on their way through a mixture.
@@ -46,6 +58,9 @@ impl Mixture {
         norm: Option<Norm>,
         dev: &mut dyn Device,
     ) -> Result<(), DeviceError> {
+        if let Some(apart) = &self.apart {
+            return self.run_apart(apart, (rows, x), norm, dev);
+        }
         let b = &self.buffers;
         let input = match norm {
             Some(norm) => {
@@ -66,20 +81,51 @@ impl Mixture {
                 dev.sigmoid_gate(&SigmoidGate { rows, gate, buf: b.yielded })?;
             }
         }
-        dev.experts(&Experts {
+        let store = if self.shared.is_some() { Store::Add } else { Store::Set };
+        dev.experts(&self.experts((rows, input), None, (b.yielded, store)))
+    }
+
+    fn experts(
+        &self,
+        (rows, input): (usize, BufId),
+        norm: Option<Norm>,
+        (out, store): (BufId, Store),
+    ) -> Experts {
+        Experts {
             rows,
             input,
-            norm: None,
-            scores: b.scores,
+            norm,
+            scores: self.buffers.scores,
             routing: self.routing,
             bias: self.choice_bias,
-            factors: None,
+            factors: self.apart.map(|apart| apart.factors),
             gate: self.gate,
             up: self.up,
             down: self.down,
             gating: self.gating,
-            out: b.yielded,
-            store: if self.shared.is_some() { Store::Add } else { Store::Set },
-        })
+            out,
+            store,
+        }
+    }
+
+    /// All parts off the same rows, each between norms of its own.
+    fn run_apart(
+        &self,
+        apart: &Apart,
+        (rows, x): (usize, BufId),
+        norm: Option<Norm>,
+        dev: &mut dyn Device,
+    ) -> Result<(), DeviceError> {
+        let b = &self.buffers;
+        let projections = &[self.router.onto(b.scores, Store::Set)];
+        dev.linear(&LinearOp { rows, input: x, norm: Some(apart.router), projections })?;
+        dev.experts(&self.experts((rows, x), Some(apart.experts), (apart.routed, Store::Set)))?;
+        dev.norm(rows, apart.routed, &apart.experts_post, apart.routed)?;
+        let Some(Shared { mlp, .. }) = &self.shared else { return Ok(()) };
+        mlp.widen((rows, x), norm, dev)?;
+        let projections = &[mlp.down.onto(b.yielded, Store::Set)];
+        dev.linear(&LinearOp { rows, input: mlp.hidden, norm: None, projections })?;
+        dev.norm(rows, b.yielded, &apart.shared_post, b.yielded)?;
+        dev.add(rows, apart.routed, 1.0, b.yielded)
     }
 }

@@ -5,10 +5,10 @@ use super::ffn::UnitRoles;
 use super::tensors::{rows_of, source};
 use super::turned::Turned;
 use crate::ModelError;
-use crate::decoder::{Mixture, MixtureBuffers, Shared};
+use crate::decoder::{Apart, Mixture, MixtureBuffers, Shared};
 use crate::roles::{Part, Role};
-use crate::spec::{ExpertStorage, MoeSpec, SharedSpec};
-use torchless_device::{ExpertLinear, MatrixUse, StackId, VectorId};
+use crate::spec::{ExpertStorage, MoeSpec, NormSpec, SharedNamed, SharedSpec};
+use torchless_device::{ExpertLinear, MatrixUse, Norm, NormKind, StackId, VectorId};
 use torchless_formats::Tensor;
 
 /// Where the matrices of one place in all experts may be.
@@ -37,15 +37,23 @@ impl Loader<'_> {
             Some(shared) => Some(self.shared(i, shared, dim)?),
             None => None,
         };
+        let apart = match m.apart {
+            Some(norm) => Some(self.apart(i, norm, (experts, dim))?),
+            None => None,
+        };
         let mut buffer = |name, width| self.buffers.get(name, width, self.device);
         let (normed, yielded) = (buffer("normed", dim)?, buffer("yielded", dim)?);
         let buffers = MixtureBuffers { normed, scores: buffer("scores", experts)?, yielded };
         let (routing, gating) = (m.routing, m.gating);
-        Ok(Mixture { routing, gating, router, choice_bias, gate, up, down, shared, buffers })
+        Ok(Mixture { routing, gating, router, choice_bias, gate, up, down, shared, apart, buffers })
     }
 
     fn shared(&mut self, i: usize, shared: &SharedSpec, dim: usize) -> Result<Shared, ModelError> {
-        let mlp = self.mlp(i, &shared.mlp, dim, &UnitRoles::SHARED)?;
+        let roles = match shared.named {
+            SharedNamed::Expert => UnitRoles::SHARED,
+            SharedNamed::Dense => UnitRoles::DENSE,
+        };
+        let mlp = self.mlp(i, &shared.mlp, dim, &roles)?;
         let weight = match shared.gated {
             true => Some((
                 self.linear(Role::SharedRouter, i, [1, dim], false)?,
@@ -54,6 +62,28 @@ impl Loader<'_> {
             false => None,
         };
         Ok(Shared { mlp, weight })
+    }
+
+    /// Norms of the parts, each on its own; that of the router has no weight but a scale.
+    fn apart(
+        &mut self,
+        i: usize,
+        spec: NormSpec,
+        (experts, dim): (usize, usize),
+    ) -> Result<Apart, ModelError> {
+        let scale = self.take(Role::RouterScale, Some(i), Part::Bare, &[dim])?;
+        let root = 1.0 / (dim as f32).sqrt();
+        let values: Vec<f32> = flat(&scale).iter().map(|x| x * root).collect();
+        self.advance(&scale);
+        let weight = self.device.vector(&format!("{} / root", scale.name), &values)?;
+        Ok(Apart {
+            router: Norm { kind: NormKind::Rms { eps: spec.eps }, weight, groups: 1 },
+            experts: self.norm(Role::ExpertsNorm, Some(i), spec, dim)?,
+            experts_post: self.norm(Role::ExpertsPostNorm, Some(i), spec, dim)?,
+            shared_post: self.norm(Role::SharedPostNorm, Some(i), spec, dim)?,
+            factors: self.bare_vector(Role::ExpertFactors, i, experts)?,
+            routed: self.buffers.get("routed", dim, self.device)?,
+        })
     }
 
     pub(super) fn exists(&self, role: Role, i: usize, part: Part) -> bool {

@@ -4,7 +4,7 @@ use super::{MAX_LAYERS, MAX_WIDTH, Sizes, ffn};
 use crate::ModelError;
 use crate::config::{Config, Dialect, Key, key};
 use crate::roles::{Part, Role};
-use crate::spec::{ExpertStorage, Ffn, MlpForm, MlpSpec, MoeSpec, SharedSpec};
+use crate::spec::{ExpertStorage, Ffn, MlpForm, MlpSpec, MoeSpec, SharedNamed, SharedSpec};
 use torchless_device::{Activation, Gating, GroupLimit, GroupScore, Routing, Score};
 
 /// More experts than any model has in a layer.
@@ -107,6 +107,7 @@ pub(crate) fn experts(c: &Config<'_>, routing: Routing) -> Result<MoeSpec, Model
         bias: false,
         storage: ExpertStorage::Rows,
         shared: None,
+        apart: None,
     })
 }
 
@@ -144,6 +145,7 @@ fn shared(moe: &MoeSpec, hidden: usize) -> SharedSpec {
     SharedSpec {
         mlp: MlpSpec { hidden, form, bias: false, inner_norm: None, down_bias: false },
         gated: false,
+        named: SharedNamed::Expert,
     }
 }
 

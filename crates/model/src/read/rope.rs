@@ -212,7 +212,7 @@ impl Keys<'_, '_> {
         let stretch = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original as f32).ln()).sqrt() };
         let usual = if self.c.dialect == Dialect::Gguf { 1.0 } else { stretch };
         let magnitude = given.unwrap_or(usual);
-        Ok(Some(RopeScaling::LongRope { short, long, original, magnitude }))
+        Ok(Some(RopeScaling::LongRope { short, long, original, magnitudes: (magnitude, magnitude) }))
     }
 
     fn llama3(&self, original: usize) -> Result<RopeScaling, ModelError> {

@@ -1,6 +1,6 @@
 //! Mixtures of experts.
 
-use super::MlpSpec;
+use super::{MlpSpec, NormSpec};
 use torchless_device::{Gating, Routing};
 
 /// Gated units of which each token meets a few. Shazeer et al. 2017, arXiv 1701.06538.
@@ -22,6 +22,9 @@ pub struct MoeSpec {
     pub storage: ExpertStorage,
     /// A unit for all tokens, beside the chosen ones.
     pub shared: Option<SharedSpec>,
+    /// The router, the experts and the unit for all tokens have norms of their own, all of this kind; and the weight of each expert
+    /// has a factor.
+    pub apart: Option<NormSpec>,
 }
 
 /// How a checkpoint holds experts in one tensor.
@@ -40,6 +43,17 @@ pub struct SharedSpec {
     pub mlp: MlpSpec,
     /// What it yields is weighed by the sigmoid of a projection to one value.
     pub gated: bool,
+    /// What the checkpoint calls it.
+    pub named: SharedNamed,
+}
+
+/// What a checkpoint calls the unit for all tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedNamed {
+    /// An expert that is shared.
+    Expert,
+    /// The layer's dense unit.
+    Dense,
 }
 
 impl MoeSpec {
