@@ -18,7 +18,7 @@ pub(super) struct Stack {
 
 impl Stack {
     fn needs(&self, members: &[u32], precision: Precision) -> ActNeeds {
-        let of = |m: &u32| ActNeeds::of(self.matrices[*m as usize].ty(), precision);
+        let of = |m: &u32| self.matrices[*m as usize].needs(precision);
         members.iter().map(of).fold(ActNeeds::default(), ActNeeds::and)
     }
 }

@@ -98,7 +98,7 @@ impl MixerParts {
 #[derive(Clone, Debug)]
 pub(crate) enum FfnParts {
     Dense(Mlp),
-    Experts(Mixture),
+    Experts(Box<Mixture>),
 }
 
 /// A dense unit.

@@ -114,7 +114,7 @@ impl Loader<'_> {
                 let start = |e: usize| (2 * e + first) * m.hidden;
                 (0..experts).map(|e| rows_of(&all, &e.to_string(), start(e)..start(e) + m.hidden)).collect()
             };
-            let both = (self.stack(&half(0))?, self.stack(&half(1))?);
+            let both = (self.stack(&half(0), MatrixUse::Product)?, self.stack(&half(1), MatrixUse::Product)?);
             self.advance(&all);
             both
         } else {
@@ -147,7 +147,7 @@ impl Loader<'_> {
             let tensor = self.take(places.all, Some(i), all, &[experts, rows, cols])?;
             let parts: Vec<_> =
                 (0..experts).map(|e| rows_of(&tensor, &e.to_string(), e * rows..(e + 1) * rows)).collect();
-            let stack = self.stack(&parts)?;
+            let stack = self.stack(&parts, MatrixUse::Product)?;
             self.advance(&tensor);
             return Ok(stack);
         }
@@ -156,13 +156,13 @@ impl Loader<'_> {
         for e in 0..experts {
             parts.push(self.take_named(&name.replacen("{}", &e.to_string(), 1), &[rows, cols])?);
         }
-        let stack = self.stack(&parts)?;
+        let stack = self.stack(&parts, MatrixUse::Product)?;
         parts.iter().for_each(|part| self.advance(part));
         Ok(stack)
     }
 
-    pub(super) fn stack(&mut self, parts: &[Tensor]) -> Result<StackId, ModelError> {
-        let sources: Vec<_> = parts.iter().map(|part| source(part, MatrixUse::Product)).collect();
+    pub(super) fn stack(&mut self, parts: &[Tensor], purpose: MatrixUse) -> Result<StackId, ModelError> {
+        let sources: Vec<_> = parts.iter().map(|part| source(part, purpose)).collect();
         Ok(self.device.stack(&sources, self.residency)?)
     }
 

@@ -7,7 +7,7 @@ use crate::ModelError;
 use crate::decoder::{Latent, Query};
 use crate::roles::{Part, Role};
 use crate::spec::LatentSpec;
-use torchless_device::{CacheShape, CacheValues, StackId};
+use torchless_device::{CacheShape, CacheValues, MatrixSource, MatrixUse, StackId};
 
 impl Loader<'_> {
     pub(super) fn latent(&mut self, i: usize, a: &LatentSpec, dim: usize) -> Result<Latent, ModelError> {
@@ -51,7 +51,7 @@ impl Loader<'_> {
                 let all = self.take(role, Some(i), Part::Weight, &[a.heads, rows, cols])?;
                 let parts: Vec<_> =
                     (0..a.heads).map(|h| rows_of(&all, &h.to_string(), h * rows..(h + 1) * rows)).collect();
-                let stack = self.stack(&parts)?;
+                let stack = self.stack(&parts, MatrixUse::Attention)?;
                 self.advance(&all);
                 Ok(stack)
             };
@@ -66,11 +66,12 @@ impl Loader<'_> {
         let mut values = Vec::with_capacity(a.heads);
         for h in 0..a.heads {
             let keys_of = rows_of(&both, &format!("{h} key"), h * head..h * head + a.plain);
-            keys.push(Turned { first: 0, step: 1, rows: a.latent }.of(&keys_of)?);
+            let turned = Turned { first: 0, step: 1, rows: a.latent }.of(&keys_of)?;
+            keys.push(MatrixSource { purpose: MatrixUse::Attention, ..turned });
             values.push(rows_of(&both, &format!("{h} value"), h * head + a.plain..(h + 1) * head));
         }
         let key = self.device.stack(&keys, self.residency)?;
-        let value = self.stack(&values)?;
+        let value = self.stack(&values, MatrixUse::Attention)?;
         self.advance(&both);
         Ok((key, value))
     }

@@ -143,7 +143,7 @@ impl Loader<'_> {
         let ffn_norm = if wiring == Wiring::Parallel { mixer_norm } else { own };
         let ffn = match &layer.ffn {
             Ffn::Dense(mlp) => FfnParts::Dense(self.mlp(i, mlp, dim, &UnitRoles::DENSE)?),
-            Ffn::Experts(moe) => FfnParts::Experts(self.mixture(i, moe, dim)?),
+            Ffn::Experts(moe) => FfnParts::Experts(Box::new(self.mixture(i, moe, dim)?)),
         };
         let ffn_post = self.norm_if(wiring.norms_outputs(), (Role::FfnPostNorm, i), layer.norm, dim)?;
         let token_input = match layer.token_input {

@@ -290,6 +290,7 @@ impl Loader<'_> {
 fn purpose(role: Role) -> MatrixUse {
     match role {
         Role::Query | Role::Key | Role::Value | Role::FusedQkv | Role::MixerOut => MatrixUse::Attention,
+        Role::QueryDown | Role::QueryUp | Role::LatentDown => MatrixUse::Attention,
         _ => MatrixUse::Product,
     }
 }
