@@ -178,6 +178,7 @@ fn plain(spec: &ModelSpec) -> ModelSpec {
                     whole(&mut norm.norm.weight);
                 }
             }
+            Mixer::Latent(_) | Mixer::Delta(_) => {}
         }
     }
     spec
@@ -187,6 +188,7 @@ fn plain(spec: &ModelSpec) -> ModelSpec {
 fn attention(layer: &LayerSpec) -> Option<&AttnSpec> {
     match &layer.mixer {
         Mixer::Attention(attn) => Some(attn),
+        Mixer::Latent(_) | Mixer::Delta(_) => None,
     }
 }
 

@@ -47,7 +47,7 @@ pub use torchless_device::{CacheType, Residency};
 pub use torchless_engine::Canceller;
 pub use torchless_formats as formats;
 pub use torchless_model::encoder::{EncodeError, EncoderSpec, EncoderText, HeadLevel, Pooling, Scores};
-pub use torchless_model::{Ffn, MemoryNeed, Mixer, MlpForm, ModelSpec};
+pub use torchless_model::{Ffn, MemoryNeed, Mixer, MlpForm, ModelSpec, RopeSpec};
 pub use torchless_quant::TensorType;
 pub use torchless_sampler::SamplerConfig;
 pub use torchless_tokenizer::{Around, EncodeOptions, Special, Tokenizer};

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use torchless::formats::{Checkpoint, Metadata, Tensor, gguf};
 use torchless::{
-    Encoder, EncoderSpec, Error, Ffn, HeadLevel, MemoryNeed, Mixer, MlpForm, ModelSpec, Source, Tokenizer,
+    Encoder, EncoderSpec, Error, Ffn, HeadLevel, MemoryNeed, Mixer, MlpForm, ModelSpec, RopeSpec, Source,
+    Tokenizer,
 };
 
 /// Positions that memory is shown for, where the model has them.
@@ -110,9 +111,6 @@ impl View<'_> {
     }
 
     fn spec_text(&self, out: &mut String, spec: &ModelSpec) -> Result<()> {
-        let Mixer::Attention(attn) = &spec.layers[0].mixer;
-        let Ffn::Dense(mlp) = &spec.layers[0].ffn;
-        let (MlpForm::Glu(act) | MlpForm::Plain(act)) = mlp.form;
         writeln!(
             out,
             "model      {}, {} layers, {} wide, {} tokens",
@@ -121,16 +119,16 @@ impl View<'_> {
             spec.dim,
             spec.vocab
         )?;
-        writeln!(
-            out,
-            "attention  {} heads, {} of keys and values, {} values each{}",
-            attn.heads,
-            attn.kv_heads,
-            attn.head_dim,
-            attn.window.map_or(String::new(), |w| format!(", window {w}"))
-        )?;
-        writeln!(out, "ffn        {} wide, {act:?}", mlp.hidden)?;
-        if let Some(rope) = &attn.rope {
+        // Each kind of part once, in the order of layers.
+        let mut lines = Vec::new();
+        let mixers = spec.layers.iter().map(|layer| mixer_text(&layer.mixer));
+        for line in mixers.chain(spec.layers.iter().map(|layer| ffn_text(&layer.ffn))) {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        if let Some(rope) = spec.layers.iter().find_map(|layer| rope_of(&layer.mixer)) {
             writeln!(out, "rope       theta {}, {} dimensions, {:?}", rope.theta, rope.dims, rope.scaling)?;
         }
         writeln!(out, "context    {}", spec.context)?;
@@ -275,4 +273,46 @@ fn short(value: &Value) -> String {
     let text = value.to_string();
     let clean: String = text.chars().filter(|c| !c.is_control()).take(120).collect();
     if clean.len() < text.len() { clean + "..." } else { clean }
+}
+
+fn mixer_text(mixer: &Mixer) -> String {
+    match mixer {
+        Mixer::Attention(a) => {
+            let window = a.window.map_or(String::new(), |w| format!(", window {w}"));
+            let (heads, kv_heads, head_dim) = (a.heads, a.kv_heads, a.head_dim);
+            format!("attention  {heads} heads, {kv_heads} of keys and values, {head_dim} values each{window}")
+        }
+        Mixer::Latent(a) => {
+            let (heads, head_dim, latent) = (a.heads, a.plain + a.turned, a.latent);
+            format!("attention  {heads} heads, {head_dim} values each, over latents of {latent}")
+        }
+        Mixer::Delta(d) => {
+            let (heads, key_dim, value_dim) =
+                (d.state.delta.value_heads, d.state.delta.key_dim, d.state.delta.value_dim);
+            format!("attention  linear, {heads} heads with states of {key_dim} by {value_dim}")
+        }
+    }
+}
+
+fn ffn_text(ffn: &Ffn) -> String {
+    match ffn {
+        Ffn::Dense(mlp) => {
+            let (MlpForm::Glu(act) | MlpForm::Plain(act)) = mlp.form;
+            format!("ffn        {} wide, {act:?}", mlp.hidden)
+        }
+        Ffn::Experts(moe) => {
+            let shared = moe.shared.as_ref();
+            let shared = shared.map_or(String::new(), |s| format!(", {} wide for all tokens", s.mlp.hidden));
+            let (chosen, experts) = (moe.routing.chosen, moe.routing.experts);
+            format!("ffn        {chosen} of {experts} experts, {} wide{shared}", moe.hidden)
+        }
+    }
+}
+
+fn rope_of(mixer: &Mixer) -> Option<&RopeSpec> {
+    match mixer {
+        Mixer::Attention(a) => a.rope.as_ref(),
+        Mixer::Latent(a) => Some(&a.rope),
+        Mixer::Delta(_) => None,
+    }
 }

@@ -51,8 +51,10 @@ fn same(gguf: (&str, Vec<(&str, Value)>, &[&str]), configs: &[Json]) -> ModelSpe
 }
 
 fn attention(spec: &ModelSpec, layer: usize) -> &AttnSpec {
-    let Mixer::Attention(attn) = &spec.layers[layer].mixer;
-    attn
+    match &spec.layers[layer].mixer {
+        Mixer::Attention(attn) => attn,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -168,11 +170,13 @@ fn longrope_is_known_by_its_lists() {
         assert_eq!(spec_of_json(&tiny("phi3", old(name))).unwrap(), spec, "{name}");
     }
     assert_eq!(spec.turning_point(), Some(16));
-    let Some(RopeScaling::LongRope { magnitude, .. }) = attention(&spec, 0).rope.as_ref().map(|r| &r.scaling)
+    let Some(RopeScaling::LongRope { magnitudes, .. }) =
+        attention(&spec, 0).rope.as_ref().map(|r| &r.scaling)
     else {
         panic!("no longrope")
     };
-    assert_eq!(*magnitude, (1.0 + 4f32.ln() / 16f32.ln()).sqrt());
+    let stretch = (1.0 + 4f32.ln() / 16f32.ln()).sqrt();
+    assert_eq!(*magnitudes, (stretch, stretch));
     let short =
         object!({"rope_scaling": {"type": "longrope", "short_factor": [1.0], "long_factor": [2.0, 4.0]}});
     let error = spec_of_json(&tiny("phi3", short)).unwrap_err().to_string();

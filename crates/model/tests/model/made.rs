@@ -53,7 +53,7 @@ pub fn settled(mut spec: ModelSpec) -> ModelSpec {
     whole(&mut spec.final_norm.weight);
     for layer in &mut spec.layers {
         whole(&mut layer.norm.weight);
-        let Mixer::Attention(attn) = &mut layer.mixer;
+        let Mixer::Attention(attn) = &mut layer.mixer else { continue };
         attn.qk_norm.iter_mut().for_each(|n| whole(&mut n.norm.weight));
         attn.rope.iter_mut().for_each(|r| r.pairing = Pairing::Halves);
     }

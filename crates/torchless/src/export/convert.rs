@@ -119,6 +119,8 @@ fn stretch(spec: &ModelSpec) -> Option<Sheet<'static>> {
 fn rope(spec: &ModelSpec) -> Option<&RopeSpec> {
     spec.layers.iter().find_map(|layer| match &layer.mixer {
         Mixer::Attention(attn) => attn.rope.as_ref(),
+        Mixer::Latent(latent) => Some(&latent.rope),
+        Mixer::Delta(_) => None,
     })
 }
 
@@ -154,6 +156,8 @@ fn metadata(translation: &Translation) -> Vec<(String, Value)> {
                 attn.window.into_iter().for_each(|window| put("attention.sliding_window", count(window)));
                 attn.softcap.into_iter().for_each(|cap| put("attn_logit_softcapping", cap.into()));
             }
+            // What reading the file back would show to lack its keys is refused there.
+            Mixer::Latent(_) | Mixer::Delta(_) => {}
         }
     }
     spec.logit_softcap.into_iter().for_each(|cap| put("final_logit_softcapping", cap.into()));
