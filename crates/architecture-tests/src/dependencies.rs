@@ -18,6 +18,7 @@ pub const ALLOWED: &[Row] = &[
     ("torchless-tokenizer", &["torchless-base"]),
     ("torchless-sampler", &["torchless-base"]),
     ("torchless-engine", &["torchless-sampler", "torchless-base"]),
+    ("torchless-chat", &[]),
     ("llamafirewall-core", &[]),
     (
         "torchless",

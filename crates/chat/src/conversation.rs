@@ -1,0 +1,183 @@
+//! Messages, in the shape that chat templates expect.
+
+use crate::data::{Data, DataError};
+use crate::jinja::{Dict, SeqKind, Value};
+use std::sync::Arc;
+
+/// Roles that programs give to messages. The words belong to the program, also where a file spells them: templates
+/// make control tokens of some of them.
+const ROLES: [&str; 12] = [
+    "assistant",
+    "context",
+    "developer",
+    "document",
+    "documents",
+    "function",
+    "ipython",
+    "model",
+    "system",
+    "tool",
+    "tool_response",
+    "user",
+];
+
+/// Messages in order, and the tools that the model may call.
+#[derive(Clone, Debug, Default)]
+pub struct Conversation {
+    messages: Vec<Value>,
+    tools: Option<Data>,
+    size: usize,
+}
+
+/// Why JSON is no conversation.
+#[derive(Debug, thiserror::Error)]
+pub enum ConversationError {
+    /// It is no JSON.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// It is JSON of another shape.
+    #[error("{0}")]
+    Shape(String),
+}
+
+impl Conversation {
+    /// No messages yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a list of messages, or an object with `messages` and perhaps `tools`.
+    ///
+    /// # Errors
+    /// It is no JSON, or of another shape; the message says where.
+    pub fn from_json(json: &str) -> Result<Self, ConversationError> {
+        let data = Data::parse(json)?;
+        let mut conversation = Self { size: data.size, ..Self::default() };
+        let list = match &data.value {
+            Value::Dict(dict) => {
+                if let Some(tools) = dict.get_str("tools").filter(|tools| !matches!(tools, Value::None)) {
+                    conversation.tools = Some(tool_list(Data { value: tools.clone(), size: 0 })?);
+                }
+                dict.get_str("messages").cloned()
+            }
+            list => Some(list.clone()),
+        };
+        let Some(Value::Seq(list)) = list else {
+            return Err(shape("expected a list of messages, or an object with 'messages'"));
+        };
+        for (i, message) in list.items.iter().enumerate() {
+            conversation.messages.push(checked(message, i)?);
+        }
+        Ok(conversation)
+    }
+
+    /// Adds a message of text.
+    pub fn push(&mut self, role: &str, content: &str) {
+        self.push_fields(role, [("content", Data::text(content))]);
+    }
+
+    /// Adds a message with more than text: `tool_calls`, `reasoning_content`, `tool_call_id`.
+    pub fn push_fields<'f>(&mut self, role: &str, fields: impl IntoIterator<Item = (&'f str, Data)>) {
+        let mut dict = Dict::default();
+        let role = ("role", Data { value: role_value(role), size: role.len() });
+        for (key, data) in std::iter::once(role).chain(fields) {
+            self.size += key.len() + data.size;
+            // A field whose value nests too deep is checked where the value is made.
+            if dict.insert(Value::foreign(key), data.value).is_err() {
+                unreachable!("values of JSON nest less deep than dictionaries may");
+            }
+        }
+        self.messages.push(Value::Dict(Arc::new(dict)));
+    }
+
+    /// Gives the model tools: a list of JSON objects, each with a schema of its arguments.
+    ///
+    /// # Errors
+    /// It is no such list.
+    pub fn set_tools(&mut self, tools: Data) -> Result<(), ConversationError> {
+        self.size += tools.size;
+        self.tools = Some(tool_list(tools)?);
+        Ok(())
+    }
+
+    /// Whether the model has tools.
+    pub fn has_tools(&self) -> bool {
+        self.tools.is_some()
+    }
+
+    /// Number of messages.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether there is no message.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Bytes of messages and tools, about.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) fn messages(&self) -> Result<Value, crate::TemplateError> {
+        Value::seq_unpaid(SeqKind::List, self.messages.clone())
+    }
+
+    pub(crate) fn tools(&self) -> Value {
+        self.tools.as_ref().map_or(Value::None, |tools| tools.value.clone())
+    }
+}
+
+fn shape(message: impl Into<String>) -> ConversationError {
+    ConversationError::Shape(message.into())
+}
+
+fn role_value(role: &str) -> Value {
+    if ROLES.contains(&role) { Value::str(role) } else { Value::foreign(role) }
+}
+
+/// A message whose role is known to be text.
+fn checked(message: &Value, i: usize) -> Result<Value, ConversationError> {
+    let Value::Dict(dict) = message else {
+        return Err(shape(format!("message {i} is no object: expected {{\"role\": ..., \"content\": ...}}")));
+    };
+    let Some(role) = dict.get_str("role").and_then(Value::as_str) else {
+        return Err(shape(format!("message {i} has no role: expected user, system, assistant, tool, ...")));
+    };
+    let mut with_role = Dict::default();
+    for (key, value) in dict.iter() {
+        let value = if key.as_str() == Some("role") { role_value(role) } else { value.clone() };
+        with_role.insert(key.clone(), value).map_err(|e| shape(e.message))?;
+    }
+    Ok(Value::Dict(Arc::new(with_role)))
+}
+
+fn tool_list(tools: Data) -> Result<Data, ConversationError> {
+    match &tools.value {
+        Value::Seq(list) if list.items.iter().all(|tool| matches!(tool, Value::Dict(_))) => Ok(tools),
+        _ => Err(shape("tools have to be a list of objects")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_shapes_are_refused_with_their_place() {
+        for (json, word) in [
+            ("{}", "a list of messages"),
+            ("7", "a list of messages"),
+            ("[7]", "message 0"),
+            (r#"[{"role": "user"}, {"content": ""}]"#, "message 1 has no role"),
+            (r#"[{"role": 5}]"#, "message 0 has no role"),
+            (r#"{"messages": [], "tools": {}}"#, "tools have to be"),
+            ("[", "not usable JSON"),
+            (&"[".repeat(100_000), "not usable JSON"),
+        ] {
+            let error = Conversation::from_json(json).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

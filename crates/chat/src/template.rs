@@ -1,0 +1,119 @@
+//! A model's chat template: messages in, control parts and text parts out.
+
+use crate::conversation::Conversation;
+use crate::data::Data;
+use crate::jinja::{CivilTime, Given, Origin, Template, TemplateError, Value};
+
+/// A part of a rendered prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Written by the template: special tokens in it are meant.
+    Control(String),
+    /// From a message or a tool: stays text, whatever it spells.
+    Text(String),
+}
+
+impl Part {
+    /// The characters.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Part::Control(text) | Part::Text(text) => text,
+        }
+    }
+}
+
+/// What the model is to see. Neighbouring parts are of different kinds, and none is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RenderedPrompt {
+    /// In order.
+    pub parts: Vec<Part>,
+}
+
+impl RenderedPrompt {
+    /// All parts as one text.
+    pub fn text(&self) -> String {
+        self.parts.iter().map(Part::as_str).collect()
+    }
+}
+
+/// A compiled chat template.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    template: Template,
+    source: String,
+}
+
+/// What a rendering is given besides the conversation.
+#[derive(Clone, Debug)]
+pub struct RenderOptions {
+    /// Whether the prompt ends where the assistant's reply begins.
+    pub add_generation_prompt: bool,
+    /// Beginning of text, or nothing.
+    pub bos: String,
+    /// End of text, or nothing.
+    pub eos: String,
+    /// What `strftime_now` says.
+    pub now: CivilTime,
+    /// More variables, such as `enable_thinking`.
+    pub extra: Vec<(String, Data)>,
+}
+
+impl Default for RenderOptions {
+    fn default() -> Self {
+        Self {
+            add_generation_prompt: true,
+            bos: String::new(),
+            eos: String::new(),
+            now: CivilTime::from_unix(0),
+            extra: Vec::new(),
+        }
+    }
+}
+
+impl ChatTemplate {
+    /// Compiles a Jinja template.
+    ///
+    /// # Errors
+    /// It is none, or it nests too deep.
+    pub fn new(source: &str) -> Result<Self, TemplateError> {
+        Ok(Self { template: Template::new(source)?, source: source.to_owned() })
+    }
+
+    /// The template as it came.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Renders a conversation.
+    ///
+    /// # Errors
+    /// The template fails or refuses, or needs more steps, memory or depth than it gets.
+    pub fn render(
+        &self,
+        conversation: &Conversation,
+        options: &RenderOptions,
+    ) -> Result<RenderedPrompt, TemplateError> {
+        let mut variables = vec![
+            ("messages", conversation.messages()?),
+            ("tools", conversation.tools()),
+            ("documents", Value::None),
+            ("add_generation_prompt", Value::Bool(options.add_generation_prompt)),
+            ("bos_token", Value::str(options.bos.as_str())),
+            ("eos_token", Value::str(options.eos.as_str())),
+        ];
+        let mut size = conversation.size();
+        for (name, data) in &options.extra {
+            variables.push((name, data.value.clone()));
+            size += data.size;
+        }
+        let text = self.template.render(Given { variables, size, now: options.now })?;
+        let parts = text.runs().map(|(range, origin)| {
+            let part = text.as_str()[range].to_owned();
+            match origin {
+                Origin::Template => Part::Control(part),
+                Origin::Foreign => Part::Text(part),
+            }
+        });
+        Ok(RenderedPrompt { parts: parts.collect() })
+    }
+}
