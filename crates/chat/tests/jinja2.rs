@@ -1,0 +1,98 @@
+//! Small templates beside what jinja2 3.1.6 made of them (immutable sandbox, trim_blocks, lstrip_blocks, loopcontrols,
+//! transformers' tojson); null stands for an error there.
+
+use serde_json::Value;
+use torchless_chat::{ChatTemplate, CivilTime, Conversation, Data, RenderOptions};
+
+#[test]
+fn small_templates_are_rendered_as_by_jinja2() {
+    let file: Value = serde_json::from_str(include_str!("jinja2.json")).unwrap();
+    let variables = file["variables"].as_object().unwrap();
+    let extra: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| (name.clone(), Data::parse(&value.to_string()).unwrap()))
+        .collect();
+    let options =
+        RenderOptions { now: CivilTime::from_unix(1_763_640_000), extra, ..RenderOptions::default() };
+    let mut faults = Vec::new();
+    for case in file["cases"].as_array().unwrap() {
+        let source = case[0].as_str().unwrap();
+        let rendered =
+            ChatTemplate::new(source).and_then(|template| template.render(&Conversation::new(), &options));
+        match (rendered, case[1].as_str()) {
+            (Ok(prompt), Some(want)) if prompt.text() == want => {}
+            (Err(_), None) => {}
+            (got, want) => {
+                let got = got.map(|prompt| prompt.text()).map_err(|e| e.to_string());
+                faults.push(format!("{source}\n  got  {got:?}\n  want {want:?}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// A hostile template ends with an error, soon, and without much memory.
+#[test]
+fn hostile_templates_end_with_an_error() {
+    let mut conversation = Conversation::new();
+    conversation.push("user", "hi");
+    let loops = "{% for i in range(99999) %}".repeat(30) + "x" + &"{% endfor %}".repeat(30);
+    let doubled =
+        "{% set ns = namespace(x='ab') %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}";
+    let replaced = "{% set ns = namespace(x='aa') %}{% for i in range(99) %}\
+                    {% set ns.x = ns.x.replace('a', ns.x) %}{% endfor %}";
+    let nested =
+        "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}";
+    let shared =
+        "{% set ns = namespace(x=[]) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}";
+    for source in [
+        "{{ 'a' * 10**9 }}",
+        "{{ [0] * 10**9 }}",
+        "{{ 'a'.center(10**9) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '{:>1000000000}'.format(1) }}",
+        "{{ 'a'|indent(10**9) }}{{ 'a' * 10**8 }}",
+        "{{ 9 ** 9 ** 9 }}",
+        "{{ range(10**9) }}",
+        "{{ messages.x.y }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{% include '/etc/passwd' %}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% macro f() %}{% for i in [1] %}{{ [f()] }}{% endfor %}{% endmacro %}{{ f() }}",
+        "{% for x in [[1]] recursive %}{{ loop([[1]]) }}{% endfor %}",
+        "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
+        "{% for i in range(100000) %}{{ 'a' * 100000 }}{% endfor %}",
+        "{% for i in range(100000) %}{% set x = range(100000)|list %}{% endfor %}",
+        &loops,
+        doubled,
+        replaced,
+        nested,
+        &format!("{shared}{{{{ ns.x }}}}"),
+        &format!("{shared}{{{{ ns.x|tojson }}}}"),
+        &format!("{shared}{{{{ ns.x == ns.x }}}}"),
+        &format!("{shared}{{{{ [ns.x, ns.x]|sort }}}}"),
+        &format!("{{{{ {}1{} }}}}", "(".repeat(20_000), ")".repeat(20_000)),
+        &"{% if 1 %}".repeat(20_000),
+    ] {
+        let rendered =
+            ChatTemplate::new(source).and_then(|t| t.render(&conversation, &RenderOptions::default()));
+        assert!(rendered.is_err(), "{source} gave {:?}", rendered.map(|p| p.text().len()));
+    }
+}
+
+/// The end of a deep template is reached on a small stack.
+#[test]
+fn the_deepest_template_that_is_taken_in_runs_on_a_small_stack() {
+    let deep = format!("{{{{ {}1{} }}}}", "[".repeat(150), "]".repeat(150));
+    let recursive = "{% macro f(n) %}{% if n > 0 %}{{ f(n - 1) }}{% endif %}x{% endmacro %}{{ f(40) }}";
+    let run = move || {
+        for source in [&deep, recursive] {
+            let template = ChatTemplate::new(source).unwrap();
+            template.render(&Conversation::new(), &RenderOptions::default()).unwrap();
+        }
+        let endless = ChatTemplate::new("{% macro f(n) %}{{ [(f(n))] }}{% endmacro %}{{ f(0) }}").unwrap();
+        assert!(endless.render(&Conversation::new(), &RenderOptions::default()).is_err());
+    };
+    std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
+}
