@@ -5,11 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+mod builtin;
 mod conversation;
 mod data;
 mod jinja;
 mod template;
 
+pub use builtin::{BUILTINS, Builtin, builtin, builtin_for};
 pub use conversation::{Conversation, ConversationError};
 pub use data::{Data, DataError, MAX_JSON};
 pub use jinja::{CivilTime, Kind, TemplateError};
