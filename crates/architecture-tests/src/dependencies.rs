@@ -32,6 +32,7 @@ pub const ALLOWED: &[Row] = &[
             "torchless-tokenizer",
             "torchless-sampler",
             "torchless-engine",
+            "torchless-chat",
             "llamafirewall-core",
         ],
     ),

@@ -115,6 +115,21 @@ impl Conversation {
         self.messages.is_empty()
     }
 
+    /// Every text of the conversation with the role that brought it; keys of objects are texts too, and those of
+    /// tools are the system's.
+    pub fn visit_texts(&self, visit: &mut dyn FnMut(&str, &str)) {
+        for message in &self.messages {
+            let Value::Dict(dict) = message else { continue };
+            let role = dict.get_str("role").and_then(Value::as_str).unwrap_or_default();
+            for (_, value) in dict.iter().filter(|(key, _)| key.as_str() != Some("role")) {
+                texts(value, &mut |text| visit(role, text));
+            }
+        }
+        if let Some(tools) = &self.tools {
+            texts(&tools.value, &mut |text| visit("system", text));
+        }
+    }
+
     /// Bytes of messages and tools, about.
     pub(crate) fn size(&self) -> usize {
         self.size
@@ -151,6 +166,19 @@ fn checked(message: &Value, i: usize) -> Result<Value, ConversationError> {
         with_role.insert(key.clone(), value).map_err(|e| shape(e.message))?;
     }
     Ok(Value::Dict(Arc::new(with_role)))
+}
+
+/// Values come from JSON and nest as little as it may.
+fn texts(value: &Value, visit: &mut dyn FnMut(&str)) {
+    match value {
+        Value::Str(text) => visit(text.as_str()),
+        Value::Seq(seq) => seq.items.iter().for_each(|item| texts(item, visit)),
+        Value::Dict(dict) => dict.iter().for_each(|(key, value)| {
+            texts(key, visit);
+            texts(value, visit);
+        }),
+        _ => {}
+    }
 }
 
 fn tool_list(tools: Data) -> Result<Data, ConversationError> {

@@ -32,6 +32,8 @@ pub enum Verb {
     Tokenize(TokenizeArgs),
     /// Turn token ids into text
     Detokenize(DetokenizeArgs),
+    /// Show what a model would see of a conversation
+    Render(RenderArgs),
     /// Write the logits of every position to a file
     Logits(LogitsArgs),
     /// Convert a model to GGUF or to the native .bin format
@@ -55,6 +57,7 @@ const VERBS: &[&str] = &[
     "inspect",
     "tokenize",
     "detokenize",
+    "render",
     "logits",
     "convert",
     "quantize",
@@ -93,6 +96,7 @@ Verbs (`torchless <VERB> --help` says more):
   inspect     Show what a model file holds and what it needs
   tokenize    Turn text into token ids
   detokenize  Turn token ids into text
+  render      Show what a model would see of a conversation
   logits      Write the logits of every position to a file
   convert     Convert a model to GGUF or to the native .bin format
   quantize    Write a model with weights of fewer bits
@@ -175,6 +179,9 @@ pub struct RunArgs {
     /// System message; applies the chat template
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
+    /// Another chat template than the model's: the name of a built-in one, or a file; applies it
+    #[arg(long, value_name = "NAME|FILE")]
+    pub chat_template: Option<String>,
     /// Tokens of the reply at most [default: a quarter of the context, 2048 at least (1024 below a context of 4096)]
     #[arg(short = 'n', long, value_name = "N")]
     pub max_tokens: Option<usize>,
@@ -282,6 +289,40 @@ pub struct DetokenizeArgs {
     /// Token ids, separated by blanks or commas
     #[arg(required = true)]
     pub ids: Vec<String>,
+}
+
+/// `torchless render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// Model file or folder, template file (.jinja), or the name of a built-in template
+    pub model: PathBuf,
+    /// JSON file with a list of messages, or an object with `messages` and `tools`; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub messages: PathBuf,
+    /// JSON file with the list of tools that the model may call
+    #[arg(long, value_name = "FILE")]
+    pub tools: Option<PathBuf>,
+    /// End where the assistant's reply begins
+    #[arg(long)]
+    pub add_generation_prompt: bool,
+    /// Another template than the model's: the name of a built-in one, or a file
+    #[arg(long, value_name = "NAME|FILE")]
+    pub chat_template: Option<String>,
+    /// A variable for the template, such as enable_thinking=false; may be given several times
+    #[arg(long, value_name = "NAME=JSON", value_parser = template_arg)]
+    pub template_arg: Vec<(String, String)>,
+    /// What a template without a model takes for the beginning of text
+    #[arg(long, value_name = "TEXT", default_value = "<s>")]
+    pub bos_token: String,
+    /// What a template without a model takes for the end of text
+    #[arg(long, value_name = "TEXT", default_value = "</s>")]
+    pub eos_token: String,
+    /// The time that the template sees, in seconds since 1970 [default: now]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub now: Option<i64>,
+    /// Print JSON: the text, and its parts by who wrote them
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `torchless logits`.
@@ -444,6 +485,15 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         return Err(wrong());
     }
     Ok(value as u64)
+}
+
+fn template_arg(text: &str) -> Result<(String, String), String> {
+    let wrong = || format!("'{text}' is no variable: give NAME=JSON, such as enable_thinking=false");
+    let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+    if name.is_empty() || !name.chars().all(|c| c == '_' || c.is_alphanumeric()) {
+        return Err(wrong());
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn bias(text: &str) -> Result<(u32, f32), String> {

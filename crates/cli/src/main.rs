@@ -11,6 +11,7 @@ mod interrupt;
 mod open;
 mod output;
 mod progress;
+mod template;
 
 use std::process::ExitCode;
 

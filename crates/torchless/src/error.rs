@@ -48,7 +48,9 @@ pub enum Error {
     #[error("chat template: {0}")]
     Template(String),
     /// Messages were given, and the model has no template for them.
-    #[error("this model has no chat template: it completes plain text, without --chat and --system")]
+    #[error(
+        "this model has no chat template: it completes plain text, without --chat and --system, or talks by one that --chat-template names"
+    )]
     NoTemplate,
     /// The prompt is longer than the context.
     #[error("the prompt has {tokens} tokens, the context holds {limit}: shorten it, or raise --max-seq-len")]

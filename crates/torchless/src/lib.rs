@@ -7,6 +7,7 @@
 
 mod bench;
 mod ceilings;
+mod chat;
 mod encoder;
 mod error;
 mod export;
@@ -18,12 +19,12 @@ mod prompt;
 mod score;
 mod shapes;
 mod stop;
-mod template;
 mod threads;
 mod vocabulary;
 
 pub use bench::BenchRun;
 pub use ceilings::Ceilings;
+pub use chat::{checkpoint_template, now, render_options};
 pub use encoder::{Candidates, Classes, Embedding, Encoder, Texts, TokenClasses};
 pub use error::{Error, ErrorKind};
 pub use export::{
@@ -43,6 +44,7 @@ pub use vocabulary::{chat_template, check_ids, fits, tokenizer, tokenizer_at};
 
 pub use llamafirewall_core::{Admitted, Firewall, Message, Role};
 pub use torchless_base::TokenId;
+pub use torchless_chat as conversation;
 pub use torchless_device::{CacheType, Residency};
 pub use torchless_engine::Canceller;
 pub use torchless_formats as formats;

@@ -1,13 +1,14 @@
 //! A model that completes text: the place where engine, tokenizer and firewall meet.
 
+use crate::chat::model_template;
 use crate::generation::Generation;
 use crate::open::{ModelOptions, Source, open_runner, spec};
 use crate::prompt::Prompt;
-use crate::template::{ChatTemplate, TemplateWords};
 use crate::vocabulary::{chat_template, fits, tokenizer};
-use crate::{Error, template};
+use crate::{Error, chat};
 use llamafirewall_core::{Admitted, Firewall};
 use torchless_base::{Runner, RunnerInfo, TokenId};
+use torchless_chat::{ChatTemplate, Conversation, RenderedPrompt, TemplateError};
 use torchless_engine::{Engine, EngineConfig, Request, SubmitError};
 use torchless_model::ModelSpec;
 use torchless_sampler::SamplerConfig;
@@ -36,7 +37,8 @@ pub struct Model {
     spec: ModelSpec,
     device: String,
     tokenizer: Tokenizer,
-    template: Option<String>,
+    /// A broken one is an error where it is used: text can be completed without.
+    template: Result<Option<ChatTemplate>, TemplateError>,
     engine: Engine,
     firewall: Firewall,
 }
@@ -68,7 +70,7 @@ impl Model {
         );
         let engine = Engine::start(Box::new(runner), EngineConfig::default())
             .map_err(|e| Error::Engine(e.to_string()))?;
-        let template = chat_template(&checkpoint)?;
+        let template = model_template(chat_template(&checkpoint)?.as_deref(), &spec.arch, &tokenizer);
         Ok(Self { spec, device, tokenizer, template, engine, firewall: Firewall::open() })
     }
 
@@ -115,13 +117,15 @@ impl Model {
                 let part = Part { text, special: Special::Text };
                 Ok(self.tokenizer.encode_parts(&[part], Around::ModelDefault))
             }
-            Prompt::Chat(messages) => {
-                let parts = self.template()?.render(messages)?;
-                let parts: Vec<_> = parts.iter().map(template::Part::as_tokenizer_part).collect();
-                let tokens = self.tokenizer.encode_parts(&parts, Around::ModelDefault);
-                Ok(self.without_second_bos(tokens))
-            }
+            Prompt::Chat(messages) => self.encode_conversation(&chat::conversation(messages)),
+            Prompt::Conversation(conversation) => self.encode_conversation(conversation),
         }
+    }
+
+    fn encode_conversation(&self, conversation: &Conversation) -> Result<Vec<TokenId>, Error> {
+        let rendered = self.render(conversation)?;
+        let tokens = self.tokenizer.encode_parts(&chat::tokenizer_parts(&rendered), Around::ModelDefault);
+        Ok(self.without_second_bos(tokens))
     }
 
     /// Templates write the first token themselves, and the tokenizer adds it too: one is enough.
@@ -133,14 +137,24 @@ impl Model {
         tokens
     }
 
-    fn template(&self) -> Result<ChatTemplate, Error> {
-        let source = self.template.as_ref().ok_or(Error::NoTemplate)?;
-        let piece = |id: Option<TokenId>| {
-            id.and_then(|id| self.tokenizer.piece(id)).map_or_else(String::new, |p| p.into_owned())
-        };
-        let specials = self.tokenizer.controls().map(|(_, name)| name.into_owned()).collect();
-        let (bos, eos) = (piece(self.tokenizer.bos()), piece(self.tokenizer.eos()));
-        ChatTemplate::new(source, TemplateWords { specials, bos, eos })
+    /// Talks by another template from now on: Jinja source, such as that of a
+    /// [`Builtin`](torchless_chat::Builtin).
+    ///
+    /// # Errors
+    /// It is no template.
+    pub fn set_chat_template(&mut self, source: &str) -> Result<(), Error> {
+        self.template = Ok(Some(ChatTemplate::new(source)?));
+        Ok(())
+    }
+
+    /// What the model sees of a conversation.
+    ///
+    /// # Errors
+    /// There is no chat template, or it fails.
+    pub fn render(&self, conversation: &Conversation) -> Result<RenderedPrompt, Error> {
+        let template = self.template.as_ref().map_err(|e| Error::Template(e.to_string()))?;
+        let template = template.as_ref().ok_or(Error::NoTemplate)?;
+        Ok(template.render(conversation, &chat::render_options(&self.tokenizer))?)
     }
 
     /// Begins a reply.

@@ -7,6 +7,7 @@ mod inspect;
 mod logits;
 mod perplexity;
 mod quantize;
+mod render;
 mod run;
 mod tokens;
 
@@ -23,6 +24,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Inspect(args)) => inspect::run(&args),
         Some(Verb::Tokenize(args)) => tokens::tokenize(&args),
         Some(Verb::Detokenize(args)) => tokens::detokenize(&args),
+        Some(Verb::Render(args)) => render::run(&args),
         Some(Verb::Logits(args)) => logits::run(&args),
         Some(Verb::Convert(args)) => convert::run(&args),
         Some(Verb::Quantize(args)) => quantize::run(&args),

@@ -3,7 +3,7 @@
 use crate::args::{RunArgs, ShowArgs};
 use crate::exit::{Interrupted, Usage};
 use crate::interrupt::Interrupt;
-use crate::{input, open, output, progress};
+use crate::{input, open, output, progress, template};
 use anyhow::Result;
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
@@ -38,7 +38,7 @@ enum Asked {
 /// Text is completed as it is; `--chat` and `--system` make a conversation of it.
 fn what_is_asked(args: &RunArgs, source: &Source) -> Result<Asked> {
     let given = input::prompt(args.prompt.as_deref().or(args.prompt_option.as_deref()))?;
-    let chat = args.chat || args.system.is_some();
+    let chat = args.chat || args.system.is_some() || args.chat_template.is_some();
     match given {
         Some(text) if chat => Ok(Asked::Once(conversation(args.system.as_deref(), text))),
         Some(text) => Ok(Asked::Once(Prompt::Text(text))),
@@ -102,8 +102,12 @@ fn load(args: &RunArgs, source: &Source) -> Result<Model> {
     }
     let mut bar = progress::LoadProgress::new(!args.show.quiet);
     let options = open::options(&args.open);
-    let model = Model::open(source, &options, &mut |done, total| bar.update(done, total))?;
+    let template = args.chat_template.as_deref().map(template::source).transpose()?;
+    let mut model = Model::open(source, &options, &mut |done, total| bar.update(done, total))?;
     drop(bar);
+    if let Some(template) = template {
+        model.set_chat_template(&template)?;
+    }
     let (asked, trained) = (model.info().max_seq_len, model.spec().context);
     if asked > trained && !args.show.quiet {
         eprintln!("torchless: a context of {asked} is more than the {trained} this model was trained for");

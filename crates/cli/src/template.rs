@@ -1,0 +1,41 @@
+//! Chat templates by name or file.
+
+use crate::exit::Usage;
+use anyhow::{Context, Result};
+use std::path::Path;
+use torchless::conversation::{BUILTINS, builtin};
+
+/// Bytes of a template file at most.
+const MAX_TEMPLATE: u64 = 16 << 20;
+
+/// The source of the template that `word` names: a file if there is one of that name, else a built-in template.
+///
+/// # Errors
+/// There is neither, or the file cannot be read.
+pub fn source(word: &str) -> Result<String> {
+    let path = Path::new(word);
+    if path.is_file() {
+        return read(path);
+    }
+    match builtin(word) {
+        Some(builtin) => Ok(builtin.source()),
+        None => {
+            let names: Vec<_> = BUILTINS.iter().map(|builtin| builtin.name).collect();
+            let known = names.join(", ");
+            Err(Usage(format!("'{word}' is neither a file nor a built-in chat template ({known})")).into())
+        }
+    }
+}
+
+/// A text file of bounded size.
+///
+/// # Errors
+/// It cannot be read, is too long, or is no UTF-8.
+pub fn read(path: &Path) -> Result<String> {
+    let size = std::fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.len();
+    if size > MAX_TEMPLATE {
+        let path = path.display();
+        return Err(Usage(format!("{path} has {size} bytes: {MAX_TEMPLATE} are the most")).into());
+    }
+    std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}

@@ -1,0 +1,83 @@
+//! From a conversation to tokens: which template a model talks by, and what it is given.
+
+use crate::Error;
+use llamafirewall_core::Message;
+use std::time::{SystemTime, UNIX_EPOCH};
+use torchless_base::TokenId;
+use torchless_chat::{
+    ChatTemplate, CivilTime, Conversation, Part, RenderOptions, RenderedPrompt, TemplateError, builtin_for,
+};
+use torchless_formats::Checkpoint;
+use torchless_tokenizer::{Special, Tokenizer};
+
+/// The template of a model: its own, or the built-in one that fits its architecture and vocabulary.
+///
+/// # Errors
+/// Its own is no template.
+pub fn model_template(
+    own: Option<&str>,
+    architecture: &str,
+    tokenizer: &Tokenizer,
+) -> Result<Option<ChatTemplate>, TemplateError> {
+    let source = match own {
+        Some(source) => Some(source.to_owned()),
+        None => {
+            let has = |token: &str| tokenizer.id_of(token).is_some_and(|id| tokenizer.is_control(id));
+            builtin_for(architecture, &has).map(|builtin| {
+                tracing::info!(template = builtin.name, "the file brings no chat template");
+                builtin.source()
+            })
+        }
+    };
+    source.map(|source| ChatTemplate::new(&source)).transpose()
+}
+
+/// The template of a checkpoint as [`model_template`] finds it, and the options that it is rendered with.
+///
+/// # Errors
+/// The tokenizer or the template is broken, or there is no template.
+pub fn checkpoint_template(checkpoint: &Checkpoint) -> Result<(ChatTemplate, RenderOptions), Error> {
+    let own = crate::chat_template(checkpoint)?;
+    let tokenizer = crate::tokenizer(checkpoint)?.ok_or(Error::NoTokenizer)?;
+    let template = model_template(own.as_deref(), "", &tokenizer)?.ok_or(Error::NoTemplate)?;
+    Ok((template, render_options(&tokenizer)))
+}
+
+/// A conversation of plain messages.
+pub(crate) fn conversation(messages: &[Message]) -> Conversation {
+    let mut conversation = Conversation::new();
+    for message in messages {
+        conversation.push(message.role.name(), &message.content);
+    }
+    conversation
+}
+
+/// What the tokenizer says about the words that templates use, and the time now, in UTC.
+pub fn render_options(tokenizer: &Tokenizer) -> RenderOptions {
+    let piece = |id: Option<TokenId>| {
+        id.and_then(|id| tokenizer.piece(id)).map_or_else(String::new, |piece| piece.into_owned())
+    };
+    let (bos, eos) = (piece(tokenizer.bos()), piece(tokenizer.eos()));
+    RenderOptions { bos, eos, now: now(), ..RenderOptions::default() }
+}
+
+/// The time now, in UTC.
+pub fn now() -> CivilTime {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    CivilTime::from_unix(i64::try_from(seconds).unwrap_or(0))
+}
+
+/// A rendered prompt in the words of the tokenizer: special tokens are made of control parts alone.
+pub(crate) fn tokenizer_parts(prompt: &RenderedPrompt) -> Vec<torchless_tokenizer::Part<'_>> {
+    let part = |part| match part {
+        &Part::Control(ref text) => torchless_tokenizer::Part { text, special: Special::Parse },
+        Part::Text(text) => torchless_tokenizer::Part { text, special: Special::Text },
+    };
+    prompt.parts.iter().map(part).collect()
+}
+
+impl From<TemplateError> for Error {
+    fn from(error: TemplateError) -> Self {
+        Error::Template(error.to_string())
+    }
+}
