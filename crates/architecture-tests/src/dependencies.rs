@@ -18,7 +18,7 @@ pub const ALLOWED: &[Row] = &[
     ("torchless-tokenizer", &["torchless-base"]),
     ("torchless-sampler", &["torchless-base"]),
     ("torchless-engine", &["torchless-sampler", "torchless-base"]),
-    ("torchless-chat", &[]),
+    ("torchless-chat", &["torchless-sampler", "torchless-base"]),
     ("llamafirewall-core", &[]),
     (
         "torchless",

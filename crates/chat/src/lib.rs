@@ -1,18 +1,23 @@
 //! Conversations: what a model sees of them, and what its replies say.
 //!
 //! [`ChatTemplate`] renders a [`Conversation`] to a [`RenderedPrompt`], whose parts say what may become a control
-//! token. It sees no tensors, no tokens and no files; what time it is, is an argument.
+//! token; [`ReplyParser`] takes replies apart; [`GrammarVocabulary`] holds them to a grammar. It sees no tensors and no
+//! files, and what time it is, is an argument.
 
 #![forbid(unsafe_code)]
 
 mod builtin;
 mod conversation;
 mod data;
+mod grammar;
 mod jinja;
+mod reply;
 mod template;
 
 pub use builtin::{BUILTINS, Builtin, builtin, builtin_for};
 pub use conversation::{Conversation, ConversationError};
 pub use data::{Data, DataError, MAX_JSON};
+pub use grammar::{Grammar, GrammarConstraint, GrammarError, GrammarVocabulary};
 pub use jinja::{CivilTime, Kind, TemplateError};
+pub use reply::{Piece, ReplyFormat, ReplyParser, THINKING, Thinking, ToolCall};
 pub use template::{ChatTemplate, Part, RenderOptions, RenderedPrompt};

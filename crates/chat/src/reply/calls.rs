@@ -1,0 +1,233 @@
+//! Calls of tools in the forms that families of models have for them.
+
+use serde_json::{Map, Value};
+
+/// A call that a model asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolCall {
+    /// What the model calls this call, where it does.
+    pub id: Option<String>,
+    /// The tool.
+    pub name: String,
+    /// Arguments by name.
+    pub arguments: Value,
+}
+
+/// The calls in a text; `None` if it holds none, or something else beside them.
+pub(super) type CallParser = fn(&str) -> Option<Vec<ToolCall>>;
+
+/// A form of calls.
+#[derive(Debug)]
+pub(super) struct CallFormat {
+    pub begin: &'static str,
+    /// Empty: the end of the reply.
+    pub end: &'static str,
+    pub parse: CallParser,
+}
+
+impl PartialEq for CallFormat {
+    fn eq(&self, other: &Self) -> bool {
+        self.begin == other.begin
+    }
+}
+
+const fn form(begin: &'static str, end: &'static str, parse: CallParser) -> CallFormat {
+    CallFormat { begin, end, parse }
+}
+
+/// Hermes, Qwen, GLM and Granite 4; Llama; Mistral; DeepSeek; Command R7B and R; Granite 3 and Phi-4-mini; Gemma 4.
+pub(super) const FORMATS: &[CallFormat] = &[
+    form("<tool_call>", "</tool_call>", tagged),
+    form("<|python_tag|>", "", python_tag),
+    form("[TOOL_CALLS]", "", mistral),
+    form("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", deepseek),
+    form("<|START_ACTION|>", "<|END_ACTION|>", json_calls),
+    form("Action: ```json", "```", json_calls),
+    form("<|tool_call|>", "<|/tool_call|>", json_calls),
+    form("functools", "", json_calls),
+    form("<|tool_call>", "<tool_call|>", gemma),
+];
+
+/// One JSON object, or a list of them, each with a name and arguments.
+pub(super) fn json_calls(text: &str) -> Option<Vec<ToolCall>> {
+    match serde_json::from_str(text.trim()).ok()? {
+        Value::Array(list) => list.into_iter().map(json_call).collect(),
+        one => Some(vec![json_call(one)?]),
+    }
+}
+
+fn json_call(value: Value) -> Option<ToolCall> {
+    let Value::Object(mut object) = value else { return None };
+    if let Some(Value::Object(function)) = object.remove("function") {
+        let id = object.remove("id");
+        object = function;
+        object.extend(id.map(|id| ("id".to_owned(), id)));
+    }
+    let name = match object.remove("name").or_else(|| object.remove("tool_name")) {
+        Some(Value::String(name)) if !name.is_empty() => name,
+        _ => return None,
+    };
+    let id = match object.remove("id").or_else(|| object.remove("tool_call_id")) {
+        Some(Value::String(id)) => Some(id),
+        _ => None,
+    };
+    let arguments = object.remove("arguments").or_else(|| object.remove("parameters"));
+    let arguments = match arguments {
+        Some(Value::String(text)) => serde_json::from_str(&text).ok()?,
+        Some(arguments) => arguments,
+        None => Value::Object(Map::new()),
+    };
+    arguments.is_object().then_some(ToolCall { id, name, arguments })
+}
+
+/// `<tool_call>` of Hermes (JSON), Qwen3-Coder (`<function=name>`) and GLM (`<arg_key>`).
+fn tagged(text: &str) -> Option<Vec<ToolCall>> {
+    if text.starts_with(['{', '[']) {
+        return json_calls(text);
+    }
+    if let Some(after) = text.strip_prefix("<function=") {
+        let (name, body) = after.split_once('>')?;
+        let body = body.trim().strip_suffix("</function>")?;
+        let pair = |part: &str| {
+            let (key, value) = part.split_once('>')?;
+            let value = value.trim_end().strip_suffix("</parameter>")?;
+            Some((key.trim().to_owned(), xml_value(value)))
+        };
+        let parts = body.split("<parameter=").skip(1);
+        let arguments: Option<Map<_, _>> = parts.map(pair).collect();
+        return named(name.trim(), arguments?);
+    }
+    let (name, rest) = text.split_once("<arg_key>").unwrap_or((text, ""));
+    let mut arguments = Map::new();
+    for part in rest.split("<arg_key>").filter(|part| !part.trim().is_empty()) {
+        let (key, value) = part.split_once("</arg_key>")?;
+        let value = value.trim().strip_prefix("<arg_value>")?.strip_suffix("</arg_value>")?;
+        arguments.insert(key.trim().to_owned(), xml_value(value));
+    }
+    named(name.trim(), arguments)
+}
+
+fn named(name: &str, arguments: Map<String, Value>) -> Option<Vec<ToolCall>> {
+    let word = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-.:/".contains(c));
+    let arguments = Value::Object(arguments);
+    word.then(|| vec![ToolCall { id: None, name: name.to_owned(), arguments }])
+}
+
+/// JSON where it is JSON, else text, without the line breaks next to the tags.
+fn xml_value(text: &str) -> Value {
+    let text = text.strip_prefix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+}
+
+/// JSON, or code for a Python interpreter.
+fn python_tag(text: &str) -> Option<Vec<ToolCall>> {
+    if let Some(calls) = json_calls(text) {
+        return Some(calls);
+    }
+    if text.is_empty() || text.starts_with('{') {
+        return None;
+    }
+    let arguments = Map::from_iter([("code".to_owned(), Value::String(text.to_owned()))]);
+    named("python", arguments)
+}
+
+/// Old: a JSON list. New: `name[CALL_ID]id[ARGS]{...}`, again and again.
+fn mistral(text: &str) -> Option<Vec<ToolCall>> {
+    if text.starts_with(['[', '{']) {
+        return json_calls(text);
+    }
+    let mut calls = Vec::new();
+    for part in text.split("[TOOL_CALLS]") {
+        let (head, arguments) = part.split_once("[ARGS]").or_else(|| {
+            let at = part.find('{')?;
+            Some(part.split_at(at))
+        })?;
+        let (name, id) = head.split_once("[CALL_ID]").map_or((head, None), |(name, id)| (name, Some(id)));
+        let Value::Object(arguments) = serde_json::from_str(arguments.trim()).ok()? else { return None };
+        for mut call in named(name.trim(), arguments)? {
+            call.id = id.map(|id| id.trim().to_owned());
+            calls.push(call);
+        }
+    }
+    Some(calls)
+}
+
+/// V3 and R1: `function<sep>name`, then JSON in a fence; V3.1: `name<sep>{...}`.
+fn deepseek(text: &str) -> Option<Vec<ToolCall>> {
+    let mut calls = Vec::new();
+    for part in text.split("<｜tool▁call▁begin｜>").filter(|part| !part.trim().is_empty()) {
+        let part = part.trim().strip_suffix("<｜tool▁call▁end｜>")?;
+        let (head, body) = part.split_once("<｜tool▁sep｜>")?;
+        let (name, arguments) = match body.split_once("```json") {
+            Some((name, rest)) => (name, rest.trim().strip_suffix("```")?),
+            None => (head, body),
+        };
+        let Value::Object(arguments) = serde_json::from_str(arguments.trim()).ok()? else { return None };
+        calls.extend(named(name.trim(), arguments)?);
+    }
+    Some(calls)
+}
+
+/// `call:name{key:<|"|>text<|"|>,other:1}`
+fn gemma(text: &str) -> Option<Vec<ToolCall>> {
+    let (name, body) = text.strip_prefix("call:")?.split_once('{')?;
+    let body = body.trim_end().strip_suffix('}')?;
+    named(name.trim(), gemma_pairs(body)?)
+}
+
+fn gemma_pairs(body: &str) -> Option<Map<String, Value>> {
+    let mut pairs = Map::new();
+    for part in top_level(body) {
+        let (key, value) = part.split_once(':')?;
+        pairs.insert(key.trim().to_owned(), gemma_value(value.trim(), 0)?);
+    }
+    Some(pairs)
+}
+
+/// Levels of lists and objects.
+const MAX_NESTING: usize = 64;
+
+fn gemma_value(text: &str, depth: usize) -> Option<Value> {
+    const QUOTE: &str = "<|\"|>";
+    if depth > MAX_NESTING {
+        return None;
+    }
+    if let Some(inner) = text.strip_prefix(QUOTE) {
+        return Some(Value::String(inner.strip_suffix(QUOTE)?.to_owned()));
+    }
+    if let Some(inner) = text.strip_prefix('[') {
+        let items = top_level(inner.strip_suffix(']')?);
+        return items.into_iter().map(|item| gemma_value(item.trim(), depth + 1)).collect();
+    }
+    if let Some(inner) = text.strip_prefix('{') {
+        let mut pairs = Map::new();
+        for part in top_level(inner.strip_suffix('}')?) {
+            let (key, value) = part.split_once(':')?;
+            pairs.insert(key.trim().to_owned(), gemma_value(value.trim(), depth + 1)?);
+        }
+        return Some(Value::Object(pairs));
+    }
+    serde_json::from_str(text).ok()
+}
+
+/// What stands between commas that are in no quotes and no brackets.
+fn top_level(text: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut depth, mut quoted) = (Vec::new(), 0, 0usize, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            '"' if text[..at].ends_with("<|") && text[at..].starts_with("\"|>") => quoted = !quoted,
+            '[' | '{' if !quoted => depth += 1,
+            ']' | '}' if !quoted => depth = depth.saturating_sub(1),
+            ',' if !quoted && depth == 0 => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    if !text[start..].trim().is_empty() || !parts.is_empty() {
+        parts.push(&text[start..]);
+    }
+    parts
+}

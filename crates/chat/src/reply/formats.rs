@@ -1,0 +1,70 @@
+//! How families of models mark their thinking and their calls: rows, found by template and vocabulary.
+
+use super::calls::{self, CallFormat, CallParser};
+
+/// Tags around thinking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thinking {
+    /// Before it.
+    pub open: &'static str,
+    /// After it.
+    pub close: &'static str,
+}
+
+const fn tags(open: &'static str, close: &'static str) -> Thinking {
+    Thinking { open, close }
+}
+
+/// Qwen, DeepSeek and most others; Magistral; Seed-OSS; Command A; Gemma 4; EXAONE; Apertus; Granite 3.2.
+pub const THINKING: [Thinking; 9] = [
+    tags("<think>", "</think>"),
+    tags("[THINK]", "[/THINK]"),
+    tags("<seed:think>", "</seed:think>"),
+    tags("<|START_THINKING|>", "<|END_THINKING|>"),
+    tags("<|channel>thought", "<channel|>"),
+    tags("<thought>", "</thought>"),
+    tags("<|inner_prefix|>", "<|inner_suffix|>"),
+    tags("<thinking>", "</thinking>"),
+    tags("Here is my thought process:", "Here is my response:"),
+];
+
+/// What the replies of a model may hold.
+#[derive(Clone, Debug, Default)]
+pub struct ReplyFormat {
+    pub(super) thinking: Option<Thinking>,
+    pub(super) calls: Vec<&'static CallFormat>,
+    /// For calls without a tag: what a reply as a whole may be.
+    pub(super) whole_reply: Option<CallParser>,
+    /// Channels of gpt-oss take the place of all tags.
+    pub(super) harmony: bool,
+    /// White space at the beginning of thinking is dropped.
+    pub(super) trims: bool,
+}
+
+impl ReplyFormat {
+    /// Finds the format of a model: what its template writes, and what its vocabulary has as one token.
+    pub fn detect(template: &str, has_token: &dyn Fn(&str) -> bool) -> Self {
+        let known = |tag: &str| template.contains(tag) || has_token(tag);
+        let harmony = known("<|channel|>") && known("<|message|>");
+        let thinking = THINKING.iter().find(|tags| known(tags.open) && known(tags.close)).copied();
+        // A template that cuts thinking off names the closing tag alone.
+        let cuts =
+            THINKING.iter().find(|tags| tags.close.contains('/') && template.contains(tags.close)).copied();
+        Self { thinking: thinking.or(cuts), harmony, trims: true, ..Self::default() }
+    }
+
+    /// The same for a model that was given tools: calls are looked for as well.
+    #[must_use]
+    pub fn with_calls(mut self, template: &str, has_token: &dyn Fn(&str) -> bool) -> Self {
+        let known = |tag: &str| template.contains(tag) || has_token(tag);
+        self.calls = calls::FORMATS.iter().filter(|format| known(format.begin)).collect();
+        let llama = known("<|python_tag|>") || template.contains("\"parameters\": dictionary");
+        self.whole_reply = (llama || self.calls.is_empty()).then_some(calls::json_calls as CallParser);
+        self
+    }
+
+    /// Whether replies may hold thinking.
+    pub fn thinks(&self) -> bool {
+        self.thinking.is_some() || self.harmony
+    }
+}

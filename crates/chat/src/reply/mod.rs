@@ -1,0 +1,243 @@
+//! What a reply says, told apart while it streams: text, thinking, calls of tools.
+//!
+//! The parser takes text as it is decoded and control tokens by name. It holds back only what may still become a tag.
+//! What looks like a call and is none comes out as text: nothing that a model said is lost.
+
+mod calls;
+mod formats;
+mod harmony;
+#[cfg(test)]
+mod tests;
+
+pub use calls::ToolCall;
+pub use formats::{ReplyFormat, THINKING, Thinking};
+
+use calls::CallFormat;
+use harmony::Harmony;
+
+/// A piece of a reply.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Piece {
+    /// For the reader.
+    Text(String),
+    /// Thinking, which readers see only if they ask for it.
+    Reasoning(String),
+    /// The model wants a tool to be called.
+    Call(ToolCall),
+}
+
+/// Takes a reply apart.
+#[derive(Debug)]
+pub struct ReplyParser {
+    format: ReplyFormat,
+    state: State,
+    /// Not decided yet.
+    held: String,
+    harmony: Option<Harmony>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    /// Nothing but white space so far: thinking may begin.
+    Start,
+    Thinking,
+    /// Thinking has ended, and white space after it is dropped.
+    AfterThinking,
+    Text,
+    /// Inside a call, everything is held until its end.
+    Call(&'static CallFormat),
+}
+
+/// Bytes of a call at most; a longer one is text.
+const MAX_CALL: usize = 4 << 20;
+
+impl ReplyParser {
+    /// For replies in `format`; `prompt_end` is the end of the prompt, which may have begun to think already.
+    pub fn new(format: ReplyFormat, prompt_end: &str) -> Self {
+        let thinking = format.thinking.is_some_and(|tags| prompt_end.trim_end().ends_with(tags.open));
+        let state = if thinking { State::Thinking } else { State::Start };
+        let harmony = format.harmony.then(|| Harmony::new(prompt_end));
+        Self { format, state, held: String::new(), harmony }
+    }
+
+    /// Takes decoded text.
+    pub fn push(&mut self, text: &str) -> Vec<Piece> {
+        if let Some(harmony) = &mut self.harmony {
+            return harmony.push(text);
+        }
+        self.held.push_str(text);
+        let mut out = Vec::new();
+        while self.step(&mut out) {}
+        out
+    }
+
+    /// Takes a control token by its name. One that means nothing here is dropped, as control tokens are.
+    pub fn control(&mut self, name: &str) -> Vec<Piece> {
+        if let Some(harmony) = &mut self.harmony {
+            return harmony.control(name);
+        }
+        let thinking = self.format.thinking.filter(|tags| tags.open == name || tags.close == name);
+        if let Some(tags) = thinking {
+            let mut out = self.flush_held();
+            self.state = if tags.open == name { State::Thinking } else { State::AfterThinking };
+            out.retain(|piece| *piece != Piece::Text(String::new()));
+            return out;
+        }
+        if matches!(self.state, State::Call(_)) || self.format.calls.iter().any(|call| call.begin == name) {
+            return self.push(name);
+        }
+        Vec::new()
+    }
+
+    /// The reply has ended.
+    pub fn finish(&mut self) -> Vec<Piece> {
+        if let Some(harmony) = &mut self.harmony {
+            return harmony.finish();
+        }
+        if let State::Call(format) = self.state {
+            let body = std::mem::take(&mut self.held);
+            self.state = State::Text;
+            return call_or_text(format, &body);
+        }
+        if matches!(self.state, State::Start | State::Text | State::AfterThinking)
+            && let Some(calls) = self.format.whole_reply.and_then(|parse| parse(self.held.trim()))
+        {
+            self.held.clear();
+            return calls.into_iter().map(Piece::Call).collect();
+        }
+        self.flush_held()
+    }
+
+    fn flush_held(&mut self) -> Vec<Piece> {
+        let held = std::mem::take(&mut self.held);
+        let piece = match self.state {
+            State::Thinking => Piece::Reasoning(held.trim_end().to_owned()),
+            State::AfterThinking => Piece::Text(held.trim_start().to_owned()),
+            _ => Piece::Text(held),
+        };
+        let empty = matches!(&piece, Piece::Text(text) | Piece::Reasoning(text) if text.is_empty());
+        if empty { Vec::new() } else { vec![piece] }
+    }
+
+    /// Decides about the beginning of what is held; `false` if more is needed.
+    fn step(&mut self, out: &mut Vec<Piece>) -> bool {
+        match self.state {
+            State::Start => self.start(),
+            State::Thinking => self.thinking(out),
+            State::AfterThinking => {
+                self.held.drain(..self.held.len() - self.held.trim_start().len());
+                let more = !self.held.is_empty();
+                self.state = if more { State::Text } else { State::AfterThinking };
+                more
+            }
+            State::Text => self.text(out),
+            State::Call(format) => self.call(format, out),
+        }
+    }
+
+    fn start(&mut self) -> bool {
+        let text = self.held.trim_start();
+        let Some(tags) = self.format.thinking else {
+            self.state = State::Text;
+            return true;
+        };
+        if let Some(after) = text.strip_prefix(tags.open) {
+            self.held = after.to_owned();
+            self.state = State::Thinking;
+            return true;
+        }
+        if tags.open.starts_with(text) {
+            return false;
+        }
+        self.state = State::Text;
+        true
+    }
+
+    fn thinking(&mut self, out: &mut Vec<Piece>) -> bool {
+        let Some(tags) = self.format.thinking else { return false };
+        let starting = self.held.trim_start().len();
+        if out.is_empty() && self.held.len() > starting && self.format.trims {
+            self.held.drain(..self.held.len() - starting);
+            self.format.trims = false;
+        }
+        if let Some(at) = self.held.find(tags.close) {
+            let thought = self.held[..at].trim_end().to_owned();
+            self.held.drain(..at + tags.close.len());
+            if !thought.is_empty() {
+                out.push(Piece::Reasoning(thought));
+            }
+            self.state = State::AfterThinking;
+            return true;
+        }
+        // White space before the closing tag belongs to neither.
+        let solid = self.held.trim_end().len();
+        let keep = open_end(&self.held[..solid], &[tags.close]);
+        let ready = if keep > 0 { self.held[..solid - keep].trim_end().len() } else { solid };
+        if ready > 0 {
+            self.format.trims = false;
+            out.push(Piece::Reasoning(self.held.drain(..ready).collect()));
+        }
+        false
+    }
+
+    fn text(&mut self, out: &mut Vec<Piece>) -> bool {
+        if self.format.whole_reply.is_some() && maybe_json(&self.held) {
+            return false;
+        }
+        let first = self.format.calls.iter().filter_map(|call| Some((self.held.find(call.begin)?, *call)));
+        if let Some((at, call)) = first.min_by_key(|(at, call)| (*at, std::cmp::Reverse(call.begin.len()))) {
+            let before: String = self.held.drain(..at).collect();
+            if !before.trim().is_empty() {
+                out.push(Piece::Text(before));
+            }
+            self.state = State::Call(call);
+            return true;
+        }
+        let begins: Vec<&str> = self.format.calls.iter().map(|call| call.begin).collect();
+        let keep = open_end(&self.held, &begins);
+        if self.held.len() > keep {
+            out.push(Piece::Text(self.held.drain(..self.held.len() - keep).collect()));
+            self.format.whole_reply = None;
+        }
+        false
+    }
+
+    fn call(&mut self, format: &'static CallFormat, out: &mut Vec<Piece>) -> bool {
+        let end = match format.end {
+            "" => None,
+            end => self.held[format.begin.len().min(self.held.len())..].find(end).map(|at| at + end.len()),
+        };
+        if end.is_none() && self.held.len() <= MAX_CALL {
+            return false;
+        }
+        let len = end.map_or(self.held.len(), |end| format.begin.len() + end);
+        let body: String = self.held.drain(..len).collect();
+        out.extend(call_or_text(format, &body));
+        self.state = State::AfterThinking;
+        true
+    }
+}
+
+/// The calls in `raw`, tags included, or `raw` itself where it holds none.
+fn call_or_text(format: &CallFormat, raw: &str) -> Vec<Piece> {
+    let inner = raw.strip_prefix(format.begin).unwrap_or(raw);
+    let inner = if format.end.is_empty() { inner } else { inner.strip_suffix(format.end).unwrap_or(inner) };
+    match (format.parse)(inner.trim()).filter(|_| raw.len() <= MAX_CALL) {
+        Some(calls) if !calls.is_empty() => calls.into_iter().map(Piece::Call).collect(),
+        _ => vec![Piece::Text(raw.to_owned())],
+    }
+}
+
+/// Bytes at the end of `text` that may be the beginning of one of `tags`.
+fn open_end(text: &str, tags: &[&str]) -> usize {
+    let open = |tag: &&str| {
+        let limit = text.len().min(tag.len().saturating_sub(1));
+        (1..=limit).rev().find(|&n| tag.is_char_boundary(n) && text.ends_with(&tag[..n]))
+    };
+    tags.iter().filter_map(open).max().unwrap_or(0)
+}
+
+/// Whether a reply may still be one JSON object or list as a whole.
+fn maybe_json(text: &str) -> bool {
+    text.len() <= MAX_CALL && (text.trim_start().is_empty() || text.trim_start().starts_with(['{', '[']))
+}

@@ -1,0 +1,169 @@
+//! Replies in the forms of several families, in pieces of every size.
+
+use super::*;
+use serde_json::json;
+
+fn format(template: &str) -> ReplyFormat {
+    ReplyFormat::detect(template, &|_| false).with_calls(template, &|_| false)
+}
+
+/// Text, thinking and calls of a reply that comes in pieces of `step` characters.
+fn parse(format: &ReplyFormat, prompt: &str, reply: &str, step: usize) -> (String, String, Vec<ToolCall>) {
+    let mut parser = ReplyParser::new(format.clone(), prompt);
+    let chars: Vec<_> = reply.chars().collect();
+    let mut pieces = Vec::new();
+    for piece in chars.chunks(step) {
+        pieces.extend(parser.push(&piece.iter().collect::<String>()));
+    }
+    pieces.extend(parser.finish());
+    let (mut text, mut thought, mut calls) = (String::new(), String::new(), Vec::new());
+    for piece in pieces {
+        match piece {
+            Piece::Text(t) => text += &t,
+            Piece::Reasoning(t) => thought += &t,
+            Piece::Call(call) => calls.push(call),
+        }
+    }
+    (text, thought, calls)
+}
+
+fn check(template: &str, reply: &str, (text, thought): (&str, &str), calls: &[(&str, Value)]) {
+    let format = format(template);
+    for step in [1, 2, 3, 5, 8, 1000] {
+        let (got, thinking, found) = parse(&format, "", reply, step);
+        assert_eq!((got.as_str(), thinking.as_str()), (text, thought), "{reply:?} in pieces of {step}");
+        let found: Vec<_> = found.iter().map(|call| (call.name.as_str(), call.arguments.clone())).collect();
+        assert_eq!(found, calls, "{reply:?} in pieces of {step}");
+    }
+}
+
+use serde_json::Value;
+
+#[test]
+fn thinking_is_told_from_text() {
+    check("<think></think>", "<think>\nhm <b>\n</think>\n\nYes.", ("Yes.", "hm <b>"), &[]);
+    check("<think></think>", "\n<think></think>Yes", ("Yes", ""), &[]);
+    check("<think></think>", "No <think>tag</think> here", ("No <think>tag</think> here", ""), &[]);
+    check("<think></think>", "<think>never ends", ("", "never ends"), &[]);
+    check("<think></think>", "<thin", ("<thin", ""), &[]);
+    check("[THINK][/THINK]", "[THINK]a[/b][/THINK]c", ("c", "a[/b]"), &[]);
+    check("no tags", "<think>a</think>b", ("<think>a</think>b", ""), &[]);
+    check(
+        "Here is my thought process: Here is my response:",
+        "Here is my thought process: a b Here is my response: c",
+        ("c", "a b"),
+        &[],
+    );
+}
+
+#[test]
+fn a_prompt_may_have_begun_to_think() {
+    for step in [1, 3, 100] {
+        let got = parse(&format("<think></think>"), "<|assistant|><think>\n", "hm\n</think>\n\nYes", step);
+        assert_eq!(got, ("Yes".to_owned(), "hm".to_owned(), vec![]));
+    }
+}
+
+#[test]
+fn control_tokens_end_thinking_too() {
+    let format = ReplyFormat::detect("", &|t| ["[THINK]", "[/THINK]"].contains(&t));
+    let mut parser = ReplyParser::new(format, "");
+    let mut pieces = parser.control("[THINK]");
+    pieces.extend(parser.push("a"));
+    pieces.extend(parser.control("[/THINK]"));
+    pieces.extend(parser.push("\nb"));
+    pieces.extend(parser.control("<unknown>"));
+    pieces.extend(parser.finish());
+    assert_eq!(pieces, [Piece::Reasoning("a".into()), Piece::Text("b".into())]);
+}
+
+#[test]
+fn calls_are_found_in_the_forms_of_the_families() {
+    let call = ("f", json!({"a": 1, "b": "x"}));
+    for (template, reply) in [
+        (
+            "<tool_call>",
+            "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1, \"b\": \"x\"}}\n</tool_call>",
+        ),
+        (
+            "<tool_call>",
+            "<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n<parameter=b>\nx\n</parameter>\n</function>\n\
+             </tool_call>",
+        ),
+        (
+            "<tool_call>",
+            "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n<arg_key>b</arg_key>\n<arg_value>x\
+             </arg_value>\n</tool_call>",
+        ),
+        ("<|python_tag|>", "{\"name\": \"f\", \"parameters\": {\"a\": 1, \"b\": \"x\"}}"),
+        ("<|python_tag|>", "<|python_tag|>{\"name\": \"f\", \"parameters\": {\"a\": 1, \"b\": \"x\"}}"),
+        ("[TOOL_CALLS]", "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {\"a\": 1, \"b\": \"x\"}}]"),
+        ("[TOOL_CALLS]", "[TOOL_CALLS]f[CALL_ID]123[ARGS]{\"a\": 1, \"b\": \"x\"}"),
+        (
+            "<｜tool▁calls▁begin｜>",
+            "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\": 1, \"b\": \"x\"}\n```\
+             <｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        ),
+        (
+            "<｜tool▁calls▁begin｜>",
+            "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"a\": 1, \"b\": \"x\"}<｜tool▁call▁end｜>\
+             <｜tool▁calls▁end｜>",
+        ),
+        (
+            "<|START_ACTION|>",
+            "<|START_ACTION|>[{\"tool_call_id\": \"0\", \"tool_name\": \"f\", \"parameters\": {\"a\": 1, \"b\": \"x\"}}]\
+             <|END_ACTION|>",
+        ),
+        ("<|tool_call|>", "<|tool_call|>[{\"name\": \"f\", \"arguments\": {\"a\": 1, \"b\": \"x\"}}]"),
+        ("functools", "functools[{\"name\": \"f\", \"arguments\": {\"a\": 1, \"b\": \"x\"}}]"),
+        ("<|tool_call>", "<|tool_call>call:f{a:1,b:<|\"|>x<|\"|>}<tool_call|>"),
+    ] {
+        check(template, reply, ("", ""), std::slice::from_ref(&call));
+    }
+}
+
+#[test]
+fn text_around_calls_stays_and_several_calls_are_several() {
+    let one = "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>";
+    let calls = [("f", json!({})), ("f", json!({}))];
+    check(
+        "<tool_call><think></think>",
+        &format!("<think>t</think>Look: {one}\n{one}"),
+        ("Look: ", "t"),
+        &calls,
+    );
+}
+
+#[test]
+fn what_is_no_call_stays_text() {
+    for reply in [
+        "<tool_call>{\"name\": 5}</tool_call>",
+        "<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>",
+        "<tool_call>{\"name\": \"f\", \"argu",
+        "<tool_call></tool_call>",
+        "a <tool_call",
+    ] {
+        check("<tool_call>", reply, (reply, ""), &[]);
+    }
+    check("<|python_tag|>", "{\"name\": 1}", ("{\"name\": 1}", ""), &[]);
+    check("[TOOL_CALLS]", "[TOOL_CALLS]f[ARGS]{", ("[TOOL_CALLS]f[ARGS]{", ""), &[]);
+}
+
+#[test]
+fn channels_of_gpt_oss() {
+    let format = ReplyFormat::detect("<|channel|><|message|>", &|_| false);
+    let mut parser = ReplyParser::new(format, "<|start|>assistant");
+    let mut pieces = Vec::new();
+    let reply = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.f \
+                 <|constrain|>json<|message|>{\"a\":1}<|call|><|start|>assistant<|channel|>final<|message|>Yes<|return|>";
+    let mut rest = reply;
+    while !rest.is_empty() {
+        let end = if rest.starts_with("<|") { rest.find("|>").map(|e| e + 2) } else { rest.find("<|") };
+        let (piece, after) = rest.split_at(end.unwrap_or(rest.len()));
+        pieces.extend(if piece.starts_with("<|") { parser.control(piece) } else { parser.push(piece) });
+        rest = after;
+    }
+    pieces.extend(parser.finish());
+    let call = ToolCall { id: None, name: "f".into(), arguments: json!({"a": 1}) };
+    assert_eq!(pieces, [Piece::Reasoning("hm".into()), Piece::Call(call), Piece::Text("Yes".into())]);
+}
