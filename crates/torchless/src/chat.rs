@@ -68,10 +68,13 @@ pub fn now() -> CivilTime {
 }
 
 /// A rendered prompt in the words of the tokenizer: special tokens are made of control parts alone.
-pub(crate) fn tokenizer_parts(prompt: &RenderedPrompt) -> Vec<torchless_tokenizer::Part<'_>> {
-    let part = |part| match part {
-        &Part::Control(ref text) => torchless_tokenizer::Part { text, special: Special::Parse },
-        Part::Text(text) => torchless_tokenizer::Part { text, special: Special::Text },
+pub(crate) fn tokenizer_parts<'p>(prompt: &'p RenderedPrompt) -> Vec<torchless_tokenizer::Part<'p>> {
+    let part = |part: &'p Part| {
+        let special = match part {
+            Part::Control(_) => Special::Parse,
+            Part::Text(_) => Special::Text,
+        };
+        torchless_tokenizer::Part { text: part.as_str(), special }
     };
     prompt.parts.iter().map(part).collect()
 }

@@ -1,0 +1,269 @@
+//! Replies that have to follow a grammar: JSON schema, GBNF, Lark or a regular expression.
+//!
+//! llguidance decides which bytes may come next; this module brings grammars into its form, vocabularies into its
+//! trie, and its answers to the sampler as a [`Constraint`].
+
+mod gbnf;
+mod schema;
+
+use llguidance::api::TopLevelGrammar;
+use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
+use llguidance::{Matcher, ParserFactory};
+use std::sync::Arc;
+use torchless_base::TokenId;
+use torchless_sampler::{Constraint, TokenMask};
+
+/// What a reply has to look like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grammar {
+    /// A JSON schema, as JSON.
+    JsonSchema(String),
+    /// Grammar of llama.cpp.
+    Gbnf(String),
+    /// Grammar of llguidance, after Lark.
+    Lark(String),
+    /// The whole reply matches.
+    Regex(String),
+}
+
+/// Why a grammar cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrammarError {
+    /// It is none, or too large, or uses what is not supported.
+    #[error("{kind}: {message}")]
+    Grammar {
+        /// Which kind of grammar.
+        kind: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// The vocabulary cannot be constrained.
+    #[error("the vocabulary: {0}")]
+    Vocabulary(String),
+}
+
+/// Bytes of a grammar at most.
+const MAX_GRAMMAR: usize = 4 << 20;
+/// Bytes of a token at most; a longer one is never allowed.
+const MAX_TOKEN: usize = 1000;
+
+impl Grammar {
+    /// A grammar of unnamed kind: GBNF has `::=`, a regular expression stands between slashes, the rest is Lark.
+    pub fn of_unknown_kind(source: &str) -> Self {
+        let text = source.trim();
+        let regex =
+            text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')).filter(|r| !r.contains('\n'));
+        match regex {
+            _ if text.contains("::=") => Grammar::Gbnf(source.to_owned()),
+            Some(regex) => Grammar::Regex(regex.to_owned()),
+            None => Grammar::Lark(source.to_owned()),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Grammar::JsonSchema(_) => "JSON schema",
+            Grammar::Gbnf(_) => "GBNF grammar",
+            Grammar::Lark(_) => "Lark grammar",
+            Grammar::Regex(_) => "regular expression",
+        }
+    }
+
+    /// The same for llguidance, and what of it will not be enforced.
+    fn compiled(&self) -> Result<(TopLevelGrammar, Vec<String>), GrammarError> {
+        let wrong = |message: String| GrammarError::Grammar { kind: self.kind(), message };
+        let source = match self {
+            Grammar::JsonSchema(s) | Grammar::Gbnf(s) | Grammar::Lark(s) | Grammar::Regex(s) => s,
+        };
+        if source.len() > MAX_GRAMMAR {
+            return Err(wrong(format!("{} bytes: {MAX_GRAMMAR} are the most", source.len())));
+        }
+        Ok(match self {
+            Grammar::JsonSchema(source) => {
+                let (schema, dropped) = schema::prepared(source).map_err(wrong)?;
+                (TopLevelGrammar::from_json_schema(schema), dropped)
+            }
+            Grammar::Gbnf(source) => {
+                (TopLevelGrammar::from_lark(gbnf::to_lark(source).map_err(wrong)?), Vec::new())
+            }
+            Grammar::Lark(source) => (TopLevelGrammar::from_lark(source.clone()), Vec::new()),
+            Grammar::Regex(source) => (TopLevelGrammar::from_regex(source), Vec::new()),
+        })
+    }
+}
+
+/// A vocabulary that replies can be held to grammars in; made once per model.
+pub struct GrammarVocabulary {
+    factory: ParserFactory,
+    end_ids: Vec<TokenId>,
+}
+
+impl std::fmt::Debug for GrammarVocabulary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GrammarVocabulary").field("end_ids", &self.end_ids).finish_non_exhaustive()
+    }
+}
+
+impl GrammarVocabulary {
+    /// `tokens` are the bytes of every token in the order of ids, empty for control tokens; `end_ids` end a reply.
+    ///
+    /// # Errors
+    /// There is no token, or none that ends a reply.
+    pub fn new(mut tokens: Vec<Vec<u8>>, end_ids: &[TokenId]) -> Result<Self, GrammarError> {
+        let vocabulary = |message: &str| GrammarError::Vocabulary(message.to_owned());
+        let last =
+            end_ids.last().ok_or_else(|| vocabulary("no token ends a reply, and a grammar needs one"))?;
+        if end_ids.iter().any(|id| id.index() >= tokens.len()) {
+            return Err(vocabulary("a token that ends replies is not in it"));
+        }
+        for token in &mut tokens {
+            // llguidance takes this byte at the beginning of a longer token for a control token.
+            if token.len() > MAX_TOKEN || (token.len() > 1 && token[0] == TokTrie::SPECIAL_TOKEN_MARKER) {
+                token.clear();
+            }
+        }
+        for id in end_ids {
+            let mut name = vec![TokTrie::SPECIAL_TOKEN_MARKER];
+            name.extend_from_slice(format!("<|end-{}|>", id.0).as_bytes());
+            tokens[id.index()] = name;
+        }
+        let size = u32::try_from(tokens.len()).map_err(|_| vocabulary("more tokens than ids"))?;
+        let ids: Vec<u32> = end_ids.iter().map(|id| id.0).collect();
+        let trie = TokTrie::from(&TokRxInfo::new(size, last.0), &tokens).with_eos_tokens(&ids);
+        let env: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
+        let mut factory = ParserFactory::new(&env, InferenceCapabilities::default(), &[])
+            .map_err(|e| GrammarError::Vocabulary(e.to_string()))?;
+        factory.quiet();
+        factory.limits_mut().verbose_errors = false;
+        Ok(Self { factory, end_ids: end_ids.to_vec() })
+    }
+
+    /// Holds one reply to a grammar.
+    ///
+    /// # Errors
+    /// It is no grammar, or needs what is not supported.
+    pub fn constraint(&self, grammar: &Grammar) -> Result<GrammarConstraint, GrammarError> {
+        let (compiled, dropped) = grammar.compiled()?;
+        let wrong = |e: String| GrammarError::Grammar { kind: grammar.kind(), message: e };
+        let parser = self.factory.create_parser(compiled).map_err(|e| wrong(e.to_string()))?;
+        let mut matcher = Matcher::new(Ok(parser));
+        if let Some(e) = matcher.get_error() {
+            return Err(wrong(e));
+        }
+        matcher.is_accepting().map_err(|e| wrong(e.to_string()))?;
+        Ok(GrammarConstraint { matcher, end_ids: self.end_ids.clone(), dropped })
+    }
+}
+
+/// Follows one reply through its grammar.
+pub struct GrammarConstraint {
+    matcher: Matcher,
+    end_ids: Vec<TokenId>,
+    dropped: Vec<String>,
+}
+
+impl GrammarConstraint {
+    /// What the schema asks for and no grammar can hold a reply to.
+    pub fn not_enforced(&self) -> &[String] {
+        &self.dropped
+    }
+
+    /// Whether the reply may end here.
+    pub fn may_end(&mut self) -> bool {
+        self.matcher.is_accepting().unwrap_or(false)
+    }
+
+    /// Whether something went wrong: a token came that was not allowed, or the grammar grew too complex.
+    pub fn error(&self) -> Option<String> {
+        self.matcher.get_error()
+    }
+}
+
+impl Constraint for GrammarConstraint {
+    fn allow(&mut self, mask: &mut TokenMask) {
+        // Where it fails the mask stays empty, and the pick with it.
+        if let Ok(allowed) = self.matcher.compute_mask_or_eos() {
+            let words = mask.words_mut();
+            let n = words.len().min(allowed.as_slice().len());
+            words[..n].copy_from_slice(&allowed.as_slice()[..n]);
+        }
+    }
+
+    fn accept(&mut self, token: TokenId) {
+        // After the end there is nothing to follow; a wrong token leaves an error behind, which empties the next mask.
+        if !(self.matcher.is_stopped() && self.end_ids.contains(&token)) {
+            let _ = self.matcher.consume_token(token.0);
+        }
+    }
+
+    fn fork(&self) -> Box<dyn Constraint> {
+        Box::new(Self {
+            matcher: self.matcher.deep_clone(),
+            end_ids: self.end_ids.clone(),
+            dropped: self.dropped.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every byte is a token, and 256 ends the reply.
+    fn bytes() -> GrammarVocabulary {
+        let tokens = (0..=255u8).map(|b| vec![b]).chain([Vec::new()]).collect();
+        GrammarVocabulary::new(tokens, &[TokenId(256)]).unwrap()
+    }
+
+    fn allowed(constraint: &mut GrammarConstraint) -> Vec<u32> {
+        let mut mask = TokenMask::new(257);
+        constraint.allow(&mut mask);
+        (0..257).filter(|&id| mask.contains(TokenId(id))).collect()
+    }
+
+    #[test]
+    fn a_mask_has_what_may_follow() {
+        for grammar in [
+            Grammar::Regex("ab?".to_owned()),
+            Grammar::Gbnf("root ::= \"a\" [b]?".to_owned()),
+            Grammar::Lark("start: \"a\" \"b\"?".to_owned()),
+        ] {
+            let mut constraint = bytes().constraint(&grammar).unwrap();
+            assert_eq!(allowed(&mut constraint), [97], "{grammar:?}");
+            constraint.accept(TokenId(97));
+            assert_eq!(allowed(&mut constraint), [98, 256], "{grammar:?}");
+            let mut other = bytes().constraint(&grammar).unwrap();
+            other.accept(TokenId(98));
+            assert_eq!(allowed(&mut other), [] as [u32; 0]);
+            assert!(other.error().is_some());
+            constraint.accept(TokenId(98));
+            assert_eq!(allowed(&mut constraint), [256], "{grammar:?}");
+        }
+    }
+
+    #[test]
+    fn kinds_are_told_apart() {
+        assert!(matches!(Grammar::of_unknown_kind("root ::= \"a\""), Grammar::Gbnf(_)));
+        assert_eq!(Grammar::of_unknown_kind("/a+/"), Grammar::Regex("a+".to_owned()));
+        assert!(matches!(Grammar::of_unknown_kind("start: /a/\n"), Grammar::Lark(_)));
+    }
+
+    #[test]
+    fn what_is_no_grammar_is_refused() {
+        let vocabulary = bytes();
+        for grammar in [
+            Grammar::JsonSchema("{".to_owned()),
+            Grammar::JsonSchema("{\"type\": \"kaboom\"}".to_owned()),
+            Grammar::Regex("(".to_owned()),
+            Grammar::Lark("start: nothing".to_owned()),
+            Grammar::Gbnf("root ::= nothing".to_owned()),
+            Grammar::Gbnf("other ::= \"a\"".to_owned()),
+            Grammar::Gbnf(format!("root ::= {}", "(".repeat(60_000))),
+            Grammar::Gbnf("root ::= \"a\"{1000000000}".to_owned()),
+        ] {
+            assert!(vocabulary.constraint(&grammar).is_err(), "{}", grammar.kind());
+        }
+        assert!(GrammarVocabulary::new(vec![vec![1]], &[]).is_err());
+        assert!(GrammarVocabulary::new(vec![vec![1]], &[TokenId(1)]).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! Suites of texts that grammars have to accept and to reject.
+
+use serde_json::Value;
+use std::path::PathBuf;
+use torchless_base::TokenId;
+use torchless_chat::{Grammar, GrammarVocabulary};
+use torchless_sampler::{Constraint, TokenMask};
+
+fn suite(name: &str) -> Option<Vec<Value>> {
+    let Some(folder) = std::env::var_os("TORCHLESS_FIXTURES").map(PathBuf::from) else {
+        eprintln!("skipped: TORCHLESS_FIXTURES is not set");
+        return None;
+    };
+    let text = std::fs::read_to_string(folder.join("chat").join(name)).unwrap();
+    let file: Value = serde_json::from_str(&text).unwrap();
+    Some(file["cases"].as_array().unwrap().clone())
+}
+
+/// Every byte is a token, and 256 ends the reply.
+fn bytes() -> GrammarVocabulary {
+    let tokens = (0..=255u8).map(|b| vec![b]).chain([Vec::new()]).collect();
+    GrammarVocabulary::new(tokens, &[TokenId(256)]).unwrap()
+}
+
+fn grammar(kind: &str, source: &str) -> Grammar {
+    match kind {
+        "json_schema" => Grammar::JsonSchema(source.to_owned()),
+        _ => Grammar::Gbnf(source.to_owned()),
+    }
+}
+
+/// Whether every byte of `text` is in its mask, and the end is in the last.
+fn accepts(vocabulary: &GrammarVocabulary, grammar: &Grammar, text: &str) -> Result<bool, String> {
+    let mut constraint = vocabulary.constraint(grammar).map_err(|e| e.to_string())?;
+    let mut mask = TokenMask::new(257);
+    for token in text.bytes().map(u32::from).chain([256]).map(TokenId) {
+        mask.clear();
+        constraint.allow(&mut mask);
+        if let Some(e) = constraint.error() {
+            return Err(e);
+        }
+        if !mask.contains(token) {
+            return Ok(false);
+        }
+        constraint.accept(token);
+    }
+    Ok(true)
+}
+
+#[test]
+fn grammars_accept_and_reject_what_they_should() {
+    let Some(cases) = suite("grammar_accept_reject.json") else { return };
+    let vocabulary = bytes();
+    let (mut passed, mut faults) = (0, Vec::new());
+    for case in &cases {
+        let grammar = grammar(case["kind"].as_str().unwrap(), case["grammar"].as_str().unwrap());
+        for (key, want) in [("accept", true), ("reject", false)] {
+            for text in case[key].as_array().unwrap() {
+                match accepts(&vocabulary, &grammar, text.as_str().unwrap()) {
+                    Ok(got) if got == want => passed += 1,
+                    got => faults.push(format!("{}: {key} {text} gave {got:?}", case["name"])),
+                }
+            }
+        }
+    }
+    eprintln!("{passed} passed, {} failed", faults.len());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn schemas_are_taken_or_refused_as_they_should_be() {
+    let Some(cases) = suite("schema_to_grammar.json") else { return };
+    let vocabulary = bytes();
+    let faults: Vec<_> = cases
+        .iter()
+        .filter_map(|case| {
+            // The one case without a schema stands for the empty one.
+            let source =
+                Some(case["schema"].as_str().unwrap()).filter(|s| !s.trim().is_empty()).unwrap_or("{}");
+            let taken = vocabulary.constraint(&Grammar::JsonSchema(source.to_owned()));
+            let wanted = case["status"] == "SUCCESS";
+            (taken.is_ok() != wanted).then(|| format!("{}: {:?}", case["name"], taken.err()))
+        })
+        .collect();
+    eprintln!("{} passed, {} failed", cases.len() - faults.len(), faults.len());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_schema_is_followed_with_tokens_of_several_bytes() {
+    let words = ["{", "\"", "a", "\":", "{\"a\":", " ", "1", "12", "}", "1}", "tr", "ue", "<end>"];
+    let tokens = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+    let vocabulary = GrammarVocabulary::new(tokens, &[TokenId(12)]).unwrap();
+    let schema = r#"{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}"#;
+    let mut constraint = vocabulary.constraint(&Grammar::JsonSchema(schema.to_owned())).unwrap();
+    let allowed = |constraint: &mut dyn Constraint| {
+        let mut mask = TokenMask::new(words.len());
+        constraint.allow(&mut mask);
+        let ids = (0..words.len()).filter(|&id| mask.contains(TokenId(id as u32)));
+        ids.map(|id| words[id]).collect::<Vec<_>>()
+    };
+    assert_eq!(allowed(&mut constraint), ["{", "{\"a\":"]);
+    constraint.accept(TokenId(4));
+    assert_eq!(allowed(&mut constraint), [" ", "1", "12", "1}"]);
+    let mut fork = constraint.fork();
+    constraint.accept(TokenId(9));
+    assert_eq!(allowed(&mut constraint), ["<end>"]);
+    assert_eq!(allowed(fork.as_mut()), [" ", "1", "12", "1}"]);
+}
