@@ -2,10 +2,12 @@
 
 use crate::Error;
 use crate::stop::{StopStrings, Watched};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use torchless_base::TokenId;
+use torchless_chat::{Piece, ReplyParser, ToolCall};
 use torchless_engine::{Canceller, Event as EngineEvent, FinishReason, Ticket};
-use torchless_tokenizer::StreamDecoder;
+use torchless_tokenizer::{StreamDecoder, Tokenizer};
 
 /// What happens while a reply is made. The last event is `Done`.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +21,10 @@ pub enum Event {
     },
     /// More of the reply; never half a character.
     Text(String),
+    /// More of what the model thinks before it answers; it is not part of the text.
+    Reasoning(String),
+    /// The model wants a tool to be called.
+    ToolCall(ToolCall),
     /// The reply is complete.
     Done(Summary),
 }
@@ -69,7 +75,11 @@ impl DoneReason {
 pub struct Generation<'m> {
     ticket: Ticket,
     decoder: StreamDecoder<'m>,
+    /// Of a conversation; a text that is continued is text alone.
+    reply: Option<(ReplyParser, &'m Tokenizer)>,
     stop: StopStrings,
+    /// To be told, in order.
+    pending: VecDeque<Event>,
     tokens: Vec<TokenId>,
     prompt_tokens: usize,
     start: Instant,
@@ -84,12 +94,19 @@ enum State {
 }
 
 impl<'m> Generation<'m> {
-    /// `decoder` is at the start of a text or inside one, as the prompt has it.
-    pub(crate) fn new(decoder: StreamDecoder<'m>, ticket: Ticket, stop: Vec<String>) -> Self {
+    /// `decoder` is at the start of a text or inside one, as the prompt has it; `reply` takes the text apart.
+    pub(crate) fn new(
+        decoder: StreamDecoder<'m>,
+        reply: Option<(ReplyParser, &'m Tokenizer)>,
+        ticket: Ticket,
+        stop: Vec<String>,
+    ) -> Self {
         Self {
             ticket,
             decoder,
+            reply,
             stop: StopStrings::new(stop),
+            pending: VecDeque::new(),
             tokens: Vec::new(),
             prompt_tokens: 0,
             start: Instant::now(),
@@ -102,25 +119,50 @@ impl<'m> Generation<'m> {
         self.ticket.canceller()
     }
 
-    fn token(&mut self, id: TokenId) -> Option<Event> {
+    fn token(&mut self, id: TokenId) {
         self.tokens.push(id);
-        match self.stop.push(&self.decoder.push(id)) {
-            Watched::Text(text) if text.is_empty() => None,
-            Watched::Text(text) => Some(Event::Text(text)),
-            Watched::Stopped(text) => {
-                self.ticket.cancel();
-                Some(self.end(text, DoneReason::Stop))
+        let text = self.decoder.push(id);
+        let mut pieces = Vec::new();
+        match &mut self.reply {
+            None => pieces.push(Piece::Text(text)),
+            Some((reply, tokenizer)) => {
+                pieces.extend(reply.push(&text));
+                if let Some(name) = tokenizer.piece(id).filter(|_| tokenizer.is_control(id)) {
+                    pieces.extend(reply.control(&name));
+                }
             }
+        }
+        if self.tell(pieces) {
+            self.ticket.cancel();
+            self.state = State::Ending(DoneReason::Stop);
         }
     }
 
-    /// The last text, if any, and then the summary.
-    fn end(&mut self, text: String, reason: DoneReason) -> Event {
-        if text.is_empty() {
-            return self.summary(reason);
+    /// Queues the pieces of a reply; `true` if a stop string ended it.
+    fn tell(&mut self, pieces: Vec<Piece>) -> bool {
+        for piece in pieces {
+            let (text, stopped) = match piece {
+                Piece::Reasoning(text) => {
+                    self.pending.push_back(Event::Reasoning(text));
+                    continue;
+                }
+                Piece::Call(call) => {
+                    self.pending.push_back(Event::ToolCall(call));
+                    continue;
+                }
+                Piece::Text(text) => match self.stop.push(&text) {
+                    Watched::Text(text) => (text, false),
+                    Watched::Stopped(text) => (text, true),
+                },
+            };
+            if !text.is_empty() {
+                self.pending.push_back(Event::Text(text));
+            }
+            if stopped {
+                return true;
+            }
         }
-        self.state = State::Ending(reason);
-        Event::Text(text)
+        false
     }
 
     fn summary(&mut self, reason: DoneReason) -> Event {
@@ -139,7 +181,7 @@ impl<'m> Generation<'m> {
         })
     }
 
-    fn finished(&mut self, reason: FinishReason) -> Event {
+    fn finished(&mut self, reason: FinishReason) {
         let reason = match reason {
             FinishReason::Stop(_) => DoneReason::Stop,
             FinishReason::Length => DoneReason::Length,
@@ -147,13 +189,23 @@ impl<'m> Generation<'m> {
             FinishReason::Cancelled | FinishReason::Failed => DoneReason::Cancelled,
         };
         let rest = self.decoder.flush();
-        match self.stop.push(&rest) {
-            Watched::Stopped(text) => self.end(text, DoneReason::Stop),
-            Watched::Text(text) => {
-                let text = text + &self.stop.finish();
-                self.end(text, reason)
+        let pieces = match &mut self.reply {
+            None => vec![Piece::Text(rest)],
+            Some((reply, _)) => {
+                let mut pieces = reply.push(&rest);
+                pieces.extend(reply.finish());
+                pieces
             }
+        };
+        if self.tell(pieces) {
+            self.state = State::Ending(DoneReason::Stop);
+            return;
         }
+        let held = self.stop.finish();
+        if !held.is_empty() {
+            self.pending.push_back(Event::Text(held));
+        }
+        self.state = State::Ending(reason);
     }
 }
 
@@ -162,6 +214,9 @@ impl Iterator for Generation<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Some(Ok(event));
+            }
             match self.state {
                 State::Over => return None,
                 State::Ending(reason) => return Some(Ok(self.summary(reason))),
@@ -172,14 +227,10 @@ impl Iterator for Generation<'_> {
                     self.prompt_tokens = total;
                     return Some(Ok(Event::Prompt { done, total }));
                 }
-                Some(EngineEvent::Token { id, .. }) => {
-                    if let Some(event) = self.token(id) {
-                        return Some(Ok(event));
-                    }
-                }
+                Some(EngineEvent::Token { id, .. }) => self.token(id),
                 Some(EngineEvent::Finished { reason, stats }) => {
                     self.prompt_tokens = stats.prompt_tokens;
-                    return Some(Ok(self.finished(reason)));
+                    self.finished(reason);
                 }
                 Some(EngineEvent::Failed { error }) => {
                     self.state = State::Over;

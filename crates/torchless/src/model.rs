@@ -7,12 +7,16 @@ use crate::prompt::Prompt;
 use crate::vocabulary::{chat_template, fits, tokenizer};
 use crate::{Error, chat};
 use llamafirewall_core::{Admitted, Firewall};
+use std::sync::OnceLock;
 use torchless_base::{Runner, RunnerInfo, TokenId};
-use torchless_chat::{ChatTemplate, Conversation, RenderedPrompt, TemplateError};
+use torchless_chat::{
+    ChatTemplate, Conversation, Grammar, GrammarError, GrammarVocabulary, Part, RenderedPrompt, ReplyFormat,
+    ReplyParser, TemplateError,
+};
 use torchless_engine::{Engine, EngineConfig, Request, SubmitError};
 use torchless_model::ModelSpec;
-use torchless_sampler::SamplerConfig;
-use torchless_tokenizer::{Around, Controls, Part, Special, Tokenizer};
+use torchless_sampler::{Constraint, SamplerConfig};
+use torchless_tokenizer::{Around, Controls, Special, Tokenizer};
 
 /// What is asked of a reply.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +27,8 @@ pub struct GenerateOptions {
     pub max_tokens: Option<usize>,
     /// The reply ends before any of these.
     pub stop: Vec<String>,
+    /// The reply follows this grammar to its end, thinking included.
+    pub grammar: Option<Grammar>,
 }
 
 /// The usual length of a reply: a quarter of the context, at least 2048 (1024 where the context is below 4096), at
@@ -41,6 +47,8 @@ pub struct Model {
     template: Result<Option<ChatTemplate>, TemplateError>,
     engine: Engine,
     firewall: Firewall,
+    /// Made when a grammar is first asked for.
+    grammars: OnceLock<Result<GrammarVocabulary, GrammarError>>,
 }
 
 impl Model {
@@ -71,7 +79,15 @@ impl Model {
         let engine = Engine::start(Box::new(runner), EngineConfig::default())
             .map_err(|e| Error::Engine(e.to_string()))?;
         let template = model_template(chat_template(&checkpoint)?.as_deref(), &spec.arch, &tokenizer);
-        Ok(Self { spec, device, tokenizer, template, engine, firewall: Firewall::open() })
+        Ok(Self {
+            spec,
+            device,
+            tokenizer,
+            template,
+            engine,
+            firewall: Firewall::open(),
+            grammars: OnceLock::new(),
+        })
     }
 
     /// What the model is.
@@ -113,19 +129,67 @@ impl Model {
     /// There is no chat template for messages, or it fails.
     pub fn encode(&self, prompt: &Admitted<Prompt>) -> Result<Vec<TokenId>, Error> {
         match prompt.get() {
-            Prompt::Text(text) => {
-                let part = Part { text, special: Special::Text };
-                Ok(self.tokenizer.encode_parts(&[part], Around::ModelDefault))
-            }
+            Prompt::Text(text) => Ok(self.encode_text(text)),
             Prompt::Chat(messages) => self.encode_conversation(&chat::conversation(messages)),
             Prompt::Conversation(conversation) => self.encode_conversation(conversation),
         }
     }
 
+    fn encode_text(&self, text: &str) -> Vec<TokenId> {
+        let part = torchless_tokenizer::Part { text, special: Special::Text };
+        self.tokenizer.encode_parts(&[part], Around::ModelDefault)
+    }
+
     fn encode_conversation(&self, conversation: &Conversation) -> Result<Vec<TokenId>, Error> {
+        Ok(self.encode_rendered(&self.render(conversation)?))
+    }
+
+    fn encode_rendered(&self, rendered: &RenderedPrompt) -> Vec<TokenId> {
+        let parts = chat::tokenizer_parts(rendered);
+        self.without_second_bos(self.tokenizer.encode_parts(&parts, Around::ModelDefault))
+    }
+
+    /// The tokens of a prompt, and what takes the reply apart.
+    fn prepared(&self, prompt: &Prompt) -> Result<(Vec<TokenId>, Option<ReplyParser>), Error> {
+        let messages;
+        let conversation = match prompt {
+            Prompt::Text(text) => return Ok((self.encode_text(text), None)),
+            Prompt::Chat(list) => {
+                messages = chat::conversation(list);
+                &messages
+            }
+            Prompt::Conversation(conversation) => conversation,
+        };
         let rendered = self.render(conversation)?;
-        let tokens = self.tokenizer.encode_parts(&chat::tokenizer_parts(&rendered), Around::ModelDefault);
-        Ok(self.without_second_bos(tokens))
+        let end = rendered.parts.last().map_or("", Part::as_str);
+        let parser = ReplyParser::new(self.reply_format(conversation.has_tools()), end);
+        Ok((self.encode_rendered(&rendered), Some(parser)))
+    }
+
+    fn reply_format(&self, tools: bool) -> ReplyFormat {
+        let template = self.template.as_ref().ok().and_then(Option::as_ref).map_or("", ChatTemplate::source);
+        let has_token = |token: &str| self.tokenizer.id_of(token).is_some();
+        let format = ReplyFormat::detect(template, &has_token);
+        if tools { format.with_calls(template, &has_token) } else { format }
+    }
+
+    /// Holds a reply to a grammar.
+    fn constraint(&self, grammar: &Grammar) -> Result<Box<dyn Constraint>, Error> {
+        let made = self.grammars.get_or_init(|| {
+            let bytes = |id: u32| {
+                let id = TokenId(id);
+                let bytes = self.tokenizer.token_bytes(id).filter(|_| !self.tokenizer.is_control(id));
+                bytes.unwrap_or_default().to_vec()
+            };
+            let size = u32::try_from(self.info().vocab).unwrap_or(u32::MAX);
+            GrammarVocabulary::new((0..size).map(bytes).collect(), self.tokenizer.end_ids())
+        });
+        let vocabulary = made.as_ref().map_err(|e| Error::Option(e.to_string()))?;
+        let constraint = vocabulary.constraint(grammar).map_err(|e| Error::Option(e.to_string()))?;
+        for key in constraint.not_enforced() {
+            tracing::warn!(key, "the schema's key is not enforced");
+        }
+        Ok(Box::new(constraint))
     }
 
     /// Templates write the first token themselves, and the tokenizer adds it too: one is enough.
@@ -166,7 +230,7 @@ impl Model {
         prompt: &Admitted<Prompt>,
         options: &GenerateOptions,
     ) -> Result<Generation<'_>, Error> {
-        let tokens = self.encode(prompt)?;
+        let (tokens, reply) = self.prepared(prompt.get())?;
         let limit = self.info().max_seq_len;
         if tokens.is_empty() {
             return Err(Error::EmptyPrompt);
@@ -178,6 +242,7 @@ impl Model {
         request.sampler = options.sampler.clone();
         request.max_tokens = options.max_tokens.unwrap_or_else(|| default_max_tokens(limit));
         request.stop_ids = self.tokenizer.end_ids().to_vec();
+        request.constraint = options.grammar.as_ref().map(|grammar| self.constraint(grammar)).transpose()?;
         let ticket = self.engine.submit(request).map_err(|e| match e {
             SubmitError::TooLong { tokens, limit } => Error::PromptTooLong { tokens, limit },
             other => Error::Submit(other),
@@ -187,7 +252,8 @@ impl Model {
             Prompt::Text(text) if !text.is_empty() => self.tokenizer.stream_continuing(Controls::Hide),
             _ => self.tokenizer.stream(Controls::Hide),
         };
-        Ok(Generation::new(decoder, ticket, options.stop.clone()))
+        let reply = reply.map(|reply| (reply, &self.tokenizer));
+        Ok(Generation::new(decoder, reply, ticket, options.stop.clone()))
     }
 }
 
