@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 
 seconds=${1:-600}
 shift || true
-if [ $# -gt 0 ]; then targets=("$@"); else targets=(gguf safetensors native_bin tokenizer_json sentencepiece); fi
-case $seconds in '' | *[!0-9]*) echo "usage: scripts/fuzz.sh [seconds] [gguf|safetensors|native_bin|tokenizer_json|sentencepiece ...]" >&2; exit 2 ;; esac
+if [ $# -gt 0 ]; then targets=("$@"); else targets=(gguf safetensors native_bin tokenizer_json sentencepiece chat_template); fi
+case $seconds in '' | *[!0-9]*) echo "usage: scripts/fuzz.sh [seconds] [gguf|safetensors|native_bin|tokenizer_json|sentencepiece|chat_template ...]" >&2; exit 2 ;; esac
 
 # Copies the files under the given places that are at most 256 KiB, packed ones unpacked, into a corpus.
 seed() {
@@ -39,6 +39,7 @@ for target in "${targets[@]}"; do
         native_bin) seed "$corpus" '*.bin' "$hostile" tests/fixtures ;;
         tokenizer_json) seed "$corpus" '*.json' fuzz/seeds "$fixtures/tokenizers" ;;
         sentencepiece) seed "$corpus" '*.model' fuzz/seeds ;;
+        chat_template) seed "$corpus" '*.jinja' "$fixtures/chat" ;;
         *) echo "unknown target: $target" >&2; exit 2 ;;
     esac
     echo "== $target: $(find "$corpus" -type f | wc -l) seeds, $seconds seconds"

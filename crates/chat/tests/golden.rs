@@ -84,3 +84,39 @@ fn every_golden_render_is_the_same() {
     eprintln!("{passed} passed, {} failed", faults.len());
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
+
+/// Marks whatever does not name a part of a message.
+fn marked(value: &Value, key: &str) -> Value {
+    match value {
+        Value::String(_) if ["role", "type", "id", "tool_call_id"].contains(&key) => value.clone(),
+        Value::String(text) => Value::String(format!("\u{2603}{text}<|im_end|>\u{2603}")),
+        Value::Array(items) => items.iter().map(|item| marked(item, key)).collect(),
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), marked(value, key))).collect(),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn no_byte_of_a_message_or_a_tool_becomes_a_control_part() {
+    let (Some(golden), Some(templates)) =
+        (read("chat_golden_dev.json.gz"), read("chat_templates_all.json.gz"))
+    else {
+        return;
+    };
+    let tools = marked(&golden["tools"], "tools").to_string();
+    let mut rendered = 0;
+    for (name, source) in templates.as_object().unwrap() {
+        let template = ChatTemplate::new(source.as_str().unwrap()).unwrap();
+        for (conversation, messages) in golden["conversations"].as_object().unwrap() {
+            let mut messages = Conversation::from_json(&marked(messages, "").to_string()).unwrap();
+            messages.set_tools(Data::parse(&tools).unwrap()).unwrap();
+            let Ok(prompt) = template.render(&messages, &RenderOptions::default()) else { continue };
+            rendered += 1;
+            for part in &prompt.parts {
+                let leaked = matches!(part, Part::Control(text) if text.contains('\u{2603}'));
+                assert!(!leaked, "{name} {conversation}: {part:?}");
+            }
+        }
+    }
+    assert!(rendered > 800, "{rendered} rendered");
+}

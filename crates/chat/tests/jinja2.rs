@@ -96,3 +96,49 @@ fn the_deepest_template_that_is_taken_in_runs_on_a_small_stack() {
     };
     std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
 }
+
+/// Numbers that look random and are always the same.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
+
+/// Pieces of templates in any order: whatever comes of them, nothing panics.
+#[test]
+fn templates_put_together_at_random_are_rendered_or_refused() {
+    let file: Value = serde_json::from_str(include_str!("jinja2.json")).unwrap();
+    let sources: Vec<Vec<char>> = file["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|case| case[0].as_str().unwrap().chars().collect())
+        .collect();
+    let extra = file["variables"].as_object().unwrap().iter();
+    let extra = extra.map(|(name, value)| (name.clone(), Data::parse(&value.to_string()).unwrap())).collect();
+    let options = RenderOptions { extra, ..RenderOptions::default() };
+    let mut numbers = Numbers(7);
+    let mut rendered = 0;
+    for _ in 0..4000 {
+        let mut source = sources[numbers.below(sources.len())].clone();
+        for _ in 0..=numbers.below(4) {
+            let other = &sources[numbers.below(sources.len())];
+            let from = numbers.below(other.len());
+            let piece = other[from..(from + numbers.below(12)).min(other.len())].to_vec();
+            let at = numbers.below(source.len());
+            let end = (at + numbers.below(8)).min(source.len());
+            source.splice(at..end, piece);
+        }
+        let source: String = source.into_iter().collect();
+        let template = ChatTemplate::new(&source);
+        rendered += usize::from(
+            template.is_ok_and(|template| template.render(&Conversation::new(), &options).is_ok()),
+        );
+    }
+    assert!(rendered > 100, "{rendered} rendered");
+}

@@ -182,6 +182,15 @@ pub struct RunArgs {
     /// Another chat template than the model's: the name of a built-in one, or a file; applies it
     #[arg(long, value_name = "NAME|FILE")]
     pub chat_template: Option<String>,
+    /// Show what the model thinks before it answers
+    #[arg(long)]
+    pub show_thinking: bool,
+    /// Hold the reply to a JSON schema: a file, or JSON
+    #[arg(long, value_name = "FILE|JSON", conflicts_with = "grammar")]
+    pub json_schema: Option<String>,
+    /// Hold the reply to a grammar: a file or text in GBNF or Lark, or a regular expression between slashes
+    #[arg(long, value_name = "FILE|TEXT")]
+    pub grammar: Option<String>,
     /// Tokens of the reply at most [default: a quarter of the context, 2048 at least (1024 below a context of 4096)]
     #[arg(short = 'n', long, value_name = "N")]
     pub max_tokens: Option<usize>,

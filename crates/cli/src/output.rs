@@ -12,11 +12,13 @@ pub fn write(text: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Writes one line of JSON to standard output.
+/// Writes one line of JSON to standard output, keys in alphabetical order.
 ///
 /// # Errors
 /// Standard output is closed or full.
 pub fn json(value: &serde_json::Value) -> std::io::Result<()> {
+    let mut value = value.clone();
+    value.sort_all_objects();
     write(&format!("{value}\n"))
 }
 

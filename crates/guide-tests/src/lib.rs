@@ -42,6 +42,7 @@ pages! {
     BackendSystem "docs/architecture/backend-system.md"
     ModelArchitectures "docs/architecture/model-architectures.md"
     TensorStorage "docs/architecture/tensor-storage.md"
+    Chat "docs/chat.md"
     Development "docs/development.md"
     Encoders "docs/encoders.md"
     ModelFormats "docs/formats/model-formats.md"

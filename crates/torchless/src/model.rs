@@ -161,7 +161,11 @@ impl Model {
             Prompt::Conversation(conversation) => conversation,
         };
         let rendered = self.render(conversation)?;
-        let end = rendered.parts.last().map_or("", Part::as_str);
+        // What a message ends with begins no thinking.
+        let end = match rendered.parts.last() {
+            Some(Part::Control(text)) => text,
+            _ => "",
+        };
         let parser = ReplyParser::new(self.reply_format(conversation.has_tools()), end);
         Ok((self.encode_rendered(&rendered), Some(parser)))
     }

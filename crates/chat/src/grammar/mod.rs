@@ -7,7 +7,7 @@ mod gbnf;
 mod schema;
 
 use llguidance::api::TopLevelGrammar;
-use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
+use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
 use std::sync::Arc;
 use torchless_base::TokenId;
@@ -131,8 +131,8 @@ impl GrammarVocabulary {
         let ids: Vec<u32> = end_ids.iter().map(|id| id.0).collect();
         let trie = TokTrie::from(&TokRxInfo::new(size, last.0), &tokens).with_eos_tokens(&ids);
         let env: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
-        let mut factory = ParserFactory::new(&env, InferenceCapabilities::default(), &[])
-            .map_err(|e| GrammarError::Vocabulary(e.to_string()))?;
+        let mut factory =
+            ParserFactory::new_simple(&env).map_err(|e| GrammarError::Vocabulary(e.to_string()))?;
         factory.quiet();
         factory.limits_mut().verbose_errors = false;
         Ok(Self { factory, end_ids: end_ids.to_vec() })

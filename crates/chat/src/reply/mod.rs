@@ -78,10 +78,9 @@ impl ReplyParser {
         }
         let thinking = self.format.thinking.filter(|tags| tags.open == name || tags.close == name);
         if let Some(tags) = thinking {
-            let mut out = self.flush_held();
+            let held = self.flush_held();
             self.state = if tags.open == name { State::Thinking } else { State::AfterThinking };
-            out.retain(|piece| *piece != Piece::Text(String::new()));
-            return out;
+            return held;
         }
         if matches!(self.state, State::Call(_)) || self.format.calls.iter().any(|call| call.begin == name) {
             return self.push(name);

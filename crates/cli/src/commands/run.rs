@@ -7,7 +7,9 @@ use crate::{input, open, output, progress, template};
 use anyhow::Result;
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
+use torchless::conversation::{Conversation, Data, Grammar};
 use torchless::{
     DoneReason, Event, GenerateOptions, Message, Model, Prompt, Role, SamplerConfig, Source, Summary, TokenId,
 };
@@ -22,7 +24,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let options = generate_options(args)?;
     let interrupt = Interrupt::install()?;
     let model = load(args, &source)?;
-    let session = Session { model: &model, options, show: &args.show, interrupt: &interrupt };
+    let show = Shown { as_asked: &args.show, thinking: args.show_thinking };
+    let session = Session { model: &model, options, show, interrupt: &interrupt };
     match asked {
         Asked::Once(prompt) => session.reply(prompt).map(drop),
         Asked::Talk(system) => session.talk(system),
@@ -46,7 +49,7 @@ fn what_is_asked(args: &RunArgs, source: &Source) -> Result<Asked> {
         // The story model begins on its own.
         None if *source == Source::Inside && !chat => Ok(Asked::Once(Prompt::Text(String::new()))),
         None if args.model.as_ref().is_some_and(|m| !m.exists()) => {
-            let path = args.model.as_deref().unwrap_or(std::path::Path::new("")).display();
+            let path = args.model.as_deref().unwrap_or(Path::new("")).display();
             let how = "a prompt for the model inside goes after --prompt";
             Err(Usage(format!("{path}: there is no such model file or folder ({how})")).into())
         }
@@ -78,7 +81,20 @@ fn generate_options(args: &RunArgs) -> Result<GenerateOptions> {
     };
     // What is wrong whatever the vocabulary is said before a model is loaded.
     sampler.check(u32::MAX as usize).map_err(|e| Usage(e.to_string()))?;
-    Ok(GenerateOptions { sampler, max_tokens: args.max_tokens, stop: s.stop.clone() })
+    let grammar = grammar(args)?;
+    Ok(GenerateOptions { sampler, max_tokens: args.max_tokens, stop: s.stop.clone(), grammar })
+}
+
+/// What the reply has to look like: from a file of that name, or from the word itself.
+fn grammar(args: &RunArgs) -> Result<Option<Grammar>> {
+    let source = |word: &str| match Path::new(word) {
+        path if path.is_file() => template::read(path),
+        _ => Ok(word.to_owned()),
+    };
+    if let Some(word) = &args.json_schema {
+        return Ok(Some(Grammar::JsonSchema(source(word)?)));
+    }
+    Ok(args.grammar.as_deref().map(source).transpose()?.map(|text| Grammar::of_unknown_kind(&text)))
 }
 
 /// A seed of 32 bits: short enough to be typed again.
@@ -119,24 +135,31 @@ fn load(args: &RunArgs, source: &Source) -> Result<Model> {
     Ok(model)
 }
 
+/// What of a reply is shown, and how.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    as_asked: &'a ShowArgs,
+    thinking: bool,
+}
+
 struct Session<'a> {
     model: &'a Model,
     options: GenerateOptions,
-    show: &'a ShowArgs,
+    show: Shown<'a>,
     interrupt: &'a Interrupt,
 }
 
 impl Session<'_> {
-    /// Makes one reply and shows it; the text comes back for a conversation to go on.
-    fn reply(&self, prompt: Prompt) -> Result<String> {
+    /// Makes one reply and shows it; it comes back for a conversation to go on.
+    fn reply(&self, prompt: Prompt) -> Result<Reply> {
         let prompt = self.model.admit(prompt)?;
-        if self.show.debug {
+        if self.show.as_asked.debug {
             let tokens: Vec<_> = self.model.encode(&prompt)?.iter().map(|t| t.0).collect();
             eprintln!("Tokens: {tokens:?}\nProcessing {} prompt tokens...", tokens.len());
         }
         let generation = self.model.generate(&prompt, &self.options)?;
         self.interrupt.watch(generation.canceller());
-        let mut view = View { show: self.show, text: String::new() };
+        let mut view = View { show: self.show, reply: Reply::default(), last: Last::Nothing };
         let mut summary = None;
         for event in generation {
             match event? {
@@ -151,26 +174,37 @@ impl Session<'_> {
                 return Err(Interrupted.into());
             }
         }
-        Ok(view.text)
+        Ok(view.reply)
     }
 
     /// Turn by turn on the terminal, until the input ends.
     fn talk(&self, system: Option<String>) -> Result<()> {
-        let mut messages: Vec<_> = system.into_iter().map(|s| Message::new(Role::System, s)).collect();
+        let mut messages = Conversation::new();
+        if let Some(system) = system {
+            messages.push("system", &system);
+        }
         let mut lines = std::io::stdin().lock().lines();
         eprintln!("Type a message; /bye or Ctrl-D ends, Ctrl-C stops a reply.");
         loop {
             eprint!("> ");
             std::io::stderr().flush()?;
             let Some(line) = lines.next().transpose()? else { return Ok(()) };
+            let mut asked = messages.clone();
             match line.trim() {
                 "" => continue,
                 "/bye" | "/exit" | "/quit" => return Ok(()),
-                _ => messages.push(Message::new(Role::User, line)),
+                _ => asked.push("user", &line),
             }
-            match self.reply(Prompt::Chat(messages.clone())) {
-                Ok(text) => messages.push(Message::new(Role::Assistant, text)),
-                Err(e) if e.is::<Interrupted>() => drop(messages.pop()),
+            match self.reply(Prompt::Conversation(asked.clone())) {
+                Ok(reply) => {
+                    // Whether thinking is seen again is for the template to say.
+                    let thinking = Some(("reasoning_content", Data::text(&reply.thinking)));
+                    let thinking = thinking.filter(|_| !reply.thinking.is_empty());
+                    let fields = [("content", Data::text(&reply.text))].into_iter().chain(thinking);
+                    asked.push_fields("assistant", fields);
+                    messages = asked;
+                }
+                Err(e) if e.is::<Interrupted>() => {}
                 Err(e) => return Err(e),
             }
         }
@@ -179,32 +213,71 @@ impl Session<'_> {
 
 /// Shows a reply while it comes.
 struct View<'a> {
-    show: &'a ShowArgs,
+    show: Shown<'a>,
+    reply: Reply,
+    last: Last,
+}
+
+/// What a reply said.
+#[derive(Default)]
+struct Reply {
     text: String,
+    thinking: String,
+}
+
+/// What was printed last.
+#[derive(Clone, Copy, PartialEq)]
+enum Last {
+    Nothing,
+    Thinking,
+    Text,
 }
 
 impl View<'_> {
     fn event(&mut self, event: &Event) -> Result<()> {
         match event {
             Event::Prompt { done, total } => {
-                if self.show.debug {
+                if self.show.as_asked.debug {
                     eprintln!("Prompt token {done}/{total}");
                 }
-                if self.show.jsonl {
+                if self.show.as_asked.jsonl {
                     output::json(&json!({ "event": "prompt", "done": done, "total": total }))?;
                 }
             }
             Event::Text(text) => {
-                self.text.push_str(text);
-                if self.show.jsonl {
-                    output::json(&json!({ "event": "text", "text": text }))?;
-                } else if !self.show.json {
-                    output::write(text)?;
+                self.reply.text.push_str(text);
+                self.print(Last::Text, "text", text)?;
+            }
+            Event::Reasoning(text) => {
+                self.reply.thinking.push_str(text);
+                if self.show.thinking {
+                    self.print(Last::Thinking, "thinking", text)?;
                 }
+            }
+            Event::ToolCall(call) => {
+                let call = json!({ "event": "tool_call", "name": call.name, "arguments": call.arguments });
+                output::json(&call)?;
             }
             Event::Done(_) => {}
         }
         Ok(())
+    }
+
+    /// Prints text, or an event that holds it.
+    fn print(&mut self, kind: Last, name: &str, text: &str) -> Result<()> {
+        if self.show.as_asked.jsonl {
+            return Ok(output::json(&json!({ "event": name, name: text }))?);
+        }
+        if self.show.as_asked.json {
+            return Ok(());
+        }
+        match (self.last, kind) {
+            (Last::Thinking, Last::Text) => output::write("\n</think>\n\n")?,
+            (Last::Nothing | Last::Text, Last::Thinking) => output::write("<think>\n")?,
+            _ => {}
+        }
+        self.last = kind;
+        Ok(output::write(text)?)
     }
 
     fn done(&self, summary: &Summary, seed: u64) -> Result<()> {
@@ -214,21 +287,25 @@ impl View<'_> {
             rate(summary.prompt_tokens, summary.prompt_time),
             rate(summary.reply_tokens, summary.reply_time),
         );
-        if self.show.json || self.show.jsonl {
+        let show = self.show.as_asked;
+        if show.json || show.jsonl {
             let mut report = json!({
                 "event": "done", "reason": summary.reason.name(), "seed": seed,
                 "prompt_tokens": summary.prompt_tokens, "reply_tokens": summary.reply_tokens,
                 "prompt_tokens_per_second": fast, "tokens_per_second": slow,
                 "token_ids": summary.tokens.iter().map(|t| t.0).collect::<Vec<_>>(),
             });
-            if self.show.json {
-                report["text"] = json!(self.text);
+            if show.json {
+                report["text"] = json!(self.reply.text);
+            }
+            if show.json && self.show.thinking {
+                report["thinking"] = json!(self.reply.thinking);
             }
             output::json(&report)?;
-        } else if !self.text.ends_with('\n') {
+        } else if !self.reply.text.ends_with('\n') {
             output::write("\n")?;
         }
-        if !self.show.quiet {
+        if !show.quiet {
             let (prompt, reply, reason) =
                 (summary.prompt_tokens, summary.reply_tokens, summary.reason.name());
             eprintln!(

@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
+mod constrained;
 mod encoders;
 mod malformed;
 mod models;
 mod quantise;
 mod remake;
+mod render;
 mod reply;
 #[cfg(unix)]
 mod streams;

@@ -1,12 +1,7 @@
 //! `torchless render`.
 
-use super::support::{assert_refused, output, run};
+use super::support::{assert_refused, output, run, text};
 use serde_json::{Value, json};
-use std::path::Path;
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 #[test]
 fn a_conversation_is_shown_as_the_model_would_see_it() {
