@@ -33,7 +33,7 @@ fn tell(model: &Model, temperature: f32, seed: u64, tokens: usize) -> (String, S
         match event.unwrap() {
             Event::Text(more) => text += &more,
             Event::Done(summary) => return (text, summary),
-            Event::Prompt { .. } => {}
+            Event::Prompt { .. } | Event::Reasoning(_) | Event::ToolCall(_) => {}
         }
     }
     panic!("no end");
