@@ -144,7 +144,8 @@ impl GrammarVocabulary {
     /// It is no grammar, or needs what is not supported.
     pub fn constraint(&self, grammar: &Grammar) -> Result<GrammarConstraint, GrammarError> {
         let (compiled, dropped) = grammar.compiled()?;
-        let wrong = |e: String| GrammarError::Grammar { kind: grammar.kind(), message: e };
+        let one_line = |e: String| e.split_whitespace().collect::<Vec<_>>().join(" ");
+        let wrong = |e: String| GrammarError::Grammar { kind: grammar.kind(), message: one_line(e) };
         let parser = self.factory.create_parser(compiled).map_err(|e| wrong(e.to_string()))?;
         let mut matcher = Matcher::new(Ok(parser));
         if let Some(e) = matcher.get_error() {

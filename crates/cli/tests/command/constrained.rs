@@ -19,13 +19,11 @@ fn a_grammar_decides_what_a_reply_may_be() {
 
 #[test]
 fn a_schema_decides_what_a_reply_may_be() {
-    let schema = r#"{"properties": {"pet": {"enum": ["dog", "cat"]}, "old": {"type": "boolean"}}, "required": ["pet", "old"]}"#;
     for seed in ["1", "2", "3"] {
         let words =
-            ["--prompt", "Once", "--seed", seed, "--quiet", "--json-schema", schema, "--max-tokens", "200"];
-        let reply: serde_json::Value = serde_json::from_str(&output(&words)).unwrap();
-        assert!(["dog", "cat"].contains(&reply["pet"].as_str().unwrap()), "{reply}");
-        assert!(reply["old"].is_boolean() && reply.as_object().unwrap().len() == 2, "{reply}");
+            ["--prompt", "Once", "--seed", seed, "--quiet", "--json-schema", r#"{"enum": ["dog", "cat"]}"#];
+        let reply = output(&words);
+        assert!(["\"dog\"\n", "\"cat\"\n"].contains(&reply.as_str()), "{reply:?}");
     }
 }
 
