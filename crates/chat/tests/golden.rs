@@ -1,5 +1,7 @@
 //! Real templates and conversations, as jinja2 renders them under transformers' settings.
 
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use std::fs::File;

@@ -1,5 +1,7 @@
 //! Suites of texts that grammars have to accept and to reject.
 
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+
 use serde_json::Value;
 use std::path::PathBuf;
 use torchless_base::TokenId;

@@ -5,9 +5,18 @@ use super::support::{NATIVE, Ran, STORY, assert_refused, output, run, run_with};
 #[test]
 fn help_says_what_there_is() {
     insta::assert_snapshot!("help", output(&["--help"]));
-    for verb in
-        ["run", "inspect", "tokenize", "detokenize", "render", "logits", "convert", "quantize", "perplexity", "bench"]
-    {
+    for verb in [
+        "run",
+        "inspect",
+        "tokenize",
+        "detokenize",
+        "render",
+        "logits",
+        "convert",
+        "quantize",
+        "perplexity",
+        "bench",
+    ] {
         insta::assert_snapshot!(format!("help_{verb}"), output(&[verb, "--help"]));
     }
 }
