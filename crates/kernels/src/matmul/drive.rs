@@ -419,9 +419,10 @@ const MOST_WIDTH: usize = 16;
 fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut Room<'_>, *mut f32)) {
     let stretch = w.direct_stretch();
     let tokens = chunk.tokens.len();
+    let rows = chunk.first + chunk.tokens.start..chunk.first + chunk.tokens.end;
     for (i, strip) in chunk.strips.clone().enumerate() {
         let acc = sums.wrapping_add(i * tokens * ROWS);
-        let panel = x.panel(chunk.tokens.clone(), 0);
+        let panel = x.panel(rows.clone(), 0);
         let whole = Tile { w: [std::ptr::null(); 2], units: 0, panel, acc: [acc; 2], fresh: true };
         let done = w.add_in_file(strip, &whole);
         for start in (done..w.units).step_by(stretch) {
@@ -434,8 +435,7 @@ fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut R
                     (floats.direct, w.prepared(strip, range, (&mut *room.packed, &mut *room.unpacked)))
                 }
             };
-            let rows = chunk.first + chunk.tokens.start..chunk.first + chunk.tokens.end;
-            let panel = x.panel(rows, start * w.strips.unit_cols);
+            let panel = x.panel(rows.clone(), start * w.strips.unit_cols);
             let tile = Tile { w: [src; 2], units, panel, acc: [acc; 2], fresh: start == 0 };
             // SAFETY: as in `tiled`; up to `direct` tokens are one panel in every table.
             unsafe { kernel(&tile) };
