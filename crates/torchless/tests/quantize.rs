@@ -1,5 +1,7 @@
 //! Quantising files: what becomes of weights, of faulty ones, and of the file that is there already.
 
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+
 use std::path::{Path, PathBuf};
 use torchless::formats::gguf::Header;
 use torchless::formats::{Metadata, OpenOptions, open};
