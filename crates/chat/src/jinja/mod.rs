@@ -39,6 +39,9 @@ use machine::{Machine, Scope};
 /// Bytes of output at most, beyond four times what went in.
 const MAX_OUTPUT: usize = 4 << 20;
 
+/// Bytes of a template at most: those that models come with have some thousands, and a tree takes fifty times its text.
+const MAX_SOURCE: usize = 1 << 20;
+
 /// A compiled template.
 #[derive(Debug)]
 pub(crate) struct Template {
@@ -55,6 +58,10 @@ pub(crate) struct Given<'v> {
 
 impl Template {
     pub fn new(source: &str) -> Result<Self, TemplateError> {
+        if source.len() > MAX_SOURCE {
+            let message = format!("a template of {} bytes, of at most {MAX_SOURCE}", source.len());
+            return Err(TemplateError::new(Kind::Limit, message).at(1));
+        }
         Ok(Self { body: parser::parse(source)? })
     }
 

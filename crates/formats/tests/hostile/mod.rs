@@ -71,7 +71,14 @@ fn without(key: &str) -> Vec<u8> {
     file(&header.to_string(), PAYLOAD)
 }
 
-/// The sound file with a piece of header text replaced.
+/// The sound file without a key of a tensor.
+fn tensor_without(tensor: &str, key: &str) -> Vec<u8> {
+    let mut header = header();
+    header["tensors"][tensor].as_object_mut().expect("a tensor is an object").remove(key);
+    file(&header.to_string(), PAYLOAD)
+}
+
+/// The sound file with a piece of header text replaced, which must not depend on the order of keys.
 fn with_text(from: &str, to: &str) -> Vec<u8> {
     let text = header().to_string();
     assert!(text.contains(from), "{from} is not in {text}");
@@ -170,7 +177,7 @@ fn documents() -> Vec<Case> {
         case("tensor_name_empty", "a name of no bytes", with_text("\"a\":{\"dtype\"", "\"\":{\"dtype\"")),
         case("dtype_unknown", "an element type that nobody knows", with("/tensors/a/dtype", json!("q4_0"))),
         case("dtype_number", "an element type given as a number", with("/tensors/a/dtype", json!(0))),
-        case("dtype_missing", "no element type", with_text("\"dtype\":\"f32\",", "")),
+        case("dtype_missing", "no element type", tensor_without("a", "dtype")),
     ]
 }
 
@@ -201,7 +208,7 @@ fn places() -> Vec<Case> {
         case("offset_negative", "offset of -64", offset(json!(-64))),
         case("offset_fraction", "offset of 0.5", offset(json!(0.5))),
         case("offset_text", "offset given as text", offset(json!("0"))),
-        case("offset_missing", "no offset", with_text("\"offset\":0,", "")),
+        case("offset_missing", "no offset", tensor_without("a", "offset")),
         case("overlap", "two tensors share bytes", with("/tensors/b/offset", json!(448))),
         case("gap", "64 bytes that belong to no tensor", {
             let mut header = header();
@@ -217,7 +224,7 @@ fn places() -> Vec<Case> {
 fn scales() -> Vec<Case> {
     let scale = |key: &str, value| with(&format!("/tensors/b/{key}"), value);
     vec![
-        case("scales_missing", "int8 without scales", with_text("\"scale_size\":2,", "")),
+        case("scales_missing", "int8 without scales", tensor_without("b", "scale_size")),
         case("scales_too_few", "one scale for two groups", scale("scale_size", json!(1))),
         case("scales_too_many", "three scales for two groups", scale("scale_size", json!(3))),
         case("scales_2p62", "2^62 scales", scale("scale_size", json!(1u64 << 62))),

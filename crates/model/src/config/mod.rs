@@ -58,6 +58,11 @@ pub struct Config<'a> {
     read: RefCell<BTreeSet<String>>,
 }
 
+/// How weights are stored, or quantised while they are loaded.
+const QUANT_METHOD: &str = "quantization_config.quant_method";
+/// Those that say no more than the tensors and their scales do. Others change the arithmetic.
+const QUANT_METHODS: &[&str] = &["fp8", "compressed-tensors", "mxfp4"];
+
 impl<'a> Config<'a> {
     /// Reads the metadata of `checkpoint`, a decoder; of another architecture than it names where one is given.
     ///
@@ -370,6 +375,12 @@ impl<'a> Config<'a> {
     /// The first such key.
     pub fn finish(&self) -> Result<(), ModelError> {
         let harmless = if self.dialect == Dialect::Gguf { HARMLESS_GGUF } else { HARMLESS_JSON };
+        if let Some(Value::Text(method)) = self.values.get(QUANT_METHOD)
+            && !QUANT_METHODS.contains(&method.as_str())
+        {
+            let (what, supported) = (format!("{QUANT_METHOD} = \"{method}\""), QUANT_METHODS.join(", "));
+            return Err(ModelError::Unsupported { what, supported });
+        }
         let read = self.read.borrow();
         for (key, value) in &self.values {
             let top = key.split('.').next().unwrap_or(key);

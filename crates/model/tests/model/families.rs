@@ -247,7 +247,7 @@ fn unknown_values_are_refused_by_name() {
         (tiny("bitnet", object!({"quantization_config": {"quant_method": "bitnet"}})), "quantization_config"),
     ];
     for (config, words) in cases {
-        let error = spec_of_json(&config).map(|_| ()).unwrap_err().to_string();
+        let error = spec_of_json(&config).map(|_| ()).expect_err(words).to_string();
         assert!(error.contains(words), "{error}\nlacks: {words}");
     }
 }

@@ -3,7 +3,7 @@
 //! Follows the description in `training/story_model/README.md`; shares nothing with the scripts there but the file.
 
 use serde_json::Value;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
@@ -52,7 +52,9 @@ pub struct Grammar {
 type Index<'a> = BTreeMap<&'a str, usize>;
 
 fn index(object: &Value) -> Index<'_> {
-    object.as_object().unwrap().keys().enumerate().map(|(i, name)| (name.as_str(), i)).collect()
+    // In the order of names, whichever order the reader of JSON keeps.
+    let names: BTreeSet<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    names.into_iter().enumerate().map(|(i, name)| (name, i)).collect()
 }
 
 fn texts(list: &Value) -> Vec<&str> {
