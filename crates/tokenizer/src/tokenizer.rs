@@ -107,8 +107,7 @@ impl Tokenizer {
     /// The ids of `text`.
     ///
     /// Time grows with the length of the text and its logarithm, whatever the text. Characters that the
-    /// vocabulary cannot write become the unknown token; where there is none they are lost (see
-    /// [`Description::uncovered_bytes`]).
+    /// vocabulary cannot write become the unknown token; where there is none they are lost.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Vec<TokenId> {
         self.encode_parts(&[Part { text, special: options.special }], options.around)
     }

@@ -32,7 +32,7 @@ pub fn model_template(
     source.map(|source| ChatTemplate::new(&source)).transpose()
 }
 
-/// The template of a checkpoint as [`model_template`] finds it, and the options that it is rendered with.
+/// The template of a checkpoint as opening a model finds it, and the options that it is rendered with.
 ///
 /// # Errors
 /// The tokenizer or the template is broken, or there is no template.

@@ -9,10 +9,6 @@ use torchless_quant::TensorType;
 /// Blocks that are taken at once.
 const EIGHT: usize = 8;
 
-/// How far ahead of the lines a page is asked for: a file's pages are small, and looking one up holds up all that is asked for
-/// after it, unless that has begun four pages earlier.
-pub(super) const PAGES_AHEAD: usize = 16384;
-
 /// Multiplies as many columns of a strip as can be read in place with the one or two rows of a panel, and says how many that
 /// were. The bits are those of repacking and [`super::tile::int_tile`].
 ///

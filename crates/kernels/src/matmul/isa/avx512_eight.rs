@@ -4,7 +4,6 @@
 //! Eight blocks are nine pieces of 16 bytes. The half of block `b` is half `b` of piece `b`, its codes begin behind that and
 //! end in piece `b + 1`.
 
-use super::super::in_file::PAGES_AHEAD;
 use super::{Eight, Isa};
 use std::arch::x86_64::*;
 use std::hint::black_box;
@@ -34,6 +33,10 @@ pub(super) unsafe fn repack_eight(rows: &Rows, at: usize, units: *mut u8, next: 
         }
     }
 }
+
+/// How far ahead of the lines a page is asked for: a file's pages are small, and looking one up holds up all that is asked for
+/// after it, unless that has begun four pages earlier.
+const PAGES_AHEAD: usize = 16384;
 
 /// Asks for the share of block `b` in the 36 lines that eight blocks of 16 rows take, from `next` on. All at once would hold
 /// up the reads.

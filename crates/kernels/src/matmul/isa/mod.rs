@@ -149,6 +149,10 @@ pub(crate) trait Isa: Copy + 'static {
 }
 
 /// One row of activations for eight blocks of 32 columns.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "read where eight blocks are taken at once")
+)]
 pub(crate) struct Eight {
     /// 256 codes.
     pub(crate) codes: *const i8,
