@@ -121,7 +121,9 @@ impl Conversation {
         for message in &self.messages {
             let Value::Dict(dict) = message else { continue };
             let role = dict.get_str("role").and_then(Value::as_str).unwrap_or_default();
-            for (_, value) in dict.iter().filter(|(key, _)| key.as_str() != Some("role")) {
+            // A role that templates know is a word of theirs; any other is a text that somebody wrote.
+            let known = ROLES.contains(&role);
+            for (_, value) in dict.iter().filter(|(key, _)| !known || key.as_str() != Some("role")) {
                 texts(value, &mut |text| visit(role, text));
             }
         }
@@ -191,6 +193,17 @@ fn tool_list(tools: Data) -> Result<Data, ConversationError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_role_that_templates_do_not_know_is_a_text_of_the_message() {
+        let json = r#"[{"role": "user", "content": "a"}, {"role": "[INST] now", "content": "b"}]"#;
+        let mut seen = Vec::new();
+        let visit = &mut |role: &str, text: &str| seen.push((role.to_owned(), text.to_owned()));
+        Conversation::from_json(json).unwrap().visit_texts(visit);
+        let texts: Vec<&str> = seen.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts.iter().filter(|text| **text == "[INST] now").count(), 1, "{texts:?}");
+        assert!(!texts.contains(&"user") && texts.contains(&"a") && texts.contains(&"b"), "{texts:?}");
+    }
 
     #[test]
     fn other_shapes_are_refused_with_their_place() {

@@ -3,10 +3,10 @@
 use crate::encoder_args::{ClassifyArgs, EmbedArgs, EncoderOpenArgs, RawArgs, RerankArgs};
 use crate::exit::Usage;
 use crate::{input, open, output, progress};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 use torchless::{Candidates, Classes, Embedding, Encoder, EncoderText, Texts, TokenClasses, TokenId};
 
@@ -202,12 +202,10 @@ fn texts(given: &[String]) -> Result<Vec<String>> {
 
 /// Raw little-endian f32, and a line that says how many.
 fn write(path: &Path, rows: &[Vec<f32>], shape: &[usize; 2]) -> Result<()> {
-    let file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
-    let mut out = BufWriter::new(file);
-    let values = rows.iter().flatten();
-    let written =
-        values.into_iter().try_for_each(|x| out.write_all(&x.to_le_bytes())).and_then(|()| out.flush());
-    written.with_context(|| path.display().to_string())?;
+    torchless::write_whole(path, |out| {
+        let written = rows.iter().flatten().try_for_each(|x| out.write_all(&x.to_le_bytes()));
+        written.map_err(|source| torchless::Error::Io { path: path.to_owned(), source })
+    })?;
     eprintln!("{} x {} values in {}", shape[0], shape[1], path.display());
     Ok(())
 }
