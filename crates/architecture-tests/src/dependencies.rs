@@ -14,6 +14,7 @@ pub const ALLOWED: &[Row] = &[
     ("torchless-formats", &["torchless-quant"]),
     ("torchless-kernels", &["torchless-quant", "torchless-base"]),
     ("torchless-device", &["torchless-kernels", "torchless-quant", "torchless-base"]),
+    ("torchless-device-gpu", &["torchless-device", "torchless-quant", "torchless-base"]),
     ("torchless-model", &["torchless-device", "torchless-formats", "torchless-quant", "torchless-base"]),
     ("torchless-tokenizer", &["torchless-base"]),
     ("torchless-sampler", &["torchless-base"]),

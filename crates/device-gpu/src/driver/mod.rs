@@ -1,0 +1,158 @@
+//! What the vendor of a GPU has to bring: memory, programs, launches. Everything above exists once.
+//!
+//! Work is done in the order in which it is asked for. Calls may return before it is done; [`Driver::read`] and
+//! [`Driver::finish`] wait.
+
+use crate::source::Program;
+use crate::{Backend, GpuError};
+
+/// Memory on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MemoryId(pub u32);
+
+/// A compiled program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProgramId(pub u32);
+
+/// One kernel of a compiled program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KernelId(pub u32);
+
+/// A place in memory, in bytes from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Which memory.
+    pub memory: MemoryId,
+    /// Bytes from its start.
+    pub offset: u64,
+}
+
+/// How the source of kernels is spelt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// CUDA C++, for devices of this compute capability (major, minor).
+    Cuda(u32, u32),
+    /// HIP C++.
+    Hip,
+    /// OpenCL C 1.2.
+    OpenCl,
+    /// Metal Shading Language.
+    Metal,
+}
+
+/// What is known of a device before anything runs on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceInfo {
+    /// Through which interface.
+    pub backend: Backend,
+    /// Its number there.
+    pub ordinal: usize,
+    /// Its maker's name for it.
+    pub name: String,
+    /// How kernels are spelt.
+    pub dialect: Dialect,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// The largest single allocation.
+    pub max_alloc: u64,
+    /// Multiprocessors, compute units, cores.
+    pub units: u32,
+    /// Threads that run in step.
+    pub warp: u32,
+    /// The largest group of threads.
+    pub max_group: u32,
+    /// Bytes of memory that a group can share.
+    pub max_local: u32,
+}
+
+/// One argument of a kernel, in the order of its declaration.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arg {
+    /// A pointer to the start of this memory.
+    Memory(MemoryId),
+    /// `int`.
+    Int(i32),
+    /// `float`.
+    Float(f32),
+}
+
+/// A kernel with everything it is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launch {
+    /// Which kernel.
+    pub kernel: KernelId,
+    /// Groups in each direction.
+    pub groups: [u32; 3],
+    /// Threads of a group in each direction.
+    pub threads: [u32; 3],
+    /// Bytes of memory that each group shares beyond what the kernel declares. CUDA and HIP only.
+    pub local: u32,
+    /// Its arguments.
+    pub args: Vec<Arg>,
+}
+
+/// Memory, programs and launches on one device.
+pub trait Driver: Send {
+    /// What the device is.
+    fn info(&self) -> &DeviceInfo;
+
+    /// Bytes that are free right now, as far as the interface tells; the device's size where it does not.
+    fn free_memory(&self) -> u64;
+
+    /// Memory of `bytes` bytes, at least 256-byte aligned, content undefined. `what` is for messages.
+    ///
+    /// # Errors
+    /// It does not fit.
+    fn alloc(&mut self, bytes: u64, what: &str) -> Result<MemoryId, GpuError>;
+
+    /// Gives memory back; nothing that still runs may use it.
+    fn free(&mut self, memory: MemoryId);
+
+    /// Copies from the host. `bytes` may be reused when this returns.
+    ///
+    /// # Errors
+    /// The device failed. Panics if the place lies beyond the memory.
+    fn write(&mut self, to: Place, bytes: &[u8]) -> Result<(), GpuError>;
+
+    /// Copies to the host, after everything that was asked for before.
+    ///
+    /// # Errors
+    /// The device failed, now or in earlier work.
+    fn read(&mut self, from: Place, out: &mut [u8]) -> Result<(), GpuError>;
+
+    /// Copies on the device; the places do not overlap.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn copy(&mut self, from: Place, to: Place, bytes: u64) -> Result<(), GpuError>;
+
+    /// Sets bytes to zero.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn zero(&mut self, at: Place, bytes: u64) -> Result<(), GpuError>;
+
+    /// Compiles a program, or finds it compiled.
+    ///
+    /// # Errors
+    /// No compiler is there, or it refused; its own words are in the error.
+    fn program(&mut self, program: &Program) -> Result<ProgramId, GpuError>;
+
+    /// A kernel of a program.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    fn kernel(&mut self, program: ProgramId, name: &str) -> Result<KernelId, GpuError>;
+
+    /// Starts kernels, one after the other. A driver may keep what it made of a list and use it again for an equal one.
+    ///
+    /// # Errors
+    /// The device refused; the error names the kernel.
+    fn launch(&mut self, launches: &[Launch]) -> Result<(), GpuError>;
+
+    /// Waits until everything is done.
+    ///
+    /// # Errors
+    /// The device failed, now or in earlier work.
+    fn finish(&mut self) -> Result<(), GpuError>;
+}

@@ -1,0 +1,14 @@
+//! The GPU device: an implementation of [`torchless_device::Device`] over small drivers.
+//!
+//! Libraries of vendors are loaded at run time: the program builds without a toolkit and starts without a GPU. Kernels are
+//! written once in a dialect of C that each driver's prelude spells out; overlays replace some of them on hardware that has
+//! better instructions. It knows no files and no architectures.
+
+mod backend;
+pub mod driver;
+mod error;
+mod source;
+
+pub use backend::Backend;
+pub use error::GpuError;
+pub use source::Program;
