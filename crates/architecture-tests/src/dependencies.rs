@@ -21,6 +21,7 @@ pub const ALLOWED: &[Row] = &[
     ("torchless-engine", &["torchless-sampler", "torchless-base"]),
     ("torchless-chat", &["torchless-sampler", "torchless-base"]),
     ("llamafirewall-core", &[]),
+    ("llamafirewall", &["llamafirewall-core"]),
     (
         "torchless",
         &[

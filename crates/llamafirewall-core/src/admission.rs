@@ -1,6 +1,6 @@
-//! The one door to a model.
+//! What passes the one door to a model: [`Firewall::admit`](crate::Firewall::admit).
 
-use crate::{Message, Role};
+use crate::{Message, Role, ScanDecision};
 
 /// What can be scanned before it is let in: an ordered list of texts and who said them.
 pub trait Content {
@@ -11,7 +11,13 @@ pub trait Content {
 
 impl Content for [Message] {
     fn visit(&self, visit: &mut dyn FnMut(Role, &str)) {
-        self.iter().for_each(|m| visit(m.role, &m.content));
+        for message in self {
+            visit(message.role, &message.content);
+            for call in &message.tool_calls {
+                visit(message.role, &call.name);
+                visit(message.role, &call.arguments);
+            }
+        }
     }
 }
 
@@ -28,11 +34,15 @@ impl Content for String {
     }
 }
 
-/// Content that a firewall has let in. There is no way to make one but [`Firewall::admit`].
+/// Content that a firewall has let in. There is no way to make one but [`Firewall::admit`](crate::Firewall::admit).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted<T>(T);
 
 impl<T> Admitted<T> {
+    pub(crate) fn new(content: T) -> Self {
+        Self(content)
+    }
+
     /// The content.
     pub fn get(&self) -> &T {
         &self.0
@@ -52,45 +62,14 @@ pub struct Refusal {
     pub role: Role,
     /// Why, in words that do not quote it.
     pub reason: String,
-}
-
-/// Decides what reaches a model.
-#[derive(Clone, Debug)]
-pub struct Firewall {
-    policy: Policy,
-}
-
-/// What is let in.
-#[derive(Clone, Debug)]
-enum Policy {
-    Open,
-}
-
-impl Firewall {
-    /// Lets everything in.
-    pub fn open() -> Self {
-        Self { policy: Policy::Open }
-    }
-
-    /// Whether nothing is scanned: for a line that tells the user.
-    pub fn is_open(&self) -> bool {
-        matches!(self.policy, Policy::Open)
-    }
-
-    /// Lets `content` in or says why not.
-    ///
-    /// # Errors
-    /// The policy refuses one of the texts; the open policy refuses none.
-    pub fn admit<T: Content>(&self, content: T) -> Result<Admitted<T>, Refusal> {
-        match self.policy {
-            Policy::Open => Ok(Admitted(content)),
-        }
-    }
+    /// Whether it is blocked, or a person has to decide.
+    pub decision: ScanDecision,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Firewall;
 
     #[test]
     fn the_open_policy_lets_content_in_unchanged() {
@@ -110,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_role_and_not_the_text() {
-        let refusal = Refusal { role: Role::Tool, reason: "hidden text".to_owned() };
+        let refusal =
+            Refusal { role: Role::Tool, reason: "hidden text".to_owned(), decision: ScanDecision::Block };
         assert_eq!(refusal.to_string(), "the firewall refused the tool message: hidden text");
     }
 }

@@ -1,12 +1,32 @@
-//! Firewall core: admission of conversations; knows no models and no network.
+//! Firewall core: messages, scanners, verdicts and admission; knows no models and no network.
 //!
-//! Whatever reaches a model has passed [`Firewall::admit`]: [`Admitted`] has no other constructor. Today there is
-//! one policy, [`Firewall::open`], which lets everything through and says so.
+//! Whatever reaches a model has passed [`Firewall::admit`]: [`Admitted`] has no other constructor. A
+//! [`Configuration`] says which [`Scanner`]s look at what each [`Role`] says; [`Firewall::open`] has none, lets
+//! everything through and says so. Scanners themselves live in crate `llamafirewall`, engines in
+//! `llamafirewall-ml`; what joins them is here: [`InferenceEngine`] and [`Judge`].
 
 #![forbid(unsafe_code)]
 
 mod admission;
+mod configuration;
+mod execution;
+mod firewall;
+mod inference;
+mod judge;
 mod message;
+mod normalize;
+mod registry;
+mod scanner;
+mod verdict;
 
-pub use admission::{Admitted, Content, Firewall, Refusal};
-pub use message::{Message, Role};
+pub use admission::{Admitted, Content, Refusal};
+pub use configuration::{Configuration, ConfigurationError, FailMode, Limits, Threshold};
+pub use execution::block_on;
+pub use firewall::Firewall;
+pub use inference::{InferenceEngine, InferenceError};
+pub use judge::{Judge, JudgeError, JudgeFuture, Question};
+pub use message::{Message, Role, ToolCall, Trace};
+pub use normalize::{View, Views};
+pub use registry::{BuildScanner, Registry, ScannerOptions};
+pub use scanner::{Placement, ScanFuture, ScanInput, Scanner, ScannerError, ScannerType};
+pub use verdict::{Finding, ScanDecision, ScanResult, ScanStatus};

@@ -1,7 +1,10 @@
 //! Who said what.
 
+use std::fmt;
+
 /// Who speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The person, or whatever calls in a person's name.
     User,
@@ -16,6 +19,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Role; 5] = [Role::User, Role::System, Role::Assistant, Role::Tool, Role::Memory];
+
     /// The word that templates and policies use.
     pub fn name(self) -> &'static str {
         match self {
@@ -26,6 +32,26 @@ impl Role {
             Role::Memory => "memory",
         }
     }
+
+    /// The role of that name.
+    pub fn named(name: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A call of a tool that a message asks for.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ToolCall {
+    /// Which tool.
+    pub name: String,
+    /// Its arguments, as the model wrote them (JSON as a rule).
+    pub arguments: String,
 }
 
 /// One message of a conversation.
@@ -35,11 +61,48 @@ pub struct Message {
     pub role: Role,
     /// What is said.
     pub content: String,
+    /// Tools that are to be called.
+    pub tool_calls: Vec<ToolCall>,
 }
 
 impl Message {
     /// A message.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into() }
+        Self { role, content: content.into(), tool_calls: Vec::new() }
+    }
+
+    /// The same message with calls of tools.
+    #[must_use]
+    pub fn with_tool_calls(mut self, calls: Vec<ToolCall>) -> Self {
+        self.tool_calls = calls;
+        self
+    }
+
+    /// A user's message.
+    pub fn user(content: impl Into<String>) -> Self {
+        Self::new(Role::User, content)
+    }
+
+    /// The application's instructions.
+    pub fn system(content: impl Into<String>) -> Self {
+        Self::new(Role::System, content)
+    }
+
+    /// A model's message.
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self::new(Role::Assistant, content)
+    }
+
+    /// The result of a tool.
+    pub fn tool(content: impl Into<String>) -> Self {
+        Self::new(Role::Tool, content)
+    }
+
+    /// Something remembered.
+    pub fn memory(content: impl Into<String>) -> Self {
+        Self::new(Role::Memory, content)
     }
 }
+
+/// Messages in the order in which they were said.
+pub type Trace = Vec<Message>;

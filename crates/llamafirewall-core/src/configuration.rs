@@ -1,0 +1,213 @@
+//! Which scanners look at whom, and what happens when they cannot.
+
+use crate::{Role, ScanDecision, Scanner};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigurationError {
+    /// No scanner of that name is registered.
+    #[error("unknown scanner '{name}' (known: {known})")]
+    UnknownScanner {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A scanner cannot be made from its options.
+    #[error("scanner '{scanner}': {reason}")]
+    Options {
+        /// Which.
+        scanner: String,
+        /// Why.
+        reason: String,
+    },
+    /// Two scanners of one name.
+    #[error("the name '{0}' is taken by another scanner")]
+    NameTaken(String),
+    /// A threshold that means nothing.
+    #[error("{role}, scanner '{scanner}': {reason}")]
+    Threshold {
+        /// Whose messages.
+        role: Role,
+        /// Which scanner.
+        scanner: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A policy that is none.
+    #[error("policy: {0}")]
+    Policy(String),
+}
+
+/// What decides where a scanner fails, runs out of time or does not see the whole text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailMode {
+    /// The message is blocked.
+    #[default]
+    Closed,
+    /// A person has to decide.
+    Human,
+    /// The message passes; the status still says that scanning failed.
+    Open,
+}
+
+impl FailMode {
+    /// What a failure leads to.
+    pub fn decision(self) -> ScanDecision {
+        match self {
+            FailMode::Closed => ScanDecision::Block,
+            FailMode::Human => ScanDecision::HumanInTheLoopRequired,
+            FailMode::Open => ScanDecision::Allow,
+        }
+    }
+}
+
+/// How far scanning goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For each scanner and message.
+    pub time: Duration,
+    /// Longest text that is scanned; a longer one counts as a failure.
+    pub text_bytes: usize,
+}
+
+impl Default for Limits {
+    /// Thirty seconds, 4 MiB.
+    fn default() -> Self {
+        Self { time: Duration::from_secs(30), text_bytes: 4 << 20 }
+    }
+}
+
+/// Scores that decide in place of a scanner's own threshold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threshold {
+    /// From this score on the message is blocked.
+    pub block: f32,
+    /// From this score on a person has to decide.
+    pub human: Option<f32>,
+}
+
+impl Threshold {
+    /// Blocks from `score` on.
+    pub fn block_from(score: f32) -> Self {
+        Self { block: score, human: None }
+    }
+
+    /// What a score leads to.
+    pub fn decision(self, score: f32) -> ScanDecision {
+        if score >= self.block {
+            ScanDecision::Block
+        } else if self.human.is_some_and(|human| score >= human) {
+            ScanDecision::HumanInTheLoopRequired
+        } else {
+            ScanDecision::Allow
+        }
+    }
+
+    fn fault(self) -> Option<&'static str> {
+        let is_score = |score: f32| (0.0..=1.0).contains(&score);
+        if !is_score(self.block) || !self.human.is_none_or(is_score) {
+            Some("a threshold is a number from 0 to 1")
+        } else if self.human.is_some_and(|human| human > self.block) {
+            Some("the threshold for a person's decision lies above the one that blocks")
+        } else {
+            None
+        }
+    }
+}
+
+/// A scanner in its place.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub scanner: Arc<dyn Scanner>,
+    pub threshold: Option<Threshold>,
+}
+
+/// Which scanners look at what each role says. A role without scanners is not scanned.
+#[derive(Clone, Default)]
+pub struct Configuration {
+    entries: BTreeMap<Role, Vec<Entry>>,
+    thresholds: Vec<(Role, String, Threshold)>,
+    pub(crate) fail_mode: FailMode,
+    pub(crate) limits: Limits,
+}
+
+impl Configuration {
+    /// No scanners.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets a scanner look at what a role says, after those that already do.
+    #[must_use]
+    pub fn add_scanner(mut self, role: Role, scanner: Arc<dyn Scanner>) -> Self {
+        self.entries.entry(role).or_default().push(Entry { scanner, threshold: None });
+        self
+    }
+
+    /// Decides by the score of the scanner called `name` instead of by its own verdict.
+    #[must_use]
+    pub fn with_threshold(mut self, role: Role, name: impl Into<String>, threshold: Threshold) -> Self {
+        self.thresholds.push((role, name.into(), threshold));
+        self
+    }
+
+    /// Says what a failure leads to; by default it blocks.
+    #[must_use]
+    pub fn with_fail_mode(mut self, fail_mode: FailMode) -> Self {
+        self.fail_mode = fail_mode;
+        self
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Names of the scanners that look at what `role` says, in their order.
+    pub fn scanner_names(&self, role: Role) -> impl Iterator<Item = &str> {
+        self.entries(role).iter().map(|entry| entry.scanner.name())
+    }
+
+    pub(crate) fn entries(&self, role: Role) -> &[Entry] {
+        self.entries.get(&role).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.values().all(Vec::is_empty)
+    }
+
+    /// Puts thresholds where they belong, and refuses what cannot be meant.
+    pub(crate) fn checked(mut self) -> Result<Self, ConfigurationError> {
+        for entries in self.entries.values() {
+            let mut names: Vec<&str> = entries.iter().map(|entry| entry.scanner.name()).collect();
+            names.sort_unstable();
+            if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(ConfigurationError::NameTaken(twice[0].to_owned()));
+            }
+        }
+        for (role, name, threshold) in std::mem::take(&mut self.thresholds) {
+            let entries = self.entries.entry(role).or_default();
+            let entry = entries.iter_mut().find(|entry| entry.scanner.name() == name);
+            let fault = match &entry {
+                None => Some("no such scanner looks at this role"),
+                Some(_) => threshold.fault(),
+            };
+            match (fault, entry) {
+                (None, Some(entry)) => entry.threshold = Some(threshold),
+                (fault, _) => {
+                    let reason = fault.unwrap_or_default().to_owned();
+                    return Err(ConfigurationError::Threshold { role, scanner: name, reason });
+                }
+            }
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,172 @@
+//! The firewall: what a configuration makes of a message, of a trace, and of what is to be let in.
+
+use crate::configuration::Entry;
+use crate::execution::{self, Busy, block_on};
+use crate::verdict::{combined, unscanned};
+use crate::{
+    Admitted, Configuration, ConfigurationError, Content, Message, Refusal, ScanDecision, ScanInput,
+    ScanResult, ScanStatus, ScannerError, Trace,
+};
+use std::fmt;
+use std::sync::Arc;
+
+/// Decides what reaches a model and what leaves it. Cheap to clone; clones share their scanners.
+#[derive(Clone)]
+pub struct Firewall {
+    configuration: Arc<Configuration>,
+    busy: Busy,
+}
+
+impl fmt::Debug for Firewall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for role in crate::Role::ALL {
+            map.entry(&role.name(), &self.configuration.scanner_names(role).collect::<Vec<_>>());
+        }
+        map.finish()
+    }
+}
+
+impl Firewall {
+    /// A firewall that scans as configured.
+    ///
+    /// # Errors
+    /// Two scanners of a role have one name, or a threshold means nothing.
+    pub fn new(configuration: Configuration) -> Result<Self, ConfigurationError> {
+        Ok(Self { configuration: Arc::new(configuration.checked()?), busy: Busy::default() })
+    }
+
+    /// Lets everything in.
+    pub fn open() -> Self {
+        Self { configuration: Arc::default(), busy: Busy::default() }
+    }
+
+    /// Whether nothing is scanned: for a line that tells the user.
+    pub fn is_open(&self) -> bool {
+        self.configuration.is_empty()
+    }
+
+    /// Scans a message with every scanner of its role, side by side. The worst decision wins.
+    pub async fn scan(&self, message: &Message, trace: Option<&[Message]>) -> ScanResult {
+        if self.configuration.entries(message.role).is_empty() {
+            return unscanned();
+        }
+        self.scan_input(&Arc::new(ScanInput::new(message, trace))).await
+    }
+
+    /// [`scan`](Self::scan), for callers without a runtime.
+    pub fn scan_blocking(&self, message: &Message, trace: Option<&[Message]>) -> ScanResult {
+        block_on(self.scan(message, trace))
+    }
+
+    /// Scans the messages one after the other, each with those before it as its past. The first verdict that does
+    /// not let a message pass is the answer; otherwise it is that of the last message.
+    pub async fn scan_replay(&self, trace: &[Message]) -> ScanResult {
+        let messages: Arc<[Message]> = trace.into();
+        let mut last = unscanned();
+        for at in 0..messages.len() {
+            last = self.scan_input(&Arc::new(ScanInput::of_trace(&messages, at))).await;
+            if !last.is_allowed() {
+                break;
+            }
+        }
+        last
+    }
+
+    /// [`scan_replay`](Self::scan_replay), for callers without a runtime.
+    pub fn scan_replay_blocking(&self, trace: &[Message]) -> ScanResult {
+        block_on(self.scan_replay(trace))
+    }
+
+    /// Scans `message` after the messages of `stored`, and gives back the trace to store: with the message where it
+    /// may pass, as it was otherwise.
+    pub async fn scan_replay_build_trace(
+        &self,
+        message: &Message,
+        stored: Option<Trace>,
+    ) -> (ScanResult, Trace) {
+        let mut trace = stored.unwrap_or_default();
+        let result = self.scan(message, Some(&trace)).await;
+        if result.is_allowed() {
+            trace.push(message.clone());
+        }
+        (result, trace)
+    }
+
+    /// Lets `content` in or says why not. Every text is scanned, with the ones before it as its past; one that needs
+    /// a person's decision is not let in.
+    ///
+    /// # Errors
+    /// One of the texts may not pass.
+    pub fn admit<T: Content>(&self, content: T) -> Result<Admitted<T>, Refusal> {
+        if self.is_open() {
+            return Ok(Admitted::new(content));
+        }
+        let mut messages = Vec::new();
+        content.visit(&mut |role, text| messages.push(Message::new(role, text)));
+        let messages: Arc<[Message]> = messages.into();
+        for (at, message) in messages.iter().enumerate() {
+            let result = block_on(self.scan_input(&Arc::new(ScanInput::of_trace(&messages, at))));
+            if !result.is_allowed() {
+                return Err(Refusal { role: message.role, reason: result.reason, decision: result.decision });
+            }
+        }
+        Ok(Admitted::new(content))
+    }
+
+    async fn scan_input(&self, input: &Arc<ScanInput>) -> ScanResult {
+        let entries = self.configuration.entries(input.message().role);
+        if entries.is_empty() {
+            return unscanned();
+        }
+        let limits = self.configuration.limits;
+        let bytes = input.text().len();
+        if bytes > limits.text_bytes {
+            let reason = format!("the text has {bytes} bytes, at most {} are scanned", limits.text_bytes);
+            return self.failure(&reason, 0.0);
+        }
+        let outcomes = execution::run(entries, input, limits.time, &self.busy).await;
+        let named = entries.iter().map(|entry| entry.scanner.name());
+        combined(
+            named.zip(entries.iter().zip(outcomes).map(|(e, outcome)| self.verdict(e, outcome))).collect(),
+        )
+    }
+
+    fn verdict(&self, entry: &Entry, outcome: Result<ScanResult, ScannerError>) -> ScanResult {
+        let mut result = match outcome {
+            Ok(result) => self.whole_or_failed(result),
+            Err(ScannerError(reason)) => self.failure(&reason, 0.0),
+        };
+        if let Some(threshold) = entry.threshold.filter(|_| result.status == ScanStatus::Success) {
+            result.decision = threshold.decision(result.score);
+        }
+        for finding in &mut result.findings {
+            finding.scanner = entry.scanner.name().to_owned();
+        }
+        result
+    }
+
+    /// A scanner that saw only part of a text and did not object has failed.
+    fn whole_or_failed(&self, result: ScanResult) -> ScanResult {
+        let reason = if !(0.0..=1.0).contains(&result.score) {
+            "the scanner gave a score outside of 0 to 1".to_owned()
+        } else if result.status == ScanStatus::Error {
+            result.reason
+        } else if result.coverage < 1.0 && result.decision != ScanDecision::Block {
+            format!("only {:.0} % of the text was scanned", result.coverage * 100.0)
+        } else {
+            return result;
+        };
+        let failure = self.failure(&reason, result.coverage);
+        // A failure makes no verdict milder.
+        let decision = failure.decision.max(result.decision);
+        ScanResult { decision, findings: result.findings, ..failure }
+    }
+
+    fn failure(&self, reason: &str, coverage: f32) -> ScanResult {
+        let decision = self.configuration.fail_mode.decision();
+        let score = if decision == ScanDecision::Allow { 0.0 } else { 1.0 };
+        let result = ScanResult::new(decision, format!("scan failed: {reason}"), score);
+        ScanResult { status: ScanStatus::Error, coverage, ..result }
+    }
+}

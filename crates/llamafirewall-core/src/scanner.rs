@@ -1,0 +1,151 @@
+//! What a scanner is, and what it is given.
+
+use crate::{Message, Role, ScanResult, Views};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+/// Which kind of scanner it is. The names are those of policies and reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScannerType {
+    /// Insecure code.
+    CodeShield,
+    /// Prompt injection and jailbreaks, by a classifier.
+    PromptGuard,
+    /// An agent that does not do what its user asked for, by a judge.
+    AgentAlignment,
+    /// Text that nobody sees.
+    HiddenAscii,
+    /// Personal data, by a judge.
+    PiiDetection,
+    /// Patterns.
+    Regex,
+    /// Secrets that were planted to be noticed.
+    Canary,
+    /// Tools that may be called.
+    ToolAllowList,
+    /// One of the application's own.
+    Custom,
+}
+
+impl ScannerType {
+    /// The word for policies and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            ScannerType::CodeShield => "code_shield",
+            ScannerType::PromptGuard => "prompt_guard",
+            ScannerType::AgentAlignment => "agent_alignment",
+            ScannerType::HiddenAscii => "hidden_ascii",
+            ScannerType::PiiDetection => "pii_detection",
+            ScannerType::Regex => "regex",
+            ScannerType::Canary => "canary",
+            ScannerType::ToolAllowList => "tool_allow_list",
+            ScannerType::Custom => "custom",
+        }
+    }
+}
+
+/// Why a scanner has no verdict. Must not quote the text.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ScannerError(pub String);
+
+/// A verdict to come.
+pub type ScanFuture<'a> = Pin<Box<dyn Future<Output = Result<ScanResult, ScannerError>> + Send + 'a>>;
+
+/// Where the firewall runs a scanner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// On a thread of its own, which is left behind when time is up: for arithmetic and whatever may block.
+    Thread,
+    /// In the caller's task: for what takes time in proportion to the text and is done at the first poll, and for
+    /// futures that need the runtime that they were called from.
+    Task,
+}
+
+/// Looks at a message and gives a verdict. Built once, shared by threads, and without memory of what it saw.
+pub trait Scanner: Send + Sync {
+    /// How the scanner is called in reasons, reports and policies.
+    fn name(&self) -> &str;
+
+    /// Which kind it is.
+    fn kind(&self) -> ScannerType {
+        ScannerType::Custom
+    }
+
+    /// Looks at the message.
+    fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a>;
+
+    /// Where it is run.
+    fn placement(&self) -> Placement {
+        Placement::Thread
+    }
+
+    /// The score from which on it blocks.
+    fn block_threshold(&self) -> f32 {
+        1.0
+    }
+
+    /// Whether it can say nothing without the messages before.
+    fn require_full_trace(&self) -> bool {
+        false
+    }
+
+    /// Of a text that goes on: the first byte that a continuation could still make part of a finding. Streams are
+    /// released up to here. By default nothing is released before the end.
+    fn settled(&self, _input: &ScanInput) -> usize {
+        0
+    }
+}
+
+/// A message to scan, and what was said before it.
+#[derive(Debug)]
+pub struct ScanInput {
+    messages: Arc<[Message]>,
+    at: usize,
+    has_trace: bool,
+    views: OnceLock<Views>,
+}
+
+impl ScanInput {
+    /// A message, and the messages before it where they are known.
+    pub fn new(message: &Message, trace: Option<&[Message]>) -> Self {
+        let before = trace.unwrap_or_default();
+        let messages: Arc<[Message]> = before.iter().chain([message]).cloned().collect();
+        Self { at: before.len(), messages, has_trace: trace.is_some(), views: OnceLock::new() }
+    }
+
+    /// A message alone.
+    pub fn text_of(role: Role, text: &str) -> Self {
+        Self::new(&Message::new(role, text), None)
+    }
+
+    /// Message `at` of a trace; the ones before it are its past.
+    ///
+    /// # Panics
+    /// `at` is beyond the end.
+    pub fn of_trace(messages: &Arc<[Message]>, at: usize) -> Self {
+        assert!(at < messages.len(), "message {at} of {}", messages.len());
+        Self { messages: messages.clone(), at, has_trace: at > 0, views: OnceLock::new() }
+    }
+
+    /// What is scanned.
+    pub fn message(&self) -> &Message {
+        &self.messages[self.at]
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        &self.message().content
+    }
+
+    /// What was said before, where it is known.
+    pub fn trace(&self) -> Option<&[Message]> {
+        self.has_trace.then(|| &self.messages[..self.at])
+    }
+
+    /// The text as it came and in the other forms that it can be read in; made once, for all scanners.
+    pub fn views(&self) -> &Views {
+        self.views.get_or_init(|| Views::of(self.text()))
+    }
+}

@@ -1,0 +1,210 @@
+//! What scanners found, and what follows from it. No reason ever repeats the text that was scanned.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+/// What is to happen with a message. The worst of several wins, so they are ordered.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ScanDecision {
+    /// It may pass.
+    #[default]
+    Allow,
+    /// A person has to say whether it may pass.
+    HumanInTheLoopRequired,
+    /// It must not pass.
+    Block,
+}
+
+impl ScanDecision {
+    /// The word for people, JSON and policies.
+    pub fn name(self) -> &'static str {
+        match self {
+            ScanDecision::Allow => "allow",
+            ScanDecision::HumanInTheLoopRequired => "human_in_the_loop_required",
+            ScanDecision::Block => "block",
+        }
+    }
+}
+
+impl fmt::Display for ScanDecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Whether scanning worked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScanStatus {
+    /// Every scanner gave a verdict.
+    #[default]
+    Success,
+    /// A scanner failed, ran out of time or did not see the whole text; the fail mode decided in its place.
+    Error,
+    /// Nothing was configured to look at this message.
+    Skipped,
+}
+
+impl ScanStatus {
+    /// The word for people and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            ScanStatus::Success => "success",
+            ScanStatus::Error => "error",
+            ScanStatus::Skipped => "skipped",
+        }
+    }
+}
+
+/// One place that a scanner objects to, or wants to be known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// Name of the scanner; the firewall fills it in.
+    pub scanner: String,
+    /// What was found: the name of a rule, never the text itself.
+    pub rule: Cow<'static, str>,
+    /// Bytes of the original text.
+    pub span: Range<usize>,
+    /// What this finding alone would lead to.
+    pub decision: ScanDecision,
+    /// How sure the scanner is, from 0 to 1.
+    pub score: f32,
+    /// In which form of the text it was seen, where that is not the text as it came: `base64`, `letters joined`, ...
+    pub seen_in: Cow<'static, str>,
+}
+
+impl Finding {
+    /// A finding that blocks.
+    pub fn new(rule: impl Into<Cow<'static, str>>, span: Range<usize>) -> Self {
+        Self {
+            scanner: String::new(),
+            rule: rule.into(),
+            span,
+            decision: ScanDecision::Block,
+            score: 1.0,
+            seen_in: Cow::Borrowed(""),
+        }
+    }
+}
+
+/// The verdict of one scanner, or of all of them together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScanResult {
+    /// What is to happen.
+    pub decision: ScanDecision,
+    /// Why, in words that do not quote the text.
+    pub reason: String,
+    /// How sure, from 0 to 1.
+    pub score: f32,
+    /// Whether scanning worked.
+    pub status: ScanStatus,
+    /// Where in the text, ordered by place.
+    pub findings: Vec<Finding>,
+    /// Share of the text that was seen, from 0 to 1.
+    pub coverage: f32,
+}
+
+impl ScanResult {
+    /// A verdict without findings, on the whole text.
+    pub fn new(decision: ScanDecision, reason: impl Into<String>, score: f32) -> Self {
+        Self {
+            decision,
+            reason: reason.into(),
+            score,
+            status: ScanStatus::Success,
+            findings: Vec::new(),
+            coverage: 1.0,
+        }
+    }
+
+    /// Nothing was found; `score` is 0.
+    pub fn allow(reason: impl Into<String>) -> Self {
+        Self::new(ScanDecision::Allow, reason, 0.0)
+    }
+
+    /// It must not pass.
+    pub fn block(reason: impl Into<String>, score: f32) -> Self {
+        Self::new(ScanDecision::Block, reason, score)
+    }
+
+    /// A person has to decide.
+    pub fn human(reason: impl Into<String>, score: f32) -> Self {
+        Self::new(ScanDecision::HumanInTheLoopRequired, reason, score)
+    }
+
+    /// The same verdict with findings.
+    #[must_use]
+    pub fn with_findings(mut self, findings: Vec<Finding>) -> Self {
+        self.findings = findings;
+        self
+    }
+
+    /// Whether the message may pass.
+    pub fn is_allowed(&self) -> bool {
+        self.decision == ScanDecision::Allow
+    }
+}
+
+/// What no scanner looked at.
+pub(crate) fn unscanned() -> ScanResult {
+    ScanResult { status: ScanStatus::Skipped, ..ScanResult::allow("default") }
+}
+
+/// The verdict of several scanners: the worst decision wins, its highest score counts, and the reasons of all
+/// stand in the order of the configuration.
+pub(crate) fn combined(results: Vec<(&str, ScanResult)>) -> ScanResult {
+    let mut results = results;
+    match results.len() {
+        0 => return unscanned(),
+        1 => return results.remove(0).1,
+        _ => {}
+    }
+    let decision = results.iter().map(|(_, result)| result.decision).max().unwrap_or_default();
+    let deciding = || results.iter().filter(|(_, result)| result.decision == decision);
+    let score = deciding().map(|(_, result)| result.score).fold(0.0, f32::max);
+    let reasons: Vec<String> = deciding()
+        .map(|(name, result)| format!("{name}: {} - score: {:?}", result.reason, result.score))
+        .collect();
+    let failed = results.iter().any(|(_, result)| result.status == ScanStatus::Error);
+    let coverage = results.iter().map(|(_, result)| result.coverage).fold(1.0, f32::min);
+    let mut findings: Vec<Finding> = results.into_iter().flat_map(|(_, result)| result.findings).collect();
+    findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
+    ScanResult {
+        decision,
+        reason: reasons.join("; "),
+        score,
+        status: if failed { ScanStatus::Error } else { ScanStatus::Success },
+        findings,
+        coverage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_decision_wins_and_keeps_its_own_score() {
+        let sure_allow = ScanResult::new(ScanDecision::Allow, "fine", 0.89);
+        let human = ScanResult::human("odd", 0.5);
+        let verdict = combined(vec![("a", sure_allow), ("b", human)]);
+        assert_eq!(verdict.decision, ScanDecision::HumanInTheLoopRequired);
+        assert_eq!((verdict.score, verdict.reason.as_str()), (0.5, "b: odd - score: 0.5"));
+    }
+
+    #[test]
+    fn one_failure_shows_in_the_whole() {
+        let broken = ScanResult { status: ScanStatus::Error, ..ScanResult::allow("no model") };
+        let verdict = combined(vec![("a", ScanResult::allow("fine")), ("b", broken)]);
+        assert_eq!((verdict.decision, verdict.status), (ScanDecision::Allow, ScanStatus::Error));
+    }
+
+    #[test]
+    fn one_scanner_speaks_for_itself() {
+        assert_eq!(combined(vec![("a", ScanResult::block("bad", 0.7))]), ScanResult::block("bad", 0.7));
+    }
+}

@@ -1,0 +1,163 @@
+//! What a firewall makes of scanners that object, fail, hang, panic or see too little.
+
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+
+use llamafirewall_core::{
+    Configuration, ConfigurationError, FailMode, Firewall, Limits, Message, Placement, Role, ScanDecision,
+    ScanFuture, ScanInput, ScanResult, ScanStatus, Scanner, ScannerError, Threshold, block_on,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Does what its text says.
+struct Obedient(&'static str, Placement);
+
+impl Scanner for Obedient {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn placement(&self) -> Placement {
+        self.1
+    }
+
+    fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
+        Box::pin(async {
+            match input.text() {
+                "block" => Ok(ScanResult::block("asked to", 0.9)),
+                "human" => Ok(ScanResult::human("asked to", 0.5)),
+                "error" => Err(ScannerError("no model".to_owned())),
+                "error status" => {
+                    Ok(ScanResult { status: ScanStatus::Error, ..ScanResult::block("half done", 0.5) })
+                }
+                "nan" => Ok(ScanResult::new(ScanDecision::Allow, "", f32::NAN)),
+                "half" => Ok(ScanResult { coverage: 0.5, ..ScanResult::allow("fine") }),
+                "panic" => panic!("told to"),
+                "hang" => std::future::pending().await,
+                text if text.starts_with("past ") => {
+                    let past = input.trace().map_or(-1, |trace| trace.len() as i64);
+                    Ok(ScanResult::allow(format!("{past}")))
+                }
+                _ => Ok(ScanResult::allow("fine")),
+            }
+        })
+    }
+}
+
+fn configuration(placement: Placement) -> Configuration {
+    let limits = Limits { time: Duration::from_millis(5), text_bytes: 100 };
+    Configuration::new().add_scanner(Role::User, Arc::new(Obedient("first", placement))).with_limits(limits)
+}
+
+fn scan(configuration: Configuration, text: &str) -> ScanResult {
+    Firewall::new(configuration).unwrap().scan_blocking(&Message::user(text), None)
+}
+
+#[test]
+fn failures_of_every_kind_follow_the_fail_mode() {
+    let modes = [
+        (FailMode::Closed, ScanDecision::Block),
+        (FailMode::Human, ScanDecision::HumanInTheLoopRequired),
+        (FailMode::Open, ScanDecision::Allow),
+    ];
+    for placement in [Placement::Thread, Placement::Task] {
+        for (mode, decision) in modes {
+            for text in ["error", "nan", "half", "panic", "hang", "x".repeat(101).as_str()] {
+                let result = scan(configuration(placement).with_fail_mode(mode), text);
+                assert_eq!(
+                    (result.decision, result.status),
+                    (decision, ScanStatus::Error),
+                    "{text}, {mode:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failure_makes_no_verdict_milder() {
+    let result = scan(configuration(Placement::Task).with_fail_mode(FailMode::Open), "error status");
+    assert_eq!((result.decision, result.status), (ScanDecision::Block, ScanStatus::Error));
+}
+
+#[test]
+fn a_scanner_that_hangs_does_not_hide_what_another_found() {
+    let both = configuration(Placement::Thread).with_fail_mode(FailMode::Open);
+    struct Blocks;
+    impl Scanner for Blocks {
+        fn name(&self) -> &str {
+            "blocks"
+        }
+        fn scan<'a>(&'a self, _: &'a ScanInput) -> ScanFuture<'a> {
+            Box::pin(async { Ok(ScanResult::block("always", 1.0)) })
+        }
+    }
+    let result = scan(both.add_scanner(Role::User, Arc::new(Blocks)), "hang");
+    assert_eq!((result.decision, result.status), (ScanDecision::Block, ScanStatus::Error));
+}
+
+#[test]
+fn thresholds_decide_by_score() {
+    let threshold = |block, human| {
+        configuration(Placement::Task).with_threshold(Role::User, "first", Threshold { block, human })
+    };
+    assert_eq!(scan(threshold(0.95, None), "block").decision, ScanDecision::Allow);
+    assert_eq!(scan(threshold(0.95, Some(0.8)), "block").decision, ScanDecision::HumanInTheLoopRequired);
+    assert_eq!(scan(threshold(0.5, None), "human").decision, ScanDecision::Block);
+    assert_eq!(scan(threshold(1.0, None), "error").decision, ScanDecision::Block);
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let twice =
+        configuration(Placement::Task).add_scanner(Role::User, Arc::new(Obedient("first", Placement::Task)));
+    assert!(matches!(Firewall::new(twice), Err(ConfigurationError::NameTaken(name)) if name == "first"));
+    for (name, threshold) in [
+        ("second", Threshold::block_from(0.5)),
+        ("first", Threshold::block_from(f32::NAN)),
+        ("first", Threshold::block_from(1.5)),
+        ("first", Threshold { block: 0.5, human: Some(0.6) }),
+    ] {
+        let wrong = configuration(Placement::Task).with_threshold(Role::User, name, threshold);
+        assert!(matches!(Firewall::new(wrong), Err(ConfigurationError::Threshold { .. })), "{threshold:?}");
+    }
+}
+
+#[test]
+fn roles_without_scanners_pass_and_say_so() {
+    let firewall = Firewall::new(configuration(Placement::Task)).unwrap();
+    let result = firewall.scan_blocking(&Message::tool("block"), None);
+    assert_eq!((result.decision, result.status), (ScanDecision::Allow, ScanStatus::Skipped));
+    assert!(!firewall.is_open());
+    assert!(Firewall::new(Configuration::new()).unwrap().is_open());
+}
+
+#[test]
+fn a_replay_ends_at_the_first_objection() {
+    let firewall = Firewall::new(configuration(Placement::Task)).unwrap();
+    let trace = |texts: &[&str]| texts.iter().map(|text| Message::user(*text)).collect::<Vec<_>>();
+    let replay = |texts: &[&str]| firewall.scan_replay_blocking(&trace(texts));
+    assert_eq!(replay(&[]).status, ScanStatus::Skipped);
+    assert_eq!(replay(&["a", "human", "block"]).decision, ScanDecision::HumanInTheLoopRequired);
+    assert_eq!(replay(&["past first"]).reason, "-1");
+    assert_eq!(replay(&["a", "b", "past of two"]).reason, "2");
+}
+
+#[test]
+fn a_trace_grows_by_what_may_pass() {
+    let firewall = Firewall::new(configuration(Placement::Task)).unwrap();
+    let build = |text: &str, stored| block_on(firewall.scan_replay_build_trace(&Message::user(text), stored));
+    let (result, trace) = build("past of none", None);
+    assert_eq!((result.reason.as_str(), trace.len()), ("0", 1));
+    let (result, trace) = build("human", Some(trace));
+    assert_eq!((result.is_allowed(), trace.len()), (false, 1));
+}
+
+#[test]
+fn admission_scans_every_text_with_its_past() {
+    let firewall = Firewall::new(configuration(Placement::Task)).unwrap();
+    let talk = vec![Message::system("block"), Message::user("human")];
+    let refusal = firewall.admit(talk).unwrap_err();
+    assert_eq!((refusal.role, refusal.decision), (Role::User, ScanDecision::HumanInTheLoopRequired));
+    assert!(firewall.admit(vec![Message::system("block"), Message::user("fine")]).is_ok());
+}

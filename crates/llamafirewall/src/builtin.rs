@@ -1,0 +1,27 @@
+//! The scanners that policies can name, one line each.
+
+use llamafirewall_core::{BuildScanner, Registry};
+
+/// Name in policies, and what makes the scanner.
+const BUILTIN: &[(&str, BuildScanner)] = &[];
+
+/// Every scanner of this crate; applications may add their own.
+pub fn registry() -> Registry {
+    let mut registry = Registry::new();
+    for (name, build) in BUILTIN {
+        // The names of the table differ, which a test holds.
+        let registered = registry.register(name, build);
+        debug_assert!(registered.is_ok(), "{name} stands twice");
+    }
+    registry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_stands_once() {
+        assert_eq!(registry().names().count(), BUILTIN.len());
+    }
+}
