@@ -8,7 +8,7 @@ const LEN: usize = 32;
 const HALF: usize = LEN / 2;
 
 /// The 16 levels of IQ4_NL.
-pub(crate) const IQ4_NL_LEVELS: [i8; 16] =
+pub(crate) static IQ4_NL_LEVELS: [i8; 16] =
     [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 pub(crate) fn decode_blocks<const BYTES: usize, const N: usize>(

@@ -198,6 +198,23 @@ impl TensorType {
         Self::ALL.iter().copied().find(|ty| ty.info().name.eq_ignore_ascii_case(name))
     }
 
+    /// The coordinates of the points that a block's codes choose from, point after point, or the levels of a type whose points have
+    /// one coordinate; empty for types without.
+    pub fn codebook(self) -> &'static [i8] {
+        use codebook::grids;
+        match self {
+            Self::IQ1_S | Self::IQ1_M => grids::IQ1.as_flattened(),
+            Self::IQ2_XXS => grids::IQ2_XXS.as_flattened(),
+            Self::IQ2_XS => grids::IQ2_XS.as_flattened(),
+            Self::IQ2_S => grids::IQ2_S.as_flattened(),
+            Self::IQ3_XXS => grids::IQ3_XXS.as_flattened(),
+            Self::IQ3_S => grids::IQ3_S.as_flattened(),
+            Self::IQ4_NL | Self::IQ4_XS => &legacy::IQ4_NL_LEVELS,
+            Self::MXFP4 | Self::MXFP4Planes | Self::NVFP4 => &microscaling::E2M1,
+            _ => &[],
+        }
+    }
+
     /// Bytes in the data plane of a row of `cols` values; `None` where `cols` is not a multiple of the block
     /// length or the size does not fit.
     pub fn row_bytes(self, cols: usize) -> Option<usize> {

@@ -6,7 +6,7 @@ use crate::integers;
 use half::f16;
 
 /// The values of E2M1, doubled so that they are integers: sign, two bits of exponent, one of mantissa.
-pub(crate) const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+pub(crate) static E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 /// Half the power of two that an E8M0 byte stands for, so as to go with doubled values. As in ggml, 255 is no NaN.
 pub(crate) fn half_of_e8m0(byte: u8) -> f32 {
