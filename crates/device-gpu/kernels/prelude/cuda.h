@@ -6,8 +6,10 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 #define GLOBAL
 #define LOCAL
+#define PRIVATE
 #define CONSTANT __device__ const
 #define FUNCTION __device__ __forceinline__
+#define UNROLL _Pragma("unroll")
 #define KERNEL(name) extern "C" __global__ void name
 // Not restrict: the compiler may move loads of what it takes for constant ahead of WAIT_FOR_EARLIER.
 #define IN(type, name) const type *name

@@ -8,8 +8,10 @@ typedef uint u32;
 typedef ulong u64;
 #define GLOBAL device
 #define LOCAL threadgroup
+#define PRIVATE thread
 #define CONSTANT constant
 #define FUNCTION inline
+#define UNROLL _Pragma("unroll")
 #define KERNEL(name) kernel void name
 #define IN(type, name) device const type *name
 #define OUT(type, name) device type *name

@@ -7,8 +7,12 @@ typedef uint u32;
 typedef ulong u64;
 #define GLOBAL __global
 #define LOCAL __local
+#define PRIVATE __private
 #define CONSTANT __constant
-#define FUNCTION inline
+// An inline function of C99 that is not static has no body where it is not inlined.
+#define FUNCTION static inline
+// OpenCL C 1.2 has no word for it; compilers unroll loops of a few rounds.
+#define UNROLL
 #define KERNEL(name) __kernel void name
 #define IN(type, name) __global const type *name
 #define OUT(type, name) __global type *name
