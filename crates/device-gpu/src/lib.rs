@@ -5,6 +5,7 @@
 //! better instructions. It knows no files and no architectures.
 
 mod backend;
+pub mod dequant;
 pub mod driver;
 mod error;
 mod source;
