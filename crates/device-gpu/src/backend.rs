@@ -15,6 +15,11 @@ pub enum Backend {
     OpenCl,
 }
 
+impl Backend {
+    /// All of them, the preferred ones first.
+    pub const ALL: [Self; 4] = [Self::Cuda, Self::Rocm, Self::Metal, Self::OpenCl];
+}
+
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

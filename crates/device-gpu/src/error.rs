@@ -37,6 +37,18 @@ pub enum GpuError {
         /// What is left.
         free: u64,
     },
+    /// An allocation that is larger than the device makes any.
+    #[error("{device} cannot allocate {bytes} bytes for {what}: one allocation has at most {most} bytes")]
+    TooLarge {
+        /// Which device.
+        device: String,
+        /// How much was asked for.
+        bytes: u64,
+        /// For what.
+        what: String,
+        /// The largest that it makes.
+        most: u64,
+    },
     /// A program that the device's compiler refuses, or that no compiler is there for.
     #[error("{device} cannot compile {program}: {reason}")]
     Compile {

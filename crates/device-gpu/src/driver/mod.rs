@@ -3,6 +3,13 @@
 //! Work is done in the order in which it is asked for. Calls may return before it is done; [`Driver::read`] and
 //! [`Driver::finish`] wait.
 
+mod budget;
+mod compiled;
+mod open;
+mod opencl;
+
+pub use open::{Found, Limits, devices, list, open, usual_folder};
+
 use crate::source::Program;
 use crate::{Backend, GpuError};
 
@@ -40,6 +47,17 @@ pub enum Dialect {
     Metal,
 }
 
+/// What kind of hardware a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hardware {
+    /// A graphics processor.
+    Gpu,
+    /// The machine's own processor behind a GPU's interface, such as PoCL: right, and slower than the CPU backend.
+    Cpu,
+    /// Anything else.
+    Other,
+}
+
 /// What is known of a device before anything runs on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeviceInfo {
@@ -49,6 +67,10 @@ pub struct DeviceInfo {
     pub ordinal: usize,
     /// Its maker's name for it.
     pub name: String,
+    /// Driver and its version, for messages.
+    pub driver: String,
+    /// What it is.
+    pub hardware: Hardware,
     /// How kernels are spelt.
     pub dialect: Dialect,
     /// Bytes of memory.
@@ -91,6 +113,31 @@ pub struct Launch {
     pub args: Vec<Arg>,
 }
 
+impl Launch {
+    /// Groups and threads, for messages.
+    fn shape(&self) -> String {
+        format!("{:?} groups of {:?} threads", self.groups, self.threads)
+    }
+
+    /// Whether a device has room for such groups; some drivers crash where others refuse.
+    fn check(&self, info: &DeviceInfo) -> Result<(), String> {
+        let threads = self.threads.iter().try_fold(1_u32, |product, n| product.checked_mul(*n));
+        if self.groups.contains(&0) || threads == Some(0) {
+            return Err(format!("{} are none", self.shape()));
+        }
+        if threads.is_none_or(|threads| threads > info.max_group) {
+            return Err(format!("{}: a group has at most {} threads", self.shape(), info.max_group));
+        }
+        if self.local > info.max_local {
+            return Err(format!(
+                "{} bytes of shared memory: a group has at most {}",
+                self.local, info.max_local
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// Memory, programs and launches on one device.
 pub trait Driver: Send {
     /// What the device is.
@@ -99,13 +146,13 @@ pub trait Driver: Send {
     /// Bytes that are free right now, as far as the interface tells; the device's size where it does not.
     fn free_memory(&self) -> u64;
 
-    /// Memory of `bytes` bytes, at least 256-byte aligned, content undefined. `what` is for messages.
+    /// Memory of `bytes` bytes, aligned as the interface aligns (128 bytes or more), content undefined. `what` is for messages.
     ///
     /// # Errors
     /// It does not fit.
     fn alloc(&mut self, bytes: u64, what: &str) -> Result<MemoryId, GpuError>;
 
-    /// Gives memory back; nothing that still runs may use it.
+    /// Gives memory back, once everything that was asked for before is done. Panics if it is not in use.
     fn free(&mut self, memory: MemoryId);
 
     /// Copies from the host. `bytes` may be reused when this returns.
@@ -117,19 +164,19 @@ pub trait Driver: Send {
     /// Copies to the host, after everything that was asked for before.
     ///
     /// # Errors
-    /// The device failed, now or in earlier work.
+    /// The device failed, now or in earlier work. Panics if the place lies beyond the memory.
     fn read(&mut self, from: Place, out: &mut [u8]) -> Result<(), GpuError>;
 
     /// Copies on the device; the places do not overlap.
     ///
     /// # Errors
-    /// The device failed.
+    /// The device failed. Panics if a place lies beyond its memory.
     fn copy(&mut self, from: Place, to: Place, bytes: u64) -> Result<(), GpuError>;
 
     /// Sets bytes to zero.
     ///
     /// # Errors
-    /// The device failed.
+    /// The device failed. Panics if the place lies beyond the memory.
     fn zero(&mut self, at: Place, bytes: u64) -> Result<(), GpuError>;
 
     /// Compiles a program, or finds it compiled.

@@ -1,0 +1,62 @@
+//! Which devices there are, and opening one of them.
+
+use std::path::PathBuf;
+
+use super::{DeviceInfo, Driver, compiled, opencl};
+use crate::{Backend, GpuError};
+
+/// What a driver may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the device's memory; `None` is all of it.
+    pub memory: Option<u64>,
+    /// Folder for compiled kernels; `None` compiles them anew each time. [`usual_folder`] names one.
+    pub programs: Option<PathBuf>,
+}
+
+pub use compiled::usual_folder;
+
+/// One interface, and the devices that it leads to or why it leads to none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Which interface.
+    pub backend: Backend,
+    /// Its devices, in the order of their numbers.
+    pub devices: Result<Vec<DeviceInfo>, GpuError>,
+}
+
+/// Every interface of this platform, in the order in which they are preferred.
+#[must_use]
+pub fn list() -> Vec<Found> {
+    Backend::ALL.iter().map(|&backend| Found { backend, devices: devices(backend) }).collect()
+}
+
+/// The devices of one interface.
+///
+/// # Errors
+/// The interface cannot be used here.
+pub fn devices(backend: Backend) -> Result<Vec<DeviceInfo>, GpuError> {
+    match backend {
+        Backend::OpenCl => opencl::devices(),
+        _ => Err(not_built(backend)),
+    }
+}
+
+/// Opens device number `ordinal` of an interface.
+///
+/// # Errors
+/// The interface cannot be used here, there is no such device, or it refused.
+pub fn open(backend: Backend, ordinal: usize, limits: &Limits) -> Result<Box<dyn Driver>, GpuError> {
+    match backend {
+        Backend::OpenCl => Ok(Box::new(opencl::OpenCl::open(ordinal, limits)?)),
+        _ => Err(not_built(backend)),
+    }
+}
+
+fn not_built(backend: Backend) -> GpuError {
+    GpuError::Unavailable {
+        backend,
+        reason: "this program has no driver for it".to_owned(),
+        advice: "choose another one; --list-backends shows them".to_owned(),
+    }
+}

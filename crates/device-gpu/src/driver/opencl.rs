@@ -1,0 +1,471 @@
+//! OpenCL 1.2, of any vendor. The loader library is opened at run time.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use opencl3::command_queue::{CommandQueue, enqueue_copy_buffer, enqueue_fill_buffer, enqueue_write_buffer};
+use opencl3::context::Context;
+use opencl3::device::{
+    CL_DEVICE_TYPE_ALL, CL_DEVICE_TYPE_CPU, CL_DEVICE_TYPE_GPU, CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT,
+    Device as ClDevice,
+};
+use opencl3::error_codes::{
+    CL_INVALID_BUFFER_SIZE, CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, ClError,
+    DLOPEN_RUNTIME_LOAD_FAILED,
+};
+use opencl3::event::Event;
+use opencl3::kernel::Kernel;
+use opencl3::memory::{Buffer, CL_MEM_READ_WRITE, ClMem};
+use opencl3::platform::get_platforms;
+use opencl3::program::Program as ClProgram;
+use opencl3::types::{CL_BLOCKING, cl_device_id, cl_event, cl_mem};
+
+use super::budget::Budget;
+use super::compiled::{CompiledPrograms, Key};
+use super::{
+    Arg, DeviceInfo, Dialect, Driver, Hardware, KernelId, Launch, Limits, MemoryId, Place, ProgramId,
+};
+use crate::source::Program;
+use crate::{Backend, GpuError};
+
+/// Loaders and PoCL make their lists of devices, and compile, for one thread at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Devices of all platforms; graphics processors have the first numbers.
+///
+/// # Errors
+/// There is no OpenCL here.
+pub fn devices() -> Result<Vec<DeviceInfo>, GpuError> {
+    let _alone = alone();
+    found()?.iter().enumerate().map(|(ordinal, id)| describe(*id, ordinal)).collect()
+}
+
+fn found() -> Result<Vec<cl_device_id>, GpuError> {
+    let platforms = get_platforms().map_err(unavailable)?;
+    let mut ids = Vec::new();
+    for platform in &platforms {
+        ids.extend(platform.get_devices(CL_DEVICE_TYPE_ALL).map_err(unavailable)?);
+    }
+    if ids.is_empty() {
+        return Err(GpuError::Unavailable {
+            backend: Backend::OpenCl,
+            reason: format!("{} platforms without a device", platforms.len()),
+            advice: "install the OpenCL driver of the GPU's vendor".to_owned(),
+        });
+    }
+    let is_other =
+        |id: &cl_device_id| ClDevice::new(*id).dev_type().is_ok_and(|ty| ty & CL_DEVICE_TYPE_GPU == 0);
+    ids.sort_by_key(is_other);
+    Ok(ids)
+}
+
+fn unavailable(error: ClError) -> GpuError {
+    let (reason, advice) = if error.0 == DLOPEN_RUNTIME_LOAD_FAILED {
+        let advice = "install the OpenCL loader, such as the package ocl-icd-libopencl1, and the driver of the GPU's vendor";
+        ("the OpenCL library cannot be loaded".to_owned(), advice)
+    } else {
+        (error.to_string(), "install the OpenCL driver of the GPU's vendor")
+    };
+    GpuError::Unavailable { backend: Backend::OpenCl, reason, advice: advice.to_owned() }
+}
+
+fn describe(id: cl_device_id, ordinal: usize) -> Result<DeviceInfo, GpuError> {
+    read_info(&ClDevice::new(id), ordinal).map_err(|error| GpuError::Failed {
+        device: format!("OpenCL device {ordinal}"),
+        what: "clGetDeviceInfo".to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn read_info(device: &ClDevice, ordinal: usize) -> Result<DeviceInfo, ClError> {
+    let ty = device.dev_type()?;
+    let hardware = match ty {
+        ty if ty & CL_DEVICE_TYPE_GPU != 0 => Hardware::Gpu,
+        ty if ty & CL_DEVICE_TYPE_CPU != 0 => Hardware::Cpu,
+        _ => Hardware::Other,
+    };
+    Ok(DeviceInfo {
+        backend: Backend::OpenCl,
+        ordinal,
+        name: trimmed(&device.name()?),
+        driver: trimmed(&format!("{} {}", device.version()?, device.driver_version()?)),
+        hardware,
+        dialect: Dialect::OpenCl,
+        memory: device.global_mem_size()?,
+        max_alloc: device.max_mem_alloc_size()?,
+        units: device.max_compute_units()?,
+        // OpenCL 1.2 does not tell before a kernel is compiled, and the portable kernels do not ask.
+        warp: 1,
+        max_group: saturated(device.max_work_group_size()? as u64),
+        max_local: saturated(device.local_mem_size()?),
+    })
+}
+
+fn trimmed(text: &str) -> String {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned()
+}
+
+fn saturated(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+struct Memory {
+    buffer: Buffer<u8>,
+    bytes: u64,
+}
+
+struct LoadedKernel {
+    kernel: Kernel,
+    name: String,
+    /// What the arguments are set to; setting one again costs a call.
+    set: Vec<Option<Arg>>,
+}
+
+/// One OpenCL device with one in-order queue.
+pub struct OpenCl {
+    // Fields are dropped in this order: what is on the queue first.
+    memories: Vec<Option<Memory>>,
+    kernels: Vec<LoadedKernel>,
+    programs: Vec<(String, ClProgram)>,
+    queue: CommandQueue,
+    context: Context,
+    id: cl_device_id,
+    by_text: HashMap<String, ProgramId>,
+    compiled: CompiledPrograms,
+    options: String,
+    budget: Budget,
+    info: DeviceInfo,
+}
+
+// SAFETY: OpenCL's calls may come from any thread but for clSetKernelArg on one kernel, and every use of a kernel takes `&mut self`.
+unsafe impl Send for OpenCl {}
+
+impl OpenCl {
+    /// Opens a device.
+    ///
+    /// # Errors
+    /// There is no OpenCL here, no such device, or it refused.
+    pub fn open(ordinal: usize, limits: &Limits) -> Result<Self, GpuError> {
+        let _alone = alone();
+        let ids = found()?;
+        let no_device = GpuError::NoDevice { backend: Backend::OpenCl, asked: ordinal, found: ids.len() };
+        let id = *ids.get(ordinal).ok_or(no_device)?;
+        let info = describe(id, ordinal)?;
+        let failed = |what: &str| {
+            let (device, what) = (info.name.clone(), what.to_owned());
+            move |error: ClError| GpuError::Failed { device, what, reason: error.to_string() }
+        };
+        let context = Context::from_device(&ClDevice::new(id)).map_err(failed("clCreateContext"))?;
+        let queue = CommandQueue::create_default(&context, 0).map_err(failed("clCreateCommandQueue"))?;
+        let limit = limits.memory.map_or(info.memory, |limit| limit.min(info.memory));
+        Ok(Self {
+            memories: Vec::new(),
+            kernels: Vec::new(),
+            programs: Vec::new(),
+            queue,
+            context,
+            id,
+            by_text: HashMap::new(),
+            compiled: CompiledPrograms::new(limits.programs.clone()),
+            options: options(id),
+            budget: Budget::new(limit, info.max_alloc),
+            info,
+        })
+    }
+
+    fn failed(&self, what: &str) -> impl FnOnce(ClError) -> GpuError + use<> {
+        let (device, what) = (self.info.name.clone(), what.to_owned());
+        move |error| GpuError::Failed { device, what, reason: error.to_string() }
+    }
+
+    fn memory(&self, id: MemoryId) -> &Memory {
+        match self.memories.get(id.0 as usize) {
+            Some(Some(memory)) => memory,
+            _ => panic!("memory {} is not in use", id.0),
+        }
+    }
+
+    /// The buffer of a place and the offset in it, once the range is known to lie within.
+    fn range(&self, at: Place, bytes: u64) -> (&Buffer<u8>, usize) {
+        let memory = self.memory(at.memory);
+        let end = at.offset.checked_add(bytes);
+        assert!(
+            end.is_some_and(|end| end <= memory.bytes),
+            "{bytes} bytes at {} do not lie in memory of {} bytes",
+            at.offset,
+            memory.bytes
+        );
+        // Offsets within a buffer fit the address space that it was made in.
+        (&memory.buffer, at.offset as usize)
+    }
+
+    /// The order of the queue is enough; an event that nobody waits for is given back.
+    fn forget_event(&self, result: Result<cl_event, i32>, what: &str) -> Result<(), GpuError> {
+        match result {
+            Ok(event) => {
+                drop(Event::new(event));
+                Ok(())
+            }
+            Err(code) => Err(self.failed(what)(ClError(code))),
+        }
+    }
+
+    fn target(&self) -> String {
+        format!("OpenCL {} {}", self.info.name, self.info.driver)
+    }
+
+    fn load_binary(&self, binary: &[u8]) -> Option<ClProgram> {
+        // SAFETY: the device belongs to the context, and the API checks the binary.
+        let made = unsafe { ClProgram::create_from_binary(&self.context, &[self.id], &[binary]) };
+        let mut program = made.ok()?;
+        program.build(&[self.id], &self.options).ok()?;
+        Some(program)
+    }
+
+    fn compile(&self, name: &str, text: &str) -> Result<ClProgram, GpuError> {
+        let refused = |reason: String| GpuError::Compile {
+            device: self.info.name.clone(),
+            program: name.to_owned(),
+            reason,
+        };
+        let mut program =
+            ClProgram::create_from_source(&self.context, text).map_err(|error| refused(error.to_string()))?;
+        if let Err(error) = program.build(&[self.id], &self.options) {
+            let log = program.get_build_log(self.id).unwrap_or_default();
+            return Err(refused(format!("{error}: {}", trimmed(&log))));
+        }
+        Ok(program)
+    }
+
+    fn set_args(&mut self, launch: &Launch) -> Result<(), GpuError> {
+        let at = launch.kernel.0 as usize;
+        let expected = self.kernels[at].set.len();
+        if expected != launch.args.len() {
+            return Err(self.refused(at, format!("it takes {expected} arguments, not {}", launch.args.len())));
+        }
+        for (index, arg) in launch.args.iter().enumerate() {
+            if self.kernels[at].set[index] != Some(*arg) {
+                self.set_arg(at, index, *arg)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_arg(&mut self, at: usize, index: usize, arg: Arg) -> Result<(), GpuError> {
+        let kernel = &self.kernels[at].kernel;
+        let position = index as u32;
+        let result = match arg {
+            Arg::Memory(id) => {
+                let mem: cl_mem = self.memory(id).buffer.get();
+                // SAFETY: a live buffer of this context.
+                unsafe { kernel.set_arg(position, &mem) }
+            }
+            // SAFETY: a value of four bytes; the API compares the size with the declaration.
+            Arg::Int(value) => unsafe { kernel.set_arg(position, &value) },
+            // SAFETY: as above.
+            Arg::Float(value) => unsafe { kernel.set_arg(position, &value) },
+        };
+        // An argument that was refused may be half set.
+        self.kernels[at].set[index] = result.is_ok().then_some(arg);
+        result.map_err(|error| self.refused(at, format!("argument {index}, {arg:?}: {error}")))
+    }
+
+    fn refused(&self, kernel: usize, reason: String) -> GpuError {
+        GpuError::Failed { device: self.info.name.clone(), what: self.kernels[kernel].name.clone(), reason }
+    }
+
+    fn start(&mut self, launch: &Launch) -> Result<(), GpuError> {
+        let at = launch.kernel.0 as usize;
+        if launch.local != 0 {
+            return Err(self.refused(at, "OpenCL shares only memory that the kernel declares".to_owned()));
+        }
+        launch.check(&self.info).map_err(|reason| self.refused(at, reason))?;
+        self.set_args(launch)?;
+        let threads = launch.threads.map(|n| n as usize);
+        let all = [0, 1, 2].map(|axis| launch.groups[axis] as usize * threads[axis]);
+        // SAFETY: all arguments are set, and the two arrays have three sizes each.
+        let result = unsafe {
+            self.queue.enqueue_nd_range_kernel(
+                self.kernels[at].kernel.get(),
+                3,
+                std::ptr::null(),
+                all.as_ptr(),
+                threads.as_ptr(),
+                &[],
+            )
+        };
+        result.map(drop).map_err(|error| self.refused(at, format!("{error} ({})", launch.shape())))
+    }
+}
+
+/// Correctly rounded divisions and roots where the device can: results then agree with the CPU's more often.
+fn options(id: cl_device_id) -> String {
+    let rounded = CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
+    let can = ClDevice::new(id).single_fp_config().is_ok_and(|config| config & rounded != 0);
+    let more = if can { " -cl-fp32-correctly-rounded-divide-sqrt" } else { "" };
+    format!("-cl-std=CL1.2{more}")
+}
+
+impl Driver for OpenCl {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn free_memory(&self) -> u64 {
+        self.budget.free()
+    }
+
+    fn alloc(&mut self, bytes: u64, what: &str) -> Result<MemoryId, GpuError> {
+        let device = self.info.name.clone();
+        self.budget.take(bytes, &device, what)?;
+        // The API has no empty buffers. Beyond the address space is beyond every budget.
+        let size = bytes.max(1) as usize;
+        // SAFETY: no host memory is given.
+        let made = unsafe { Buffer::create(&self.context, CL_MEM_READ_WRITE, size, std::ptr::null_mut()) };
+        match made {
+            Ok(buffer) => {
+                self.memories.push(Some(Memory { buffer, bytes }));
+                Ok(MemoryId(self.memories.len() as u32 - 1))
+            }
+            Err(error) => {
+                self.budget.give(bytes);
+                let short = [CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, CL_INVALID_BUFFER_SIZE];
+                Err(if short.contains(&error.0) {
+                    GpuError::OutOfMemory { device, bytes, what: what.to_owned(), free: self.budget.free() }
+                } else {
+                    self.failed(&format!("clCreateBuffer for {what}"))(error)
+                })
+            }
+        }
+    }
+
+    fn free(&mut self, memory: MemoryId) {
+        // Commands on the queue hold the buffer until they are done.
+        self.budget.give(self.memory(memory).bytes);
+        self.memories[memory.0 as usize] = None;
+    }
+
+    fn write(&mut self, to: Place, bytes: &[u8]) -> Result<(), GpuError> {
+        let (buffer, offset) = self.range(to, bytes.len() as u64);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the range lies in the buffer, and the call returns when the bytes were read.
+        let result = unsafe {
+            enqueue_write_buffer(
+                self.queue.get(),
+                buffer.get(),
+                CL_BLOCKING,
+                offset,
+                bytes.len(),
+                bytes.as_ptr().cast_mut().cast(),
+                0,
+                std::ptr::null(),
+            )
+        };
+        self.forget_event(result, "clEnqueueWriteBuffer")
+    }
+
+    fn read(&mut self, from: Place, out: &mut [u8]) -> Result<(), GpuError> {
+        let (buffer, offset) = self.range(from, out.len() as u64);
+        if out.is_empty() {
+            return self.finish();
+        }
+        // SAFETY: the range lies in the buffer, and the call returns when `out` is written.
+        let result = unsafe { self.queue.enqueue_read_buffer(buffer, CL_BLOCKING, offset, out, &[]) };
+        result.map(drop).map_err(self.failed("clEnqueueReadBuffer"))
+    }
+
+    fn copy(&mut self, from: Place, to: Place, bytes: u64) -> Result<(), GpuError> {
+        let (source, source_at) = self.range(from, bytes);
+        let (target, target_at) = self.range(to, bytes);
+        if bytes == 0 {
+            return Ok(());
+        }
+        // SAFETY: both ranges lie in their buffers.
+        let result = unsafe {
+            enqueue_copy_buffer(
+                self.queue.get(),
+                source.get(),
+                target.get(),
+                source_at,
+                target_at,
+                bytes as usize,
+                0,
+                std::ptr::null(),
+            )
+        };
+        self.forget_event(result, "clEnqueueCopyBuffer")
+    }
+
+    fn zero(&mut self, at: Place, bytes: u64) -> Result<(), GpuError> {
+        let (buffer, offset) = self.range(at, bytes);
+        if bytes == 0 {
+            return Ok(());
+        }
+        let pattern = [0_u8];
+        // SAFETY: the range lies in the buffer; the pattern is copied by the call.
+        let result = unsafe {
+            enqueue_fill_buffer(
+                self.queue.get(),
+                buffer.get(),
+                pattern.as_ptr() as cl_mem,
+                1,
+                offset,
+                bytes as usize,
+                0,
+                std::ptr::null(),
+            )
+        };
+        self.forget_event(result, "clEnqueueFillBuffer")
+    }
+
+    fn program(&mut self, program: &Program) -> Result<ProgramId, GpuError> {
+        let text = program.text(Dialect::OpenCl);
+        if let Some(id) = self.by_text.get(&text) {
+            return Ok(*id);
+        }
+        let target = self.target();
+        let key = Key { source: &text, options: &self.options, target: &target };
+        let _alone = alone();
+        let kept = self.compiled.get(key).and_then(|binary| self.load_binary(&binary));
+        let made = match kept {
+            Some(program) => program,
+            None => {
+                let made = self.compile(&program.name, &text)?;
+                // A driver that gives no binary out is one that compiles each time.
+                if let Some(binary) = made.get_binaries().ok().and_then(|mut all| all.pop()) {
+                    self.compiled.put(key, &binary);
+                }
+                made
+            }
+        };
+        let id = ProgramId(self.programs.len() as u32);
+        self.programs.push((program.name.clone(), made));
+        self.by_text.insert(text, id);
+        Ok(id)
+    }
+
+    fn kernel(&mut self, program: ProgramId, name: &str) -> Result<KernelId, GpuError> {
+        let (of, made) = &self.programs[program.0 as usize];
+        let failed = self.failed(&format!("kernel {name} of {of}"));
+        let loaded = Kernel::create(made, name).and_then(|kernel| Ok((kernel.num_args()?, kernel)));
+        let (args, kernel) = loaded.map_err(failed)?;
+        let set = vec![None; args as usize];
+        self.kernels.push(LoadedKernel { kernel, name: name.to_owned(), set });
+        Ok(KernelId(self.kernels.len() as u32 - 1))
+    }
+
+    fn launch(&mut self, launches: &[Launch]) -> Result<(), GpuError> {
+        launches.iter().try_for_each(|launch| self.start(launch))?;
+        self.queue.flush().map_err(self.failed("clFlush"))
+    }
+
+    fn finish(&mut self) -> Result<(), GpuError> {
+        self.queue.finish().map_err(self.failed("clFinish"))
+    }
+}
