@@ -26,7 +26,7 @@ pub use firewall::Firewall;
 pub use inference::{InferenceEngine, InferenceError};
 pub use judge::{Judge, JudgeError, JudgeFuture, Question};
 pub use message::{Message, Role, ToolCall, Trace};
-pub use normalize::{View, Views};
+pub use normalize::{Invisible, View, Views};
 pub use registry::{BuildScanner, Registry, ScannerOptions};
 pub use scanner::{Placement, ScanFuture, ScanInput, Scanner, ScannerError, ScannerType};
 pub use verdict::{Finding, ScanDecision, ScanResult, ScanStatus};

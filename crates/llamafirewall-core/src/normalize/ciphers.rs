@@ -1,0 +1,175 @@
+//! Texts that were shifted, mirrored or reversed letter by letter. A text is tried only where a telling word of such
+//! a form stands in it, or the name of the cipher.
+
+use super::mapping::{Mapping, Rewriting};
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use std::sync::OnceLock;
+
+/// Words that instructions to a model can hardly do without.
+const TELLING: &[&str] = &[
+    "ignore",
+    "disregard",
+    "previous",
+    "instruction",
+    "system",
+    "prompt",
+    "forget",
+    "override",
+    "reveal",
+    "password",
+    "secret",
+    "developer",
+    "pretend",
+    "bypass",
+    "jailbreak",
+    "unrestricted",
+    "guideline",
+    "execute",
+    "confidential",
+];
+
+/// How letters were put in the place of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cipher {
+    /// Each letter moved on by so many places; 13 is ROT13.
+    Shift(u8),
+    /// The alphabet from its end.
+    Atbash,
+    /// The whole text from its end.
+    Reversed,
+    /// Each word from its end.
+    WordsReversed,
+}
+
+impl Cipher {
+    /// Every cipher that is tried.
+    fn all() -> impl Iterator<Item = Cipher> {
+        (1..26).map(Cipher::Shift).chain([Cipher::Atbash, Cipher::Reversed, Cipher::WordsReversed])
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Cipher::Shift(13) => "rot13",
+            Cipher::Shift(_) => "shifted letters",
+            Cipher::Atbash => "atbash",
+            Cipher::Reversed => "reversed",
+            Cipher::WordsReversed => "reversed words",
+        }
+    }
+
+    /// A plain word in this cipher.
+    fn hides(self, word: &str) -> String {
+        match self {
+            Cipher::Shift(by) => word.bytes().map(|byte| shifted(byte, by) as char).collect(),
+            Cipher::Atbash => word.bytes().map(|byte| mirrored(byte) as char).collect(),
+            Cipher::Reversed | Cipher::WordsReversed => word.chars().rev().collect(),
+        }
+    }
+
+    /// Reads a text that was written in this cipher.
+    pub fn read(self, text: &str) -> Option<(String, Mapping)> {
+        match self {
+            Cipher::Shift(by) => letter_by_letter(text, |byte| shifted(byte, 26 - by)),
+            Cipher::Atbash => letter_by_letter(text, mirrored),
+            Cipher::Reversed => Some((text.chars().rev().collect(), Mapping::Reversed(text.len()))),
+            Cipher::WordsReversed => words_reversed(text),
+        }
+    }
+}
+
+/// The ciphers that a text may be written in.
+pub(super) fn suspected(text: &str) -> Vec<Cipher> {
+    static TELLTALES: OnceLock<Option<(AhoCorasick, Vec<Cipher>)>> = OnceLock::new();
+    let build = || {
+        let mut words = Vec::new();
+        let mut ciphers = Vec::new();
+        for cipher in Cipher::all() {
+            for word in TELLING {
+                words.push(cipher.hides(word));
+                ciphers.push(cipher);
+            }
+        }
+        let named = [("rot13", Cipher::Shift(13)), ("rot-13", Cipher::Shift(13)), ("atbash", Cipher::Atbash)];
+        let mirrors = ["backwards", "reversed", "in reverse"].map(|word| (word, Cipher::Reversed));
+        for (word, cipher) in named.into_iter().chain(mirrors) {
+            words.push(word.to_owned());
+            ciphers.push(cipher);
+        }
+        let automaton =
+            AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA)).build(words);
+        // The words are a constant, and few.
+        automaton.ok().map(|automaton| (automaton, ciphers))
+    };
+    let Some((automaton, ciphers)) = TELLTALES.get_or_init(build) else {
+        return Cipher::all().collect();
+    };
+    let mut found: Vec<Cipher> = Vec::new();
+    for hit in automaton.find_overlapping_iter(text) {
+        let cipher = ciphers[hit.pattern().as_usize()];
+        if !found.contains(&cipher) {
+            found.push(cipher);
+        }
+    }
+    found
+}
+
+fn shifted(byte: u8, by: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' => (byte - b'a' + by) % 26 + b'a',
+        b'A'..=b'Z' => (byte - b'A' + by) % 26 + b'A',
+        _ => byte,
+    }
+}
+
+fn mirrored(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' => b'a' + b'z' - byte,
+        b'A'..=b'Z' => b'A' + b'Z' - byte,
+        _ => byte,
+    }
+}
+
+/// The same bytes, other letters: every byte came from the one at its place.
+fn letter_by_letter(text: &str, read: impl Fn(u8) -> u8) -> Option<(String, Mapping)> {
+    let bytes = text.bytes().map(read).collect();
+    let mut rewriting = Rewriting::of(text);
+    rewriting.keep(0..text.len());
+    let mapping = rewriting.into_mapping();
+    String::from_utf8(bytes).ok().map(|text| (text, mapping))
+}
+
+fn words_reversed(text: &str) -> Option<(String, Mapping)> {
+    let mut rewriting = Rewriting::of(text);
+    let mut at = 0;
+    for word in text.split_inclusive(|c: char| !c.is_alphanumeric()) {
+        let letters = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+        rewriting.replace(at..at + letters.len(), &letters.chars().rev().collect::<String>());
+        rewriting.keep(at + letters.len()..at + word.len());
+        at += word.len();
+    }
+    rewriting.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cipher_reads_what_it_hides() {
+        for cipher in Cipher::all() {
+            let hidden = cipher.hides("Ignore previous");
+            assert!(suspected(&hidden).contains(&cipher), "{cipher:?}");
+            let (read, mapping) = cipher.read(&hidden).expect("it is read");
+            let want = if cipher == Cipher::WordsReversed { "previous Ignore" } else { "Ignore previous" };
+            assert_eq!(read, want);
+            assert!(mapping.original(0..read.len()) == (0..hidden.len()), "{cipher:?}");
+        }
+    }
+
+    #[test]
+    fn plain_prose_is_suspected_of_nothing() {
+        let text =
+            "The system prompt of a language model sets its tone. Ignore previous instructions is an attack.";
+        assert_eq!(suspected(text), []);
+    }
+}

@@ -1,0 +1,123 @@
+//! Characters written as numbers within a text: `%69`, `=69`, `&#105;`, `\x69`, `\u0069`.
+
+use super::mapping::{Mapping, Rewriting};
+
+/// Longest escape, in bytes.
+const LONGEST: usize = 12;
+
+/// The text with such characters in their own shape, if there are any.
+pub(super) fn unescaped(text: &str) -> Option<(String, Mapping)> {
+    let mut rewriting = Rewriting::of(text);
+    let (mut at, mut kept) = (0, 0);
+    let bytes = text.as_bytes();
+    while at < bytes.len() {
+        let sequence =
+            if matches!(bytes[at], b'%' | b'=' | b'&' | b'\\') { sequence(text, at) } else { None };
+        let Some((end, read)) = sequence else {
+            at += 1;
+            continue;
+        };
+        rewriting.keep(kept..at);
+        rewriting.replace(at..end, &read);
+        (at, kept) = (end, end);
+    }
+    rewriting.keep(kept..text.len());
+    rewriting.finish()
+}
+
+/// One character that is escaped at `at`, or several bytes in a row that make one or more characters.
+fn sequence(text: &str, at: usize) -> Option<(usize, String)> {
+    if let Some((length, c)) = character(&text[at..]) {
+        return Some((at + length, c.to_string()));
+    }
+    let mut read = Vec::new();
+    let mut end = at;
+    while let Some((length, byte)) = text.get(end..).and_then(byte) {
+        read.extend(byte);
+        end += length;
+    }
+    (end > at).then(|| (end, String::from_utf8_lossy(&read).into_owned()))
+}
+
+/// An escape that stands for a byte; a soft line break of quoted-printable stands for none.
+fn byte(text: &str) -> Option<(usize, Option<u8>)> {
+    let bytes = text.as_bytes();
+    match bytes {
+        [b'=', b'\n', ..] => return Some((2, None)),
+        [b'=', b'\r', b'\n', ..] => return Some((3, None)),
+        _ => {}
+    }
+    let (skip, digits) = match bytes {
+        [b'%' | b'=', a, b, ..] => (1, [*a, *b]),
+        [b'\\', b'x', a, b, ..] => (2, [*a, *b]),
+        _ => return None,
+    };
+    let digit = |byte: u8| (byte as char).to_digit(16);
+    let value = digit(digits[0])? * 16 + digit(digits[1])?;
+    Some((skip + 2, u8::try_from(value).ok()))
+}
+
+/// An escape that stands for a whole character.
+fn character(text: &str) -> Option<(usize, char)> {
+    if let Some(rest) = text.strip_prefix('&') {
+        let end = rest.bytes().take(LONGEST).position(|byte| byte == b';')?;
+        return entity(&rest[..end]).map(|c| (end + 2, c));
+    }
+    let rest = text.strip_prefix("\\u").or_else(|| text.strip_prefix("%u"))?;
+    let (skip, digits, close) = match rest.strip_prefix('{') {
+        Some(inner) => (1, &inner[..inner.bytes().take(LONGEST).position(|byte| byte == b'}')?], 1),
+        None => (0, rest.get(..4)?, 0),
+    };
+    let c = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+    Some((2 + skip + digits.len() + close, c))
+}
+
+fn entity(name: &str) -> Option<char> {
+    let number = match name.strip_prefix('#') {
+        Some(digits) => match digits.strip_prefix(['x', 'X']) {
+            Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+            None => digits.parse().ok()?,
+        },
+        None => {
+            return Some(match name {
+                "amp" => '&',
+                "lt" => '<',
+                "gt" => '>',
+                "quot" => '"',
+                "apos" => '\'',
+                "nbsp" => ' ',
+                _ => return None,
+            });
+        }
+    };
+    char::from_u32(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_escape_is_read() {
+        for text in [
+            "say: %69%67%6e%6F%72%65",
+            "say: =69=67=6E=\n=6F=72=65",
+            "say: &#105;&#103;&#x6e;&#111;re",
+            r"say: \x69\x67\x6e\x6f\x72\x65",
+            r"say: \u0069\u0067\u{6e}ore",
+            "say: %u0069gnore",
+        ] {
+            assert_eq!(unescaped(text).expect(text).0, "say: ignore");
+        }
+        assert_eq!(unescaped("%C3%A9t%C3%A9").expect("it changes").0, "été");
+    }
+
+    #[test]
+    fn what_is_no_escape_stays() {
+        for text in
+            ["", "100 % = all & more", "a=b", "50%", "\\", "&#xzz;", "\\u{", "&é", "=é", "\\xé", "%uéé"]
+        {
+            assert_eq!(unescaped(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Two forms of a text that is not plain ASCII. *Normalised* is what a reader sees: NFKC, without what is
+//! invisible. *Folded* is what a reader takes it for: look-alikes, accents, digits and dressed-up letters as ASCII.
+
+use super::invisible::Invisible;
+use super::mapping::{Mapping, Rewriting};
+use std::ops::Range;
+use std::sync::OnceLock;
+use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
+
+/// Marks on one letter that are taken for writing; more are dropped.
+const MOST_MARKS: usize = 4;
+
+/// The text as a reader sees it, unless it is so already.
+pub(super) fn normalised(text: &str) -> Option<(String, Mapping)> {
+    let mut rewriting = Rewriting::of(text);
+    let mut rest = 0;
+    while rest < text.len() {
+        let plain = text.as_bytes()[rest..].iter().take_while(|byte| is_plain(**byte)).count();
+        // A mark may follow the last plain character, which is then part of a cluster.
+        let kept = if rest + plain < text.len() { plain.saturating_sub(1) } else { plain };
+        rewriting.keep(rest..rest + kept);
+        rest += kept;
+        rest = cluster(text, rest, &mut rewriting);
+    }
+    rewriting.finish()
+}
+
+/// ASCII that is seen, and white space.
+fn is_plain(byte: u8) -> bool {
+    (b' '..=b'~').contains(&byte) || matches!(byte, b'\t' | b'\n' | b'\r')
+}
+
+/// Writes the character at `at` with the marks on it; gives the place after them.
+fn cluster(text: &str, at: usize, rewriting: &mut Rewriting<'_>) -> usize {
+    let mut chars = text[at..].char_indices();
+    let Some((_, first)) = chars.next() else { return text.len() };
+    let mut end = at + first.len_utf8();
+    let mut letters: [char; MOST_MARKS + 1] = [first; MOST_MARKS + 1];
+    let mut count = usize::from(Invisible::of(first).is_none());
+    let mut whole = count == 1;
+    for (offset, c) in chars {
+        let hidden = Invisible::of(c).is_some();
+        if !hidden && !is_combining_mark(c) {
+            break;
+        }
+        end = at + offset + c.len_utf8();
+        if hidden || count > MOST_MARKS {
+            whole = false;
+        } else {
+            letters[count] = c;
+            count += 1;
+        }
+    }
+    let letters = &letters[..count];
+    if whole && is_nfkc_quick(letters.iter().copied()) == IsNormalized::Yes {
+        rewriting.keep(at..end);
+    } else {
+        let text: String = letters.iter().copied().nfkc().collect();
+        rewriting.replace(at..end, &text);
+    }
+    end
+}
+
+/// The text as a reader takes it, unless it is so already. Meant for what [`normalised`] gives.
+pub(super) fn folded(text: &str) -> Option<(String, Mapping)> {
+    let mut rewriting = Rewriting::of(text);
+    let mut kept = 0;
+    for (at, c) in text.char_indices().filter(|(_, c)| !c.is_ascii()) {
+        let range = at..at + c.len_utf8();
+        let mut put = |rewriting: &mut Rewriting<'_>, range: Range<usize>, with: &str| {
+            rewriting.keep(kept..range.start);
+            rewriting.replace(range.clone(), with);
+            kept = range.end;
+        };
+        match look(c) {
+            Look::Itself => {}
+            Look::Ascii(byte) => put(&mut rewriting, range, (byte as char).encode_utf8(&mut [0; 4])),
+            Look::Unknown => put(&mut rewriting, range, &skeleton(c)),
+        }
+    }
+    rewriting.keep(kept..text.len());
+    rewriting.finish()
+}
+
+/// What a character is taken for.
+#[derive(Clone, Copy)]
+enum Look {
+    Itself,
+    Ascii(u8),
+    /// Nothing, several letters, or beyond the table.
+    Unknown,
+}
+
+fn look(c: char) -> Look {
+    const ITSELF: u8 = 0x80;
+    const UNKNOWN: u8 = 0xff;
+    static TABLE: OnceLock<Box<[u8]>> = OnceLock::new();
+    let entry = |number: u32| {
+        let Some(c) = char::from_u32(number) else { return ITSELF };
+        let text = skeleton(c);
+        match text.as_bytes() {
+            [byte] if byte.is_ascii() => *byte,
+            _ if text.chars().eq([c]) => ITSELF,
+            _ => UNKNOWN,
+        }
+    };
+    let table = TABLE.get_or_init(|| (0..0x1_0000).map(entry).collect());
+    match table.get(c as usize).copied() {
+        Some(ITSELF) => Look::Itself,
+        Some(byte) if byte < 0x80 => Look::Ascii(byte),
+        _ => Look::Unknown,
+    }
+}
+
+/// The letters that a character is taken for; empty for a mark on a letter.
+fn skeleton(c: char) -> String {
+    if is_combining_mark(c) {
+        return String::new();
+    }
+    if let Some(ascii) = dressed_up(c).or_else(|| digit(c)) {
+        return ascii.to_string();
+    }
+    let bare: String = std::iter::once(c).nfkd().filter(|c| !is_combining_mark(*c)).collect();
+    if bare.is_ascii() {
+        return bare;
+    }
+    bare.chars().map(confusable).collect()
+}
+
+/// By the list of confusable characters of Unicode (UTS 39), where it leads to ASCII.
+fn confusable(c: char) -> String {
+    if let Some(ascii) = dressed_up(c) {
+        return ascii.to_string();
+    }
+    let skeleton: String = unicode_security::skeleton(c.encode_utf8(&mut [0; 4])).collect();
+    match skeleton.as_str() {
+        // The list takes every upright stroke for a small l.
+        "l" if c.is_uppercase() => "I".to_owned(),
+        text if !text.is_empty() && text.is_ascii() => skeleton,
+        _ => c.to_string(),
+    }
+}
+
+/// Letters that no decomposition tells: small capitals, squares, flags, Braille, upside-down ones.
+fn dressed_up(c: char) -> Option<char> {
+    const SMALL_CAPITALS: &str = "ᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpꞯqʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
+    const UPSIDE_DOWN: &str = "ɐaɔcǝeɟfƃgɥhıiɾjʞkꞁlɯmɹrʇtʌvʍwʎy";
+    const BRAILLE: &str = "⠁a⠃b⠉c⠙d⠑e⠋f⠛g⠓h⠊i⠚j⠅k⠇l⠍m⠝n⠕o⠏p⠟q⠗r⠎s⠞t⠥u⠧v⠺w⠭x⠽y⠵z⠂,⠲.⠖!⠦?⠤-⠀ ";
+    let letter = |first: u32| char::from_u32(u32::from(b'a') + (c as u32 - first));
+    match c {
+        '\u{1f1e6}'..='\u{1f1ff}' => return letter(0x1f1e6),
+        '\u{1f130}'..='\u{1f149}' => return letter(0x1f130),
+        '\u{1f150}'..='\u{1f169}' => return letter(0x1f150),
+        '\u{1f170}'..='\u{1f189}' => return letter(0x1f170),
+        '≠' => return Some('='),
+        _ => {}
+    }
+    let find = |pairs: &str| {
+        let mut pairs = pairs.chars();
+        while let (Some(from), Some(to)) = (pairs.next(), pairs.next()) {
+            if from == c {
+                return Some(to);
+            }
+        }
+        None
+    };
+    match c {
+        '\u{2800}'..='\u{283f}' => find(BRAILLE),
+        '\u{80}'..='\u{2ff}' | '\u{1d00}'..='\u{1d7f}' | '\u{a700}'..='\u{a7ff}' => {
+            find(SMALL_CAPITALS).or_else(|| find(UPSIDE_DOWN))
+        }
+        _ => None,
+    }
+}
+
+/// Decimal digits of other scripts.
+fn digit(c: char) -> Option<char> {
+    const ZEROS: [u32; 36] = [
+        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50,
+        0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40,
+        0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0x104a0,
+    ];
+    let zero = ZEROS.into_iter().find(|zero| (*zero..zero + 10).contains(&(c as u32)))?;
+    char::from_digit(c as u32 - zero, 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> String {
+        let normalised = normalised(text).map_or(text.to_owned(), |(text, _)| text);
+        folded(&normalised).map_or(normalised, |(text, _)| text)
+    }
+
+    #[test]
+    fn dressed_up_letters_are_read() {
+        for text in [
+            "ignore",
+            "ｉｇｎｏｒｅ",
+            "𝐢𝐠𝐧𝐨𝐫𝐞",
+            "ⓘⓖⓝⓞⓡⓔ",
+            "іgnоrе",
+            "ignοre",
+            "ɪɢɴᴏʀᴇ",
+            "i̷̡̛g̸n̴o̵r̶e̷",
+            "🇮🇬🇳🇴🇷🇪",
+            "⠊⠛⠝⠕⠗⠑",
+            "íğńőŕè",
+            "ıgnore",
+            "ig\u{200b}no\u{ad}re",
+            "\u{202e}ignore\u{202c}",
+        ] {
+            assert_eq!(read(text).to_lowercase(), "ignore", "{text}");
+        }
+        assert_eq!(read("ІGNORE"), "IGNORE");
+        assert_eq!(read("٠١٢-٣٤٥"), "012-345");
+    }
+
+    #[test]
+    fn what_a_reader_sees_stays() {
+        for text in ["", "plain text\n", "naïve café", "日本語", "Привет"] {
+            assert_eq!(normalised(text), None, "{text}");
+        }
+        assert_eq!(folded("日本語"), None);
+    }
+
+    #[test]
+    fn many_marks_on_one_letter_are_few_afterwards() {
+        let text = format!("a{}b", "\u{301}".repeat(100_000));
+        let (read, mapping) = normalised(&text).expect("it changes");
+        assert!(read.len() < 20, "{}", read.len());
+        assert_eq!(mapping.original(read.len() - 1..read.len()), text.len() - 1..text.len());
+    }
+}

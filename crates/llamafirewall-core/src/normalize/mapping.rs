@@ -1,0 +1,150 @@
+//! From places in a rewritten text back to places in the text that it was made of.
+
+use std::ops::Range;
+
+/// How a text came from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mapping {
+    /// Piece by piece, in order.
+    Pieces(Vec<Piece>),
+    /// Every character of a text of so many bytes, from the last to the first.
+    Reversed(usize),
+}
+
+/// A piece of a rewritten text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Where it begins.
+    at: u32,
+    /// Where what it came from begins.
+    original: u32,
+    /// Bytes that it replaces; 0 for a piece that is copied byte for byte.
+    replaces: u32,
+}
+
+impl Mapping {
+    /// Where `span` of the rewritten text came from. What was left out between two pieces belongs to a span that
+    /// reaches over it.
+    pub fn original(&self, span: Range<usize>) -> Range<usize> {
+        match self {
+            Mapping::Reversed(len) => len - span.end..len - span.start,
+            Mapping::Pieces(pieces) if span.is_empty() => {
+                let at = begin(pieces, span.start);
+                at..at
+            }
+            Mapping::Pieces(pieces) => begin(pieces, span.start)..end(pieces, span.end - 1),
+        }
+    }
+}
+
+fn piece(pieces: &[Piece], at: usize) -> Piece {
+    let next = pieces.partition_point(|piece| piece.at as usize <= at);
+    pieces.get(next.wrapping_sub(1)).copied().unwrap_or(Piece { at: 0, original: 0, replaces: 0 })
+}
+
+fn begin(pieces: &[Piece], at: usize) -> usize {
+    let piece = piece(pieces, at);
+    let inside = if piece.replaces == 0 { at - piece.at as usize } else { 0 };
+    piece.original as usize + inside
+}
+
+/// The end of what the byte `at` came from.
+fn end(pieces: &[Piece], at: usize) -> usize {
+    let piece = piece(pieces, at);
+    let inside = if piece.replaces == 0 { at + 1 - piece.at as usize } else { piece.replaces as usize };
+    piece.original as usize + inside
+}
+
+/// A text while it is rewritten, from front to back.
+pub(super) struct Rewriting<'a> {
+    source: &'a str,
+    text: String,
+    pieces: Vec<Piece>,
+}
+
+impl<'a> Rewriting<'a> {
+    /// Nothing yet.
+    pub fn of(source: &'a str) -> Self {
+        Self { source, text: String::with_capacity(source.len()), pieces: Vec::new() }
+    }
+
+    /// What was written so far.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Copies bytes of the source.
+    pub fn keep(&mut self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        let goes_on = self.pieces.last().is_some_and(|last| {
+            last.replaces == 0 && last.original as usize + self.text.len() - last.at as usize == range.start
+        });
+        if !goes_on {
+            self.pieces.push(Piece { at: self.text.len() as u32, original: range.start as u32, replaces: 0 });
+        }
+        self.text.push_str(&self.source[range]);
+    }
+
+    /// Writes `text` for bytes of the source.
+    pub fn replace(&mut self, range: Range<usize>, text: &str) {
+        if text.is_empty() || range.is_empty() {
+            return;
+        }
+        self.pieces.push(Piece {
+            at: self.text.len() as u32,
+            original: range.start as u32,
+            replaces: range.len() as u32,
+        });
+        self.text.push_str(text);
+    }
+
+    /// The same for one character.
+    pub fn replace_by(&mut self, range: Range<usize>, c: char) {
+        self.replace(range, c.encode_utf8(&mut [0; 4]));
+    }
+
+    /// The way back, for a text whose bytes stay where they are.
+    pub fn into_mapping(self) -> Mapping {
+        Mapping::Pieces(self.pieces)
+    }
+
+    /// The text and its way back, unless it is the source itself.
+    pub fn finish(self) -> Option<(String, Mapping)> {
+        (self.text != self.source).then_some((self.text, Mapping::Pieces(self.pieces)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_go_back_to_what_they_came_from() {
+        let source = "ab<hidden>cde";
+        let mut rewriting = Rewriting::of(source);
+        rewriting.keep(0..2);
+        rewriting.replace(10..11, "XYZ");
+        rewriting.keep(11..13);
+        let (text, mapping) = rewriting.finish().expect("it changed");
+        assert_eq!(text, "abXYZde");
+        assert_eq!(mapping.original(0..2), 0..2);
+        assert_eq!(mapping.original(1..3), 1..11);
+        assert_eq!(mapping.original(3..4), 10..11);
+        assert_eq!(mapping.original(5..7), 11..13);
+    }
+
+    #[test]
+    fn reversed_spans_are_counted_from_the_end() {
+        assert_eq!(Mapping::Reversed(10).original(0..3), 7..10);
+    }
+
+    #[test]
+    fn what_did_not_change_is_no_form_of_its_own() {
+        let mut rewriting = Rewriting::of("same");
+        rewriting.keep(0..2);
+        rewriting.keep(2..4);
+        assert_eq!(rewriting.finish(), None);
+    }
+}

@@ -1,0 +1,111 @@
+//! Words whose letters stand apart: `i g n o r e`, `i-g-n-o-r-e`.
+
+use super::mapping::{Mapping, Rewriting};
+use std::ops::Range;
+
+/// Letters that stand apart before they are taken for a word.
+const FEWEST_LETTERS: usize = 4;
+/// Widest gap between two letters, in bytes.
+const WIDEST_GAP: usize = 6;
+
+/// The text with such words written together, if there are any.
+pub(super) fn joined(text: &str) -> Option<(String, Mapping)> {
+    let mut rewriting = Rewriting::of(text);
+    let mut run: Vec<Range<usize>> = Vec::new();
+    let mut kept = 0;
+    let mut close = |run: &mut Vec<Range<usize>>, rewriting: &mut Rewriting<'_>| {
+        if run.len() >= FEWEST_LETTERS {
+            rewriting.keep(kept..run[0].start);
+            join(text, run, rewriting);
+            kept = run.last().map_or(kept, |last| last.end);
+        }
+        run.clear();
+    };
+    for letter in LoneLetters::of(text) {
+        if run.last().is_some_and(|last| !is_gap(&text[last.end..letter.start])) {
+            close(&mut run, &mut rewriting);
+        }
+        run.push(letter);
+    }
+    close(&mut run, &mut rewriting);
+    rewriting.keep(kept..text.len());
+    rewriting.finish()
+}
+
+/// Writes the letters of a run together; a gap that is wider than the narrowest parts two words.
+fn join(text: &str, run: &[Range<usize>], rewriting: &mut Rewriting<'_>) {
+    let narrowest = run.windows(2).map(|pair| pair[1].start - pair[0].end).min().unwrap_or(0);
+    let mut end = run[0].start;
+    for letter in run {
+        if letter.start - end > narrowest {
+            rewriting.replace(end..letter.start, " ");
+        }
+        rewriting.replace(letter.clone(), &text[letter.clone()]);
+        end = letter.end;
+    }
+}
+
+fn is_gap(text: &str) -> bool {
+    !text.is_empty() && text.len() <= WIDEST_GAP
+}
+
+/// Letters and digits with none beside them.
+struct LoneLetters<'a> {
+    text: &'a str,
+    chars: std::iter::Peekable<std::str::CharIndices<'a>>,
+    after_letter: bool,
+}
+
+impl<'a> LoneLetters<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { text, chars: text.char_indices().peekable(), after_letter: false }
+    }
+}
+
+impl Iterator for LoneLetters<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        while let Some((at, c)) = self.chars.next() {
+            let is_letter = c.is_alphanumeric();
+            let was_letter = std::mem::replace(&mut self.after_letter, is_letter);
+            let next = self.chars.peek();
+            if is_letter && !was_letter && next.is_none_or(|(_, c)| !c.is_alphanumeric()) {
+                let end = next.map_or(self.text.len(), |(end, _)| *end);
+                return Some(at..end);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> String {
+        joined(text).map_or(text.to_owned(), |(text, _)| text)
+    }
+
+    #[test]
+    fn letters_are_written_together() {
+        assert_eq!(read("so i g n o r e   a l l now"), "so ignore all now");
+        assert_eq!(read("i-g-n-o-r-e"), "ignore");
+        assert_eq!(read("i . g . n . o . r . e"), "ignore");
+        assert_eq!(read("i_g_n_o_r_e p_r_e_v"), "ignoreprev");
+    }
+
+    #[test]
+    fn initials_and_prose_stay() {
+        for text in ["", "J. R. R. Tolkien wrote a book", "a b c", "as I said, I am"] {
+            assert_eq!(read(text), text);
+        }
+    }
+
+    #[test]
+    fn spans_cover_the_gaps() {
+        let (text, mapping) = joined("so i g n o r e!").expect("it changes");
+        let at = text.find("ignore").expect("joined");
+        assert_eq!(mapping.original(at..at + 6), 3..14);
+    }
+}
