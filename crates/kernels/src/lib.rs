@@ -22,7 +22,7 @@ pub use matmul::{
 };
 pub use ops::{
     AttendSpec, DeltaGate, DeltaShape, HeadSharing, KvLayer, KvShape, KvShapeError, KvSlice, KvType,
-    KvValues, RopePairing, RopeSpec, RowNorm, WeightedRow, rope_angles,
+    KvValues, RopePairing, RopeSpec, RowNorm, SumWeights, WeightedRow, rope_angles,
 };
 pub use ops::{DistanceRows, Offsets, WithinSpec};
 pub use pool::Pool;

@@ -15,6 +15,7 @@ mod norm;
 mod rope;
 mod rows;
 mod softmax;
+mod streams;
 mod table;
 
 pub use attention::{AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType, KvValues};
@@ -23,6 +24,7 @@ pub use delta::{DeltaGate, DeltaShape, HeadSharing};
 pub use norm::RowNorm;
 pub use rope::{RopePairing, RopeSpec, rope_angles};
 pub use rows::WeightedRow;
+pub use streams::SumWeights;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use table::NEON;
 #[cfg(target_arch = "x86_64")]

@@ -105,10 +105,23 @@ impl<L: Lanes> Term<L> for SquareAround {
     }
 }
 
+/// The mean of the squares of a row's values.
+#[inline(always)]
+pub(super) fn mean_square<L: Lanes>(l: L, x: &[f32]) -> f64 {
+    sum(l, x, SquareAround(0.0)) / x.len() as f64
+}
+
+/// Mean and standard deviation of a row's values, dividing by their number.
+#[inline(always)]
+pub(super) fn moments<L: Lanes>(l: L, x: &[f32]) -> (f32, f32) {
+    let n = x.len() as f64;
+    let mean = (sum(l, x, Plain) / n) as f32;
+    (mean, (sum(l, x, SquareAround(mean)) / n).sqrt() as f32)
+}
+
 #[inline(always)]
 pub(super) fn rms_norm<L: Lanes>(l: L, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    let mean_square = sum(l, x, SquareAround(0.0)) / x.len() as f64;
-    let scale = (1.0 / (mean_square + f64::from(eps)).sqrt()) as f32;
+    let scale = (1.0 / (mean_square(l, x) + f64::from(eps)).sqrt()) as f32;
     let (xs, x_tail) = x.as_chunks::<WIDTH>();
     let (weights, weight_tail) = weight.as_chunks::<WIDTH>();
     let (outs, out_tail) = out.as_chunks_mut::<WIDTH>();

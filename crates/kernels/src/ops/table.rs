@@ -2,7 +2,7 @@
 
 use super::attention::{Panel, Partial, Product, SpanJob, Target};
 use super::delta::DeltaStep;
-use super::{activation, attention, delta, elementwise, norm, rope, rows, softmax};
+use super::{activation, attention, delta, elementwise, norm, rope, rows, softmax, streams};
 use crate::Activation;
 use crate::lanes;
 use rope::RopeSpec;
@@ -13,6 +13,9 @@ macro_rules! each_op {
         $then! { $context
             fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) = norm::rms_norm;
             fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) = norm::layer_norm;
+            fn mean_square(x: &[f32]) -> f64 = norm::mean_square;
+            fn moments(x: &[f32]) -> (f32, f32) = norm::moments;
+            fn cut(x: &mut [f32], below: f32) = streams::cut;
             fn add(x: &mut [f32], y: &[f32]) = elementwise::add;
             fn add_scaled(x: &mut [f32], y: &[f32], factor: f32) = elementwise::add_scaled;
             fn scale(x: &mut [f32], factor: f32) = elementwise::scale;

@@ -3,6 +3,7 @@
 mod attention;
 mod delta;
 mod rows;
+mod streams;
 mod within;
 
 use crate::{Cpu, available};
