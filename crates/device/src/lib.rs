@@ -14,6 +14,7 @@ mod ops;
 mod recorder;
 mod recurrent;
 mod routing;
+mod streams;
 mod weights;
 
 pub use cpu::{CpuDevice, CpuOptions};
@@ -29,4 +30,5 @@ pub use ops::{CacheId, CacheShape, CacheType, CacheValues};
 pub use recorder::{Recorder, Transcript};
 pub use recurrent::{DeltaNet, DeltaShape, HeadSharing, Split, SplitPart, StateShape};
 pub use routing::{Choice, GroupLimit, GroupScore, Routing, Score};
+pub use streams::{Blend, Rowwise};
 pub use weights::{MatrixSource, MatrixUse, Residency, WeightBytes};

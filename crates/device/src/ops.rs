@@ -3,6 +3,7 @@
 use crate::experts::{Experts, SigmoidGate};
 use crate::latent::LatentAttend;
 use crate::recurrent::{DeltaNet, Split, StateShape};
+use crate::streams::{Blend, Rowwise};
 use crate::{DeviceError, MatrixSource, Residency};
 use torchless_base::{BlockCopy, SeqId, StepPlan};
 
@@ -347,6 +348,18 @@ pub trait Device: Send {
     /// # Errors
     /// The device failed.
     fn elementwise(&mut self, rows: usize, op: Elementwise, buf: BufId) -> Result<(), DeviceError>;
+
+    /// Changes each row of a buffer as a whole, in place.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn rowwise(&mut self, rows: usize, op: Rowwise, buf: BufId) -> Result<(), DeviceError>;
+
+    /// Weighted sums of buffers.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn blend(&mut self, op: &Blend<'_>) -> Result<(), DeviceError>;
 
     /// Attention of one layer over the step's slices.
     ///

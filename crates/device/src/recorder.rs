@@ -10,6 +10,7 @@ use crate::ops::{
     MatrixId, Norm, NormKind, Rope, RopeId, Select, StackId, StateId, Store, VectorId,
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
+use crate::streams::{Blend, Rowwise};
 use crate::{DeviceError, MatrixSource, Residency};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -221,6 +222,31 @@ impl Device for Recorder {
                 self.line(format_args!("{to} *= {by} from {first}"));
             }
         }
+        Ok(())
+    }
+
+    fn rowwise(&mut self, _rows: usize, op: Rowwise, buf: BufId) -> Result<(), DeviceError> {
+        let to = self.buf(buf).to_owned();
+        match op {
+            Rowwise::Times(vector) => {
+                let by = &self.vectors[vector.0 as usize];
+                self.line(format_args!("{to} *= {by}"));
+            }
+            Rowwise::Magnitude { of, floor } => {
+                let of = self.buf(of).to_owned();
+                self.line(format_args!("{to} *= rms({of}) / rms({to}), at least {floor:e}"));
+            }
+            Rowwise::CutBelow { deviations } => {
+                self.line(format_args!("{to} = what exceeds {deviations} deviations of {to}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn blend(&mut self, op: &Blend<'_>) -> Result<(), DeviceError> {
+        let names = |bufs: &[BufId]| bufs.iter().map(|b| self.buf(*b)).collect::<Vec<_>>().join(", ");
+        let line = format!("{} = {} . {}", names(op.outs), self.buf(op.weights), names(op.inputs));
+        self.line(format_args!("{line}"));
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod recurrent;
 mod stack;
 mod step;
 mod stream;
+mod streams;
 
 use crate::experts::{Experts, SigmoidGate};
 use crate::latent::LatentAttend;
@@ -16,6 +17,7 @@ use crate::ops::{
     Linear, MatrixId, Norm, NormKind, Projection, Rope, RopeId, Select, StackId, StateId, Store, VectorId,
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
+use crate::streams::{Blend, Rowwise};
 use crate::{DeviceError, MatrixSource, Residency};
 use matrix::Matrix;
 use stack::{Grouped, Stack};
@@ -54,6 +56,8 @@ pub struct CpuDevice {
     grouped: Grouped,
     routed: experts::Routed,
     latent: latent::Latent,
+    /// Sums on their way to buffers.
+    blended: Vec<f32>,
     step: Step,
     stream: Stream,
     /// One row of an embedding table on its way.
@@ -108,6 +112,7 @@ impl CpuDevice {
             grouped: Grouped::default(),
             routed: experts::Routed::default(),
             latent: latent::Latent::default(),
+            blended: Vec::new(),
             step: Step::default(),
             stream: Stream::default(),
             row: Vec::new(),
@@ -419,6 +424,16 @@ impl Device for CpuDevice {
             }
         }
         self.give(buf, data);
+        Ok(())
+    }
+
+    fn rowwise(&mut self, rows: usize, op: Rowwise, buf: BufId) -> Result<(), DeviceError> {
+        self.run_rowwise(rows, op, buf);
+        Ok(())
+    }
+
+    fn blend(&mut self, op: &Blend<'_>) -> Result<(), DeviceError> {
+        self.run_blend(op);
         Ok(())
     }
 

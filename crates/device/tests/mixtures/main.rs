@@ -1,9 +1,10 @@
-//! Experts, latent attention and linear attention on the CPU, each against a plain loop over single tokens.
+//! Experts, latent attention, linear attention and sums of streams on the CPU, each against a plain loop over single tokens.
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 mod experts;
 mod latent;
 mod recurrent;
+mod streams;
 
 use std::sync::Arc;
 use torchless_base::{BlockId, SeqId, StepPlan, TokenId, Wanted};
