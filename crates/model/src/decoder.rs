@@ -5,6 +5,7 @@ mod delta;
 mod handles;
 mod latent;
 mod mixture;
+mod streams;
 mod token_input;
 
 pub(crate) use attention::{Attention, AttnBuffers, QueryGate};
@@ -14,6 +15,7 @@ pub(crate) use handles::{
 };
 pub(crate) use latent::{Latent, Query};
 pub(crate) use mixture::{Apart, Mixture, MixtureBuffers, Shared};
+pub(crate) use streams::{Detour, StreamBuffers, StreamLayer, Streams};
 
 use crate::spec::{LayerSpec, ModelSpec};
 use torchless_base::{Logits, StepPlan};
@@ -35,12 +37,14 @@ struct Buffers {
 
 /// Rows of the residual stream that a part works on, and the mixer's yield for them.
 #[derive(Clone, Copy)]
-struct Stream {
+struct Stream<'a> {
     rows: usize,
     x: BufId,
     mixed: BufId,
     /// Inputs of these rows from their tokens, where there are such.
     inputs: Option<BufId>,
+    /// These rows of the other streams, where there are such.
+    beside: Option<&'a StreamBuffers>,
 }
 
 /// A model on a device: its specification, handles, and the order of ops.
@@ -100,27 +104,46 @@ impl Decoder {
         let Ends { embed: table, positions, .. } = self.ends;
         dev.embed(&Embed { table, scale: self.spec.embed_scale, positions, out: x })?;
         let inputs = self.make_token_inputs(rows, dev)?;
+        self.start_streams(rows, dev)?;
+        let beside = self.ends.streams.as_ref().map(|s| &s.all);
         let last = self.layers.len().saturating_sub(1);
         for (i, (layer, spec)) in self.layers.iter().zip(&self.spec.layers).enumerate() {
+            self.guess(layer, rows, dev)?;
             self.mix(layer, rows, dev)?;
             let (mixed, wanted_mixed) = layer.mixer.mixed();
             if i < last {
-                self.join(layer, spec, Stream { rows, x, mixed, inputs }, dev)?;
+                self.join(layer, spec, Stream { rows, x, mixed, inputs, beside }, dev)?;
             } else if !self.wanted.is_empty() {
                 // After the last mixer no position needs another one: go on with the wanted ones alone.
-                let wanted = &self.wanted[..];
-                let inputs = self.ends.token_inputs.map(|t| t.wanted);
-                let to = Stream { rows: wanted.len(), x: self.buffers.wanted_x, mixed: wanted_mixed, inputs };
-                if let Some(table) = self.ends.token_inputs {
-                    dev.select(&Select { input: table.inputs, rows: wanted, out: table.wanted })?;
-                }
-                dev.select(&Select { input: x, rows: wanted, out: to.x })?;
-                dev.select(&Select { input: mixed, rows: wanted, out: to.mixed })?;
+                let to = self.select_wanted((mixed, wanted_mixed), dev)?;
                 self.join(layer, spec, to, dev)?;
+                self.merge_streams(dev)?;
             }
         }
         self.predict(dev, logits)?;
         dev.end()
+    }
+
+    /// The wanted rows of everything that the last layer goes on with.
+    fn select_wanted(
+        &self,
+        (mixed, to): (BufId, BufId),
+        dev: &mut dyn Device,
+    ) -> Result<Stream<'_>, DeviceError> {
+        let rows = &self.wanted[..];
+        if let Some(table) = self.ends.token_inputs {
+            dev.select(&Select { input: table.inputs, rows, out: table.wanted })?;
+        }
+        dev.select(&Select { input: self.buffers.x, rows, out: self.buffers.wanted_x })?;
+        dev.select(&Select { input: mixed, rows, out: to })?;
+        self.select_streams(dev)?;
+        Ok(Stream {
+            rows: rows.len(),
+            x: self.buffers.wanted_x,
+            mixed: to,
+            inputs: self.ends.token_inputs.map(|t| t.wanted),
+            beside: self.ends.streams.as_ref().map(|s| &s.wanted),
+        })
     }
 
     fn collect_wanted(&mut self, plan: &StepPlan) {
@@ -145,7 +168,7 @@ impl Decoder {
         &self,
         layer: &Layer,
         spec: &LayerSpec,
-        s: Stream,
+        s: Stream<'_>,
         dev: &mut dyn Device,
     ) -> Result<(), DeviceError> {
         if spec.wiring.is_parallel() {
@@ -156,24 +179,32 @@ impl Decoder {
             self.widen(layer, s, dev)?;
         }
         self.narrow(layer, spec, s, dev)?;
+        self.correct(layer, s, dev)?;
         self.add_token_input(layer, s, dev)
     }
 
-    /// The mixer's output projection, added to the residual stream.
+    /// The mixer's output projection, and what goes around it, added to the residual stream.
     fn add_mixed(
         &self,
         layer: &Layer,
         spec: &LayerSpec,
-        s: Stream,
+        s: Stream<'_>,
         dev: &mut dyn Device,
     ) -> Result<(), DeviceError> {
+        if let Some(detour) = &layer.detour {
+            detour.run((s.rows, s.x), layer.mixer_norm, dev)?;
+        }
         let (norm, out) = layer.mixer.out();
         let branch = Branch { input: s.mixed, norm, out, post: layer.mixer_post };
-        self.add_branch(branch, spec.residual_scale, s, dev)
+        self.add_branch(branch, spec.residual_scale, s, dev)?;
+        match &layer.detour {
+            Some(detour) => detour.join(s.rows, s.x, dev),
+            None => Ok(()),
+        }
     }
 
     /// The feed-forward part up to its last matrix.
-    fn widen(&self, layer: &Layer, s: Stream, dev: &mut dyn Device) -> Result<(), DeviceError> {
+    fn widen(&self, layer: &Layer, s: Stream<'_>, dev: &mut dyn Device) -> Result<(), DeviceError> {
         match &layer.ffn {
             FfnParts::Dense(mlp) => mlp.widen((s.rows, s.x), layer.ffn_norm, dev),
             FfnParts::Experts(mixture) => mixture.run((s.rows, s.x), layer.ffn_norm, dev),
@@ -185,7 +216,7 @@ impl Decoder {
         &self,
         layer: &Layer,
         spec: &LayerSpec,
-        s: Stream,
+        s: Stream<'_>,
         dev: &mut dyn Device,
     ) -> Result<(), DeviceError> {
         let mlp = match &layer.ffn {
@@ -203,7 +234,7 @@ impl Decoder {
         &self,
         branch: Branch,
         scale: f32,
-        s: Stream,
+        s: Stream<'_>,
         dev: &mut dyn Device,
     ) -> Result<(), DeviceError> {
         let Branch { input, norm, out, post } = branch;
@@ -247,7 +278,7 @@ impl Decoder {
 /// Adds what a part yields to the residual stream.
 fn add_yield(
     (yielded, post, scale): (BufId, Option<Norm>, f32),
-    s: Stream,
+    s: Stream<'_>,
     dev: &mut dyn Device,
 ) -> Result<(), DeviceError> {
     if let Some(post) = post {

@@ -28,7 +28,7 @@ pub use runner::{NativeRunner, RunnerOptions};
 pub use spec::{
     AttnSpec, DeltaSpec, ExpertStorage, Ffn, KvSource, LatentSpec, LayerSpec, Mixer, MlpForm, MlpSpec,
     ModelSpec, MoeSpec, NormForm, NormSpec, NormWeight, NormedOver, QkNorm, RopeScaling, RopeSpec,
-    SharedNamed, SharedSpec, TokenInputs, Wiring,
+    SharedNamed, SharedSpec, StreamsSpec, TokenInputs, Wiring,
 };
 
 use torchless_formats::Checkpoint;

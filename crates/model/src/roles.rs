@@ -30,7 +30,7 @@ macro_rules! roles {
 
             /// Whether every layer has one.
             pub fn is_of_layers(self) -> bool {
-                self.usual(Dialect::Gguf).contains("{}") || self.usual(Dialect::Json).contains("{}")
+                self.usual(Dialect::Gguf).contains("blk.{}") || self.usual(Dialect::Json).contains("layers.{}")
             }
 
             fn usual(self, dialect: Dialect) -> &'static str {
@@ -57,6 +57,10 @@ roles! {
     TokenInputsProjection: "per_layer_model_proj", "model.per_layer_model_projection";
     /// `[width]`.
     TokenInputsNorm: "per_layer_proj_norm", "model.per_layer_projection_norm";
+    /// `[dim, dim]` for each stream beside the first; in GGUF all in one.
+    StreamsInto: "altup_proj", "model.altup_projections.{}";
+    /// The same, at the other end.
+    StreamsOut: "altup_unembd_proj", "model.altup_unembed_projections.{}";
     /// `[dim]`.
     FinalNorm: "output_norm", "model.norm";
     /// `[vocab, dim]`.
@@ -121,6 +125,22 @@ roles! {
     TokenPostNorm: "blk.{}.post_norm", "model.layers.{}.post_per_layer_input_norm";
     /// `[1]`, a factor of the residual stream.
     OutputScale: "blk.{}.layer_output_scale", "model.layers.{}.layer_scalar";
+    /// `[dim]`, before the router of streams.
+    StreamNorm: "blk.{}.altup_router_norm", "model.layers.{}.altup.router_norm";
+    /// `[streams, dim]`.
+    StreamRouter: "blk.{}.altup_router", "model.layers.{}.altup.modality_router";
+    /// `[streams * streams, streams]`: weights of the streams in each guess, off the router's values.
+    StreamGuess: "blk.{}.altup_predict_coef", "model.layers.{}.altup.prediction_coefs";
+    /// `[streams, streams]`: how far each is corrected.
+    StreamCorrect: "blk.{}.altup_correct_coef", "model.layers.{}.altup.correction_coefs";
+    /// `[dim]`, of the first stream where it gates the token's own input.
+    StreamWeight: "blk.{}.altup_correct_scale", "model.layers.{}.altup.correct_output_scale";
+    /// `[rank, dim]`, a way around the mixer.
+    DetourDown: "blk.{}.laurel_l", "model.layers.{}.laurel.linear_left";
+    /// `[dim, rank]`.
+    DetourUp: "blk.{}.laurel_r", "model.layers.{}.laurel.linear_right";
+    /// `[dim]`, of what it yields.
+    DetourNorm: "blk.{}.laurel_post_norm", "model.layers.{}.laurel.post_laurel_norm";
     /// `[queries + keys + values, dim]` of linear attention.
     DeltaQkv: "blk.{}.attn_qkv", "model.layers.{}.linear_attn.in_proj_qkv";
     /// `[values, dim]`.

@@ -3,10 +3,12 @@
 mod delta;
 mod latent;
 mod mixture;
+mod streams;
 
 pub use delta::DeltaSpec;
 pub use latent::LatentSpec;
 pub use mixture::{ExpertStorage, MoeSpec, SharedNamed, SharedSpec};
+pub use streams::StreamsSpec;
 
 use torchless_device::{Activation, Pairing};
 
@@ -25,6 +27,8 @@ pub struct ModelSpec {
     pub learned_positions: Option<usize>,
     /// A second table of embeddings, with a part for each layer.
     pub token_inputs: Option<TokenInputs>,
+    /// Residual streams beside the one that layers see.
+    pub streams: Option<StreamsSpec>,
     /// One entry per layer.
     pub layers: Vec<LayerSpec>,
     /// Before the head.
@@ -97,6 +101,8 @@ pub struct LayerSpec {
     pub norm: NormSpec,
     /// What mixes positions.
     pub mixer: Mixer,
+    /// Width of a narrow way around the mixer, which is added to its normed input.
+    pub detour: Option<usize>,
     /// What follows.
     pub ffn: Ffn,
     /// Factor of what either part adds to the residual stream.
@@ -114,6 +120,7 @@ impl LayerSpec {
             wiring: Wiring::PreNorm,
             norm,
             mixer,
+            detour: None,
             ffn,
             residual_scale: 1.0,
             token_input: None,
@@ -337,6 +344,8 @@ pub struct MlpSpec {
     pub hidden: usize,
     /// What lies between its matrices.
     pub form: MlpForm,
+    /// Of the gate's values only those count that exceed their mean by so many standard deviations, less that bound.
+    pub cut: Option<f32>,
     /// Biases of the matrices that widen.
     pub bias: bool,
     /// Norm of the inner values.

@@ -147,22 +147,17 @@ fn attentions(
     let heads = heads(c, sizes, slides)?;
     let window = read::window(c)?;
     let same_for_values = c.flag(KEYS_ARE_VALUES)?.unwrap_or(false);
+    let expected = "an earlier layer of each kind that has keys";
+    let sources = read::kv_sources(slides, own).ok_or_else(|| c.bad(SHARED, expected))?;
     let mut all = Vec::with_capacity(sizes.layers);
-    for (i, (&slides_here, base)) in slides.iter().zip(heads).enumerate() {
-        let kv = if i >= own {
-            let source = slides[..own].iter().rposition(|s| *s == slides_here);
-            KvSource::Layer(
-                source.ok_or_else(|| c.bad(SHARED, "an earlier layer of each kind that has keys"))?,
-            )
-        } else {
-            let lacks = match c.dialect {
-                Dialect::Gguf => {
-                    !c.has(Role::Value, Some(i), Part::Weight) && c.has(Role::Key, Some(i), Part::Weight)
-                }
-                Dialect::Json => same_for_values && !slides_here,
-            };
-            if lacks { KvSource::ValuesFromKeys } else { KvSource::Own }
+    for (i, ((&slides_here, base), source)) in slides.iter().zip(heads).zip(sources).enumerate() {
+        let lacks = match c.dialect {
+            Dialect::Gguf => {
+                !c.has(Role::Value, Some(i), Part::Weight) && c.has(Role::Key, Some(i), Part::Weight)
+            }
+            Dialect::Json => same_for_values && !slides_here,
         };
+        let kv = if source == KvSource::Own && lacks { KvSource::ValuesFromKeys } else { source };
         all.push(AttnSpec {
             scale: 1.0,
             rope: Some(rope(c, sizes, base.head_dim, slides_here)?),
@@ -224,7 +219,12 @@ fn rope(c: &Config<'_>, sizes: &Sizes, head_dim: usize, slides: bool) -> Result<
     Ok(RopeSpec { theta: 1e6, dims: head_dim, wave_dims: head_dim, pairing, scaling, factors: None })
 }
 
-fn token_inputs(c: &Config<'_>, norm: NormSpec, sizes: &Sizes) -> Result<Option<TokenInputs>, ModelError> {
+/// The second table of embeddings, where there is one.
+pub(super) fn token_inputs(
+    c: &Config<'_>,
+    norm: NormSpec,
+    sizes: &Sizes,
+) -> Result<Option<TokenInputs>, ModelError> {
     let rows = c.size(INPUT_ROWS, u32::MAX as usize)?.unwrap_or(sizes.vocab);
     let width = c.count(INPUT_WIDTH, MAX_WIDTH / MAX_LAYERS * 16)?.filter(|w| *w > 0);
     Ok(width.map(|width| TokenInputs { width, rows, norm }))

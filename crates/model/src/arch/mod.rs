@@ -6,6 +6,7 @@ mod deepseek;
 mod ernie;
 mod exaone4;
 mod gemma;
+mod gemma3n;
 mod gemma4;
 mod glm;
 mod glm4_moe;
@@ -56,6 +57,7 @@ const FAMILIES: &[&[Family]] = &[
     ernie::FAMILIES,
     exaone4::FAMILIES,
     gemma::FAMILIES,
+    gemma3n::FAMILIES,
     gemma4::FAMILIES,
     glm::FAMILIES,
     glm4_moe::FAMILIES,

@@ -1,9 +1,9 @@
 //! Handles of a model on a device: what the decoder follows. They mirror the specification, part by part.
 
-use super::{Attention, Delta, Latent, Mixture};
+use super::{Attention, Delta, Detour, Latent, Mixture, StreamLayer, Streams};
 use torchless_device::{
-    Activation, BufId, Device, DeviceError, Glu, Linear as LinearOp, MatrixId, Norm, Projection, Store,
-    VectorId,
+    Activation, BufId, Device, DeviceError, Elementwise, Glu, Linear as LinearOp, MatrixId, Norm, Projection,
+    Rowwise, Store, VectorId,
 };
 
 /// A matrix with its bias.
@@ -20,11 +20,12 @@ impl Linear {
 }
 
 /// What comes before and after the layers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ends {
     pub embed: MatrixId,
     pub positions: Option<MatrixId>,
     pub token_inputs: Option<TokenInputTable>,
+    pub streams: Option<Streams>,
     pub final_norm: Norm,
     pub head: Linear,
 }
@@ -57,6 +58,8 @@ pub(crate) struct TokenInput {
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
     pub mixer_norm: Option<Norm>,
+    pub streams: Option<StreamLayer>,
+    pub detour: Option<Detour>,
     pub mixer: MixerParts,
     pub mixer_post: Option<Norm>,
     pub ffn_norm: Option<Norm>,
@@ -124,6 +127,13 @@ impl Mlp {
                 let (gate, up) = ((gate.matrix, gate.bias), (up.matrix, up.bias));
                 dev.glu(&Glu { rows, input, norm, gate, up, act, out })
             }
+            Widen::CutGlu { gate, up, act, deviations, other } => {
+                let projections = &[gate.onto(out, Store::Set), up.onto(other, Store::Set)];
+                dev.linear(&LinearOp { rows, input, norm, projections })?;
+                dev.rowwise(rows, Rowwise::CutBelow { deviations }, out)?;
+                dev.activate(rows, act, out)?;
+                dev.elementwise(rows, Elementwise::Multiply { by: other, first: 0 }, out)
+            }
             Widen::Plain { up, act } => {
                 let projections = &[up.onto(out, Store::Set)];
                 dev.linear(&LinearOp { rows, input, norm, projections })?;
@@ -136,8 +146,23 @@ impl Mlp {
 /// From the width of the residual stream to the inner one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Widen {
-    Glu { gate: Linear, up: Linear, act: Activation },
-    Plain { up: Linear, act: Activation },
+    Glu {
+        gate: Linear,
+        up: Linear,
+        act: Activation,
+    },
+    /// Of the gate's values only those count that stand out; `other` is for those of `up`.
+    CutGlu {
+        gate: Linear,
+        up: Linear,
+        act: Activation,
+        deviations: f32,
+        other: BufId,
+    },
+    Plain {
+        up: Linear,
+        act: Activation,
+    },
 }
 
 /// Buffers that layers share: one for each purpose and width.

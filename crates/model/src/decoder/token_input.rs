@@ -26,23 +26,27 @@ impl Decoder {
         Ok(Some(out))
     }
 
-    /// The layer's own input, gated by the residual stream and added to it; then the layer's factor.
+    /// The layer's own input, gated by the residual stream and added to it, or to those beside it where there are such; then the
+    /// layer's factor.
     pub(super) fn add_token_input(
         &self,
         layer: &Layer,
-        s: Stream,
+        s: Stream<'_>,
         dev: &mut dyn Device,
     ) -> Result<(), DeviceError> {
         if let (Some(t), Some(by)) = (layer.token_input, s.inputs) {
             let (rows, yielded) = (s.rows, self.buffers.branch);
             let gate = &[t.gate.onto(t.buf, Store::Set)];
-            dev.linear(&LinearOp { rows, input: s.x, norm: None, projections: gate })?;
+            let input = s.beside.map_or(s.x, |beside| beside.copy());
+            dev.linear(&LinearOp { rows, input, norm: None, projections: gate })?;
             dev.activate(rows, t.act, t.buf)?;
             dev.elementwise(rows, Elementwise::Multiply { by, first: t.first }, t.buf)?;
             let back = &[t.projection.onto(yielded, Store::Set)];
             dev.linear(&LinearOp { rows, input: t.buf, norm: None, projections: back })?;
             dev.norm(rows, yielded, &t.norm, yielded)?;
-            dev.add(rows, yielded, 1.0, s.x)?;
+            let own = [s.x];
+            let to = s.beside.map_or(&own[..], |beside| beside.others());
+            to.iter().try_for_each(|to| dev.add(rows, yielded, 1.0, *to))?;
         }
         match layer.output_scale {
             Some(factor) => dev.elementwise(s.rows, Elementwise::Scale(factor), s.x),

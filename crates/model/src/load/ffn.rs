@@ -43,7 +43,13 @@ impl Loader<'_> {
                 let parts = [(roles.gate, m.hidden), (roles.up, m.hidden)];
                 let rows = Rows { fused: roles.fused, parts, cols: dim, bias: m.bias, head_dim: 0 };
                 let [gate, up] = self.rows(i, &rows)?;
-                Widen::Glu { gate, up, act }
+                match m.cut {
+                    Some(deviations) => {
+                        let other = self.buffers.get("other_hidden", m.hidden, self.device)?;
+                        Widen::CutGlu { gate, up, act, deviations, other }
+                    }
+                    None => Widen::Glu { gate, up, act },
+                }
             }
             MlpForm::Plain(act) => {
                 Widen::Plain { up: self.linear(roles.up, i, [m.hidden, dim], m.bias)?, act }

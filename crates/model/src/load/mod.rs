@@ -7,6 +7,7 @@ mod delta;
 mod experts;
 mod ffn;
 mod latent;
+mod streams;
 mod tensors;
 mod token_input;
 mod turned;
@@ -110,17 +111,23 @@ impl Loader<'_> {
             None => None,
         };
         let token_inputs = self.token_inputs(&spec)?;
+        let streams = self.streams(&spec)?;
         let width = spec.token_inputs.map_or(0, |t| t.width);
         let layers: Result<Vec<_>, _> =
             (0..).zip(&spec.layers).map(|(i, l)| self.layer(i, l, (spec.dim, width))).collect();
-        let layers = layers?;
+        let mut layers = layers?;
+        if let Some(spec_of_streams) = &spec.streams {
+            for (i, layer) in layers.iter_mut().enumerate() {
+                layer.streams = Some(self.stream_layer(i, spec_of_streams, spec.dim)?);
+            }
+        }
         let final_norm = self.norm(Role::FinalNorm, None, spec.final_norm, spec.dim)?;
         let matrix = match purpose {
             MatrixUse::Both => embed,
             _ => self.matrix(Role::Head, None, [spec.vocab, spec.dim], MatrixUse::Product)?,
         };
         let head = Linear { matrix, bias: self.bias(Role::Head, None, spec.vocab, spec.head_bias)? };
-        let ends = Ends { embed, positions, token_inputs, final_norm, head };
+        let ends = Ends { embed, positions, token_inputs, streams, final_norm, head };
         Ok(Decoder::new(spec, layers, ends, &mut self.buffers, self.device)?)
     }
 
@@ -151,7 +158,19 @@ impl Loader<'_> {
             None => None,
         };
         let output_scale = layer.output_scale.then(|| self.output_scale(i)).transpose()?;
-        Ok(Layer { mixer_norm, mixer, mixer_post, ffn_norm, ffn, ffn_post, token_input, output_scale })
+        let detour = layer.detour.map(|rank| self.detour(i, layer.norm, (dim, rank))).transpose()?;
+        Ok(Layer {
+            mixer_norm,
+            streams: None,
+            detour,
+            mixer,
+            mixer_post,
+            ffn_norm,
+            ffn,
+            ffn_post,
+            token_input,
+            output_scale,
+        })
     }
 
     fn norm_if(

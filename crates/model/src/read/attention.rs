@@ -95,6 +95,14 @@ pub(crate) fn sliding(c: &Config<'_>, sizes: &Sizes, usual: usize) -> Result<Vec
     Ok(types.or(own).unwrap_or_else(turns))
 }
 
+/// Where layers find keys and values of which only the first `own` have any: the others take them from the last one of those that
+/// slides, or does not, as they do themselves. `None` where there is no such layer.
+pub(crate) fn kv_sources(slides: &[bool], own: usize) -> Option<Vec<KvSource>> {
+    let earlier = |here| slides[..own].iter().rposition(|slides| *slides == here).map(KvSource::Layer);
+    let source = |(i, here): (usize, &bool)| if i < own { Some(KvSource::Own) } else { earlier(*here) };
+    slides.iter().enumerate().map(source).collect()
+}
+
 /// Gives the attention its rotary embedding; what comes back is the limit of positions.
 pub(crate) fn rotate(
     c: &Config<'_>,

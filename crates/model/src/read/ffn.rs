@@ -57,6 +57,7 @@ fn gated(c: &Config<'_>, usual: Activation, hidden: usize) -> Result<MlpSpec, Mo
     Ok(MlpSpec {
         hidden,
         form: MlpForm::Glu(activation(c, usual)?),
+        cut: None,
         bias: bias(c, Role::Gate, MLP_BIAS)?,
         inner_norm: None,
         down_bias: bias(c, Role::Down, MLP_BIAS)?,
@@ -74,5 +75,5 @@ pub(crate) fn plain_mlp(
         None => c.need_size(HIDDEN, MAX_WIDTH * 16)?,
     };
     let form = MlpForm::Plain(activation(c, usual)?);
-    Ok(MlpSpec { hidden, form, bias: true, inner_norm: None, down_bias: true })
+    Ok(MlpSpec { hidden, form, cut: None, bias: true, inner_norm: None, down_bias: true })
 }

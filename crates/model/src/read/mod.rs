@@ -8,7 +8,7 @@ mod ffn;
 pub(crate) mod moe;
 mod rope;
 
-pub(crate) use attention::{attention, attentions, rotate, sliding, sliding_layers, window};
+pub(crate) use attention::{attention, attentions, kv_sources, rotate, sliding, sliding_layers, window};
 pub(crate) use ffn::{glu, glus, plain_mlp};
 pub(crate) use rope::{RopeAsk, local_rope, rope};
 
@@ -124,6 +124,7 @@ pub(crate) fn model(
         embed_scale: 1.0,
         learned_positions: None,
         token_inputs: None,
+        streams: None,
         layers,
         final_norm,
         tied_head,

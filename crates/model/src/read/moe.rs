@@ -143,7 +143,7 @@ fn shared(moe: &MoeSpec, hidden: usize) -> SharedSpec {
     };
     let form = MlpForm::Glu(act);
     SharedSpec {
-        mlp: MlpSpec { hidden, form, bias: false, inner_norm: None, down_bias: false },
+        mlp: MlpSpec { hidden, form, cut: None, bias: false, inner_norm: None, down_bias: false },
         gated: false,
         named: SharedNamed::Expert,
     }

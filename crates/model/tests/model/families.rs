@@ -6,7 +6,7 @@ use crate::support::int;
 use serde_json::{Value as Json, json as object};
 use torchless_base::{BlockId, Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
 use torchless_device::Recorder;
-use torchless_formats::gguf::Value;
+use torchless_formats::gguf::{Array, Value, ValueType};
 use torchless_model::{AttnSpec, LoadOptions, Mixer, ModelSpec, RopeScaling, load, spec};
 
 /// Sizes that every family can have.
@@ -222,6 +222,33 @@ fn gemma_4_has_heads_of_two_widths_in_both_spellings() {
 }
 
 #[test]
+fn gemma_3n_says_in_gguf_at_how_many_deviations_gates_are_cut() {
+    let bytes: Vec<u8> = [1.644_853_5f32, f32::NEG_INFINITY].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let cuts = Value::Array(Array::Numbers { ty: ValueType::F32, bytes: bytes.into() });
+    let gguf = [
+        ("attention.sliding_window", int(16)),
+        ("attention.sliding_window_pattern", flags(&[true, false])),
+        ("attention.shared_kv_layers", int(0)),
+        ("rope.freq_base", number(1e6)),
+        ("embedding_length_per_layer_input", int(4)),
+        ("altup.num_inputs", int(4)),
+        ("altup.active_idx", int(0)),
+        ("activation_sparsity_scale", cuts),
+    ];
+    let more = object!({
+        "layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16, "num_kv_shared_layers": 0,
+        "hidden_size_per_layer_input": 4, "vocab_size_per_layer_input": 10, "activation_sparsity_pattern": [0.95, 0.0],
+        "laurel_rank": 1, "rms_norm_eps": 1e-5
+    });
+    let spec = same(("gemma3n", keys(RMS, &gguf), &["blk.0.laurel_l.weight"]), &[tiny("gemma3n_text", more)]);
+    let cut = |layer: usize| match &spec.layers[layer].ffn {
+        torchless_model::Ffn::Dense(mlp) => mlp.cut,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((cut(0), cut(1)), (Some(1.644_853_5), None));
+}
+
+#[test]
 fn a_model_may_be_taken_for_another_architecture() {
     let config = tiny("llama_of_tomorrow", object!({"rms_norm_eps": 1e-5}));
     assert!(spec_of_json(&config).is_err());
@@ -244,6 +271,17 @@ fn unknown_values_are_refused_by_name() {
         (tiny("olmo3", object!({"layer_types": ["sliding_attention"]})), "a list of 2 texts"),
         (tiny("gpt2", object!({"add_cross_attention": true})), "add_cross_attention = true"),
         (tiny("glm4", object!({"partial_rotary_factor": 1.5})), "an even part of the 4 values"),
+        (
+            tiny("gemma3n_text", object!({"altup_active_idx": 1, "num_kv_shared_layers": 0})),
+            "altup_active_idx = 1",
+        ),
+        (
+            tiny(
+                "gemma3n_text",
+                object!({"activation_sparsity_pattern": [1.0, 0.0], "num_kv_shared_layers": 0}),
+            ),
+            "2 numbers from 0 to below 1",
+        ),
         (tiny("bitnet", object!({"quantization_config": {"quant_method": "bitnet"}})), "quantization_config"),
     ];
     for (config, words) in cases {
@@ -280,6 +318,11 @@ fn each_family_asks_for_its_own_steps() {
         ("gemma", none.clone()),
         ("gemma2", none.clone()),
         ("gemma3_text", object!({"sliding_window_pattern": 2})),
+        (
+            "gemma3n_text",
+            object!({"num_kv_shared_layers": 1, "layer_types": ["full_attention", "full_attention"], "altup_num_inputs": 2,
+            "hidden_size_per_layer_input": 4, "laurel_rank": 2, "activation_sparsity_pattern": [0.95, 0.0]}),
+        ),
         (
             "gemma4_text",
             object!({"num_kv_shared_layers": 1, "layer_types": ["full_attention", "full_attention"],

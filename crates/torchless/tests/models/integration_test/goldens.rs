@@ -24,7 +24,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("deberta_v3_cls3", "an encoder"),
     ("distilbert_cls2", "an encoder"),
     ("electra_cls2", "an encoder"),
-    ("gemma3n_text", "not built yet"),
     ("modernbert_cls2", "an encoder"),
     ("modernbert_mean_cls3", "an encoder"),
     ("mpnet_embed", "an encoder"),
