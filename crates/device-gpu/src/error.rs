@@ -69,4 +69,16 @@ pub enum GpuError {
         /// The interface's words.
         reason: String,
     },
+    /// A device on which nothing runs any more in this process: a kernel went astray, or the hardware failed.
+    #[error(
+        "{device} was lost in {what}: {reason} (start the program again; TORCHLESS_GPU_DEBUG=wait names the kernel)"
+    )]
+    Lost {
+        /// Which device.
+        device: String,
+        /// The kernel or call.
+        what: String,
+        /// The interface's words.
+        reason: String,
+    },
 }

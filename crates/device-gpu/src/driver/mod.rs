@@ -5,9 +5,12 @@
 
 mod budget;
 mod compiled;
+mod cuda;
 mod open;
 mod opencl;
+mod parameters;
 
+pub use cuda::ahead;
 pub use open::{Found, Limits, devices, list, open, usual_folder};
 
 use crate::source::Program;
@@ -32,6 +35,18 @@ pub struct Place {
     pub memory: MemoryId,
     /// Bytes from its start.
     pub offset: u64,
+}
+
+impl Place {
+    /// Panics if `bytes` bytes from here do not lie in a memory of `size` bytes.
+    fn check(self, bytes: u64, size: u64) {
+        let end = self.offset.checked_add(bytes);
+        assert!(
+            end.is_some_and(|end| end <= size),
+            "{bytes} bytes at {} do not lie in memory of {size} bytes",
+            self.offset
+        );
+    }
 }
 
 /// How the source of kernels is spelt.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{DeviceInfo, Driver, compiled, opencl};
+use super::{DeviceInfo, Driver, compiled, cuda, opencl};
 use crate::{Backend, GpuError};
 
 /// What a driver may use.
@@ -37,8 +37,10 @@ pub fn list() -> Vec<Found> {
 /// The interface cannot be used here.
 pub fn devices(backend: Backend) -> Result<Vec<DeviceInfo>, GpuError> {
     match backend {
+        Backend::Cuda => cuda::devices(cuda::Vendor::Nvidia),
+        Backend::Rocm => cuda::devices(cuda::Vendor::Amd),
         Backend::OpenCl => opencl::devices(),
-        _ => Err(not_built(backend)),
+        Backend::Metal => Err(not_built(backend)),
     }
 }
 
@@ -48,15 +50,17 @@ pub fn devices(backend: Backend) -> Result<Vec<DeviceInfo>, GpuError> {
 /// The interface cannot be used here, there is no such device, or it refused.
 pub fn open(backend: Backend, ordinal: usize, limits: &Limits) -> Result<Box<dyn Driver>, GpuError> {
     match backend {
+        Backend::Cuda => cuda::open(cuda::Vendor::Nvidia, ordinal, limits),
+        Backend::Rocm => cuda::open(cuda::Vendor::Amd, ordinal, limits),
         Backend::OpenCl => Ok(Box::new(opencl::OpenCl::open(ordinal, limits)?)),
-        _ => Err(not_built(backend)),
+        Backend::Metal => Err(not_built(backend)),
     }
 }
 
 fn not_built(backend: Backend) -> GpuError {
     GpuError::Unavailable {
         backend,
-        reason: "this program has no driver for it".to_owned(),
+        reason: "it is Apple's, for macOS".to_owned(),
         advice: "choose another one; --list-backends shows them".to_owned(),
     }
 }

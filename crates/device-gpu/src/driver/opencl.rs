@@ -192,13 +192,7 @@ impl OpenCl {
     /// The buffer of a place and the offset in it, once the range is known to lie within.
     fn range(&self, at: Place, bytes: u64) -> (&Buffer<u8>, usize) {
         let memory = self.memory(at.memory);
-        let end = at.offset.checked_add(bytes);
-        assert!(
-            end.is_some_and(|end| end <= memory.bytes),
-            "{bytes} bytes at {} do not lie in memory of {} bytes",
-            at.offset,
-            memory.bytes
-        );
+        at.check(bytes, memory.bytes);
         // Offsets within a buffer fit the address space that it was made in.
         (&memory.buffer, at.offset as usize)
     }

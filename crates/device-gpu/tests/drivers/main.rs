@@ -2,6 +2,8 @@
 //!
 //! `TORCHLESS_TEST_GPU=opencl:1` asks one device only, and fails where it cannot be opened.
 
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+
 mod suite;
 
 use std::env;
