@@ -15,6 +15,7 @@ pub const ALLOWED: &[Row] = &[
     ("torchless-kernels", &["torchless-quant", "torchless-base"]),
     ("torchless-device", &["torchless-kernels", "torchless-quant", "torchless-base"]),
     ("torchless-device-gpu", &["torchless-device", "torchless-quant", "torchless-base"]),
+    ("torchless-gpu-emulator", &["torchless-device-gpu"]),
     ("torchless-model", &["torchless-device", "torchless-formats", "torchless-quant", "torchless-base"]),
     ("torchless-tokenizer", &["torchless-base"]),
     ("torchless-sampler", &["torchless-base"]),
@@ -47,6 +48,7 @@ pub const ALLOWED: &[Row] = &[
 pub const ALLOWED_IN_TESTS: &[Row] = &[
     ("torchless-cli", &["torchless-base", "torchless-guide-tests"]),
     ("torchless-guide-tests", &["torchless", "torchless-quant"]),
+    ("torchless-device-gpu", &["torchless-gpu-emulator"]),
     ("torchless-model", &["torchless-kernels"]),
 ];
 

@@ -28,7 +28,7 @@ typedef unsigned long long u64;
 #define BARRIER() __syncthreads()
 // A kernel may start while the one before it still runs (programmatic dependent launch, sm_90): nothing of it is
 // read or written before this.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && !defined(TORCHLESS_EMULATED)
 #define WAIT_FOR_EARLIER()                                                                                            \
     do {                                                                                                              \
         asm volatile("griddepcontrol.launch_dependents;");                                                            \
@@ -39,7 +39,7 @@ typedef unsigned long long u64;
 #endif
 FUNCTION float as_float_bits(u32 bits) { return __uint_as_float(bits); }
 FUNCTION u32 as_bits(float x) { return __float_as_uint(x); }
-#ifdef __HIP__
+#if defined(__HIP__) || defined(TORCHLESS_EMULATED)
 FUNCTION float from_half(u16 bits) { return (float)__builtin_bit_cast(_Float16, bits); }
 FUNCTION u16 to_half(float x) { return __builtin_bit_cast(u16, (_Float16)x); }
 #else
