@@ -27,6 +27,11 @@ fn on_every_driver_within(limits: &Limits, check: &dyn Fn(&mut dyn Driver)) {
             Err(error) => eprintln!("skipped on {backend}: {error}"),
         }
     }
+    #[cfg(unix)]
+    match torchless_gpu_emulator::find_compiler() {
+        Ok(compiler) => check(&mut torchless_gpu_emulator::Emulator::new(compiler, (9, 0), limits)),
+        Err(reason) => eprintln!("skipped on the emulated device: {reason}"),
+    }
 }
 
 fn parse(asked: &str) -> (Backend, usize) {
