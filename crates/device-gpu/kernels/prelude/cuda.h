@@ -26,6 +26,10 @@ typedef unsigned long long u64;
 #define TORCHLESS_AXIS_1(v) ((int)v.y)
 #define TORCHLESS_AXIS_2(v) ((int)v.z)
 #define BARRIER() __syncthreads()
+// No header says it here.
+#ifndef INFINITY
+#define INFINITY __uint_as_float(0x7f800000u)
+#endif
 // A kernel may start while the one before it still runs (programmatic dependent launch, sm_90): nothing of it is
 // read or written before this.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && !defined(TORCHLESS_EMULATED)
