@@ -31,6 +31,9 @@ pub enum DeviceError {
         /// How far its state is.
         seen: usize,
     },
+    /// The device or what leads to it failed.
+    #[error("{0}")]
+    Failed(String),
     /// Weights could not be read any more.
     #[error("reading the weights of {what} failed: {reason}")]
     Weights {

@@ -14,6 +14,7 @@ mod ops;
 mod recorder;
 mod recurrent;
 mod routing;
+mod slots;
 mod streams;
 mod weights;
 
@@ -30,5 +31,6 @@ pub use ops::{CacheId, CacheShape, CacheType, CacheValues};
 pub use recorder::{Recorder, Transcript};
 pub use recurrent::{DeltaNet, DeltaShape, HeadSharing, Split, SplitPart, StateShape};
 pub use routing::{Choice, GroupLimit, GroupScore, Routing, Score};
+pub use slots::{Begun, Slots};
 pub use streams::{Blend, Rowwise};
 pub use weights::{MatrixSource, MatrixUse, Residency, WeightBytes};

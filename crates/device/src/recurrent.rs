@@ -23,7 +23,8 @@ impl StateShape {
         self.len() == 0
     }
 
-    pub(crate) fn history_len(&self) -> usize {
+    /// Values of the earlier rows.
+    pub fn history_len(&self) -> usize {
         (self.taps - 1) * self.delta.qkv_width()
     }
 }

@@ -510,7 +510,7 @@ impl Device for CpuDevice {
     }
 
     fn end(&mut self) -> Result<(), DeviceError> {
-        self.states.end(&self.step);
+        self.states.end();
         Ok(())
     }
 }

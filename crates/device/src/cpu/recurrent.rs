@@ -5,16 +5,15 @@ use super::{CpuDevice, Step};
 use crate::DeviceError;
 use crate::ops::StateId;
 use crate::recurrent::{DeltaNet, Split, StateShape};
-use std::collections::HashMap;
+use crate::slots::Slots;
 use torchless_base::SeqId;
 use torchless_kernels::{Activation, DeltaGate, RowNorm};
 
-/// States of all recurrent layers: one slot per sequence, as many as there were sequences at once.
+/// States of all recurrent layers.
 #[derive(Default)]
 pub(super) struct States {
     layers: Vec<Layer>,
-    slots: HashMap<SeqId, Slot>,
-    free: Vec<usize>,
+    slots: Slots,
     /// The slots of the step's slices.
     step: Vec<usize>,
     /// Memory of ops.
@@ -25,13 +24,6 @@ struct Layer {
     shape: StateShape,
     /// By slot: `[history | heads' matrices]`.
     states: Vec<Vec<f32>>,
-}
-
-#[derive(Clone, Copy)]
-struct Slot {
-    index: usize,
-    /// Positions that the state has seen; none while a step is under way.
-    seen: Option<usize>,
 }
 
 #[derive(Default)]
@@ -51,78 +43,47 @@ impl States {
         if self.layers.is_empty() {
             return Ok(());
         }
+        self.slots.begin();
         for part in step.parts() {
-            let slot = match self.slots.get(&part.seq) {
-                Some(slot) => *slot,
-                None => self.new_slot(part.seq),
-            };
-            if part.start == 0 {
-                let layers = self.layers.iter_mut();
-                layers.for_each(|layer| layer.states[slot.index].fill(0.0));
-            } else if slot.seen != Some(part.start) {
-                let (seq, seen) = (part.seq.0, slot.seen.unwrap_or(0));
-                return Err(DeviceError::Position { seq, asked: part.start, seen });
+            let slot = self.slots.enter(part.seq, part.start, part.rows.len())?;
+            self.make_states();
+            if slot.is_new {
+                self.layers.iter_mut().for_each(|layer| layer.states[slot.index].fill(0.0));
             }
-            self.slots.insert(part.seq, Slot { index: slot.index, seen: None });
             self.step.push(slot.index);
         }
         Ok(())
     }
 
-    fn new_slot(&mut self, seq: SeqId) -> Slot {
-        let index = self.free.pop().unwrap_or_else(|| {
-            for layer in &mut self.layers {
-                layer.states.push(vec![0.0; layer.shape.len()]);
-            }
-            self.layers.first().map_or(0, |layer| layer.states.len() - 1)
-        });
-        let slot = Slot { index, seen: Some(0) };
-        self.slots.insert(seq, slot);
-        slot
+    /// Memory for all slots.
+    fn make_states(&mut self) {
+        for layer in &mut self.layers {
+            let len = layer.shape.len();
+            layer.states.resize_with(self.slots.made(), || vec![0.0; len]);
+        }
     }
 
     /// Notes how far the step's sequences are.
-    pub(super) fn end(&mut self, step: &Step) {
-        if self.layers.is_empty() {
-            return;
-        }
-        for part in step.parts() {
-            if let Some(slot) = self.slots.get_mut(&part.seq) {
-                slot.seen = Some(part.start + part.rows.len());
-            }
-        }
+    pub(super) fn end(&mut self) {
+        self.slots.end();
     }
 
     pub(super) fn fork(&mut self, from: SeqId, to: SeqId) {
-        let Some(source) = self.slots.get(&from).copied() else { return };
-        let target = self.slots.get(&to).copied().unwrap_or_else(|| self.new_slot(to));
+        let Some((from, to)) = self.slots.fork(from, to) else { return };
+        self.make_states();
         for layer in &mut self.layers {
-            if let Ok([from, to]) = layer.states.get_disjoint_mut([source.index, target.index]) {
+            if let Ok([from, to]) = layer.states.get_disjoint_mut([from, to]) {
                 to.copy_from_slice(from);
             }
         }
-        self.slots.insert(to, Slot { index: target.index, seen: source.seen });
     }
 
-    /// There is one state per sequence: going back means starting anew.
     pub(super) fn rewind(&mut self, seq: SeqId, len: usize) -> usize {
-        if self.layers.is_empty() {
-            return len;
-        }
-        match self.slots.get_mut(&seq) {
-            Some(slot) if slot.seen == Some(len) => len,
-            Some(slot) => {
-                slot.seen = Some(0);
-                0
-            }
-            None => 0,
-        }
+        if self.layers.is_empty() { len } else { self.slots.rewind(seq, len) }
     }
 
     pub(super) fn forget(&mut self, seq: SeqId) {
-        if let Some(slot) = self.slots.remove(&seq) {
-            self.free.push(slot.index);
-        }
+        self.slots.forget(seq);
     }
 }
 
