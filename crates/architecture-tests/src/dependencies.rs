@@ -48,7 +48,7 @@ pub const ALLOWED: &[Row] = &[
 pub const ALLOWED_IN_TESTS: &[Row] = &[
     ("torchless-cli", &["torchless-base", "torchless-guide-tests"]),
     ("torchless-guide-tests", &["torchless", "torchless-quant"]),
-    ("torchless-device-gpu", &["torchless-gpu-emulator"]),
+    ("torchless-device-gpu", &["torchless-gpu-emulator", "torchless-kernels"]),
     ("torchless-model", &["torchless-kernels"]),
 ];
 

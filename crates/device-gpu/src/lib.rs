@@ -6,10 +6,13 @@
 
 mod backend;
 pub mod dequant;
+mod device;
 pub mod driver;
 mod error;
+mod host;
 mod source;
 
 pub use backend::Backend;
+pub use device::{GpuDevice, programs};
 pub use error::GpuError;
 pub use source::Program;

@@ -25,7 +25,7 @@ pub use experts::{ExpertLinear, Experts, Gating, SigmoidGate};
 pub use latent::LatentAttend;
 pub use ops::{
     Activation, Attend, BufId, Device, Elementwise, Embed, Glu, Linear, MatrixId, Norm, NormKind, Pairing,
-    Projection, Rope, RopeBeyond, RopeId, Select, StackId, StateId, Store, VectorId,
+    Precision, Projection, Rope, RopeBeyond, RopeId, Select, StackId, StateId, Store, VectorId,
 };
 pub use ops::{CacheId, CacheShape, CacheType, CacheValues};
 pub use recorder::{Recorder, Transcript};

@@ -7,7 +7,7 @@ use crate::streams::{Blend, Rowwise};
 use crate::{DeviceError, MatrixSource, Residency};
 use torchless_base::{BlockCopy, SeqId, StepPlan};
 
-pub use torchless_kernels::{Activation, KvValues as CacheValues};
+pub use torchless_kernels::{Activation, KvValues as CacheValues, Precision};
 
 macro_rules! handle {
     ($(#[$doc:meta])* $name:ident) => {
@@ -230,7 +230,7 @@ pub struct Select<'a> {
 }
 
 /// Element type of a KV cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CacheType {
     /// Half precision: the usual one.
     #[default]

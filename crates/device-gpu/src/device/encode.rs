@@ -1,0 +1,157 @@
+//! What encoders need beyond a decoder's ops.
+
+use super::queue::{Args, Grid};
+use super::{Buffer, GpuDevice, handle};
+use crate::driver::{MemoryId, Place};
+use crate::host::int_bytes;
+use torchless_device::{
+    AttendWithin, BufId, DeviceError, EncoderDevice, Gather, OffsetSource, OffsetsId, PoolKind, PoolRows,
+    Unfold,
+};
+
+/// Threads of a group that attends within a text, and the longest head that it has room for.
+const THREADS: usize = 64;
+const MOST_DIM: usize = 1024;
+
+/// What distances add: memory of biases, of what queries and keys are multiplied with, and of the column of each distance.
+#[derive(Clone, Copy)]
+pub(super) struct Offsets {
+    biases: Option<MemoryId>,
+    by_query: Option<MemoryId>,
+    by_key: Option<MemoryId>,
+    columns: Option<MemoryId>,
+    reach: usize,
+}
+
+impl GpuDevice {
+    /// A copy of the first rows of a buffer.
+    fn keep(&mut self, buf: Option<BufId>, rows: usize) -> Result<Option<MemoryId>, DeviceError> {
+        let Some(buf) = buf else { return Ok(None) };
+        let Buffer { memory: from, width } = self.buf(buf);
+        let bytes = (rows * width * 4) as u64;
+        let to = self.driver.alloc(bytes, "embedded distances")?;
+        let start = |memory| Place { memory, offset: 0 };
+        self.flush()?;
+        self.driver.copy(start(from), start(to), bytes)?;
+        Ok(Some(to))
+    }
+
+    fn check_reach(&self, offsets: &Offsets) -> Result<(), DeviceError> {
+        let slices = self.step.ints[self.step.at.slices..].chunks(5).take(self.step.count);
+        let longest = slices.map(|s| s[1] as usize).max().unwrap_or(0);
+        if longest > offsets.reach + 1 {
+            return Err(
+                self.refuse(format!("a text of {longest} tokens where distances reach {}", offsets.reach))
+            );
+        }
+        Ok(())
+    }
+}
+
+impl EncoderDevice for GpuDevice {
+    fn offsets(&mut self, source: &OffsetSource<'_>) -> Result<OffsetsId, DeviceError> {
+        let offsets = match *source {
+            OffsetSource::Bias { heads, values } => {
+                let biases = Some(self.upload(values, "biases of distances")?);
+                let reach = values.len() / heads.max(1) / 2;
+                Offsets { biases, by_query: None, by_key: None, columns: None, reach }
+            }
+            OffsetSource::Products { keys, queries, rows, .. } => {
+                let count = rows.first().map_or(0, |&row| row as usize + 1);
+                let columns: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
+                let memory =
+                    self.driver.alloc((columns.len() * 4).max(256) as u64, "columns of distances")?;
+                self.driver.write(Place { memory, offset: 0 }, int_bytes(&columns))?;
+                Offsets {
+                    biases: None,
+                    by_query: self.keep(keys, count)?,
+                    by_key: self.keep(queries, count)?,
+                    columns: Some(memory),
+                    reach: rows.len() / 2,
+                }
+            }
+        };
+        Ok(OffsetsId(handle(&mut self.offsets, offsets)))
+    }
+
+    fn resize(&mut self, buf: BufId, tokens: usize) -> Result<(), DeviceError> {
+        let Buffer { memory, width } = self.buf(buf);
+        self.finish()?;
+        self.driver.free(memory);
+        let bytes = (tokens as u64).saturating_mul(width as u64 * 4).max(256);
+        let memory = self.driver.alloc(bytes, &format!("activations of {tokens} tokens"))?;
+        self.buffers[buf.0 as usize].memory = memory;
+        Ok(())
+    }
+
+    fn gather(&mut self, op: &Gather<'_>) -> Result<(), DeviceError> {
+        let at = self.list(op.rows.iter().map(|&row| row as usize))?;
+        self.look_up(op.table, at, op.rows.len(), (op.out, op.store, 1.0))
+    }
+
+    fn unfold(&mut self, op: &Unfold) -> Result<(), DeviceError> {
+        let (from, to) = (self.buf(op.input), self.buf(op.out));
+        let (at, count) = (self.step.at, self.step.rows * op.taps * from.width);
+        let step = self.ints_memory()?;
+        let args = Args::of(&[from.memory, step, to.memory]).ints(&[at.slice_of, at.slices]);
+        self.op("unfold", Grid::Threads(count), args.ints(&[from.width, op.taps, count]))
+    }
+
+    fn attend_within(&mut self, op: &AttendWithin) -> Result<(), DeviceError> {
+        let width = self.buf(op.q).width;
+        let dim = width / op.heads;
+        if dim > MOST_DIM {
+            return Err(self.refuse(format!("heads of {dim} values")));
+        }
+        let [q, k, v, out] = [op.q, op.k, op.v, op.out].map(|b| self.buf(b).memory);
+        if let Some(rope) = op.rope {
+            self.rotate(q, (op.heads, dim), rope)?;
+            self.rotate(k, (op.heads, dim), rope)?;
+        }
+        let offsets = op.offsets.map(|o| self.offsets[o.0 as usize]);
+        if let Some(offsets) = &offsets {
+            self.check_reach(offsets)?;
+        }
+        let part = |pick: fn(&Offsets) -> Option<MemoryId>| {
+            offsets.as_ref().and_then(pick).map_or((self.nothing, 0), |memory| (memory, 1))
+        };
+        let (biases, has_biases) = part(|o| o.biases);
+        let ((by_query, has_query), (by_key, has_key)) = (part(|o| o.by_query), part(|o| o.by_key));
+        let columns = part(|o| o.columns).0;
+        let reach = offsets.map_or(0, |o| o.reach);
+        let (at, rows) = (self.step.at, self.step.rows);
+        // One more than the window, so that none is 0.
+        let window = op.window.map_or(0, |w| w.min(1 << 30) + 1);
+        let step = self.ints_memory()?;
+        let args = Args::of(&[q, k, v, step, biases, by_query, by_key, columns, out]);
+        let args = args.ints(&[
+            at.slice_of,
+            at.slices,
+            op.heads,
+            dim,
+            window,
+            reach,
+            has_biases,
+            has_query,
+            has_key,
+        ]);
+        let grid = Grid::Groups([op.heads, rows, 1], THREADS);
+        self.op("attend_within", grid, args.floats(&[op.scale]))
+    }
+
+    fn pool_rows(&mut self, op: &PoolRows<'_>) -> Result<(), DeviceError> {
+        let (from, to) = (self.buf(op.input), self.buf(op.out));
+        let ends: Vec<usize> = op.texts.iter().flat_map(|text| [text.start, text.end]).collect();
+        let at = self.list(ends.into_iter())?;
+        let kind = match op.kind {
+            PoolKind::Mean => 0,
+            PoolKind::MeanSqrt => 1,
+            PoolKind::Weighted => 2,
+            PoolKind::Max => 3,
+        };
+        let count = op.texts.len() * from.width;
+        let step = self.ints_memory()?;
+        let args = Args::of(&[from.memory, step, to.memory]).ints(&[at, from.width, kind, count]);
+        self.op("pool_rows", Grid::Threads(count), args)
+    }
+}

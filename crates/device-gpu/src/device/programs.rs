@@ -1,0 +1,66 @@
+//! The programs of portable kernels: which parts and constants each is made of.
+
+use crate::dequant;
+use crate::source::Program;
+use torchless_device::CacheType;
+use torchless_quant::TensorType;
+
+/// A program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Everything that sees neither weights nor a cache.
+    Ops,
+    /// Attention over a cache of this type and length of blocks.
+    Attention(CacheType, usize),
+    /// Products with weights of this type.
+    Matmul(TensorType),
+}
+
+const REDUCE: &str = include_str!("../../kernels/portable/reduce.c");
+const ACTIVATION: &str = include_str!("../../kernels/portable/activation.c");
+const ELEMENTWISE: &str = include_str!("../../kernels/portable/elementwise.c");
+const NORM: &str = include_str!("../../kernels/portable/norm.c");
+const ROPE: &str = include_str!("../../kernels/portable/rope.c");
+const EXPERTS: &str = include_str!("../../kernels/portable/experts.c");
+const RECURRENT: &str = include_str!("../../kernels/portable/recurrent.c");
+const ENCODE: &str = include_str!("../../kernels/portable/encode.c");
+const ATTENTION: &str = include_str!("../../kernels/portable/attention.c");
+const MATMUL: &str = include_str!("../../kernels/portable/matmul.c");
+
+/// Positions of a block of the cache that programs are made for ahead of time.
+const USUAL_BLOCK: usize = 32;
+
+/// The program of a family.
+pub fn program(family: Family) -> Program {
+    match family {
+        Family::Ops => Program {
+            name: "ops".to_owned(),
+            defines: Vec::new(),
+            parts: vec![REDUCE, ACTIVATION, ELEMENTWISE, NORM, ROPE, EXPERTS, RECURRENT, ENCODE],
+        },
+        Family::Attention(ty, block_len) => {
+            let (half, name) = match ty {
+                CacheType::F16 => ("1", "f16"),
+                CacheType::F32 => ("0", "f32"),
+            };
+            Program {
+                name: format!("attention {name} {block_len}"),
+                defines: vec![("KV_HALF", half.to_owned()), ("BLOCK_LEN", block_len.to_string())],
+                parts: vec![REDUCE, ATTENTION],
+            }
+        }
+        Family::Matmul(ty) => {
+            let (defines, mut parts) = dequant::program_parts(ty);
+            parts.extend([REDUCE, MATMUL]);
+            Program { name: format!("matmul {}", dequant::stored(ty)), defines, parts }
+        }
+    }
+}
+
+/// Every program that a model may need: what is compiled ahead, and what is checked.
+pub fn all() -> Vec<Program> {
+    let caches = [CacheType::F16, CacheType::F32].map(|ty| Family::Attention(ty, USUAL_BLOCK));
+    let types = TensorType::ALL.iter().filter(|&&ty| dequant::stored(ty) == ty);
+    let products = types.map(|&ty| Family::Matmul(ty));
+    std::iter::once(Family::Ops).chain(caches).chain(products).map(program).collect()
+}

@@ -1,0 +1,98 @@
+//! Launches of one step, in order, and the kernels they start.
+
+use super::programs::{Family, program};
+use crate::GpuError;
+use crate::driver::{Arg, Driver, KernelId, Launch, MemoryId};
+use std::collections::HashMap;
+
+/// Kernels that have been compiled.
+#[derive(Default)]
+pub(super) struct Kernels {
+    found: HashMap<(Family, &'static str), KernelId>,
+}
+
+impl Kernels {
+    /// A kernel by its program and name; compiled when first asked for.
+    ///
+    /// # Errors
+    /// The program does not compile.
+    pub(super) fn get(
+        &mut self,
+        driver: &mut dyn Driver,
+        family: Family,
+        name: &'static str,
+    ) -> Result<KernelId, GpuError> {
+        if let Some(kernel) = self.found.get(&(family, name)) {
+            return Ok(*kernel);
+        }
+        let id = driver.program(&program(family))?;
+        let kernel = driver.kernel(id, name)?;
+        self.found.insert((family, name), kernel);
+        Ok(kernel)
+    }
+}
+
+/// Arguments of a kernel, put together in the order of its declaration.
+#[derive(Default)]
+pub(super) struct Args(Vec<Arg>);
+
+impl Args {
+    /// Pointers come first.
+    pub(super) fn of(memories: &[MemoryId]) -> Self {
+        let mut args = Vec::with_capacity(24);
+        args.extend(memories.iter().map(|&m| Arg::Memory(m)));
+        Self(args)
+    }
+
+    /// Then whole numbers. Panics beyond the range of `i32`: sizes were checked where memory was made.
+    pub(super) fn ints(mut self, values: &[usize]) -> Self {
+        let int = |&x: &usize| Arg::Int(i32::try_from(x).expect("a size within 2^31"));
+        self.0.extend(values.iter().map(int));
+        self
+    }
+
+    /// Then fractions.
+    pub(super) fn floats(mut self, values: &[f32]) -> Self {
+        self.0.extend(values.iter().map(|&x| Arg::Float(x)));
+        self
+    }
+}
+
+/// How many threads do the work.
+#[derive(Clone, Copy)]
+pub(super) enum Grid {
+    /// At least this many threads on one axis.
+    Threads(usize),
+    /// Groups on three axes, and threads of a group.
+    Groups([usize; 3], usize),
+}
+
+/// Threads of a group where a kernel does not say.
+const GROUP: usize = 128;
+
+/// Launches that wait to be given to the driver.
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) launches: Vec<Launch>,
+}
+
+impl Queue {
+    /// Appends a launch; nothing where there is no work.
+    pub(super) fn push(&mut self, kernel: KernelId, grid: Grid, args: Args) {
+        let (groups, threads) = match grid {
+            Grid::Threads(n) => ([n.div_ceil(GROUP), 1, 1], GROUP),
+            Grid::Groups(groups, threads) => (groups, threads),
+        };
+        if groups.contains(&0) {
+            return;
+        }
+        let groups = groups.map(|n| u32::try_from(n).expect("groups within 2^32"));
+        self.launches.push(Launch {
+            kernel,
+            groups,
+            threads: [threads as u32, 1, 1],
+            local: 0,
+            args: args.0,
+        });
+    }
+}

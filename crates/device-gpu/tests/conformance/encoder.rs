@@ -1,0 +1,70 @@
+//! Attention within texts, with and without what distances add.
+
+use super::{FUNCTIONS, Rig, agree, noise, plan, push};
+use torchless_device::{AttendWithin, OffsetSource, Pairing, Rope};
+
+const HEADS: usize = 3;
+const DIM: usize = 20;
+const WIDTH: usize = HEADS * DIM;
+const ROWS: usize = 90;
+const REACH: usize = 70;
+
+#[derive(Clone, Copy)]
+enum Added {
+    Nothing,
+    Biases,
+    Products { keys: bool, queries: bool },
+}
+
+fn run(rig: &mut Rig, added: Added, window: Option<usize>, turned: bool) -> Vec<f32> {
+    let [q, k, v] = [1, 2, 3].map(|seed| rig.input(&noise(ROWS * WIDTH, seed), WIDTH));
+    let tables = [4, 5].map(|seed| rig.input(&noise(ROWS * WIDTH, seed), WIDTH));
+    let out = rig.buffer(ROWS, WIDTH);
+    let rope =
+        Rope { inv_freq: vec![1.0, 0.2, 0.05], magnitude: 1.0, pairing: Pairing::Halves, beyond: None };
+    let rope = turned.then(|| rig.device.rope(&rope).unwrap());
+    // Tables of distances are made of what a step has put into buffers.
+    rig.begin(&plan(0, 0, ROWS));
+    rig.device.end().unwrap();
+    let rows: Vec<u32> = (0..2 * REACH + 1).rev().map(|d| (d / 2) as u32).collect();
+    let biases = noise(HEADS * (2 * REACH + 1), 6);
+    let pick = |wanted: bool, i: usize| wanted.then_some(tables[i]);
+    let offsets = match added {
+        Added::Nothing => None,
+        Added::Biases => Some(OffsetSource::Bias { heads: HEADS, values: &biases }),
+        Added::Products { keys, queries } => {
+            let (keys, queries) = (pick(keys, 0), pick(queries, 1));
+            Some(OffsetSource::Products { heads: HEADS, keys, queries, rows: &rows })
+        }
+    };
+    let offsets = offsets.map(|source| rig.device.offsets(&source).unwrap());
+    let mut two = plan(0, 0, 69);
+    push(&mut two, 1, 0, ROWS - 69);
+    rig.begin(&two);
+    let op = AttendWithin { q, k, v, out, heads: HEADS, rope, scale: 0.3, window, offsets };
+    rig.device.attend_within(&op).unwrap();
+    rig.read(out, ROWS * WIDTH)
+}
+
+#[track_caller]
+fn check(added: Added, window: Option<usize>) {
+    for turned in [false, true] {
+        agree(FUNCTIONS, &|rig: &mut Rig| run(rig, added, window, turned));
+    }
+}
+
+#[test]
+fn texts_attend_to_themselves() {
+    check(Added::Nothing, None);
+    check(Added::Nothing, Some(0));
+    check(Added::Nothing, Some(11));
+}
+
+#[test]
+fn distances_add_to_scores() {
+    check(Added::Biases, None);
+    check(Added::Biases, Some(20));
+    for (keys, queries) in [(true, true), (true, false), (false, true)] {
+        check(Added::Products { keys, queries }, None);
+    }
+}
