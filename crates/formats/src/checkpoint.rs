@@ -142,7 +142,8 @@ enum Entry {
 }
 
 /// A tensor that is there, with an element type that this project cannot compute with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct OpaqueTensor {
     /// The name in the file.
     pub name: String,
@@ -152,6 +153,8 @@ pub struct OpaqueTensor {
     pub shape: Vec<usize>,
     /// Bytes in the file.
     pub bytes: usize,
+    /// What they are: codes that may make sense together with another tensor.
+    pub(crate) data: Bytes,
 }
 
 impl Tensors {
@@ -165,8 +168,8 @@ impl Tensors {
 
     fn insert_entry(&mut self, name: String, entry: Entry) -> Result<(), FormatError> {
         use std::collections::btree_map::Entry as Slot;
-        if self.by_name.len() as u64 >= limits::ENTRIES {
-            let (value, limit) = (self.by_name.len() as u64 + 1, limits::ENTRIES);
+        if self.by_name.len() as u64 >= limits::TENSORS {
+            let (value, limit) = (self.by_name.len() as u64 + 1, limits::TENSORS);
             let problem = Problem::Limit { what: "the number of tensors in all files", value, limit };
             return Err(FormatError::tensor(&name, problem));
         }
@@ -197,6 +200,14 @@ impl Tensors {
             None => Problem::Missing,
         };
         Err(FormatError::new(Place::Tensor(name.to_owned()), problem))
+    }
+
+    /// The tensor of this name where it is there and not readable.
+    pub(crate) fn opaque_of(&self, name: &str) -> Option<&OpaqueTensor> {
+        match self.by_name.get(name) {
+            Some(Entry::Opaque(opaque)) => Some(opaque),
+            _ => None,
+        }
     }
 
     /// Whether there is a tensor of this name, of whatever type.

@@ -21,13 +21,13 @@ pub(crate) struct Limits {
 }
 
 /// For the JSON files of a Hugging Face folder.
-pub(crate) const DOCUMENT: Limits = Limits { depth: 16, values: 262_144 };
+pub(crate) const DOCUMENT: Limits = Limits { depth: 16, values: 524_288 };
 
 /// For the metadata in the header of a native file.
 pub(crate) const METADATA: Limits = Limits { depth: 4, values: 65_536 };
 
 /// The bytes that a JSON file of a Hugging Face folder may have.
-pub(crate) const DOCUMENT_BYTES: u64 = 16 << 20;
+pub(crate) const DOCUMENT_BYTES: u64 = 32 << 20;
 
 /// Parses a whole document; `what` names it in errors.
 pub(crate) fn document(bytes: &[u8], what: &'static str) -> Result<Value, FormatError> {

@@ -1,7 +1,7 @@
 //! Reads one safetensors file: an 8-byte length, a JSON header, then the tensors without gaps.
 //!
 //! Format: <https://huggingface.co/docs/safetensors>. As strict as the reference implementation, and stricter:
-//! no key twice, no unknown field, at most 65,536 tensors of at most 8 dimensions.
+//! no key twice, no unknown field, at most 262,144 tensors of at most 8 dimensions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -100,7 +100,7 @@ impl<'de> Visitor<'de> for HeaderSeed {
 
     /// Names that stand twice are found when the tensors are collected.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Entry>, A::Error> {
-        const MOST: usize = limits::ENTRIES as usize;
+        const MOST: usize = limits::TENSORS as usize;
         let mut entries = Vec::new();
         let mut has_metadata = false;
         while let Some(name) = map.next_key::<String>()? {
@@ -108,7 +108,7 @@ impl<'de> Visitor<'de> for HeaderSeed {
                 if std::mem::replace(&mut has_metadata, true) {
                     return Err(json::twice(&name));
                 }
-                map.next_value_seed(json::SkipStrings { limit: MOST })?;
+                map.next_value_seed(json::SkipStrings { limit: limits::KEYS as usize })?;
                 continue;
             }
             if entries.len() == MOST {
@@ -140,7 +140,7 @@ impl Entry {
             return Err(FormatError::tensor(&name, Problem::UnsupportedType(shown(&dtype))));
         };
         check_opaque(&shape, size, data.len()).map_err(|problem| FormatError::tensor(&name, problem))?;
-        tensors.insert_opaque(OpaqueTensor { name, dtype, shape, bytes: data.len() })
+        tensors.insert_opaque(OpaqueTensor { name, dtype, shape, bytes: data.len(), data })
     }
 }
 

@@ -31,8 +31,8 @@ pub(crate) struct Part {
 pub(crate) fn read(bytes: &Bytes) -> Result<Part, FormatError> {
     let mut reader = Reader { bytes, cursor: Cursor::new(bytes), strings: 0, arrays: 0 };
     reader.magic_and_version()?;
-    let n_tensors = reader.cursor.count("the number of tensors", limits::ENTRIES)?;
-    let n_keys = reader.cursor.count("the number of metadata keys", limits::ENTRIES)?;
+    let n_tensors = reader.cursor.count("the number of tensors", limits::TENSORS)?;
+    let n_keys = reader.cursor.count("the number of metadata keys", limits::KEYS)?;
     let metadata = reader.metadata(n_keys)?;
     let descriptions = reader.descriptions(n_tensors)?;
     let alignment = alignment(&metadata)?;

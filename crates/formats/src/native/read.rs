@@ -328,7 +328,7 @@ impl<'de> Visitor<'de> for TensorsSeed {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        const MOST: usize = limits::ENTRIES as usize;
+        const MOST: usize = limits::TENSORS as usize;
         let mut tensors = Vec::new();
         while let Some((name, mut info)) = map.next_entry::<String, Info>()? {
             if tensors.len() == MOST {

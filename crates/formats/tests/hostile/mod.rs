@@ -126,7 +126,7 @@ fn documents() -> Vec<Case> {
     let deep = format!("{{\"metadata\":{}", "[".repeat(100_000));
     let many: serde_json::Map<_, _> = (0..70_000).map(|i| (i.to_string(), json!("1"))).collect();
     let entry = json!({"dtype": "f32", "shape": [1], "offset": 0});
-    let tensors: serde_json::Map<_, _> = (0..65_537).map(|i| (i.to_string(), entry.clone())).collect();
+    let tensors: serde_json::Map<_, _> = (0..262_145).map(|i| (i.to_string(), entry.clone())).collect();
     let mut not_utf8 = sound();
     not_utf8[20] = 0xff;
     vec![
@@ -161,7 +161,7 @@ fn documents() -> Vec<Case> {
         case("unknown_part", "a top-level key that nobody knows", with("/adapters", json!({}))),
         case("tensors_missing", "no tensors", without("tensors")),
         case("tensors_list", "tensors are a list", with("/tensors", json!([]))),
-        case("tensors_65537", "more tensors than allowed", with("/tensors", tensors.into())),
+        case("tensors_262145", "more tensors than allowed", with("/tensors", tensors.into())),
         case("tensor_twice", "a tensor twice", with_text("\"b\":{\"dtype\"", "\"a\":{\"dtype\"")),
         case(
             "tensor_unknown_key",
