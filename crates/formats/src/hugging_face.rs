@@ -9,7 +9,7 @@ use crate::bytes::Bytes;
 use crate::checkpoint::{Checkpoint, FileInfo, Format, Metadata, Tensors, TokenizerSource};
 use crate::error::{FormatError, Place, Problem, shown};
 use crate::open::{self, Access, Opened};
-use crate::{json, limits, safetensors, scaled};
+use crate::{json, limits, packed, safetensors, scaled};
 
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
@@ -101,6 +101,7 @@ fn checkpoint(
     let beside = Beside { folder, access };
     let config = beside.object(CONFIG, "config.json")?.unwrap_or(Value::Null);
     let tensors = scaled::join(tensors, &config).map_err(|error| error.in_file(folder))?;
+    let tensors = packed::join(tensors, &config).map_err(|error| error.in_file(folder))?;
     let metadata = Metadata::HuggingFace {
         config,
         generation_config: beside.object("generation_config.json", "generation_config.json")?,

@@ -14,6 +14,7 @@ mod json;
 mod limits;
 pub mod native;
 mod open;
+mod packed;
 mod safetensors;
 mod scaled;
 mod strings;

@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use torchless_formats::{Checkpoint, Metadata};
+use torchless_quant::TensorType;
 use value::{flatten, gguf_value, native_values};
 
 /// How the two dialects of metadata spell a key; an empty spelling means that the dialect lacks it.
@@ -61,7 +62,7 @@ pub struct Config<'a> {
 /// How weights are stored, or quantised while they are loaded.
 const QUANT_METHOD: &str = "quantization_config.quant_method";
 /// Those that say no more than the tensors and their scales do. Others change the arithmetic.
-const QUANT_METHODS: &[&str] = &["fp8", "compressed-tensors", "mxfp4"];
+const QUANT_METHODS: &[&str] = &["fp8", "compressed-tensors", "mxfp4", "bitnet"];
 
 impl<'a> Config<'a> {
     /// Reads the metadata of `checkpoint`, a decoder; of another architecture than it names where one is given.
@@ -381,6 +382,7 @@ impl<'a> Config<'a> {
             let (what, supported) = (format!("{QUANT_METHOD} = \"{method}\""), QUANT_METHODS.join(", "));
             return Err(ModelError::Unsupported { what, supported });
         }
+        self.refuse_rounding_while_loading()?;
         let read = self.read.borrow();
         for (key, value) in &self.values {
             let top = key.split('.').next().unwrap_or(key);
@@ -395,6 +397,26 @@ impl<'a> Config<'a> {
             return Err(ModelError::UnknownKey { key, value, arch: self.arch.clone() });
         }
         Ok(())
+    }
+}
+
+impl Config<'_> {
+    /// Ternary weights have to be there as such: whole ones that are rounded while they are loaded, and norms within matrices, are
+    /// another model than the tensors say.
+    fn refuse_rounding_while_loading(&self) -> Result<(), ModelError> {
+        if self.values.get(QUANT_METHOD) != Some(&Value::Text("bitnet".to_owned())) {
+            return Ok(());
+        }
+        let online = self.values.get("quantization_config.quantization_mode");
+        let online = online == Some(&Value::Text("online".to_owned()));
+        let normed = self.values.get("quantization_config.use_rms_norm") == Some(&Value::Bool(true));
+        let packed = self.checkpoint.tensors.iter().any(|tensor| tensor.ty == TensorType::I2_S);
+        if packed && !online && !normed {
+            return Ok(());
+        }
+        let what = format!("{QUANT_METHOD} = \"bitnet\" with weights that are rounded while they are loaded");
+        let supported = "weights that are packed as ternary codes, or GGUF of ternary types".to_owned();
+        Err(ModelError::Unsupported { what, supported })
     }
 }
 

@@ -62,7 +62,7 @@ pub(crate) struct StreamLayer {
     pub weights: (BufId, BufId),
 }
 
-/// A way around the mixer through something narrow, added to its normed input..
+/// A way around the mixer through something narrow, added to its normed input.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Detour {
     pub down: Linear,

@@ -1,9 +1,9 @@
 //! Mixtures of experts on their way to the device: experts one by one, or all in one tensor.
 
-use super::Loader;
 use super::ffn::UnitRoles;
 use super::tensors::{rows_of, source};
 use super::turned::Turned;
+use super::{Loader, arrange};
 use crate::ModelError;
 use crate::decoder::{Apart, Mixture, MixtureBuffers, Shared};
 use crate::roles::{Part, Role};
@@ -178,13 +178,44 @@ impl Loader<'_> {
         Ok(self.device.vector(&tensor.name, &values)?)
     }
 
-    /// Gate, up and down where columns are rows, those of gate and up by turns.
+    /// Gate, up and down where columns are rows, those of gate and up by turns; packed ones lie the other way round.
     fn expert_columns(&mut self, i: usize, m: &MoeSpec, dim: usize) -> Result<[ExpertLinear; 3], ModelError> {
         let (experts, hidden) = (m.routing.experts, m.hidden);
-        let part = self.part(Role::ExpertsGateUp, i, &[Part::Bare, Part::Weight]);
-        let both = self.take(Role::ExpertsGateUp, Some(i), part, &[experts, dim, 2 * hidden])?;
-        let part = self.part(Role::ExpertsDown, i, &[Part::Bare, Part::Weight]);
-        let down = self.take(Role::ExpertsDown, Some(i), part, &[experts, hidden, dim])?;
+        let both = self.columns((Role::ExpertsGateUp, i), experts, [dim, 2 * hidden])?;
+        let down = self.columns((Role::ExpertsDown, i), experts, [hidden, dim])?;
+        let biases = self.biases_by_turns(i, m, dim)?;
+        let stacks = [
+            self.turned_stack(&both, &Turned { first: 0, step: 2, rows: hidden })?,
+            self.turned_stack(&both, &Turned { first: 1, step: 2, rows: hidden })?,
+            self.turned_stack(&down, &Turned { first: 0, step: 1, rows: dim })?,
+        ];
+        self.advance(&both);
+        self.advance(&down);
+        Ok(std::array::from_fn(|k| ExpertLinear { stack: stacks[k], bias: biases[k] }))
+    }
+
+    /// The matrices of all experts, `[rows, cols]` each, or `[cols, rows]` where they are packed.
+    fn columns(
+        &mut self,
+        (role, i): (Role, usize),
+        experts: usize,
+        [rows, cols]: [usize; 2],
+    ) -> Result<Tensor, ModelError> {
+        let part = self.part(role, i, &[Part::Bare, Part::Weight]);
+        let name = self.naming.name(role, Some(i), part);
+        let packed = self.checkpoint.tensors.get(&name).is_ok_and(is_packed);
+        let shape = if packed { [experts, cols, rows] } else { [experts, rows, cols] };
+        self.take(role, Some(i), part, &shape)
+    }
+
+    /// Biases of gate, up and down, those of gate and up by turns.
+    fn biases_by_turns(
+        &mut self,
+        i: usize,
+        m: &MoeSpec,
+        dim: usize,
+    ) -> Result<[Option<VectorId>; 3], ModelError> {
+        let (experts, hidden) = (m.routing.experts, m.hidden);
         let mut biases = [None; 3];
         if m.bias {
             let tensor = self.take(Role::ExpertsGateUpBias, Some(i), Part::Bare, &[experts, 2 * hidden])?;
@@ -198,22 +229,35 @@ impl Loader<'_> {
             biases[2] = Some(self.device.vector(&tensor.name, &flat(&tensor))?);
             self.advance(&tensor);
         }
-        let stacks = [
-            self.turned_stack(&both, &Turned { first: 0, step: 2, rows: hidden })?,
-            self.turned_stack(&both, &Turned { first: 1, step: 2, rows: hidden })?,
-            self.turned_stack(&down, &Turned { first: 0, step: 1, rows: dim })?,
-        ];
-        self.advance(&both);
-        self.advance(&down);
-        Ok(std::array::from_fn(|k| ExpertLinear { stack: stacks[k], bias: biases[k] }))
+        Ok(biases)
     }
 
     fn turned_stack(&mut self, tensor: &Tensor, columns: &Turned) -> Result<StackId, ModelError> {
         let [experts, rows, _] = tensor.shape[..] else { return Ok(self.device.stack(&[], self.residency)?) };
+        if is_packed(tensor) {
+            let part = |e: usize| rows_of(tensor, &e.to_string(), e * rows..(e + 1) * rows);
+            let order: Vec<_> = (0..columns.rows).map(|row| columns.first + row * columns.step).collect();
+            let turned = |part: Tensor| if columns.step == 1 { part } else { arrange::rows(&part, &order) };
+            let parts: Vec<_> = (0..experts).map(|e| turned_shape(turned(part(e)), columns.rows)).collect();
+            return self.stack(&parts, MatrixUse::Product);
+        }
         let one = |e: usize| columns.of(&rows_of(tensor, &e.to_string(), e * rows..(e + 1) * rows));
         let sources: Result<Vec<_>, _> = (0..experts).map(one).collect();
         Ok(self.device.stack(&sources?, self.residency)?)
     }
+}
+
+/// Blocks of several values lie along rows that are multiplied, whatever the dialect does with whole values.
+fn is_packed(tensor: &Tensor) -> bool {
+    tensor.ty.info().block_len > 1
+}
+
+/// A matrix of so many rows.
+fn turned_shape(tensor: Tensor, rows: usize) -> Tensor {
+    let cols = tensor.cols();
+    let mut tensor = tensor;
+    tensor.shape = vec![rows, cols];
+    tensor
 }
 
 /// All values of a small tensor.

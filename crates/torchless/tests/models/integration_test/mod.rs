@@ -4,6 +4,8 @@ mod architectures;
 mod encoders;
 mod encoders_deberta;
 mod goldens;
+mod made;
 mod malformed;
+mod packed;
 mod quantised;
 mod support;
