@@ -1,8 +1,9 @@
-//! Model files (GGUF, safetensors, native `.bin`) to one [`Checkpoint`]; every byte is hostile.
+//! Model files (GGUF, safetensors, native `.bin`) to one [`Checkpoint`], adapters to an [`Adapter`]; every byte is hostile.
 //!
 //! Opening parses a file once and checks every count, size and offset against the file's length and fixed limits;
 //! afterwards they are facts. What the numbers mean for a model (heads, layers, vocabulary) is not judged here.
 
+mod adapter;
 mod beside;
 mod bytes;
 mod checkpoint;
@@ -20,6 +21,7 @@ mod scaled;
 mod strings;
 mod tensor;
 
+pub use adapter::{Adapter, AdapterPair, open_adapter};
 pub use beside::document_beside;
 pub use bytes::{Bytes, Shared};
 pub use checkpoint::{

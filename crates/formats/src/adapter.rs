@@ -1,0 +1,285 @@
+//! Adapters: pairs of narrow matrices whose products are added to matrices of a model (LoRA, Hu et al. 2021, arXiv 2106.09685). PEFT
+//! writes them as safetensors with an `adapter_config.json`, llama.cpp as GGUF.
+
+use crate::checkpoint::{Checkpoint, Format, Metadata};
+use crate::error::{FormatError, Place, Problem, shown};
+use crate::hugging_face::folder_of;
+use crate::open::{OpenOptions, open};
+use crate::tensor::Tensor;
+use crate::{document_beside, gguf};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+/// What PEFT puts before the names of the model's own modules.
+const PREFIX: &str = "base_model.model.";
+/// Beginnings of `init_lora_weights` that also change the model's own weights.
+const CHANGING: &[&str] = &["pissa", "olora", "corda", "loftq"];
+
+/// An adapter as it lies in its file.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Adapter {
+    /// The file.
+    pub path: PathBuf,
+    /// Whose names it uses: those of GGUF, or of safetensors.
+    pub format: Format,
+    /// The architecture that it was made for, where the file says so.
+    pub architecture: Option<String>,
+    /// The pairs, by the tensor of the model that each is for.
+    pub pairs: BTreeMap<String, AdapterPair>,
+}
+
+/// What is added to a matrix: `scale * up * down`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AdapterPair {
+    /// `[rank, in]`.
+    pub down: Tensor,
+    /// `[out, rank]`.
+    pub up: Tensor,
+    /// As the file says.
+    pub scale: f32,
+}
+
+/// Opens an adapter: a GGUF file, a safetensors file, or the folder of one.
+///
+/// # Errors
+/// It is none, it holds something else than pairs of matrices, or asks for another arithmetic than theirs.
+pub fn open_adapter(path: &Path) -> Result<Adapter, FormatError> {
+    let inside = path.join(WEIGHTS);
+    let path = if path.is_dir() { &inside } else { path };
+    let checkpoint = open(path, &OpenOptions::default())?;
+    let read = match &checkpoint.metadata {
+        Metadata::Gguf(metadata) => of_gguf(&checkpoint, metadata),
+        Metadata::HuggingFace { .. } => of_peft(&checkpoint, path),
+        Metadata::Native(_) => Err(header("is a native .bin file, which holds no adapter".to_owned())),
+    };
+    let (architecture, pairs) = read.map_err(|error| error.in_file(path))?;
+    Ok(Adapter { path: path.to_owned(), format: checkpoint.format, architecture, pairs })
+}
+
+type Read = (Option<String>, BTreeMap<String, AdapterPair>);
+
+fn header(why: String) -> FormatError {
+    FormatError::new(Place::File, Problem::Header(why))
+}
+
+/// Which of a pair a tensor is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Down,
+    Up,
+}
+
+/// Brings halves together; `scale` gives the factor of a pair of this target and rank.
+fn pair(
+    checkpoint: &Checkpoint,
+    split: impl Fn(&str) -> Option<(String, Half)>,
+    scale: impl Fn(&str, usize) -> f32,
+) -> Result<BTreeMap<String, AdapterPair>, FormatError> {
+    let mut halves: BTreeMap<String, [Option<&Tensor>; 2]> = BTreeMap::new();
+    for name in checkpoint.tensors.names() {
+        let tensor = checkpoint.tensors.get(name)?;
+        let Some((target, half)) = split(name) else {
+            let why = "is no half of a pair of matrices, and nothing else is applied".to_owned();
+            return Err(FormatError::tensor(name, Problem::Header(why)));
+        };
+        let slot = &mut halves.entry(target).or_default()[usize::from(half == Half::Up)];
+        if slot.replace(tensor).is_some() {
+            return Err(FormatError::tensor(name, Problem::Duplicate("this half of a pair")));
+        }
+    }
+    let whole = |(target, halves): (String, [Option<&Tensor>; 2])| {
+        let [Some(down), Some(up)] = halves else {
+            let there = halves.iter().flatten().next().map_or("", |tensor| tensor.name.as_str());
+            return Err(FormatError::tensor(there, Problem::Set("has no other half".to_owned())));
+        };
+        let rank = down.rows();
+        if down.shape.len() != 2 || up.shape.len() != 2 || up.cols() != rank || rank == 0 {
+            let why =
+                format!("is {:?} and its other half {:?}: no product of two matrices", down.shape, up.shape);
+            return Err(FormatError::tensor(&down.name, Problem::Shape(why)));
+        }
+        let scale = scale(&target, rank);
+        Ok((target, AdapterPair { down: down.clone(), up: up.clone(), scale }))
+    };
+    let pairs: BTreeMap<_, _> = halves.into_iter().map(whole).collect::<Result<_, _>>()?;
+    if pairs.is_empty() {
+        return Err(header("holds no pair of matrices".to_owned()));
+    }
+    Ok(pairs)
+}
+
+fn of_gguf(checkpoint: &Checkpoint, metadata: &gguf::GgufMetadata) -> Result<Read, FormatError> {
+    let is = |key: &str, want: &str| match metadata.opt::<&str>(key)? {
+        Some(found) if found == want => Ok(()),
+        other => Err(header(format!(
+            "is no LoRA adapter: its '{key}' is {}, not \"{want}\"",
+            other.map_or("missing".to_owned(), shown)
+        ))),
+    };
+    is("general.type", "adapter")?;
+    is("adapter.type", "lora")?;
+    if metadata.value("adapter.alora.invocation_tokens").is_some() {
+        return Err(header("applies only after certain tokens, which is not supported".to_owned()));
+    }
+    let alpha = metadata.opt::<f32>("adapter.lora.alpha")?.unwrap_or(0.0);
+    if !alpha.is_finite() {
+        return Err(header(format!("has the alpha {alpha}")));
+    }
+    let scale = |_: &str, rank: usize| if alpha == 0.0 { 1.0 } else { alpha / rank as f32 };
+    let split = |name: &str| {
+        let (target, half) = name.rsplit_once('.')?;
+        let half = match half {
+            "lora_a" => Half::Down,
+            "lora_b" => Half::Up,
+            _ => return None,
+        };
+        Some((target.to_owned(), half))
+    };
+    let architecture = metadata.opt::<&str>("general.architecture")?.map(str::to_owned);
+    Ok((architecture, pair(checkpoint, split, scale)?))
+}
+
+/// `[base_model.model.]MODULE.lora_A[.NAME].weight` is half of what is for `MODULE.weight`.
+fn split_peft(name: &str) -> Option<(String, Half)> {
+    let name = name.strip_prefix(PREFIX).unwrap_or(name).strip_suffix(".weight")?;
+    let found = [(".lora_A", Half::Down), (".lora_B", Half::Up)]
+        .into_iter()
+        .find_map(|(mark, half)| Some((name.rsplit_once(mark)?, half)));
+    let ((module, adapter), half) = found?;
+    let named = adapter.strip_prefix('.').is_some_and(|name| !name.is_empty() && !name.contains('.'));
+    (adapter.is_empty() || named).then(|| (format!("{module}.weight"), half))
+}
+
+fn of_peft(checkpoint: &Checkpoint, path: &Path) -> Result<Read, FormatError> {
+    let config = document_beside(checkpoint, CONFIG)?.ok_or_else(|| {
+        let folder = folder_of(path).display().to_string();
+        header(format!("has no {CONFIG} beside it (in {}), which says how it is scaled", shown(&folder)))
+    })?;
+    let scaling = Scaling::new(&config)?;
+    Ok((None, pair(checkpoint, split_peft, |target, rank| scaling.of(target, rank))?))
+}
+
+/// What `adapter_config.json` says of the factors.
+struct Scaling {
+    alpha: f32,
+    own: Vec<(String, f32)>,
+    by_root: bool,
+}
+
+impl Scaling {
+    fn new(config: &Value) -> Result<Self, FormatError> {
+        let wrong = |key: &str, expected: &str| {
+            let found = shown(&config[key].to_string());
+            header(format!("{CONFIG}: '{key}' is {found}, expected {expected}"))
+        };
+        if config["peft_type"].as_str() != Some("LORA") {
+            return Err(wrong("peft_type", "\"LORA\""));
+        }
+        for key in ["use_dora", "lora_bias"] {
+            if !matches!(config[key], Value::Null | Value::Bool(false)) {
+                return Err(wrong(key, "false: nothing but the product of both matrices is added"));
+            }
+        }
+        for key in ["layer_replication", "alora_invocation_tokens", "megatron_config"] {
+            if !config[key].is_null() {
+                return Err(wrong(key, "null"));
+            }
+        }
+        let start = config["init_lora_weights"].as_str().unwrap_or("");
+        if CHANGING.iter().any(|beginning| start.starts_with(beginning)) {
+            return Err(wrong(
+                "init_lora_weights",
+                "a start that leaves the model's own weights as they are",
+            ));
+        }
+        let number = |key: &str, value: &Value| {
+            let number = value.as_f64().map(|n| n as f32).filter(|n| n.is_finite());
+            number.ok_or_else(|| wrong(key, "finite numbers"))
+        };
+        let alpha = match &config["lora_alpha"] {
+            Value::Null => 8.0,
+            alpha => number("lora_alpha", alpha)?,
+        };
+        let mut own = Vec::new();
+        for (module, alpha) in config["alpha_pattern"].as_object().into_iter().flatten() {
+            if !module.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b)) {
+                return Err(wrong("alpha_pattern", "names of modules, not patterns"));
+            }
+            own.push((module.clone(), number("alpha_pattern", alpha)?));
+        }
+        let by_root = match &config["use_rslora"] {
+            Value::Null => false,
+            value => value.as_bool().ok_or_else(|| wrong("use_rslora", "true or false"))?,
+        };
+        Ok(Self { alpha, own, by_root })
+    }
+
+    fn of(&self, target: &str, rank: usize) -> f32 {
+        let module = target.strip_suffix(".weight").unwrap_or(target);
+        let ends =
+            |end: &str| module.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        let alpha = self.own.iter().find(|(name, _)| ends(name)).map_or(self.alpha, |(_, alpha)| *alpha);
+        let rank = rank as f32;
+        alpha / if self.by_root { rank.sqrt() } else { rank }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_of_halves_are_taken_apart() {
+        let down = |target: &str| Some((target.to_owned(), true));
+        let split = |name: &str| split_peft(name).map(|(target, half)| (target, half == Half::Down));
+        assert_eq!(
+            split("base_model.model.model.layers.0.q_proj.lora_A.weight"),
+            down("model.layers.0.q_proj.weight")
+        );
+        assert_eq!(split("lm_head.lora_A.default.weight"), down("lm_head.weight"));
+        assert_eq!(split("a.lora_B.weight"), Some(("a.weight".to_owned(), false)));
+        for name in [
+            "a.weight",
+            "a.lora_B.bias",
+            "a.lora_embedding_A",
+            "a.lora_A.x.y.weight",
+            "a.lora_magnitude_vector",
+        ] {
+            assert_eq!(split(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn factors_follow_the_configuration() {
+        let config = json!({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "alpha_pattern": {"q_proj": 2}});
+        let scaling = Scaling::new(&config).unwrap();
+        assert_eq!((scaling.of("a.v_proj.weight", 4), scaling.of("a.q_proj.weight", 4)), (2.0, 0.5));
+        assert_eq!(scaling.of("a.bq_proj.weight", 2), 4.0);
+        let root = json!({"peft_type": "LORA", "lora_alpha": 8, "use_rslora": true});
+        assert_eq!(Scaling::new(&root).unwrap().of("a.weight", 16), 2.0);
+    }
+
+    #[test]
+    fn other_arithmetic_is_refused_by_name() {
+        for (key, value) in [
+            ("peft_type", json!("IA3")),
+            ("use_dora", json!(true)),
+            ("lora_bias", json!(true)),
+            ("lora_alpha", json!("x")),
+            ("layer_replication", json!([[0, 4]])),
+            ("init_lora_weights", json!("pissa_niter_4")),
+            ("alpha_pattern", json!({".*q_proj": 2})),
+        ] {
+            let mut config = json!({"peft_type": "LORA"});
+            config[key] = value;
+            let error = Scaling::new(&config).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(error.contains(&format!("'{key}'")), "{key}: {error}");
+        }
+    }
+}
