@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adapted;
 mod cpu;
 mod encode;
 mod error;
@@ -18,6 +19,7 @@ mod slots;
 mod streams;
 mod weights;
 
+pub use adapted::{Adaptation, Adapted};
 pub use cpu::{CpuDevice, CpuOptions};
 pub use encode::{AttendWithin, EncoderDevice, Gather, OffsetSource, OffsetsId, PoolKind, PoolRows, Unfold};
 pub use error::DeviceError;
