@@ -121,6 +121,13 @@ pub struct ModelArgs {
     /// Take the model for this architecture, whatever its metadata names
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
+    /// Read the model file in this format, whatever its content looks like
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<FileFormat>,
+    /// Add an adapter to the weights: a LoRA as GGUF, as safetensors or as PEFT's folder; the factor goes beside the file's own. May be
+    /// given several times
+    #[arg(long, value_name = "FILE[=SCALE]", value_parser = adapter)]
+    pub lora: Vec<(PathBuf, f32)>,
     /// Use the weights in place in the file instead of copying them into memory
     #[arg(long)]
     pub lazy: bool,
@@ -142,6 +149,17 @@ pub struct ModelArgs {
     /// CPU kernels, for tests and bug reports [default: the best that this CPU runs; also TORCHLESS_KERNELS]
     #[arg(long, value_name = "TABLE", hide = true)]
     pub kernels: Option<String>,
+}
+
+/// Formats of model files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    /// GGUF.
+    Gguf,
+    /// Safetensors.
+    Safetensors,
+    /// The native format.
+    Bin,
 }
 
 /// Element type of the KV cache.
@@ -505,6 +523,18 @@ fn template_arg(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// The last part after `=` is a factor where it is a number and no file has the whole name.
+fn adapter(text: &str) -> Result<(PathBuf, f32), String> {
+    let whole = PathBuf::from(text);
+    let Some((path, scale)) = text.rsplit_once('=').filter(|_| !whole.exists()) else {
+        return Ok((whole, 1.0));
+    };
+    match scale.trim().parse::<f32>() {
+        Ok(scale) if scale.is_finite() => Ok((PathBuf::from(path), scale)),
+        _ => Err(format!("'{scale}' is no factor: give FILE or FILE=SCALE, such as story.gguf=0.5")),
+    }
+}
+
 fn bias(text: &str) -> Result<(u32, f32), String> {
     let wrong = || format!("'{text}' is no bias: give ID=BIAS, such as 42=-100");
     let (id, value) = text.split_once('=').ok_or_else(wrong)?;
@@ -562,6 +592,14 @@ mod tests {
             [(5, -100.0), (6, 1.5)]
         );
         assert!(run(&["--logit-bias", "x=1"]).is_err());
+    }
+
+    #[test]
+    fn adapters_may_have_a_factor() {
+        let lora = |text: &str| run(&["m.gguf", "--lora", text]).map(|args| args.open.lora);
+        assert_eq!(lora("a.gguf").unwrap(), [(PathBuf::from("a.gguf"), 1.0)]);
+        assert_eq!(lora("a=b.gguf=-0.5").unwrap(), [(PathBuf::from("a=b.gguf"), -0.5)]);
+        assert!(lora("a.gguf=x").is_err() && lora("a.gguf=nan").is_err());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! From options to an opened model.
 
-use crate::args::{KvType, ModelArgs};
+use crate::args::{FileFormat, KvType, ModelArgs};
 use crate::exit::Usage;
 use std::path::Path;
+use torchless::formats::Format;
 use torchless::{CacheType, ModelOptions, Residency, RunPrecision, Source};
 
 /// A path, or the model inside.
@@ -10,15 +11,26 @@ pub fn source(path: Option<&Path>) -> Source {
     path.map_or(Source::Inside, |p| Source::Path(p.to_owned()))
 }
 
-/// The same, where an option may name the architecture.
+/// The same, where options may name the architecture and the format.
 ///
 /// # Errors
-/// An architecture is named for the model inside, which has its own.
-pub fn source_as(path: Option<&Path>, architecture: Option<&str>) -> Result<Source, Usage> {
-    match (path, architecture) {
-        (Some(path), Some(name)) => Ok(Source::As { path: path.to_owned(), architecture: name.to_owned() }),
-        (None, Some(_)) => Err(Usage("--arch goes with a model file".to_owned())),
-        (path, None) => Ok(source(path)),
+/// One is named for the model inside, which has its own.
+pub fn source_as(path: Option<&Path>, args: &ModelArgs) -> Result<Source, Usage> {
+    let (architecture, format) = (args.arch.clone(), args.format.map(format));
+    if architecture.is_none() && format.is_none() {
+        return Ok(source(path));
+    }
+    match path {
+        Some(path) => Ok(Source::As { path: path.to_owned(), architecture, format }),
+        None => Err(Usage("--arch and --format go with a model file".to_owned())),
+    }
+}
+
+fn format(named: FileFormat) -> Format {
+    match named {
+        FileFormat::Gguf => Format::Gguf,
+        FileFormat::Safetensors => Format::Safetensors,
+        FileFormat::Bin => Format::Native,
     }
 }
 
@@ -35,6 +47,7 @@ pub fn options(args: &ModelArgs) -> ModelOptions {
         kernels: args.kernels.clone().or_else(|| std::env::var("TORCHLESS_KERNELS").ok()),
         threads: args.threads,
         max_seq_len: args.max_seq_len,
+        adapters: args.lora.clone(),
         ..ModelOptions::default()
     }
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::bytes::{Bytes, Shared};
-use crate::checkpoint::{Checkpoint, FileInfo, TokenizerSource};
+use crate::checkpoint::{Checkpoint, FileInfo, Format, TokenizerSource};
 use crate::error::{FormatError, Place, Problem};
 use crate::hugging_face::Beside;
 use crate::{foreign, gguf, hugging_face, json, native};
@@ -16,6 +16,8 @@ use crate::{foreign, gguf, hugging_face, json, native};
 pub struct OpenOptions {
     /// How the bytes of the files get into memory.
     pub access: Access,
+    /// The format to read a file as, whatever its content looks like.
+    pub format: Option<Format>,
 }
 
 /// How the bytes of a file get into memory.
@@ -30,14 +32,28 @@ pub enum Access {
 
 /// Opens a model file or folder.
 ///
-/// The content decides on the format, not the name. Errors name the file, the place in it, and what would have worked.
+/// The content decides on the format, not the name, unless the options name one. Errors name the file, the place in it, and what would have worked.
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, FormatError> {
     if path.is_dir() {
+        if let Some(other @ (Format::Gguf | Format::Native)) = options.format {
+            let why = format!("is a folder, which no {} file is: give the file itself", other.name());
+            return Err(FormatError::new(Place::File, Problem::Set(why)).in_file(path));
+        }
         return hugging_face::open_folder(path, options.access);
     }
     let opened = open_regular(path, options.access)?;
     let in_file = |error: FormatError| error.in_file(path);
-    match detect(&opened.bytes).map_err(in_file)? {
+    let detected = match options.format {
+        None => detect(&opened.bytes).map_err(in_file)?,
+        Some(Format::Gguf) => Detected::Gguf,
+        Some(Format::Native) => Detected::Native,
+        // An index of shards is as good as they are.
+        Some(Format::Safetensors) => match detect(&opened.bytes) {
+            Ok(Detected::Index) => Detected::Index,
+            _ => Detected::Safetensors,
+        },
+    };
+    match detected {
         Detected::Gguf => gguf::open(opened),
         Detected::Safetensors => hugging_face::open_file(&opened),
         Detected::Index => hugging_face::open_index(&opened),

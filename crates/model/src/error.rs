@@ -1,5 +1,6 @@
 //! Why a checkpoint is not a model that runs here.
 
+use std::path::PathBuf;
 use torchless_device::DeviceError;
 
 /// What is wrong, where, and what would have worked.
@@ -76,6 +77,14 @@ pub enum ModelError {
         found: Vec<usize>,
         /// What would have worked.
         expected: Vec<usize>,
+    },
+    /// An adapter that does not go with the model.
+    #[error("the adapter {path} {what}", path = path.display())]
+    Adapter {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// More positions than the arithmetic is defined for.
     #[error(

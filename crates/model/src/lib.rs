@@ -22,7 +22,7 @@ pub mod translate;
 pub use arch::known_architectures;
 pub use decoder::Decoder;
 pub use error::ModelError;
-pub use load::{LoadOptions, Progress, load};
+pub use load::{LoadOptions, Progress, ScaledAdapter, load};
 pub use memory::MemoryNeed;
 pub use runner::{NativeRunner, RunnerOptions};
 pub use spec::{

@@ -332,6 +332,12 @@ impl Naming {
         Some(name)
     }
 
+    /// A tensor's name without what the model is wrapped in.
+    pub fn unwrapped(&self, name: &str) -> String {
+        let own = self.wrapping.iter().filter(|(_, to)| name.starts_with(to)).max_by_key(|(_, to)| to.len());
+        own.map_or_else(|| name.to_owned(), |(from, to)| format!("{from}{}", &name[to.len()..]))
+    }
+
     /// The name for messages where there may be none.
     pub fn name(&self, role: Role, layer: Option<usize>, part: Part) -> String {
         self.find(role, layer, part).unwrap_or_else(|| format!("{role:?} of layer {layer:?}"))

@@ -5,9 +5,9 @@ use crate::threads::default_threads;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use torchless_device::{CacheType, CpuDevice, CpuOptions, Device, Recorder, Residency};
-use torchless_formats::{Checkpoint, OpenOptions, Tensor, open, open_bytes};
+use torchless_formats::{Checkpoint, Format, OpenOptions, Tensor, open, open_adapter, open_bytes};
 use torchless_kernels::{Kernels, Precision};
-use torchless_model::{LoadOptions, ModelSpec, NativeRunner, RunnerOptions, load};
+use torchless_model::{LoadOptions, ModelSpec, NativeRunner, RunnerOptions, ScaledAdapter, load};
 use torchless_quant::TensorType;
 
 /// The small story model that is part of the program.
@@ -18,12 +18,14 @@ static STORY: &[u8] = include_bytes!("../../../assets/story/story.gguf");
 pub enum Source {
     /// A file or folder.
     Path(PathBuf),
-    /// A file or folder that is taken for another architecture than its metadata names.
+    /// A file or folder that is taken for something else than it seems to be.
     As {
         /// Where it is.
         path: PathBuf,
-        /// As GGUF or `config.json` spell it.
-        architecture: String,
+        /// Another architecture than its metadata names, as GGUF or `config.json` spell it.
+        architecture: Option<String>,
+        /// The format to read it as, whatever its content looks like.
+        format: Option<Format>,
     },
     /// The model inside the program.
     Inside,
@@ -44,7 +46,12 @@ impl Source {
     /// There is no such file, or it is no model file that is known here.
     pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
         Ok(match self {
-            Source::Path(path) | Source::As { path, .. } => open(path, &OpenOptions::default())?,
+            Source::Path(path) => open(path, &OpenOptions::default())?,
+            Source::As { path, format, .. } => {
+                let mut options = OpenOptions::default();
+                options.format = *format;
+                open(path, &options)?
+            }
             Source::Inside => open_bytes(Arc::new(STORY))?,
         })
     }
@@ -69,6 +76,8 @@ pub struct ModelOptions {
     pub sequences: usize,
     /// Tokens per step; by default 512.
     pub max_batch_tokens: Option<usize>,
+    /// Adapters (LoRA) that are added to the model's weights, each with a factor beside its own.
+    pub adapters: Vec<(PathBuf, f32)>,
 }
 
 /// More positions and threads than these are a slip of the hand.
@@ -136,7 +145,17 @@ impl ModelOptions {
         self.cache.unwrap_or(usual)
     }
 
-    fn load_options(&self, checkpoint: &Checkpoint) -> LoadOptions {
+    fn open_adapters(&self) -> Result<Vec<ScaledAdapter>, Error> {
+        let open = |(path, scale): &(PathBuf, f32)| {
+            if !scale.is_finite() {
+                return Err(Error::Option(format!("{}: a factor of {scale}", path.display())));
+            }
+            Ok(ScaledAdapter { adapter: open_adapter(path)?, scale: *scale })
+        };
+        self.adapters.iter().map(open).collect()
+    }
+
+    fn load_options<'a>(&self, checkpoint: &Checkpoint, adapters: &'a [ScaledAdapter]) -> LoadOptions<'a> {
         let defaults = RunnerOptions::default();
         LoadOptions {
             residency: self.residency,
@@ -146,6 +165,7 @@ impl ModelOptions {
                 sequences: self.sequences.max(1),
                 max_batch_tokens: self.max_batch_tokens.unwrap_or(defaults.max_batch_tokens),
             },
+            adapters,
         }
     }
 }
@@ -163,11 +183,11 @@ fn is_quantised(checkpoint: &Checkpoint) -> bool {
 /// It is no model that runs here.
 pub fn spec(source: &Source, checkpoint: &Checkpoint) -> Result<ModelSpec, Error> {
     let spec = match source {
-        Source::As { architecture, .. } => torchless_model::spec_as(checkpoint, architecture),
-        Source::Path(_) | Source::Inside if crate::Encoder::is_one(checkpoint) => {
+        Source::As { architecture: Some(name), .. } => torchless_model::spec_as(checkpoint, name),
+        _ if crate::Encoder::is_one(checkpoint) => {
             return Err(Error::Encoder { path: source.name().to_owned() });
         }
-        Source::Path(_) | Source::Inside => torchless_model::spec(checkpoint),
+        _ => torchless_model::spec(checkpoint),
     };
     spec.map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
 }
@@ -186,7 +206,8 @@ pub fn open_runner(
     options.check()?;
     let spec = spec(source, checkpoint)?;
     let device: Box<dyn Device> = Box::new(options.device()?);
-    load(checkpoint, spec, device, &options.load_options(checkpoint), progress)
+    let adapters = options.open_adapters()?;
+    load(checkpoint, spec, device, &options.load_options(checkpoint, &adapters), progress)
         .map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
 }
 

@@ -19,7 +19,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         return Ok(());
     }
     let path = random.as_ref().map(|m| m.path.clone()).or_else(|| args.model.clone());
-    let source = open::source_as(Some(&path.unwrap_or_default()), args.open.arch.as_deref())?;
+    let source = open::source_as(Some(&path.unwrap_or_default()), &args.open)?;
     let mut options = open::options(&args.open);
     let tests = tests(args);
     let longest = tests.iter().map(Test::positions).max().unwrap_or(1);

@@ -9,7 +9,7 @@ use torchless::{EncodeOptions, Error, ModelOptions, Perplexity, Scorer, TokenId,
 
 /// Runs the verb.
 pub fn run(args: &PerplexityArgs) -> Result<()> {
-    let source = open::source(Some(&args.model));
+    let source = open::source_as(Some(&args.model), &args.open)?;
     let text = input::file(&args.file)?;
     let tokenizer = torchless::tokenizer(&source.checkpoint()?)?.ok_or(Error::NoTokenizer)?;
     let mut ids = tokenizer.encode(&text, EncodeOptions::TEXT);

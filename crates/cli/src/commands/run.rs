@@ -19,7 +19,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     if args.show.list_backends {
         return list_backends(args);
     }
-    let source = open::source_as(args.model.as_deref(), args.open.arch.as_deref())?;
+    let source = open::source_as(args.model.as_deref(), &args.open)?;
     let asked = what_is_asked(args, &source)?;
     let options = generate_options(args)?;
     let interrupt = Interrupt::install()?;

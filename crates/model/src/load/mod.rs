@@ -1,6 +1,7 @@
 //! From a checkpoint and its specification to handles on a device. Every tensor is used exactly once or the load
 //! fails.
 
+mod adapters;
 mod arrange;
 mod attention;
 mod delta;
@@ -12,6 +13,7 @@ mod tensors;
 mod token_input;
 mod turned;
 
+pub use adapters::ScaledAdapter;
 pub(crate) use tensors::{FileBytes, vector};
 
 use crate::arch;
@@ -22,21 +24,24 @@ use crate::roles::{Naming, Part, Role};
 use crate::runner::{NativeRunner, RunnerOptions};
 use crate::spec::{Ffn, LayerSpec, Mixer, ModelSpec, NormSpec, RopeSpec, Wiring};
 use crate::{ModelError, rope};
+use adapters::Adapters;
 use ffn::UnitRoles;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use torchless_device::{CacheId, CacheType, Device, MatrixUse, Norm, Residency, RopeId};
+use torchless_device::{Adapted, CacheId, CacheType, Device, MatrixUse, Norm, Residency, RopeId};
 use torchless_formats::{Checkpoint, Format};
 
 /// How to load.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct LoadOptions {
+pub struct LoadOptions<'a> {
     /// Where weights live.
     pub residency: Residency,
     /// Element type of the KV cache.
     pub cache: CacheType,
     /// Limits of the runner.
     pub runner: RunnerOptions,
+    /// What is added to matrices.
+    pub adapters: &'a [ScaledAdapter],
 }
 
 /// Called while weights are taken over, with bytes done and bytes in all.
@@ -51,7 +56,7 @@ pub fn load(
     checkpoint: &Checkpoint,
     spec: ModelSpec,
     mut device: Box<dyn Device>,
-    options: &LoadOptions,
+    options: &LoadOptions<'_>,
     progress: Progress<'_>,
 ) -> Result<NativeRunner, ModelError> {
     let info = options.runner.info(&spec)?;
@@ -76,12 +81,17 @@ pub fn load(
         skipped: spec.layers.len()..spec.layers.len() + spec.skipped_layers,
         ropes: Vec::new(),
         caches: Vec::new(),
+        adapters: Adapters { all: options.adapters, ..Adapters::default() },
         done: 0,
         total,
         progress,
     };
+    loader.check_adapters(&spec.arch)?;
     let decoder = loader.decoder(spec)?;
     loader.refuse_unused()?;
+    loader.refuse_unused_pairs()?;
+    let beside = loader.adapters.made;
+    let device = if beside.is_empty() { device } else { Box::new(Adapted::new(device, beside)) };
     Ok(NativeRunner::new(decoder, device, info))
 }
 
@@ -97,6 +107,7 @@ struct Loader<'a> {
     skipped: Range<usize>,
     ropes: Vec<(RopeSpec, RopeId)>,
     caches: Vec<(usize, CacheId)>,
+    adapters: Adapters<'a>,
     done: u64,
     total: u64,
     progress: Progress<'a>,
@@ -126,6 +137,9 @@ impl Loader<'_> {
             MatrixUse::Both => embed,
             _ => self.matrix(Role::Head, None, [spec.vocab, spec.dim], MatrixUse::Product)?,
         };
+        let tensor = self.naming.name(Role::Head, None, Part::Weight);
+        let shape = [spec.vocab, spec.dim];
+        self.adapt(&adapters::Adapted { matrix, tensor: &tensor, shape, rows: None, half: false })?;
         let head = Linear { matrix, bias: self.bias(Role::Head, None, spec.vocab, spec.head_bias)? };
         let ends = Ends { embed, positions, token_inputs, streams, final_norm, head };
         Ok(Decoder::new(spec, layers, ends, &mut self.buffers, self.device)?)

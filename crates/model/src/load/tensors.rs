@@ -1,6 +1,7 @@
 //! Single tensors on their way to the device: found by role, checked against the specification, split where a file has several
 //! matrices in one.
 
+use super::adapters::Adapted;
 use super::{Loader, arrange};
 use crate::ModelError;
 use crate::decoder::Linear;
@@ -74,8 +75,9 @@ impl Loader<'_> {
             let tensor = self.take(rows.fused, Some(i), Part::Bias, &[total])?;
             bias = Some((tensor.name.clone(), vector(&tensor, total)?));
         }
+        let mut order: Vec<usize> = (0..total).collect();
         if self.naming.layout() == Layout::HeadsTakeTurns {
-            let order = parts_together(rows.head_dim, total);
+            order = parts_together(rows.head_dim, total);
             tensor = arrange::rows(&tensor, &order);
             if let Some((_, values)) = &mut bias {
                 *values = order.iter().map(|&row| values[row]).collect();
@@ -85,6 +87,9 @@ impl Loader<'_> {
         for (role, n) in rows.parts {
             let part = rows_of(&tensor, &format!("{role:?}"), first..first + n);
             let matrix = self.device.matrix(&source(&part, purpose(role)), self.residency)?;
+            let (shape, half) = ([total, rows.cols], is_half(role));
+            let own = Some(&order[first..first + n]);
+            self.adapt(&Adapted { matrix, tensor: &tensor.name, shape, rows: own, half })?;
             let bias = match &bias {
                 Some((name, all)) => {
                     Some(self.device.vector(&format!("{name} {role:?}"), &all[first..first + n])?)
@@ -109,6 +114,8 @@ impl Loader<'_> {
         let tensor = self.product(role, i, shape)?;
         let matrix = self.device.matrix(&source(&tensor, purpose(role)), self.residency)?;
         self.advance(&tensor);
+        let half = is_half(role);
+        self.adapt(&Adapted { matrix, tensor: &tensor.name, shape, rows: None, half })?;
         Ok(Linear { matrix, bias: self.bias(role, Some(i), shape[0], bias)? })
     }
 
@@ -128,7 +135,7 @@ impl Loader<'_> {
 
     /// Passes over a tensor that a checkpoint may hold and that has no use here.
     pub(super) fn pass_over(&mut self, role: Role, i: usize) {
-        for part in [Part::Weight, Part::Bias] {
+        for part in [Part::Weight, Part::Bias, Part::Bare] {
             if let Some(name) = self.naming.find(role, Some(i), part) {
                 self.used.insert(name);
             }
@@ -293,6 +300,11 @@ fn purpose(role: Role) -> MatrixUse {
         Role::QueryDown | Role::QueryUp | Role::LatentDown => MatrixUse::Attention,
         _ => MatrixUse::Product,
     }
+}
+
+/// Whether a matrix may be one of the two of a gated unit.
+fn is_half(role: Role) -> bool {
+    matches!(role, Role::Gate | Role::Up | Role::SharedGate | Role::SharedUp)
 }
 
 /// A matrix in the words of the device.

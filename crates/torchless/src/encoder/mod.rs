@@ -107,6 +107,9 @@ impl Encoder {
         options: &ModelOptions,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, Error> {
+        if !options.adapters.is_empty() {
+            return Err(Error::Option("adapters go with models that complete text".to_owned()));
+        }
         let checkpoint = source.checkpoint()?;
         let fault = |e| Error::Model { path: source.name().to_owned(), source: e };
         let spec = encoder_spec(&checkpoint).map_err(fault)?;

@@ -1,5 +1,6 @@
 //! One module per oracle.
 
+mod adapters;
 mod architectures;
 mod encoders;
 mod encoders_deberta;
