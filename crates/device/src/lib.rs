@@ -18,6 +18,7 @@ mod routing;
 mod slots;
 mod streams;
 mod weights;
+mod witness;
 
 pub use adapted::{Adaptation, Adapted};
 pub use cpu::{CpuDevice, CpuOptions};
@@ -36,3 +37,4 @@ pub use routing::{Choice, GroupLimit, GroupScore, Routing, Score};
 pub use slots::{Begun, Slots};
 pub use streams::{Blend, Rowwise};
 pub use weights::{MatrixSource, MatrixUse, Residency, WeightBytes};
+pub use witness::Witness;

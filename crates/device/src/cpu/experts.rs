@@ -1,7 +1,7 @@
 //! Mixtures of experts: rows go to the experts that were chosen for them, together with all others of the same expert,
 //! and come back as a weighted sum.
 
-use super::stack::{Grouped, room};
+use super::stack::{Grouped, On, room};
 use super::{CpuDevice, apply_norm};
 use crate::DeviceError;
 use crate::experts::{Experts, Gating, SigmoidGate};
@@ -119,7 +119,12 @@ impl CpuDevice {
         let x = &x[..n * dim];
         for (linear, out) in [(&op.gate, &mut *gate), (&op.up, &mut *up)] {
             let out = room(out, n * hidden);
-            let on = (&self.cpu, &mut self.stream, self.precision);
+            let on = On {
+                cpu: &self.cpu,
+                stream: &mut self.stream,
+                precision: self.precision,
+                seen: self.seen.by.as_mut(),
+            };
             self.grouped.product(on, (stack(linear), bias(linear)), x, out)?;
         }
         let (gate, up) = (&mut gate[..n * hidden], &up[..n * hidden]);
@@ -127,7 +132,12 @@ impl CpuDevice {
             Gating::Plain(act) => self.cpu.glu(act, gate, up),
             Gating::Clamped { alpha, limit } => self.cpu.clamped_glu((alpha, limit), gate, up),
         }
-        let on = (&self.cpu, &mut self.stream, self.precision);
+        let on = On {
+            cpu: &self.cpu,
+            stream: &mut self.stream,
+            precision: self.precision,
+            seen: self.seen.by.as_mut(),
+        };
         let out = room(y, n * stack(&op.down).rows);
         self.grouped.product(on, (stack(&op.down), bias(&op.down)), gate, out)
     }

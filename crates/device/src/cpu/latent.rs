@@ -1,6 +1,6 @@
 //! Latent attention: queries are brought to the latents, and sums of latents to values, head by head.
 
-use super::stack::room;
+use super::stack::{On, room};
 use super::{CpuDevice, apply_norm};
 use crate::DeviceError;
 use crate::latent::LatentAttend;
@@ -86,7 +86,12 @@ impl CpuDevice {
         self.cpu.heads_first(q, (s.heads, from), 0..s.plain, plain);
         let met = room(after, s.heads * s.tokens * s.latent);
         self.group_heads(s);
-        let on = (&self.cpu, &mut self.stream, self.precision);
+        let on = On {
+            cpu: &self.cpu,
+            stream: &mut self.stream,
+            precision: self.precision,
+            seen: self.seen.by.as_mut(),
+        };
         self.grouped.product(on, (&self.stacks[op.key.0 as usize], None), plain, met)?;
         self.cpu.tokens_first(met, (s.heads, to), s.turned..to, out);
         Ok(())
@@ -117,7 +122,12 @@ impl CpuDevice {
         self.cpu.heads_first(mixed, (s.heads, s.latent), 0..s.latent, sums);
         let values = room(&mut latent.after, s.heads * s.tokens * s.value);
         self.group_heads(s);
-        let on = (&self.cpu, &mut self.stream, self.precision);
+        let on = On {
+            cpu: &self.cpu,
+            stream: &mut self.stream,
+            precision: self.precision,
+            seen: self.seen.by.as_mut(),
+        };
         self.grouped.product(on, (&self.stacks[op.value.0 as usize], None), sums, values)?;
         let mut out = self.take(op.out);
         let rows = &mut out[..s.tokens * s.heads * s.value];

@@ -18,7 +18,7 @@ use crate::ops::{
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
-use crate::{DeviceError, MatrixSource, Residency};
+use crate::{DeviceError, MatrixSource, Residency, Witness};
 use matrix::Matrix;
 use stack::{Grouped, Stack};
 use step::{Rotation, Step};
@@ -65,6 +65,14 @@ pub struct CpuDevice {
     /// One row of a table of positions.
     position: Vec<f32>,
     held: u64,
+    seen: Seen,
+}
+
+/// Who is shown what matrices meet, and the names of those.
+#[derive(Default)]
+struct Seen {
+    by: Option<Box<dyn Witness>>,
+    matrices: Vec<String>,
 }
 
 #[derive(Default)]
@@ -118,6 +126,22 @@ impl CpuDevice {
             row: Vec::new(),
             position: Vec::new(),
             held: 0,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Shows the rows that each matrix meets from now on. Before any matrix is taken.
+    pub fn show(&mut self, witness: Box<dyn Witness>) {
+        self.seen.by = Some(witness);
+    }
+
+    /// Shows what `prepare` has just prepared for these matrices.
+    fn show_rows(&mut self, (rows, input, normed): (usize, BufId, bool), matrices: &[MatrixId]) {
+        let (Some(witness), Some(scratch)) = (&mut self.seen.by, &self.scratch) else { return };
+        let buffer = &self.buffers[input.0 as usize];
+        let x = if normed { &scratch.normed } else { &buffer.data };
+        for matrix in matrices {
+            witness.met(&self.seen.matrices[matrix.0 as usize], &x[..rows * buffer.width], buffer.width);
         }
     }
 
@@ -286,6 +310,9 @@ impl Device for CpuDevice {
     fn matrix(&mut self, source: &MatrixSource, residency: Residency) -> Result<MatrixId, DeviceError> {
         let matrix = Matrix::new(&self.cpu, source, residency, &mut self.held)?;
         self.scratch = None;
+        if self.seen.by.is_some() {
+            self.seen.matrices.push(source.name.clone());
+        }
         Ok(MatrixId(handle(&mut self.matrices, matrix)))
     }
 
@@ -365,6 +392,10 @@ impl Device for CpuDevice {
         let needs =
             op.projections.iter().map(|p| self.needs(p.matrix)).fold(ActNeeds::default(), ActNeeds::and);
         self.prepare(op.rows, op.input, op.norm.as_ref(), needs);
+        if self.seen.by.is_some() {
+            let matrices: Vec<_> = op.projections.iter().map(|p| p.matrix).collect();
+            self.show_rows((op.rows, op.input, op.norm.is_some()), &matrices);
+        }
         if streamed {
             return op.projections.iter().try_for_each(|p| self.project_one(op.rows, p));
         }
@@ -380,6 +411,7 @@ impl Device for CpuDevice {
     fn glu(&mut self, op: &Glu) -> Result<(), DeviceError> {
         let needs = self.needs(op.gate.0).and(self.needs(op.up.0));
         self.prepare(op.rows, op.input, op.norm.as_ref(), needs);
+        self.show_rows((op.rows, op.input, op.norm.is_some()), &[op.gate.0, op.up.0]);
         if [op.gate.0, op.up.0].iter().any(|m| self.matrices[m.0 as usize].is_streamed()) {
             return self.glu_in_parts(op);
         }

@@ -2,7 +2,7 @@
 
 use super::{CpuDevice, Matrix, Stream};
 use crate::ops::StackId;
-use crate::{DeviceError, MatrixSource, Residency};
+use crate::{DeviceError, MatrixSource, Residency, Witness};
 use std::ops::Range;
 use torchless_kernels::{ActNeeds, Activations, Cpu, MatmulJob, MatrixRef, Precision, Store};
 
@@ -14,9 +14,18 @@ pub(super) struct Stack {
     pub(super) matrices: Vec<Matrix>,
     pub(super) rows: usize,
     pub(super) cols: usize,
+    /// Of the matrices, where somebody is shown what they meet.
+    names: Vec<String>,
 }
 
 impl Stack {
+    fn show(&self, witness: &mut dyn Witness, groups: &Groups, x: &[f32]) {
+        for (&member, rows) in groups.members.iter().zip(&groups.rows) {
+            let x = &x[rows.start * self.cols..rows.end * self.cols];
+            witness.met(&self.names[member as usize], x, self.cols);
+        }
+    }
+
     fn needs(&self, members: &[u32], precision: Precision) -> ActNeeds {
         let of = |m: &u32| self.matrices[*m as usize].needs(precision);
         members.iter().map(of).fold(ActNeeds::default(), ActNeeds::and)
@@ -65,6 +74,14 @@ pub(super) fn room(buf: &mut Vec<f32>, len: usize) -> &mut [f32] {
     &mut buf[..len]
 }
 
+/// What products of groups are made by, and who is shown what they meet.
+pub(super) struct On<'a> {
+    pub(super) cpu: &'a Cpu,
+    pub(super) stream: &'a mut Stream,
+    pub(super) precision: Precision,
+    pub(super) seen: Option<&'a mut Box<dyn Witness>>,
+}
+
 /// What products of groups work with, kept from step to step.
 #[derive(Default)]
 pub(super) struct Grouped {
@@ -92,12 +109,15 @@ impl Grouped {
     /// Weights that are not in memory cannot be read.
     pub(super) fn product(
         &mut self,
-        on: (&Cpu, &mut Stream, Precision),
+        on: On<'_>,
         (stack, bias): (&Stack, Option<&[f32]>),
         x: &[f32],
         y: &mut [f32],
     ) -> Result<(), DeviceError> {
-        let (cpu, stream, precision) = on;
+        let On { cpu, stream, precision, seen } = on;
+        if let Some(witness) = seen {
+            stack.show(&mut **witness, &self.groups, x);
+        }
         let needs = stack.needs(&self.groups.members, precision);
         self.acts(stack.cols, needs);
         let (Some(acts), groups) = (&mut self.acts, &self.groups) else { return Ok(()) };
@@ -162,7 +182,9 @@ impl CpuDevice {
             }
             matrices.push(Matrix::new(&self.cpu, source, residency, &mut self.held)?);
         }
-        self.stacks.push(Stack { matrices, rows, cols });
+        let shown = self.seen.by.is_some();
+        let names = sources.iter().filter(|_| shown).map(|source| source.name.clone()).collect();
+        self.stacks.push(Stack { matrices, rows, cols, names });
         Ok(StackId(self.stacks.len() as u32 - 1))
     }
 }
