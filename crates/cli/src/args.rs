@@ -40,6 +40,8 @@ pub enum Verb {
     Convert(ConvertArgs),
     /// Write a model with weights of fewer bits
     Quantize(QuantizeArgs),
+    /// Measure which columns of a model's weights matter, for `quantize`
+    Imatrix(ImatrixArgs),
     /// Measure how well a model foretells a text
     Perplexity(PerplexityArgs),
     /// Measure prefill and decode speed
@@ -61,6 +63,7 @@ const VERBS: &[&str] = &[
     "logits",
     "convert",
     "quantize",
+    "imatrix",
     "perplexity",
     "bench",
     "embed",
@@ -100,6 +103,7 @@ Verbs (`torchless <VERB> --help` says more):
   logits      Write the logits of every position to a file
   convert     Convert a model to GGUF or to the native .bin format
   quantize    Write a model with weights of fewer bits
+  imatrix     Measure which columns of a model's weights matter, for `quantize`
   perplexity  Measure how well a model foretells a text
   bench       Measure prefill and decode speed
   embed       Turn texts into vectors
@@ -423,6 +427,29 @@ pub struct QuantizeArgs {
     /// Threads [default: the number of physical cores]
     #[arg(short = 't', long, value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
+}
+
+/// `torchless imatrix`.
+#[derive(Debug, Args)]
+pub struct ImatrixArgs {
+    /// Model: a GGUF with weights of many bits, such as F16
+    pub model: PathBuf,
+    /// Text file; `-` reads standard input
+    pub file: PathBuf,
+    /// The GGUF file to write, for `quantize --imatrix` here and in llama.cpp
+    pub output: PathBuf,
+    /// Tokens of a stretch, which is read from the start of the context
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
+    pub context: usize,
+    /// Read so many stretches at most
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub chunks: Option<usize>,
+    /// Measure the head too
+    #[arg(long)]
+    pub process_output: bool,
+    /// How the model is opened.
+    #[command(flatten)]
+    pub open: ModelArgs,
 }
 
 /// `torchless perplexity`.

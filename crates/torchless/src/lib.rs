@@ -28,8 +28,8 @@ pub use chat::{checkpoint_template, now, render_options};
 pub use encoder::{Candidates, Classes, Embedding, Encoder, Texts, TokenClasses};
 pub use error::{Error, ErrorKind};
 pub use export::{
-    Converted, FILE_TYPES, FileType, Importance, Overrides, Quantize, Quantized, convert_to_gguf, lossless,
-    quantize, write_whole,
+    Calibrated, Calibration, Converted, FILE_TYPES, FileType, Importance, Overrides, Quantize, Quantized,
+    convert_to_gguf, lossless, quantize, write_importance, write_whole,
 };
 pub use generation::{DoneReason, Event, Generation, Summary};
 pub use model::{GenerateOptions, Model, default_max_tokens};

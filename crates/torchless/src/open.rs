@@ -4,7 +4,7 @@ use crate::Error;
 use crate::threads::default_threads;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use torchless_device::{CacheType, CpuDevice, CpuOptions, Device, Recorder, Residency};
+use torchless_device::{CacheType, CpuDevice, CpuOptions, Device, Recorder, Residency, Witness};
 use torchless_formats::{Checkpoint, Format, OpenOptions, Tensor, open, open_adapter, open_bytes};
 use torchless_kernels::{Kernels, Precision};
 use torchless_model::{LoadOptions, ModelSpec, NativeRunner, RunnerOptions, ScaledAdapter, load};
@@ -208,6 +208,22 @@ pub fn open_runner(
     let device: Box<dyn Device> = Box::new(options.device()?);
     let adapters = options.open_adapters()?;
     load(checkpoint, spec, device, &options.load_options(checkpoint, &adapters), progress)
+        .map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
+}
+
+/// The same on the CPU, where `witness` is shown what matrices meet.
+pub(crate) fn open_shown(
+    source: &Source,
+    checkpoint: &Checkpoint,
+    options: &ModelOptions,
+    witness: Box<dyn Witness>,
+) -> Result<NativeRunner, Error> {
+    let spec = spec(source, checkpoint)?;
+    let mut device = options.cpu()?;
+    device.show(witness);
+    let adapters = options.open_adapters()?;
+    let options = options.load_options(checkpoint, &adapters);
+    load(checkpoint, spec, Box::new(device), &options, &mut |_, _| {})
         .map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
 }
 

@@ -25,6 +25,11 @@ impl Scorer {
         Ok(Self { runner: open_runner(source, &checkpoint, options, progress)? })
     }
 
+    /// What computes, opened already.
+    pub(crate) fn of(runner: NativeRunner) -> Self {
+        Self { runner }
+    }
+
     /// What the model is.
     pub fn spec(&self) -> &ModelSpec {
         self.runner.spec()

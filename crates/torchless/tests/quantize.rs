@@ -5,7 +5,10 @@
 use std::path::{Path, PathBuf};
 use torchless::formats::gguf::Header;
 use torchless::formats::{Metadata, OpenOptions, open};
-use torchless::{Error, FileType, Overrides, Quantize, Quantized, Source, TensorType, quantize};
+use torchless::{
+    Calibration, Error, FileType, Importance, ModelOptions, Overrides, Quantize, Quantized, RunPrecision,
+    Source, TensorType, TokenId, quantize, write_importance,
+};
 
 /// A model file of an architecture that nobody knows: two matrices and a norm.
 fn write(path: &Path, weight: impl Fn(usize) -> f32) {
@@ -24,15 +27,19 @@ fn write(path: &Path, weight: impl Fn(usize) -> f32) {
     std::fs::write(path, writer.finish().unwrap()).unwrap();
 }
 
-fn run(input: &Path, output: &Path, name: &str, requantize: bool) -> Result<Quantized, Error> {
-    let how = Quantize {
+fn how(name: &str, requantize: bool) -> Quantize<'static> {
+    Quantize {
         file: FileType::from_name(name).unwrap(),
         overrides: Overrides::default(),
         requantize,
         leave_output: false,
         importance: None,
         threads: Some(2),
-    };
+    }
+}
+
+fn run(input: &Path, output: &Path, name: &str, requantize: bool) -> Result<Quantized, Error> {
+    let how = how(name, requantize);
     quantize(&Source::Path(input.to_owned()), output, &how, &mut |_, _| {})
 }
 
@@ -130,4 +137,74 @@ fn a_place_that_cannot_be_written_is_an_error() {
     let nowhere = input.with_file_name("missing").join("out.gguf");
     let error = run(&input, &nowhere, "Q8_0", false).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
+}
+
+/// The mean squares of what the first matrices of the model inside meet, from its embeddings and its first norm alone.
+fn first_means(ids: &[u32]) -> Vec<f64> {
+    let checkpoint = Source::Inside.checkpoint().unwrap();
+    let row = |name: &str, row: usize| {
+        let tensor = checkpoint.tensors.get(name).unwrap();
+        let mut values = vec![0.0; tensor.cols()];
+        tensor.decode_row(row, &mut values);
+        values
+    };
+    let weight = row("blk.0.attn_norm.weight", 0);
+    let mut means = vec![0.0; weight.len()];
+    for id in ids {
+        let x = row("token_embd.weight", *id as usize);
+        let square = x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / x.len() as f64;
+        let scale = 1.0 / (square + 1e-5).sqrt();
+        for ((mean, x), w) in means.iter_mut().zip(&x).zip(&weight) {
+            *mean += (f64::from(*x) * scale * f64::from(*w)).powi(2) / ids.len() as f64;
+        }
+    }
+    means
+}
+
+#[test]
+fn an_importance_matrix_has_the_mean_squares_of_what_matrices_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, output) = (folder.path().join("m.gguf"), folder.path().join("i.gguf"));
+    std::fs::copy(story(), &model).unwrap();
+    let ids: Vec<u32> = (0..70).map(|i| i * 17 % 1000).collect();
+    let from = Calibration {
+        ids: &ids.iter().map(|id| TokenId(*id)).collect::<Vec<_>>(),
+        dataset: "made up",
+        context: 32,
+        bos: None,
+        with_output: false,
+    };
+    let source = Source::Path(model.clone());
+    let exact = ModelOptions { precision: RunPrecision::Exact, ..ModelOptions::default() };
+    let done = write_importance(&source, &output, &from, &exact, &mut |_, _| {}).unwrap();
+    // Seven matrices a layer; the rest of the last stretch is left out.
+    assert_eq!((done.tensors, done.chunks, done.unmet), (5 * 7, 2, 0));
+    let matrix = Importance::open(&output).unwrap();
+    assert_eq!((matrix.chunks, matrix.datasets.as_slice()), (2, &["made up".to_owned()][..]));
+    let want = first_means(&ids[..64]);
+    for name in ["blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_v.weight"] {
+        let got = matrix.of(name).unwrap();
+        for (got, want) in got.iter().zip(&want) {
+            assert!((f64::from(*got) - want).abs() <= 1e-4 * want.max(1e-3), "{name}: {got} for {want}");
+        }
+    }
+    assert!(matrix.of("output.weight").is_none());
+    let made = open(&output, &OpenOptions::default()).unwrap();
+    let down = made.tensors.get("blk.4.ffn_down.weight.in_sum2").unwrap();
+    assert_eq!(
+        (down.rows(), made.tensors.get("blk.4.ffn_down.weight.counts").unwrap().shape.clone()),
+        (1, vec![1, 1])
+    );
+    let quantised = folder.path().join("q.gguf");
+    let how = Quantize { importance: Some(&matrix), ..how("Q4_K_M", true) };
+    quantize(&source, &quantised, &how, &mut |_, _| {}).unwrap();
+    let refused = write_importance(&source, &model, &from, &exact, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(refused.contains("is read from"), "{refused}");
+    let short = Calibration { context: 71, ..from };
+    let refused = write_importance(&source, &output, &short, &exact, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(refused.contains("the text has 70 tokens"), "{refused}");
+}
+
+fn story() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/story/story.gguf")
 }

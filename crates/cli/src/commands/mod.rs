@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 mod encode;
+mod imatrix;
 mod inspect;
 mod logits;
 mod perplexity;
@@ -28,6 +29,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Logits(args)) => logits::run(&args),
         Some(Verb::Convert(args)) => convert::run(&args),
         Some(Verb::Quantize(args)) => quantize::run(&args),
+        Some(Verb::Imatrix(args)) => imatrix::run(&args),
         Some(Verb::Perplexity(args)) => perplexity::run(&args),
         Some(Verb::Bench(args)) => bench::run(&args),
         Some(Verb::Embed(args)) => encode::embed(&args),

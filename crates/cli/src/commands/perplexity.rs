@@ -34,7 +34,7 @@ pub fn run(args: &PerplexityArgs) -> Result<()> {
 }
 
 /// The token that the model puts before every text of its own accord.
-fn begin(tokenizer: &Tokenizer) -> Option<TokenId> {
+pub(super) fn begin(tokenizer: &Tokenizer) -> Option<TokenId> {
     let first = tokenizer.encode("", EncodeOptions::TEXT).first().copied();
     first.filter(|first| Some(*first) == tokenizer.bos())
 }

@@ -66,3 +66,19 @@ fn a_converted_model_computes_the_same() {
         &["'Q4_0' is no type to convert to"],
     );
 }
+
+/// What `imatrix` writes goes into `quantize`, and a folder of safetensors is told what to do.
+#[test]
+fn importance_is_measured_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (matrix, made, text) = (path("i.gguf"), path("made.gguf"), path("text.txt"));
+    std::fs::write(&text, "The dog ran to the house. ".repeat(8)).unwrap();
+    let ran = run(&["imatrix", STORY, &text, &matrix, "--context", "16", "--chunks", "2"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.out.starts_with("35 tensors, 2 stretches in "), "{}", ran.out);
+    let ran = run(&["quantize", STORY, &made, "Q4_K_M", "--imatrix", &matrix, "--allow-requantize"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let ran = run(&["imatrix", STORY, &text, &matrix]);
+    assert_refused(&ran, 2, &["a stretch takes 512"]);
+}

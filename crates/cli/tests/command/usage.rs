@@ -14,6 +14,7 @@ fn help_says_what_there_is() {
         "logits",
         "convert",
         "quantize",
+        "imatrix",
         "perplexity",
         "bench",
     ] {

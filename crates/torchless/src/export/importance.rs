@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 use torchless_formats::gguf::Array;
 use torchless_formats::{Checkpoint, Metadata, OpenOptions, Tensor, open};
 
+/// What follows on a tensor's name: sums of squares, and how many rows they are sums of.
+pub(super) const SUMS: &str = ".in_sum2";
+/// As above.
+pub(super) const COUNTS: &str = ".counts";
+
 /// Bytes of a file in the older format.
 const LEGACY_BYTES: u64 = 4 << 30;
 
@@ -69,8 +74,8 @@ impl Importance {
         };
         let mut means = BTreeMap::new();
         for sums in checkpoint.tensors.iter() {
-            let Some(name) = sums.name.strip_suffix(".in_sum2") else { continue };
-            let counts = checkpoint.tensors.get(&format!("{name}.counts"))?;
+            let Some(name) = sums.name.strip_suffix(SUMS) else { continue };
+            let counts = checkpoint.tensors.get(&format!("{name}{COUNTS}"))?;
             let (sums, counts) = (values(sums), values(counts));
             if counts.is_empty() || !sums.len().is_multiple_of(counts.len()) {
                 let what = format!("'{name}' has {} sums and {} counts", sums.len(), counts.len());

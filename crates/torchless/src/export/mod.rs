@@ -2,12 +2,14 @@
 
 mod convert;
 mod gguf;
+mod imatrix;
 mod importance;
 mod mixes;
 mod quantize;
 mod replace;
 
 pub use convert::{Converted, convert_to_gguf, lossless};
+pub use imatrix::{Calibrated, Calibration, write_importance};
 pub use importance::Importance;
 pub use mixes::{FILE_TYPES, FileType, Overrides};
 pub use quantize::{Quantize, Quantized, quantize};
