@@ -1,6 +1,6 @@
 //! Which scanners look at whom, and what happens when they cannot.
 
-use crate::{Role, ScanDecision, Scanner};
+use crate::{AuditLog, Role, ScanDecision, Scanner};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +135,7 @@ pub struct Configuration {
     thresholds: Vec<(Role, String, Threshold)>,
     pub(crate) fail_mode: FailMode,
     pub(crate) limits: Limits,
+    pub(crate) audit: Option<Arc<AuditLog>>,
 }
 
 impl Configuration {
@@ -168,6 +169,13 @@ impl Configuration {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Writes every verdict to a log.
+    #[must_use]
+    pub fn with_audit_log(mut self, log: AuditLog) -> Self {
+        self.audit = Some(Arc::new(log));
         self
     }
 

@@ -4,8 +4,8 @@ use crate::configuration::Entry;
 use crate::execution::{self, Busy, block_on};
 use crate::verdict::{combined, unscanned};
 use crate::{
-    Admitted, Configuration, ConfigurationError, Content, Message, Refusal, ScanDecision, ScanInput,
-    ScanResult, ScanStatus, ScannerError, Trace,
+    Admitted, Configuration, ConfigurationError, Content, Message, OutputGuard, Refusal, Role, ScanDecision,
+    ScanInput, ScanResult, ScanStatus, ScannerError, Trace,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Firewall {
 impl fmt::Debug for Firewall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = f.debug_map();
-        for role in crate::Role::ALL {
+        for role in Role::ALL {
             map.entry(&role.name(), &self.configuration.scanner_names(role).collect::<Vec<_>>());
         }
         map.finish()
@@ -46,12 +46,36 @@ impl Firewall {
         self.configuration.is_empty()
     }
 
-    /// Scans a message with every scanner of its role, side by side. The worst decision wins.
+    /// Scans a message with every scanner of its role, side by side, and the arguments of each tool that it wants to
+    /// call as a text of its own. The worst decision wins.
     pub async fn scan(&self, message: &Message, trace: Option<&[Message]>) -> ScanResult {
         if self.configuration.entries(message.role).is_empty() {
             return unscanned();
         }
         self.scan_input(&Arc::new(ScanInput::new(message, trace))).await
+    }
+
+    /// Begins to scan a reply while it is made, after the messages of `trace`.
+    pub fn output_guard(&self, role: Role, trace: Option<Trace>) -> OutputGuard {
+        OutputGuard::new(self.clone(), role, trace)
+    }
+
+    /// Whether a scanner of the role has to see a whole text before any of it may pass.
+    pub(crate) fn needs_whole(&self, role: Role) -> bool {
+        let nothing = ScanInput::text_of(role, "");
+        self.configuration.entries(role).iter().any(|entry| entry.scanner.settled(&nothing).is_none())
+    }
+
+    /// Up to where no scanner of the role can object any more, whatever follows.
+    pub(crate) fn settled(&self, input: &ScanInput) -> usize {
+        let entries = self.configuration.entries(input.message().role).iter();
+        let settled = entries.map(|entry| entry.scanner.settled(input).unwrap_or(0));
+        settled.min().unwrap_or(input.text().len()).min(input.text().len())
+    }
+
+    /// Scans part of a text that is scanned as a whole later.
+    pub(crate) async fn scan_part(&self, input: &Arc<ScanInput>) -> ScanResult {
+        self.scan_one(input).await
     }
 
     /// [`scan`](Self::scan), for callers without a runtime.
@@ -114,7 +138,33 @@ impl Firewall {
         Ok(Admitted::new(content))
     }
 
+    /// Scans a message: its text, and the arguments of calls.
     async fn scan_input(&self, input: &Arc<ScanInput>) -> ScanResult {
+        let mut results = vec![("text", self.scan_one(input).await)];
+        let message = input.message();
+        for call in &message.tool_calls {
+            let arguments = Message::new(message.role, &call.arguments);
+            let mut result = self.scan_one(&Arc::new(ScanInput::new(&arguments, input.trace()))).await;
+            for finding in &mut result.findings {
+                // The place is one in the arguments, not in the text.
+                finding.seen_in = "arguments of a tool call".into();
+                finding.span = 0..0;
+            }
+            results.push(("tool call", result));
+        }
+        self.recorded(message, combined(results))
+    }
+
+    /// A verdict, once it stands in the audit log.
+    pub(crate) fn recorded(&self, message: &Message, result: ScanResult) -> ScanResult {
+        match &self.configuration.audit {
+            Some(audit) => audit.record(message, result, self.configuration.fail_mode),
+            None => result,
+        }
+    }
+
+    /// Scans one text.
+    async fn scan_one(&self, input: &Arc<ScanInput>) -> ScanResult {
         let entries = self.configuration.entries(input.message().role);
         if entries.is_empty() {
             return unscanned();

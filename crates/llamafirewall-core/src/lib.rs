@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod audit;
 mod configuration;
 mod execution;
 mod firewall;
@@ -15,18 +16,22 @@ mod inference;
 mod judge;
 mod message;
 mod normalize;
+mod policy;
 mod registry;
 mod scanner;
+mod stream;
 mod verdict;
 
 pub use admission::{Admitted, Content, Refusal};
+pub use audit::{AuditError, AuditLog, verify as verify_audit_log};
 pub use configuration::{Configuration, ConfigurationError, FailMode, Limits, Threshold};
 pub use execution::block_on;
 pub use firewall::Firewall;
 pub use inference::{InferenceEngine, InferenceError};
 pub use judge::{Judge, JudgeError, JudgeFuture, Question};
 pub use message::{Message, Role, ToolCall, Trace};
-pub use normalize::{Invisible, View, Views};
+pub use normalize::{Invisible, View, ViewKind, Views};
 pub use registry::{BuildScanner, Registry, ScannerOptions};
 pub use scanner::{Placement, ScanFuture, ScanInput, Scanner, ScannerError, ScannerType};
+pub use stream::{OutputGuard, Released};
 pub use verdict::{Finding, ScanDecision, ScanResult, ScanStatus};

@@ -11,11 +11,13 @@ mod fold;
 mod invisible;
 mod leet;
 mod mapping;
+mod open;
 mod spacing;
 mod survey;
 
 pub use invisible::Invisible;
 
+use ciphers::Cipher;
 use encodings::Blob;
 use mapping::{Mapping, Rewriting};
 use std::ops::Range;
@@ -27,15 +29,35 @@ const DEEPEST: usize = 3;
 /// Letters that stand alone before words are looked for in them.
 const FEWEST_ALONE: usize = 4;
 /// Letters beside digits before words are looked for in them.
-const FEWEST_MIXED: usize = 3;
+const FEWEST_MIXED: usize = 1;
+
+/// Stands between two blobs: a file separator, over which no pattern may reach from one blob into the other.
+const WALL: &str = "\n\u{1c}\n";
+
+/// Forms in which ciphers are tried.
+const IN_PLACE: [&str; 4] = ["", "normalised", "look-alikes", "normalised, look-alikes"];
 
 /// One form of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     text: String,
     how: String,
+    kind: ViewKind,
     /// From this form to the text as it came, in this order.
     back: Vec<Arc<Mapping>>,
+}
+
+/// What kind of form it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViewKind {
+    /// The text, perhaps with other characters or fewer, in its own order.
+    InPlace,
+    /// The same with every letter standing for another: only words mean something in it.
+    Cipher,
+    /// The text from its end.
+    Reversed,
+    /// What was unpacked from blobs: a span of it came from a whole blob.
+    Unpacked,
 }
 
 impl View {
@@ -49,16 +71,55 @@ impl View {
         &self.how
     }
 
+    /// What kind of form it is.
+    pub fn kind(&self) -> ViewKind {
+        self.kind
+    }
+
+    /// Of a text that goes on: the first byte of this form from which a continuation could change how it is read.
+    pub fn open_tail(&self) -> usize {
+        open::tail(&self.text)
+    }
+
+    /// Whether a phrase that ends with this word is looked for in a reversed text; others would have to be held back
+    /// from their last word on, which may be any.
+    pub fn may_end_reversed(word: &str) -> bool {
+        ciphers::may_end(word)
+    }
+
     /// Bytes of the original that `span` of this form came from. What was unpacked came from all of what was packed.
     pub fn original(&self, span: Range<usize>) -> Range<usize> {
         self.back.iter().fold(span, |span, mapping| mapping.original(span))
     }
 
+    /// The last `reach` bytes, or a few more.
+    fn end(&self, reach: usize) -> View {
+        let mut from = self.text.len().saturating_sub(reach);
+        while !self.text.is_char_boundary(from) {
+            from -= 1;
+        }
+        let mut rewriting = Rewriting::of(&self.text);
+        rewriting.keep(from..self.text.len());
+        match rewriting.finish() {
+            Some(read) => self.read_as("", ViewKind::InPlace, read),
+            None => self.clone(),
+        }
+    }
+
+    fn of(text: &str) -> View {
+        View { text: text.to_owned(), how: String::new(), kind: ViewKind::InPlace, back: Vec::new() }
+    }
+
     /// A form of this form.
-    fn read_as(&self, how: &str, (text, mapping): (String, Mapping)) -> View {
+    fn read_as(&self, how: &str, kind: ViewKind, (text, mapping): (String, Mapping)) -> View {
         let how = if self.how.is_empty() { how.to_owned() } else { format!("{}, {how}", self.how) };
         let back = std::iter::once(Arc::new(mapping)).chain(self.back.iter().cloned()).collect();
-        View { text, how, back }
+        // What came from a blob stays so, and a cipher within it changes only what is looked for.
+        let kind = match (self.kind, kind) {
+            (own, ViewKind::InPlace) => own,
+            (_, kind) => kind,
+        };
+        View { text, how, kind, back }
     }
 }
 
@@ -73,7 +134,7 @@ impl Views {
     /// Reads `text` in every form that it is worth.
     pub fn of(text: &str) -> Self {
         let mut views = Self { views: Vec::new(), opaque: Vec::new() };
-        views.read(View { text: text.to_owned(), how: String::new(), back: Vec::new() }, 0);
+        views.read(View::of(text), 0);
         views.opaque.sort_by_key(|range| (range.start, range.end));
         views
     }
@@ -88,6 +149,36 @@ impl Views {
         &self.opaque
     }
 
+    /// Of a text that goes on: every form in its own order that the text, or a continuation, may be read in; ciphers of
+    /// its last `reach` bytes alone.
+    pub fn open(text: &str, reach: usize) -> Vec<View> {
+        let mut views = Self::of(text).views;
+        views.retain(|view| matches!(view.kind, ViewKind::InPlace));
+        let first: Vec<View> =
+            views.iter().filter(|view| IN_PLACE.contains(&view.how.as_str())).cloned().collect();
+        for view in first {
+            let read = leet::lettered(&view.text);
+            views.extend(read.map(|read| view.read_as("leet", ViewKind::InPlace, read)));
+            let end = view.end(reach);
+            for cipher in Cipher::all().filter(|cipher| cipher.kind() == ViewKind::Cipher) {
+                let read = cipher.read(&end.text);
+                views.extend(read.map(|read| end.read_as(cipher.name(), ViewKind::Cipher, read)));
+            }
+        }
+        views
+    }
+
+    /// Of a text that goes on: what stands before its last word, which may become another one, and before what is
+    /// invisible at its end.
+    pub fn without_last_word(text: &str) -> &str {
+        &text[..open::word(text)]
+    }
+
+    /// Of a text that goes on: the first byte of an end of at most `reach` bytes that may be part of a reversed phrase.
+    pub fn open_reversed(text: &str, reach: usize) -> usize {
+        ciphers::open_reversed(text, reach)
+    }
+
     /// Adds a form and every form that it can be read in.
     fn read(&mut self, view: View, depth: usize) {
         let mut survey = Survey::of(&view.text);
@@ -99,7 +190,7 @@ impl Views {
             let first = last;
             for (how, form) in [("normalised", fold::normalised as Form), ("look-alikes", fold::folded)] {
                 if let Some(read) = form(&self.views[last].text) {
-                    let view = self.views[last].read_as(how, read);
+                    let view = self.views[last].read_as(how, ViewKind::InPlace, read);
                     last = self.views.len();
                     self.views.push(view);
                 }
@@ -116,28 +207,29 @@ impl Views {
     /// Forms in which every letter stands for one other.
     fn read_letters(&mut self, from: usize, survey: &Survey, depth: usize) {
         let text = &self.views[from].text;
-        let mut forms: Vec<(&str, (String, Mapping))> = Vec::new();
-        let mut add = |how, form: Option<(String, Mapping)>| forms.extend(form.map(|form| (how, form)));
+        let mut forms: Vec<View> = Vec::new();
+        let view = &self.views[from];
+        let mut add = |how, kind, form: Option<(String, Mapping)>| {
+            forms.extend(form.map(|form| view.read_as(how, kind, form)));
+        };
         if survey.alone >= FEWEST_ALONE {
-            add("letters joined", spacing::joined(text));
+            add("letters joined", ViewKind::InPlace, spacing::joined(text));
         }
         if survey.mixed >= FEWEST_MIXED {
-            add("leet", leet::lettered(text));
+            add("leet", ViewKind::InPlace, leet::lettered(text));
         }
         for cipher in ciphers::suspected(text) {
-            add(cipher.name(), cipher.read(text));
+            add(cipher.name(), cipher.kind(), cipher.read(text));
         }
         let unescaped = if survey.escapes > 0 { escapes::unescaped(text) } else { None };
-        let forms: Vec<View> =
-            forms.into_iter().map(|(how, form)| self.views[from].read_as(how, form)).collect();
         self.views.extend(forms);
         if let Some(read) = unescaped.filter(|_| depth < DEEPEST) {
-            let view = self.views[from].read_as("escapes", read);
+            let view = self.views[from].read_as("escapes", ViewKind::InPlace, read);
             self.read(view, depth + 1);
         }
     }
 
-    /// Adds what was packed, one form for each encoding, with a line for each blob.
+    /// Adds what was packed, one form for each encoding, with a wall between each two.
     fn unpack(&mut self, from: usize, blobs: Vec<Blob>, depth: usize) {
         let mut encodings: Vec<&'static str> = Vec::new();
         for blob in &blobs {
@@ -156,12 +248,12 @@ impl Views {
             for blob in blobs.iter().filter(|blob| blob.encoding == encoding) {
                 let Some(text) = &blob.text else { continue };
                 if !rewriting.text().is_empty() {
-                    rewriting.replace(blob.range.clone(), "\n");
+                    rewriting.replace(blob.range.clone(), WALL);
                 }
                 rewriting.replace(blob.range.clone(), text);
             }
             if let Some(read) = rewriting.finish() {
-                let view = view.read_as(encoding, read);
+                let view = view.read_as(encoding, ViewKind::Unpacked, read);
                 self.read(view, depth + 1);
             }
         }

@@ -91,10 +91,11 @@ pub trait Scanner: Send + Sync {
         false
     }
 
-    /// Of a text that goes on: the first byte that a continuation could still make part of a finding. Streams are
-    /// released up to here. By default nothing is released before the end.
-    fn settled(&self, _input: &ScanInput) -> usize {
-        0
+    /// Of a text that goes on: the first byte that a continuation could still make part of a finding, or change the
+    /// finding of. A stream is released up to here. `None`, which is the default, for a scanner that has to see the
+    /// whole text first: nothing is released before the end.
+    fn settled(&self, _input: &ScanInput) -> Option<usize> {
+        None
     }
 }
 

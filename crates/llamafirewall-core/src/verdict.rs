@@ -28,6 +28,14 @@ impl ScanDecision {
             ScanDecision::Block => "block",
         }
     }
+
+    pub(crate) fn is_allow(self) -> bool {
+        self == ScanDecision::Allow
+    }
+
+    pub(crate) fn is_block(self) -> bool {
+        self == ScanDecision::Block
+    }
 }
 
 impl fmt::Display for ScanDecision {

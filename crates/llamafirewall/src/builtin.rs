@@ -1,9 +1,16 @@
 //! The scanners that policies can name, one line each.
 
+use crate::{canary, hidden_text, patterns, tool_allow_list};
 use llamafirewall_core::{BuildScanner, Registry};
 
 /// Name in policies, and what makes the scanner.
-const BUILTIN: &[(&str, BuildScanner)] = &[];
+const BUILTIN: &[(&str, BuildScanner)] = &[
+    ("canary", canary::build),
+    ("hidden_ascii", hidden_text::build),
+    ("regex", patterns::build),
+    ("secrets", patterns::build_secrets),
+    ("tool_allow_list", tool_allow_list::build),
+];
 
 /// Every scanner of this crate; applications may add their own.
 pub fn registry() -> Registry {

@@ -5,7 +5,17 @@
 #![forbid(unsafe_code)]
 
 mod builtin;
+mod canary;
+mod hidden_text;
+mod judged;
+mod patterns;
+mod tool_allow_list;
 
 pub use builtin::registry;
+pub use canary::CanaryScanner;
+pub use hidden_text::HiddenAsciiScanner;
+pub use judged::{AlignmentCheckScanner, ChatJudge, PiiCheckScanner, Post};
+pub use patterns::{Group, Pattern, RegexScanner};
+pub use tool_allow_list::ToolAllowList;
 
 pub use llamafirewall_core::*;

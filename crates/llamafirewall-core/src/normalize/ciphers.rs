@@ -1,6 +1,7 @@
 //! Texts that were shifted, mirrored or reversed letter by letter. A text is tried only where a telling word of such
-//! a form stands in it, or the name of the cipher.
+//! a form stands in it.
 
+use super::ViewKind;
 use super::mapping::{Mapping, Rewriting};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use std::sync::OnceLock;
@@ -9,24 +10,85 @@ use std::sync::OnceLock;
 const TELLING: &[&str] = &[
     "ignore",
     "disregard",
-    "previous",
-    "instruction",
-    "system",
-    "prompt",
     "forget",
     "override",
-    "reveal",
-    "password",
-    "secret",
-    "developer",
-    "pretend",
     "bypass",
+    "previous",
+    "instruction",
+    "prompt",
+    "directive",
+    "guideline",
+    "command",
+    "programming",
+    "constraint",
+    "restriction",
+    "conversation",
+    "everything",
+    "developer",
     "jailbreak",
     "unrestricted",
-    "guideline",
-    "execute",
-    "confidential",
+    "unfiltered",
+    "anything",
+    "reveal",
+    "system",
+    "message",
+    "character",
 ];
+
+/// Words that a phrase may end with; a reversed text begins with them.
+const LAST: &[&str] = &[
+    "instruction",
+    "instructions",
+    "prompt",
+    "prompts",
+    "directive",
+    "directives",
+    "guidelines",
+    "command",
+    "commands",
+    "programming",
+    "orders",
+    "directions",
+    "constraints",
+    "restrictions",
+    "policies",
+    "training",
+    "rules",
+    "messages",
+    "conversation",
+    "context",
+    "limitations",
+    "filters",
+    "jailbroken",
+    "unrestricted",
+    "unfiltered",
+    "uncensored",
+    "above",
+    "before",
+    "earlier",
+    "told",
+    "instructed",
+];
+
+/// Whether a phrase that ends with this word is looked for in reversed texts.
+pub(super) fn may_end(word: &str) -> bool {
+    LAST.iter().any(|last| last.eq_ignore_ascii_case(word))
+}
+
+/// The first byte of an end of so many bytes that may be part of a reversed phrase.
+pub(super) fn open_reversed(text: &str, reach: usize) -> usize {
+    static WORDS: OnceLock<Option<AhoCorasick>> = OnceLock::new();
+    let reversed = || LAST.iter().map(|word| Cipher::Reversed.hides(word));
+    let build = || AhoCorasick::builder().ascii_case_insensitive(true).build(reversed()).ok();
+    let mut from = text.len().saturating_sub(reach);
+    while !text.is_char_boundary(from) {
+        from -= 1;
+    }
+    match WORDS.get_or_init(build) {
+        Some(words) => words.find(&text[from..]).map_or(text.len(), |hit| from + hit.start()),
+        None => 0,
+    }
+}
 
 /// How letters were put in the place of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +105,7 @@ pub(super) enum Cipher {
 
 impl Cipher {
     /// Every cipher that is tried.
-    fn all() -> impl Iterator<Item = Cipher> {
+    pub fn all() -> impl Iterator<Item = Cipher> {
         (1..26).map(Cipher::Shift).chain([Cipher::Atbash, Cipher::Reversed, Cipher::WordsReversed])
     }
 
@@ -54,6 +116,14 @@ impl Cipher {
             Cipher::Atbash => "atbash",
             Cipher::Reversed => "reversed",
             Cipher::WordsReversed => "reversed words",
+        }
+    }
+
+    /// What kind of form a text in it is.
+    pub fn kind(self) -> ViewKind {
+        match self {
+            Cipher::Reversed => ViewKind::Reversed,
+            _ => ViewKind::Cipher,
         }
     }
 
@@ -84,16 +154,11 @@ pub(super) fn suspected(text: &str) -> Vec<Cipher> {
         let mut words = Vec::new();
         let mut ciphers = Vec::new();
         for cipher in Cipher::all() {
-            for word in TELLING {
+            let last = if cipher == Cipher::Reversed { LAST } else { &[] };
+            for word in TELLING.iter().chain(last) {
                 words.push(cipher.hides(word));
                 ciphers.push(cipher);
             }
-        }
-        let named = [("rot13", Cipher::Shift(13)), ("rot-13", Cipher::Shift(13)), ("atbash", Cipher::Atbash)];
-        let mirrors = ["backwards", "reversed", "in reverse"].map(|word| (word, Cipher::Reversed));
-        for (word, cipher) in named.into_iter().chain(mirrors) {
-            words.push(word.to_owned());
-            ciphers.push(cipher);
         }
         let automaton =
             AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA)).build(words);

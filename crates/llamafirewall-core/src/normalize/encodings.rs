@@ -42,6 +42,17 @@ pub(super) fn hidden(text: &str) -> Vec<Blob> {
     blobs
 }
 
+/// Where a blob begins that reaches to the end of the text, where the last word begins at `word`.
+pub(super) fn open_tail(text: &str, word: usize) -> usize {
+    let opens = [
+        radix::open_tail(text, word),
+        numbers::open_tail(text),
+        words::open_morse(text),
+        words::open_spelled(text),
+    ];
+    opens.into_iter().min().unwrap_or(text.len())
+}
+
 /// The text that bytes are, if they are text.
 fn as_text(bytes: &[u8]) -> Option<String> {
     if bytes.len() < 4 {

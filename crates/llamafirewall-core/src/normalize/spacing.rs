@@ -32,6 +32,20 @@ pub(super) fn joined(text: &str) -> Option<(String, Mapping)> {
     rewriting.finish()
 }
 
+/// Where letters begin that stand apart up to the end of the text.
+pub(super) fn open_tail(text: &str) -> usize {
+    let mut start = text.len();
+    let mut end = None;
+    for letter in LoneLetters::of(text) {
+        if !end.is_some_and(|end| is_gap(&text[end..letter.start])) {
+            start = letter.start;
+        }
+        end = Some(letter.end);
+    }
+    let is_open = |end: usize| text.len() - end <= WIDEST_GAP && !text[end..].contains(char::is_alphanumeric);
+    if end.is_some_and(is_open) { start } else { text.len() }
+}
+
 /// Writes the letters of a run together; a gap that is wider than the narrowest parts two words.
 fn join(text: &str, run: &[Range<usize>], rewriting: &mut Rewriting<'_>) {
     let narrowest = run.windows(2).map(|pair| pair[1].start - pair[0].end).min().unwrap_or(0);

@@ -16,18 +16,34 @@ const BASES: [(u32, &str); 4] =
 
 /// Finds rows of numbers.
 pub(super) fn find(text: &str, blobs: &mut Vec<Blob>) {
+    each_row(text, &mut |row| row.close(blobs));
+}
+
+/// Where a row of numbers begins that reaches to the end of the text.
+pub(super) fn open_tail(text: &str) -> usize {
+    let mut open = text.len();
+    each_row(text, &mut |row| {
+        let reaches = row.end.is_some_and(|end| text.len() - end <= WIDEST_GAP);
+        if reaches && row.values.iter().any(Option::is_some) {
+            open = row.start;
+        }
+    });
+    open
+}
+
+fn each_row(text: &str, each: &mut dyn FnMut(&Row)) {
     let mut row = Row::default();
     for range in tokens(text) {
         let token = &text[range.clone()];
         let values = BASES.map(|(base, _)| value(token, base));
         let goes_on = row.end.is_some_and(|end| range.start - end <= WIDEST_GAP);
         if !goes_on || !row.takes(&values) {
-            row.close(blobs);
+            each(&row);
             row = Row::default();
         }
         row.push(range, values);
     }
-    row.close(blobs);
+    each(&row);
 }
 
 /// Numbers in a row.

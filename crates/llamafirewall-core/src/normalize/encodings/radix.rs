@@ -97,6 +97,23 @@ fn runs(text: &str) -> Vec<Range<usize>> {
     found
 }
 
+/// Where a blob of several lines begins that the last word, at `word`, may belong to.
+pub(super) fn open_tail(text: &str, word: usize) -> usize {
+    let run = runs(text).last().map_or(text.len(), |run| {
+        let gap = text.get(run.end..word.max(run.end)).unwrap_or("");
+        let goes_on = gap.len() <= 4 && gap.bytes().all(|byte| byte.is_ascii_whitespace());
+        if goes_on { run.start } else { text.len() }
+    });
+    let begin = text.find("begin ").filter(|begin| {
+        let lines = text[*begin..].split_inclusive('\n').skip(1);
+        let whole = |line: &str| {
+            !line.ends_with('\n') || uuencoded_line(line.trim_end_matches(['\r', '\n'])).is_some()
+        };
+        lines.into_iter().all(whole)
+    });
+    run.min(begin.unwrap_or(text.len()))
+}
+
 /// Reads a run of letters and digits.
 fn alphabetical(run: &[u8], base58_left: &mut usize) -> Option<(&'static str, String)> {
     let digits = run.strip_suffix(b"======").unwrap_or(run);

@@ -2,12 +2,16 @@
 
 use super::Blob;
 use aho_corasick::AhoCorasick;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Fewer dots and dashes make no text.
 pub(super) const FEWEST_STROKES: usize = 8;
 /// Fewer letters make no text.
 const FEWEST: usize = 4;
+
+/// Widest gap between two words that spell, in bytes.
+const WIDEST_GAP: usize = 4;
 
 const MORSE: &str = "a.- b-... c-.-. d-.. e. f..-. g--. h.... i.. j.--- k-.- l.-.. m-- n-. o--- p.--. q--.- r.-. s... t- \
 u..- v...- w.-- x-..- y-.-- z--.. 0----- 1.---- 2..--- 3...-- 4....- 5..... 6-.... 7--... 8---.. 9----. ,--..-- ..-.-.- ?..--..";
@@ -20,11 +24,29 @@ const SPELLING: [&str; 28] = [
 
 /// Finds rows of Morse letters; a slash, a bar or a wide gap parts words.
 pub(super) fn find_morse(text: &str, blobs: &mut Vec<Blob>) {
+    each_row_of_signs(text, &mut |read, range| {
+        if read.chars().filter(char::is_ascii_alphanumeric).count() >= FEWEST {
+            blobs.push(Blob { range, encoding: "morse", text: Some(read.to_owned()) });
+        }
+    });
+}
+
+/// Where a row of Morse letters begins that reaches to the end of the text.
+pub(super) fn open_morse(text: &str) -> usize {
+    let mut open = text.len();
+    each_row_of_signs(text, &mut |read, range| {
+        let between = |c: char| c.is_whitespace() || c == '/' || c == '|';
+        if !read.is_empty() && text[range.end..].chars().all(between) {
+            open = range.start;
+        }
+    });
+    open
+}
+
+fn each_row_of_signs(text: &str, each: &mut dyn FnMut(&str, Range<usize>)) {
     let (mut read, mut start, mut end) = (String::new(), 0, 0);
     let mut close = |read: &mut String, start, end| {
-        if read.chars().filter(char::is_ascii_alphanumeric).count() >= FEWEST {
-            blobs.push(Blob { range: start..end, encoding: "morse", text: Some(std::mem::take(read)) });
-        }
+        each(read, start..end);
         read.clear();
     };
     let mut at = 0;
@@ -67,20 +89,38 @@ fn morse(signs: &str) -> Option<char> {
 
 /// Finds rows of words that stand for their first letter.
 pub(super) fn find_spelled(text: &str, blobs: &mut Vec<Blob>) {
+    each_row_of_words(text, &mut |read, range| {
+        if read.len() >= FEWEST {
+            blobs.push(Blob { range, encoding: "spelling alphabet", text: Some(read.to_owned()) });
+        }
+    });
+}
+
+/// Where a row of such words begins that reaches to the end of the text.
+pub(super) fn open_spelled(text: &str) -> usize {
+    let mut open = text.len();
+    each_row_of_words(text, &mut |read, range| {
+        let gap = &text[range.end..];
+        if !read.is_empty() && gap.len() <= WIDEST_GAP && !gap.contains(char::is_alphanumeric) {
+            open = range.start;
+        }
+    });
+    open
+}
+
+fn each_row_of_words(text: &str, each: &mut dyn FnMut(&str, Range<usize>)) {
     static WORDS: OnceLock<Option<AhoCorasick>> = OnceLock::new();
     let automaton =
         WORDS.get_or_init(|| AhoCorasick::builder().ascii_case_insensitive(true).build(SPELLING).ok());
     let Some(automaton) = automaton else { return };
     let (mut read, mut start, mut end) = (String::new(), 0, 0);
     let mut close = |read: &mut String, start, end| {
-        if read.len() >= FEWEST {
-            blobs.push(Blob { range: start..end, encoding: "spelling alphabet", text: Some(read.clone()) });
-        }
+        each(read, start..end);
         read.clear();
     };
     for word in automaton.find_iter(text) {
         let gap = text.get(end..word.start()).unwrap_or("");
-        let goes_on = !read.is_empty() && gap.len() <= 4 && !gap.contains(char::is_alphanumeric);
+        let goes_on = !read.is_empty() && gap.len() <= WIDEST_GAP && !gap.contains(char::is_alphanumeric);
         if !goes_on {
             close(&mut read, start, end);
             start = word.start();

@@ -1,0 +1,224 @@
+//! Policy files: which scanners look at whom, in TOML.
+//!
+//! ```toml
+//! fail_mode = "closed"             # or "human", "open"
+//!
+//! [limits]
+//! time_ms = 30000
+//! text_bytes = 4194304
+//!
+//! [audit]
+//! file = "audit.jsonl"
+//!
+//! [scanner.house_rules]            # a scanner with options; without them its type is name enough
+//! type = "regex"
+//! groups = ["injection"]
+//! patterns = [{ name = "Project name", regex = "project bluebird" }]
+//!
+//! [role.user]
+//! scanners = ["house_rules", "hidden_ascii"]
+//! threshold.house_rules = { block = 0.9, human = 0.5 }
+//! ```
+
+use crate::{
+    AuditLog, Configuration, ConfigurationError, FailMode, Limits, Registry, Role, Scanner, ScannerOptions,
+    Threshold,
+};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Largest policy that is read, in bytes.
+const LARGEST: usize = 1 << 20;
+/// Most scanners of one role.
+const MOST_SCANNERS: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    fail_mode: FailMode,
+    #[serde(default)]
+    limits: LimitsTable,
+    audit: Option<AuditTable>,
+    #[serde(default)]
+    scanner: BTreeMap<String, ScannerTable>,
+    #[serde(default)]
+    role: BTreeMap<String, RoleTable>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsTable {
+    time_ms: Option<u64>,
+    text_bytes: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditTable {
+    file: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct ScannerTable {
+    r#type: String,
+    #[serde(flatten)]
+    options: toml::Table,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RoleTable {
+    #[serde(default)]
+    scanners: Vec<String>,
+    #[serde(default)]
+    threshold: BTreeMap<String, ThresholdTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ThresholdTable {
+    Block(f32),
+    Both(BothThresholds),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BothThresholds {
+    block: f32,
+    human: Option<f32>,
+}
+
+impl Configuration {
+    /// Reads a policy file; paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no policy, or names what the registry does not know.
+    pub fn from_policy_file(path: &Path, registry: &Registry) -> Result<Self, ConfigurationError> {
+        let failed = |e: std::io::Error| ConfigurationError::Policy(format!("{}: {e}", path.display()));
+        let length = std::fs::metadata(path).map_err(failed)?.len();
+        if length > LARGEST as u64 {
+            return Err(ConfigurationError::Policy(format!(
+                "{} has {length} bytes, at most {LARGEST} are read",
+                path.display()
+            )));
+        }
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        Self::from_policy(&text, path.parent(), registry)
+    }
+
+    /// Reads a policy; paths in it are relative to `folder`.
+    ///
+    /// # Errors
+    /// It is no policy, or names what the registry does not know.
+    pub fn from_policy(
+        text: &str,
+        folder: Option<&Path>,
+        registry: &Registry,
+    ) -> Result<Self, ConfigurationError> {
+        if text.len() > LARGEST {
+            let reason = format!("it has {} bytes, at most {LARGEST} are read", text.len());
+            return Err(ConfigurationError::Policy(reason));
+        }
+        let file: File = toml::from_str(text).map_err(|e| ConfigurationError::Policy(at_line(text, &e)))?;
+        let mut scanners = Scanners { file: &file, folder, registry, made: BTreeMap::new() };
+        let mut configuration =
+            Configuration::new().with_fail_mode(file.fail_mode).with_limits(file.limits.read()?);
+        for (name, table) in &file.role {
+            let role = Role::named(name).ok_or_else(|| unknown_role(name))?;
+            if table.scanners.len() > MOST_SCANNERS {
+                return Err(ConfigurationError::Policy(format!(
+                    "{name} has more than {MOST_SCANNERS} scanners"
+                )));
+            }
+            for scanner in &table.scanners {
+                configuration = configuration.add_scanner(role, scanners.get(scanner)?);
+            }
+            for (scanner, threshold) in &table.threshold {
+                configuration = configuration.with_threshold(role, scanner, threshold.read());
+            }
+        }
+        let configuration = configuration.checked()?;
+        scanners.all_are_used()?;
+        match &file.audit {
+            Some(audit) => {
+                let path = folder.map_or_else(|| audit.file.clone(), |folder| folder.join(&audit.file));
+                let log = AuditLog::open(&path).map_err(|e| ConfigurationError::Policy(e.to_string()))?;
+                Ok(configuration.with_audit_log(log))
+            }
+            None => Ok(configuration),
+        }
+    }
+}
+
+/// Scanners of a policy, each made once, however many roles it looks at.
+struct Scanners<'a> {
+    file: &'a File,
+    folder: Option<&'a Path>,
+    registry: &'a Registry,
+    made: BTreeMap<String, Arc<dyn Scanner>>,
+}
+
+impl Scanners<'_> {
+    fn get(&mut self, name: &str) -> Result<Arc<dyn Scanner>, ConfigurationError> {
+        if let Some(scanner) = self.made.get(name) {
+            return Ok(scanner.clone());
+        }
+        let folder = self.folder.map(Path::to_owned);
+        let scanner = match self.file.scanner.get(name) {
+            Some(table) => {
+                let options = ScannerOptions::new(name, table.options.clone(), folder);
+                self.registry.build(&table.r#type, &options)?
+            }
+            None => self.registry.build(name, &ScannerOptions::new(name, toml::Table::new(), folder))?,
+        };
+        self.made.insert(name.to_owned(), scanner.clone());
+        Ok(scanner)
+    }
+
+    /// A scanner that looks at nobody was meant for somebody.
+    fn all_are_used(&self) -> Result<(), ConfigurationError> {
+        match self.file.scanner.keys().find(|name| !self.made.contains_key(*name)) {
+            Some(name) => Err(ConfigurationError::Policy(format!("no role uses the scanner '{name}'"))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl LimitsTable {
+    fn read(&self) -> Result<Limits, ConfigurationError> {
+        let usual = Limits::default();
+        let time = self.time_ms.map_or(usual.time, Duration::from_millis);
+        let text_bytes = self.text_bytes.unwrap_or(usual.text_bytes);
+        if time.is_zero() || text_bytes == 0 {
+            return Err(ConfigurationError::Policy("a limit of 0 lets nothing be scanned".to_owned()));
+        }
+        Ok(Limits { time, text_bytes })
+    }
+}
+
+impl ThresholdTable {
+    fn read(&self) -> Threshold {
+        match self {
+            ThresholdTable::Block(block) => Threshold::block_from(*block),
+            ThresholdTable::Both(both) => Threshold { block: both.block, human: both.human },
+        }
+    }
+}
+
+fn unknown_role(name: &str) -> ConfigurationError {
+    let known = Role::ALL.map(Role::name).join(", ");
+    ConfigurationError::Policy(format!("unknown role '{name}' (known: {known})"))
+}
+
+fn at_line(text: &str, error: &toml::de::Error) -> String {
+    let line =
+        error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    match line {
+        Some(line) => format!("line {line}: {}", error.message()),
+        None => error.message().to_owned(),
+    }
+}

@@ -1,0 +1,193 @@
+//! A reply on its way out: released as far as no scanner could still object to it, and not a byte further.
+
+use crate::execution::block_on;
+use crate::{Firewall, Message, Role, ScanInput, ScanResult, ToolCall};
+use std::sync::Arc;
+
+/// Bytes before what is undecided that scanners are shown again, so that they see what stands before a match.
+const CONTEXT: usize = 1024;
+/// What is undecided is looked at again when it has grown by this share, once it is long.
+const GROWTH: usize = 8;
+/// Up to here it is looked at on every push.
+const SHORT: usize = 4096;
+
+/// What became of a piece of a reply.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Released {
+    /// This much more may be shown; it may be empty.
+    Text(String),
+    /// The reply has to end here. Nothing of what was found was released.
+    Stopped(ScanResult),
+}
+
+/// Scans a reply while it is made. Split in whatever way, a reply gets the verdict that it gets as a whole.
+#[derive(Debug)]
+pub struct OutputGuard {
+    firewall: Firewall,
+    role: Role,
+    /// What was said before the reply.
+    trace: Option<Vec<Message>>,
+    text: String,
+    /// Bytes of a character that is not whole yet.
+    partial: Vec<u8>,
+    released: usize,
+    /// Where a look begins: nothing before it is undecided, and nothing that was found reaches over it.
+    rest: Vec<usize>,
+    /// Length of the text at the last look.
+    looked: usize,
+    /// What needs a person's decision is not released, but may yet come to be blocked.
+    held: Option<usize>,
+    stopped: Option<ScanResult>,
+}
+
+impl OutputGuard {
+    pub(crate) fn new(firewall: Firewall, role: Role, trace: Option<Vec<Message>>) -> Self {
+        Self {
+            firewall,
+            role,
+            trace,
+            text: String::new(),
+            partial: Vec::new(),
+            released: 0,
+            rest: vec![0],
+            looked: 0,
+            held: None,
+            stopped: None,
+        }
+    }
+
+    /// Takes more of the reply, and releases what no scanner can object to any more.
+    pub fn push(&mut self, text: &str) -> Released {
+        if let Some(result) = &self.stopped {
+            return Released::Stopped(result.clone());
+        }
+        self.text.push_str(text);
+        let pending = self.text.len() - self.released;
+        let grown = self.text.len() - self.looked;
+        if self.firewall.needs_whole(self.role) || (pending > SHORT && grown * GROWTH < pending) {
+            return Released::Text(String::new());
+        }
+        self.look()
+    }
+
+    /// The same for bytes, which may end within a character. What is no UTF-8 is replaced.
+    pub fn push_bytes(&mut self, bytes: &[u8]) -> Released {
+        self.partial.extend_from_slice(bytes);
+        let mut text = String::new();
+        let mut taken = 0;
+        for chunk in self.partial.utf8_chunks() {
+            text.push_str(chunk.valid());
+            taken += chunk.valid().len();
+            let reaches_end = taken + chunk.invalid().len() == self.partial.len();
+            if reaches_end && chunk.invalid().len() < 4 && may_go_on(chunk.invalid()) {
+                break;
+            }
+            taken += chunk.invalid().len();
+            if !chunk.invalid().is_empty() {
+                text.push(char::REPLACEMENT_CHARACTER);
+            }
+        }
+        self.partial.drain(..taken);
+        self.push(&text)
+    }
+
+    /// Ends the reply: gives what is left of it, and the verdict on the whole.
+    pub fn finish(&mut self) -> (Released, ScanResult) {
+        if !self.partial.is_empty() {
+            self.partial.clear();
+            self.text.push(char::REPLACEMENT_CHARACTER);
+        }
+        if let Some(result) = &self.stopped {
+            return (Released::Stopped(result.clone()), result.clone());
+        }
+        let message = Message::new(self.role, std::mem::take(&mut self.text));
+        let result = self.firewall.scan_blocking(&message, self.trace.as_deref());
+        if !result.is_allowed() {
+            self.stopped = Some(result.clone());
+            return (Released::Stopped(result.clone()), result);
+        }
+        let left = message.content[self.released..].to_owned();
+        self.released = message.content.len();
+        self.text = message.content;
+        (Released::Text(left), result)
+    }
+
+    /// Scans calls of tools that the reply asks for, their arguments included.
+    pub fn tool_calls(&mut self, calls: Vec<ToolCall>) -> ScanResult {
+        let message = Message::new(self.role, "").with_tool_calls(calls);
+        let result = self.firewall.scan_blocking(&message, self.trace.as_deref());
+        if !result.is_allowed() {
+            self.stopped = Some(result.clone());
+        }
+        result
+    }
+
+    /// Scans what is undecided, and releases what is not.
+    fn look(&mut self) -> Released {
+        self.looked = self.text.len();
+        let from = self.start_of_look();
+        let message = Message::new(self.role, &self.text[from..]);
+        let input = Arc::new(ScanInput::new(&message, self.trace.as_deref()));
+        let settled = from + self.firewall.settled(&input);
+        let result = block_on(self.firewall.scan_part(&input));
+        let mut end = settled;
+        if !result.is_allowed() {
+            if result.findings.is_empty() {
+                // An objection to no place in particular is one to everything.
+                end = self.released;
+            }
+            let objections = result.findings.iter().filter(|finding| !finding.decision.is_allow());
+            for finding in objections {
+                let (start, stop) = (from + finding.span.start, from + finding.span.end);
+                if stop <= self.released {
+                    continue;
+                }
+                end = end.min(start);
+                if stop <= settled && finding.decision.is_block() {
+                    return self.stop(from, result);
+                }
+                if stop <= settled {
+                    self.held = Some(self.held.map_or(start, |held| held.min(start)));
+                }
+            }
+        }
+        end = end.min(self.held.unwrap_or(end)).max(self.released);
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        if settled == self.text.len() && self.rest.last().is_some_and(|last| settled >= last + CONTEXT / 4) {
+            self.rest.push(settled);
+        }
+        let released = self.text[self.released..end].to_owned();
+        self.released = end;
+        Released::Text(released)
+    }
+
+    /// Ends the reply with what was found from `from` on.
+    fn stop(&mut self, from: usize, mut result: ScanResult) -> Released {
+        for finding in &mut result.findings {
+            finding.span = from + finding.span.start..from + finding.span.end;
+        }
+        let message = Message::new(self.role, &self.text);
+        let result = self.firewall.recorded(&message, result);
+        self.stopped = Some(result.clone());
+        Released::Stopped(result)
+    }
+
+    /// The last place of rest that leaves context enough before what is undecided.
+    fn start_of_look(&mut self) -> usize {
+        let wanted = self.released.saturating_sub(CONTEXT);
+        let usable = self.rest.partition_point(|rest| *rest <= wanted);
+        // Earlier ones are not needed again.
+        self.rest.drain(..usable.saturating_sub(1));
+        self.rest.first().copied().unwrap_or(0)
+    }
+}
+
+/// Whether bytes that are no character may become one.
+fn may_go_on(bytes: &[u8]) -> bool {
+    match bytes {
+        [] => true,
+        [first, ..] => matches!(first, 0xc2..=0xf4),
+    }
+}

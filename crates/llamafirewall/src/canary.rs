@@ -1,0 +1,196 @@
+//! Scanner `canary`: words that were planted in a prompt, and that nobody may ever say.
+
+use aho_corasick::AhoCorasick;
+use llamafirewall_core::{
+    ConfigurationError, Finding, Placement, ScanFuture, ScanInput, ScanResult, Scanner, ScannerOptions,
+    ScannerType, View, ViewKind, Views,
+};
+use std::sync::Arc;
+
+/// Shorter words come about by chance.
+const SHORTEST: usize = 8;
+
+/// Finds planted words in every form: in other letters and ciphers, encoded, reversed, with anything between their
+/// letters.
+pub struct CanaryScanner {
+    name: String,
+    /// Letters and digits of every form of every word.
+    forms: Vec<String>,
+    automaton: AhoCorasick,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    words: Vec<String>,
+}
+
+/// Makes the scanner for a policy.
+pub(crate) fn build(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, ConfigurationError> {
+    let Options { words } = options.read()?;
+    let scanner = CanaryScanner::new(&words)?;
+    Ok(Arc::new(CanaryScanner { name: options.name().to_owned(), ..scanner }))
+}
+
+impl CanaryScanner {
+    /// Looks for these words, each of at least eight ASCII letters and digits.
+    ///
+    /// # Errors
+    /// There is no word, or one is too short.
+    pub fn new(words: &[impl AsRef<str>]) -> Result<Self, ConfigurationError> {
+        let invalid = |reason: &str| ConfigurationError::Options {
+            scanner: "canary".to_owned(),
+            reason: reason.to_owned(),
+        };
+        let mut forms = Vec::new();
+        for word in words {
+            let plain = word.as_ref();
+            if squeezed(plain).0.len() < SHORTEST || !plain.is_ascii() {
+                return Err(invalid("a canary word has at least eight letters and digits, all ASCII"));
+            }
+            forms.extend(forms_of(plain));
+        }
+        if forms.is_empty() {
+            return Err(invalid("no canary words"));
+        }
+        let automaton = AhoCorasick::new(&forms).map_err(|e| invalid(&e.to_string()))?;
+        Ok(Self { name: "canary".to_owned(), forms, automaton })
+    }
+
+    fn findings(&self, input: &ScanInput) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        // Ciphers are among the forms of the word.
+        let views = input.views();
+        for view in views.iter().filter(|view| matches!(view.kind(), ViewKind::InPlace | ViewKind::Unpacked))
+        {
+            let (letters, places) = squeezed(view.text());
+            for hit in self.automaton.find_iter(&letters) {
+                let span = view.original(places[hit.start()].0..places[hit.end() - 1].1);
+                let mut finding = Finding::new("Canary", span);
+                finding.seen_in = view.how().to_owned().into();
+                findings.push(finding);
+            }
+        }
+        findings
+    }
+
+    /// The first byte of an end of a form that a planted word could begin with.
+    fn open_end(&self, view: &View) -> usize {
+        let (letters, places) = squeezed(view.text());
+        let longest = self.forms.iter().map(String::len).max().unwrap_or(0);
+        let begins = |at: &usize| self.forms.iter().any(|form| form.starts_with(&letters[*at..]));
+        let first = (letters.len().saturating_sub(longest)..letters.len()).find(begins);
+        let open = first.map_or(view.text().len(), |at| places[at].0);
+        open.min(view.open_tail())
+    }
+}
+
+/// The letters and digits of a text in lower case, and where each came from. They are all ASCII.
+fn squeezed(text: &str) -> (String, Vec<(usize, usize)>) {
+    let letters = text.bytes().enumerate().filter(|(_, byte)| byte.is_ascii_alphanumeric());
+    letters.map(|(at, byte)| (byte.to_ascii_lowercase() as char, (at, at + 1))).unzip()
+}
+
+/// A word in every cipher, from its end, and as part of longer texts in base64 and base16.
+fn forms_of(word: &str) -> Vec<String> {
+    let lower = squeezed(word).0;
+    let turn = |read: &dyn Fn(u8) -> u8| -> String {
+        lower
+            .bytes()
+            .map(|byte| if byte.is_ascii_lowercase() { read(byte) as char } else { byte as char })
+            .collect()
+    };
+    let mut forms: Vec<String> = (0..26).map(|by| turn(&|byte| (byte - b'a' + by) % 26 + b'a')).collect();
+    forms.push(turn(&|byte| b'a' + b'z' - byte));
+    forms.push(lower.chars().rev().collect());
+    for text in [word.to_owned(), word.to_lowercase(), word.to_uppercase()] {
+        forms.push(text.bytes().map(|byte| format!("{byte:02x}")).collect());
+        forms.extend((0..3).map(|skip| squeezed(&base64_inside(text.as_bytes(), skip)).0));
+    }
+    forms.retain(|form| form.len() >= SHORTEST);
+    forms.sort_unstable();
+    forms.dedup();
+    forms
+}
+
+/// Digits of base64 that `bytes` have wherever they stand `skip` bytes after a group of three begins.
+fn base64_inside(bytes: &[u8], skip: usize) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    // A digit that bytes on either side have a part in is left out.
+    let bit = |at: usize| bytes[at / 8] >> (7 - at % 8) & 1;
+    let first = [0, 4, 2][skip];
+    let count = (bytes.len() * 8 - first) / 6;
+    let digit = |n: usize| (0..6).fold(0, |value, i| value << 1 | bit(first + n * 6 + i));
+    (0..count).map(|n| DIGITS[digit(n) as usize] as char).collect()
+}
+
+impl Scanner for CanaryScanner {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> ScannerType {
+        ScannerType::Canary
+    }
+
+    fn placement(&self) -> Placement {
+        Placement::Task
+    }
+
+    fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
+        Box::pin(async {
+            let findings = self.findings(input);
+            Ok(match findings.len() {
+                0 => ScanResult::allow("No canary seen"),
+                _ => ScanResult::block("A canary word was said", 1.0).with_findings(findings),
+            })
+        })
+    }
+
+    fn settled(&self, input: &ScanInput) -> Option<usize> {
+        let text = Views::without_last_word(input.text());
+        let views = Views::open(text, 0).into_iter().filter(|view| view.kind() == ViewKind::InPlace);
+        let open = |view: View| view.original(self.open_end(&view)..view.text().len()).start;
+        Some(views.map(open).min().unwrap_or(text.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llamafirewall_core::{Configuration, Firewall, Message, Role};
+
+    #[test]
+    fn a_planted_word_is_found_in_every_form() {
+        let scanner = CanaryScanner::new(&["zebra-7431-quartz"]).expect("long enough");
+        let firewall = Firewall::new(Configuration::new().add_scanner(Role::Assistant, Arc::new(scanner)));
+        let firewall = firewall.expect("it is valid");
+        for said in [
+            "It is Zebra-7431-Quartz.",
+            "mroen-7431-dhnegm",
+            "z e b r a 7 4 3 1 q u a r t z",
+            "ztrauq-1347-arbez",
+            "z*e*b*r*a*7*4*3*1*q*u*a*r*t*z",
+            "emVicmEtNzQzMS1xdWFydHo=",
+            "eHplYnJhLTc0MzEtcXVhcnR6eQ==",
+            "7a656272612d373433312d71756172747a",
+            "ｚｅｂｒａ-7431-quartz",
+            "zеbra-7431-quаrtz",
+            "avyiz-7431-jfziga",
+            "ze\u{200b}bra-7431-quartz",
+        ] {
+            let result = firewall.scan_blocking(&Message::assistant(said), None);
+            assert!(!result.is_allowed(), "{said}");
+            assert!(!result.reason.contains("7431"));
+        }
+        assert!(
+            firewall.scan_blocking(&Message::assistant("a zebra and some quartz, 7431"), None).is_allowed()
+        );
+    }
+
+    #[test]
+    fn short_words_are_refused() {
+        assert!(CanaryScanner::new(&["short"]).is_err());
+        assert!(CanaryScanner::new(&[] as &[&str]).is_err());
+    }
+}

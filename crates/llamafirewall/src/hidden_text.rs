@@ -1,0 +1,332 @@
+//! Scanner `hidden_ascii`: characters that nobody sees, where they have no business.
+//!
+//! Emoji of several parts, flags, joiners of Persian and the scripts of India, and marks of direction beside letters
+//! that run from right to left are at their right place. What is hidden is not repeated in the reason.
+
+use llamafirewall_core::{
+    ConfigurationError, Finding, Invisible, Placement, ScanFuture, ScanInput, ScanResult, Scanner,
+    ScannerOptions, ScannerType,
+};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Characters on both sides in which letters from right to left are looked for.
+const NEIGHBOURHOOD: usize = 32;
+/// Flags of regions that Unicode recommends: England, Scotland, Wales.
+const REGIONS: [&str; 3] = ["gbeng", "gbsct", "gbwls"];
+
+/// Finds invisible characters at places where they can only hide something.
+#[derive(Clone, Debug)]
+pub struct HiddenAsciiScanner {
+    name: String,
+}
+
+impl Default for HiddenAsciiScanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoOptions {}
+
+/// Makes the scanner for a policy.
+pub(crate) fn build(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, ConfigurationError> {
+    let NoOptions {} = options.read()?;
+    Ok(Arc::new(HiddenAsciiScanner { name: options.name().to_owned() }))
+}
+
+impl HiddenAsciiScanner {
+    /// The scanner.
+    pub fn new() -> Self {
+        Self { name: "hidden_ascii".to_owned() }
+    }
+}
+
+impl Scanner for HiddenAsciiScanner {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> ScannerType {
+        ScannerType::HiddenAscii
+    }
+
+    fn placement(&self) -> Placement {
+        Placement::Task
+    }
+
+    fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
+        Box::pin(async { Ok(verdict(input.text())) })
+    }
+
+    fn settled(&self, input: &ScanInput) -> Option<usize> {
+        let text = input.text();
+        // What follows a character may put it right; the last one seen is what an invisible one would stand on.
+        let near = text.char_indices().rev().take(NEIGHBOURHOOD + 1);
+        Some(near.filter(|(_, c)| Invisible::of(*c).is_some()).last().map_or(text.len(), |(at, _)| at))
+    }
+}
+
+fn verdict(text: &str) -> ScanResult {
+    if text.is_ascii() && !text.contains('\u{1b}') {
+        return ScanResult::allow("No hidden ASCII detected");
+    }
+    let findings = hidden(text);
+    if findings.is_empty() {
+        return ScanResult::allow("No hidden ASCII detected");
+    }
+    let mut names: Vec<&str> = findings.iter().map(|finding| finding.rule.as_ref()).collect();
+    names.sort_unstable();
+    names.dedup();
+    ScanResult::block(format!("Hidden text: {}", names.join(", ")), 1.0).with_findings(findings)
+}
+
+/// Runs of characters of one class that are not at their right place.
+fn hidden(text: &str) -> Vec<Finding> {
+    let chars: Vec<(usize, char)> = text.char_indices().collect();
+    let mut findings: Vec<Finding> = Vec::new();
+    let mut at = 0;
+    while at < chars.len() {
+        let flag = flag_tags(&chars, at);
+        if flag > 0 {
+            at += flag;
+            continue;
+        }
+        let (start, c) = chars[at];
+        let class = Invisible::of(c).filter(|class| !is_right(&chars, at, *class));
+        if let Some(class) = class {
+            add(&mut findings, class, start..start + c.len_utf8());
+        }
+        at += 1;
+    }
+    findings
+}
+
+fn add(findings: &mut Vec<Finding>, class: Invisible, span: Range<usize>) {
+    match findings.last_mut() {
+        Some(last) if last.rule == class.name() && last.span.end == span.start => last.span.end = span.end,
+        _ => findings.push(Finding::new(class.name(), span)),
+    }
+}
+
+/// How many characters at `at` are the flag of a region, its tags included.
+fn flag_tags(chars: &[(usize, char)], at: usize) -> usize {
+    if chars[at].1 != '\u{1f3f4}' {
+        return 0;
+    }
+    let tags = chars[at + 1..].iter().map_while(|(_, c)| {
+        ('\u{e0020}'..='\u{e007e}').contains(c).then(|| char::from_u32(*c as u32 - 0xe0000).unwrap_or(' '))
+    });
+    let region: String = tags.take(REGIONS[0].len() + 1).collect();
+    let ends = chars.get(at + 1 + region.len()).is_some_and(|(_, c)| *c == '\u{e007f}');
+    if ends && REGIONS.contains(&region.as_str()) { region.len() + 2 } else { 0 }
+}
+
+/// Whether an invisible character is where writing needs it.
+fn is_right(chars: &[(usize, char)], at: usize, class: Invisible) -> bool {
+    let c = chars[at].1;
+    let before = at.checked_sub(1).map(|before| chars[before].1);
+    let after = chars.get(at + 1).map(|(_, c)| *c);
+    let alone = |c: Option<char>| {
+        !c.is_some_and(|c| {
+            Invisible::of(c)
+                .is_some_and(|class| class != Invisible::VariationSelector && class != Invisible::Control)
+        })
+    };
+    let has = |side: Option<char>, test: fn(char) -> bool| side.is_some_and(test);
+    let between = |test: fn(char) -> bool| has(before, test) && has(after, test);
+    match class {
+        Invisible::Control => !conceals(chars, at),
+        Invisible::VariationSelector => has(before, |b| Invisible::of(b).is_none()) && selects(c, before),
+        Invisible::Joiner => alone(before) && alone(after) && joins(c, before, after),
+        Invisible::Bidi => alone(before) && alone(after) && directs(chars, at),
+        Invisible::ZeroWidth => {
+            (c == '\u{feff}' && at == 0) || (alone(before) && alone(after) && !between(is_latin))
+        }
+        Invisible::Filler => {
+            let beside = |test: fn(char) -> bool| has(before, test) || has(after, test);
+            match c {
+                '\u{115f}' | '\u{1160}' => beside(is_jamo),
+                '\u{17b4}' | '\u{17b5}' => beside(|c| ('\u{1780}'..='\u{17ff}').contains(&c)),
+                '\u{180e}' => beside(|c| ('\u{1800}'..='\u{18af}').contains(&c)),
+                _ => false,
+            }
+        }
+        Invisible::GraphemeJoiner => between(is_mark_or_hebrew),
+        Invisible::Mathematical => {
+            alone(before) && alone(after) && between(|c| !c.is_whitespace() && !is_word_letter(c))
+        }
+        Invisible::SoftHyphen => between(char::is_alphabetic) && !near(chars, at, '\u{ad}', 2),
+        Invisible::Format => {
+            ('\u{1d173}'..='\u{1d17a}').contains(&c)
+                && has(before, |c| ('\u{1d100}'..='\u{1d1ff}').contains(&c))
+        }
+        Invisible::Tag | Invisible::Unassigned => false,
+    }
+}
+
+/// Whether it begins a terminal's command to show text invisibly.
+fn conceals(chars: &[(usize, char)], at: usize) -> bool {
+    if chars[at].1 != '\u{1b}' {
+        return false;
+    }
+    let parameters = chars[at + 1..].iter().take(16).map(|(_, c)| *c).skip_while(|c| *c == '[');
+    let parameters: String =
+        parameters.take_while(|c| c.is_ascii_digit() || *c == ';' || *c == 'm').collect();
+    parameters.strip_suffix('m').is_some_and(|list| list.split(';').any(|one| one == "8"))
+}
+
+fn selects(selector: char, before: Option<char>) -> bool {
+    let Some(before) = before else { return false };
+    match selector {
+        '\u{fe0e}' | '\u{fe0f}' => is_emoji(before) || "0123456789#*".contains(before),
+        '\u{fe00}'..='\u{fe0d}' => !before.is_ascii() && !before.is_whitespace(),
+        '\u{e0100}'..='\u{e01ef}' => is_ideograph(before),
+        _ => ('\u{1800}'..='\u{18af}').contains(&before),
+    }
+}
+
+fn joins(joiner: char, before: Option<char>, after: Option<char>) -> bool {
+    let (Some(before), after) = (before, after.unwrap_or(' ')) else { return false };
+    let emoji = joiner == '\u{200d}' && is_emoji_end(before) && is_emoji(after);
+    emoji || (needs_joiners(before) && (needs_joiners(after) || !after.is_alphanumeric()))
+}
+
+fn directs(chars: &[(usize, char)], at: usize) -> bool {
+    let from = at.saturating_sub(NEIGHBOURHOOD);
+    let near = &chars[from..chars.len().min(at + NEIGHBOURHOOD)];
+    let beside_letters = |test: fn(char) -> bool| {
+        let before = at.checked_sub(1).is_some_and(|before| test(chars[before].1));
+        before && chars.get(at + 1).is_some_and(|(_, c)| test(*c))
+    };
+    match chars[at].1 {
+        '\u{202d}' | '\u{202e}' => false,
+        '\u{200e}' | '\u{2068}' | '\u{2069}' if !beside_letters(is_latin) => true,
+        _ => near.iter().any(|(_, c)| is_right_to_left(*c)),
+    }
+}
+
+/// Whether `wanted` stands at most `reach` characters away.
+fn near(chars: &[(usize, char)], at: usize, wanted: char, reach: usize) -> bool {
+    let from = at.saturating_sub(reach);
+    let to = chars.len().min(at + reach + 1);
+    (from..to).any(|other| other != at && chars[other].1 == wanted)
+}
+
+fn is_latin(c: char) -> bool {
+    c.is_ascii_alphanumeric() || ('\u{c0}'..='\u{24f}').contains(&c)
+}
+
+fn is_word_letter(c: char) -> bool {
+    c.is_alphabetic() && c.len_utf8() > 1 && !('\u{370}'..='\u{3ff}').contains(&c)
+}
+
+fn is_jamo(c: char) -> bool {
+    matches!(c, '\u{1100}'..='\u{11ff}' | '\u{a960}'..='\u{a97f}' | '\u{d7b0}'..='\u{d7ff}')
+}
+
+fn is_mark_or_hebrew(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}' | '\u{590}'..='\u{5ff}')
+}
+
+fn is_ideograph(c: char) -> bool {
+    matches!(c, '\u{2e80}'..='\u{2fdf}' | '\u{3005}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+fn is_right_to_left(c: char) -> bool {
+    matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}' | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
+        && Invisible::of(c).is_none()
+}
+
+/// Scripts whose letters take other shapes beside joiners.
+fn needs_joiners(c: char) -> bool {
+    is_right_to_left(c)
+        || matches!(c, '\u{900}'..='\u{109f}' | '\u{1780}'..='\u{18af}' | '\u{1900}'..='\u{1cff}' | '\u{a800}'..='\u{abff}' | '\u{11000}'..='\u{11fff}')
+}
+
+fn is_emoji(c: char) -> bool {
+    matches!(c, '\u{a9}' | '\u{ae}' | '\u{203c}'..='\u{2bff}' | '\u{3030}' | '\u{303d}' | '\u{3297}' | '\u{3299}' | '\u{1f000}'..='\u{1faff}')
+}
+
+fn is_emoji_end(c: char) -> bool {
+    is_emoji(c) || matches!(c, '\u{fe0f}' | '\u{20e3}' | '\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn passes(text: &str) {
+        assert_eq!(hidden(text), [], "{text:?}");
+    }
+
+    #[track_caller]
+    fn hides(text: &str, what: Invisible) {
+        let names: Vec<String> = hidden(text).into_iter().map(|finding| finding.rule.into_owned()).collect();
+        assert!(names.contains(&what.name().to_owned()), "{text:?}: {names:?}");
+    }
+
+    #[test]
+    fn writing_of_every_kind_passes() {
+        for text in [
+            "👩\u{200d}👩\u{200d}👧\u{200d}👦 family",
+            "❤\u{fe0f}\u{200d}🔥",
+            "👨🏽\u{200d}💻",
+            "1\u{fe0f}\u{20e3}",
+            "🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f} flag",
+            "🇩🇪🇮🇳",
+            "🏳\u{fe0f}\u{200d}🌈",
+            "می\u{200c}خواهم کتاب\u{200c}ها را بخوانم",
+            "क्\u{200d}ष और क्\u{200c}ष",
+            "ශ්\u{200d}රී ලංකා",
+            "שלום\u{200f} (hello)",
+            "العربية \u{200f}2024\u{200f} نص",
+            "\u{2067}עברית\u{2069} in English",
+            "葛\u{e0100}城",
+            "漢字\u{fe00}",
+            "Donau\u{ad}dampf\u{ad}schiff",
+            "\u{feff}starts with a mark",
+            "ภาษา\u{200b}ไทย",
+            "price \u{200e}+1 555",
+            "a\u{301} \u{334}",
+            "colour \u{1b}[31mred\u{1b}[0m",
+            "f\u{2061}(x)",
+            "Hello \u{2068}Anna\u{2069}!",
+            "plain text",
+            "",
+        ] {
+            passes(text);
+        }
+    }
+
+    #[test]
+    fn what_hides_is_found() {
+        hides("hi\u{e0048}\u{e0069}", Invisible::Tag);
+        hides("🏴\u{e0069}\u{e0067}\u{e006e}\u{e007f}", Invisible::Tag);
+        hides("🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}", Invisible::Tag);
+        hides("ig\u{200b}nore", Invisible::ZeroWidth);
+        hides("a\u{200b}\u{200c}\u{200b} b", Invisible::ZeroWidth);
+        hides("a \u{200d}\u{200c}", Invisible::Joiner);
+        hides("abc\u{202e}fed", Invisible::Bidi);
+        hides("ab\u{2066}cd", Invisible::Bidi);
+        hides("😊\u{e0158}\u{e0159}", Invisible::VariationSelector);
+        hides("a\u{fe01}b", Invisible::VariationSelector);
+        hides("x\u{3164}y", Invisible::Filler);
+        hides("i\u{34f}gnore", Invisible::GraphemeJoiner);
+        hides("go\u{2062}\u{2064}\u{2062}", Invisible::Mathematical);
+        hides("i\u{ad}g\u{ad}n\u{ad}ore", Invisible::SoftHyphen);
+        hides("a\u{fff9}b", Invisible::Format);
+        hides("\u{1b}[8mhidden\u{1b}[0m", Invisible::Control);
+        hides("a\u{e0fff}", Invisible::Unassigned);
+    }
+
+    #[test]
+    fn the_reason_does_not_tell_what_was_hidden() {
+        let result = verdict("look \u{e0073}\u{e0065}\u{e0063}\u{e0072}\u{e0065}\u{e0074}");
+        assert_eq!(result.reason, "Hidden text: tag characters");
+        assert_eq!(result.findings[0].span, 5..29);
+    }
+}

@@ -1,0 +1,249 @@
+//! Scanner `regex`: phrases of prompt injection, personal data, secrets of providers, and the patterns of a policy.
+//!
+//! Nothing here backtracks. Built-in rules are tables behind one search for keywords; patterns of a policy run in
+//! linear time, or are refused.
+
+mod automaton;
+mod matcher;
+mod own;
+mod personal;
+mod phrases;
+mod secrets;
+
+use llamafirewall_core::{
+    ConfigurationError, Finding, Placement, ScanDecision, ScanFuture, ScanInput, ScanResult, Scanner,
+    ScannerOptions, ScannerType, View, ViewKind, Views,
+};
+use matcher::Matcher;
+use own::OwnPattern;
+pub use own::Pattern;
+use personal::Numbers;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What the built-in rules look for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    /// Phrases that are to take the place of a model's instructions, in several languages.
+    Injection,
+    /// Addresses of mail; telephone, card, account and social security numbers.
+    Personal,
+    /// Keys and tokens of about eighty providers, private keys, passwords that are written down.
+    Secrets,
+}
+
+/// Something that a rule found in a form of the text.
+#[derive(Clone, Debug, PartialEq)]
+struct Found {
+    name: Cow<'static, str>,
+    span: Range<usize>,
+}
+
+/// Finds patterns in every form in which a text can be read.
+pub struct RegexScanner {
+    name: String,
+    matcher: Matcher,
+    numbers: Option<Numbers>,
+    own: Vec<OwnPattern>,
+}
+
+/// What a policy may say of it.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    groups: Option<Vec<Group>>,
+    #[serde(default)]
+    patterns: Vec<Pattern>,
+}
+
+/// Makes the scanner `regex` for a policy.
+pub(crate) fn build(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, ConfigurationError> {
+    named(options, &[Group::Injection, Group::Personal])
+}
+
+/// Makes the scanner `secrets` for a policy: the same scanner, looking for something else.
+pub(crate) fn build_secrets(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, ConfigurationError> {
+    named(options, &[Group::Secrets])
+}
+
+fn named(options: &ScannerOptions, groups: &[Group]) -> Result<Arc<dyn Scanner>, ConfigurationError> {
+    let read: Options = options.read()?;
+    let scanner = RegexScanner::with(read.groups.as_deref().unwrap_or(groups), read.patterns)?;
+    Ok(Arc::new(scanner.called(options.name())))
+}
+
+impl RegexScanner {
+    /// Looks for prompt injection and personal data, as the Python LlamaFirewall does.
+    ///
+    /// # Errors
+    /// The built-in rules are broken, which a test of this crate holds against.
+    pub fn new() -> Result<Self, ConfigurationError> {
+        Self::with(&[Group::Injection, Group::Personal], Vec::new())
+    }
+
+    /// Looks for secrets.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn for_secrets() -> Result<Self, ConfigurationError> {
+        Ok(Self::with(&[Group::Secrets], Vec::new())?.called("secrets"))
+    }
+
+    /// Looks for what these groups say, and for these patterns.
+    ///
+    /// # Errors
+    /// One of the patterns is no regular expression, or too large.
+    pub fn with(groups: &[Group], patterns: Vec<Pattern>) -> Result<Self, ConfigurationError> {
+        let invalid = |reason| ConfigurationError::Options { scanner: "regex".to_owned(), reason };
+        let personal = groups.contains(&Group::Personal);
+        Ok(Self {
+            name: "regex".to_owned(),
+            matcher: Matcher::new(groups).map_err(invalid)?,
+            numbers: personal.then(Numbers::new).transpose().map_err(invalid)?,
+            own: patterns.into_iter().map(OwnPattern::new).collect::<Result<_, _>>().map_err(invalid)?,
+        })
+    }
+
+    /// The same scanner under another name.
+    #[must_use]
+    pub fn called(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
+    fn findings(&self, input: &ScanInput) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = Vec::new();
+        for view in input.views().iter() {
+            self.look(view, &mut |found, decision, score| {
+                let span = view.original(found.span);
+                // The same thing seen in two forms is one finding.
+                if findings.iter().any(|known| known.rule == found.name && overlap(&known.span, &span)) {
+                    return;
+                }
+                findings.push(Finding {
+                    decision,
+                    score,
+                    seen_in: Cow::Owned(view.how().to_owned()),
+                    ..Finding::new(found.name, span)
+                });
+            });
+        }
+        findings
+    }
+
+    /// Calls `each` with what is found in one form of a text.
+    fn look(&self, view: &View, each: &mut dyn FnMut(Found, ScanDecision, f32)) {
+        let text = view.text();
+        self.matcher.look(text, &mut |seen| {
+            if let Some(found) = seen.found.filter(|found| counts(view, found)) {
+                each(found, ScanDecision::Block, 1.0);
+            }
+        });
+        if matches!(view.kind(), ViewKind::Cipher | ViewKind::Reversed) {
+            return;
+        }
+        let mut found = Vec::new();
+        if let Some(numbers) = &self.numbers {
+            numbers.look(text, &mut found);
+        }
+        found.into_iter().for_each(|found| each(found, ScanDecision::Block, 1.0));
+        for own in &self.own {
+            own.look(text, each);
+        }
+    }
+
+    /// The first byte of an end of a form that more text could make part of a finding; `None` where it may be any.
+    fn open_end(&self, view: &View) -> Option<usize> {
+        let text = view.text();
+        let is_cipher = view.kind() == ViewKind::Cipher;
+        let mut open = self.matcher.open_end(text).min(view.open_tail());
+        self.matcher.look(text, &mut |seen| {
+            if !is_cipher || seen.is_phrase {
+                open = open.min(seen.open.unwrap_or(open));
+            }
+        });
+        if is_cipher {
+            return Some(open);
+        }
+        if self.numbers.is_some() {
+            open = open.min(Numbers::open_end(text));
+        }
+        for own in &self.own {
+            open = open.min(own.open_end(text)?);
+        }
+        Some(open)
+    }
+
+    fn verdict(&self, input: &ScanInput) -> ScanResult {
+        let findings = self.findings(input);
+        let decision = findings.iter().map(|finding| finding.decision).max().unwrap_or_default();
+        if findings.is_empty() {
+            return ScanResult::allow("No regex patterns matched");
+        }
+        let score = findings.iter().filter(|f| f.decision == decision).map(|f| f.score).fold(0.0, f32::max);
+        let mut names: Vec<&str> = Vec::new();
+        for finding in findings.iter().filter(|finding| finding.decision == decision) {
+            if !names.contains(&finding.rule.as_ref()) {
+                names.push(&finding.rule);
+            }
+        }
+        names.sort_by_key(|name| rank(name));
+        let reason = format!("Regex match: {}", names.join(", "));
+        ScanResult::new(decision, reason, score).with_findings(findings)
+    }
+}
+
+/// In a text whose letters were exchanged only phrases mean something, and in a reversed one those that begin with a
+/// telling word.
+fn counts(view: &View, found: &Found) -> bool {
+    match view.kind() {
+        ViewKind::InPlace | ViewKind::Unpacked => true,
+        ViewKind::Cipher => phrases::is_phrase(&found.name),
+        ViewKind::Reversed => {
+            let text = &view.text()[found.span.clone()];
+            let last = text.rsplit(|c: char| !c.is_alphanumeric()).find(|word| !word.is_empty());
+            phrases::is_phrase(&found.name) && last.is_some_and(View::may_end_reversed)
+        }
+    }
+}
+
+/// The order in which the Python LlamaFirewall looks for things; its first is the one it reports.
+fn rank(name: &str) -> usize {
+    const ORDER: [&str; 5] =
+        ["Prompt injection", "Email address", "Phone number", "Credit card", "Social security number"];
+    ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len())
+}
+
+fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+impl Scanner for RegexScanner {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> ScannerType {
+        ScannerType::Regex
+    }
+
+    fn placement(&self) -> Placement {
+        Placement::Task
+    }
+
+    fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
+        Box::pin(async { Ok(self.verdict(input)) })
+    }
+
+    fn settled(&self, input: &ScanInput) -> Option<usize> {
+        // Whatever the last word is to become, it stays; and up to it everything is looked at as if it ended there.
+        let text = Views::without_last_word(input.text());
+        let mut settled = Views::open_reversed(text, matcher::LONGEST_PHRASE);
+        for view in Views::open(text, matcher::LONGEST_PHRASE) {
+            settled = settled.min(view.original(self.open_end(&view)?..view.text().len()).start);
+        }
+        Some(settled)
+    }
+}

@@ -1,0 +1,223 @@
+//! Finds keywords in one pass, and looks at each place by the rule that the keyword belongs to. Every rule looks no
+//! further than a fixed distance, so the time grows with the text alone.
+
+use super::automaton::{Automaton, Outcome};
+use super::personal::{self, is_local, is_word};
+use super::phrases::{BETWEEN, OTHER_WORDS, PHRASES};
+use super::secrets::{ASSIGNED, Assigned, PRIVATE_KEY, TOKENS, Token, entropy, is_placeholder};
+use super::{Found, Group};
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use regex_automata::util::syntax;
+use std::ops::Range;
+
+/// How far a phrase reaches, in bytes.
+pub(super) const LONGEST_PHRASE: usize = 400;
+/// How far the secret may be from the name that it is given to.
+const LONGEST_ASSIGNMENT: usize = 40;
+/// How far the kind of a private key may be from its beginning.
+const LONGEST_KIND: usize = 40;
+
+/// What a place turned out to be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Seen {
+    /// A finding.
+    pub found: Option<Found>,
+    /// More text could make it a finding, or a longer one, that begins here.
+    pub open: Option<usize>,
+    /// Whether it is one of the phrases.
+    pub is_phrase: bool,
+}
+
+impl Seen {
+    fn nothing() -> Self {
+        Self::default()
+    }
+
+    fn open_at(at: usize) -> Self {
+        Self { open: Some(at), ..Self::default() }
+    }
+
+    fn found(name: &'static str, span: Range<usize>) -> Self {
+        Self { found: Some(Found { name: name.into(), span }), ..Self::default() }
+    }
+}
+
+enum Rule {
+    Phrase(&'static str, Box<Automaton>),
+    Token(&'static Token),
+    Assigned(&'static Assigned),
+    PrivateKey,
+    Address,
+}
+
+/// The rules of some groups.
+pub(super) struct Matcher {
+    keywords: AhoCorasick,
+    /// Keyword as written, and the rule of it.
+    rules: Vec<(&'static str, usize)>,
+    kinds: Vec<Rule>,
+    longest_keyword: usize,
+}
+
+/// What makes the rules unusable: a mistake in their tables.
+pub(super) type Broken = String;
+
+impl Matcher {
+    /// The rules of these groups.
+    pub fn new(groups: &[Group]) -> Result<Self, Broken> {
+        let mut matcher = Self::without_keywords()?;
+        for group in groups {
+            match group {
+                Group::Injection => {
+                    for phrase in PHRASES {
+                        matcher
+                            .add(phrase.keywords, Rule::Phrase(phrase.name, Box::new(tail(phrase.pattern)?)));
+                    }
+                }
+                Group::Personal => matcher.add(&["@"], Rule::Address),
+                Group::Secrets => {
+                    TOKENS.iter().for_each(|token| matcher.add(token.prefixes, Rule::Token(token)));
+                    ASSIGNED.iter().for_each(|row| matcher.add(row.names, Rule::Assigned(row)));
+                    matcher.add(&[PRIVATE_KEY.0], Rule::PrivateKey);
+                }
+            }
+        }
+        let words = matcher.rules.iter().map(|(word, _)| word);
+        let builder = &mut AhoCorasick::builder();
+        let builder = builder.ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA));
+        matcher.keywords = builder.build(words).map_err(|e| e.to_string())?;
+        matcher.longest_keyword = matcher.rules.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
+        Ok(matcher)
+    }
+
+    fn without_keywords() -> Result<Self, Broken> {
+        let keywords = AhoCorasick::new([] as [&str; 0]).map_err(|e| e.to_string())?;
+        Ok(Self { keywords, rules: Vec::new(), kinds: Vec::new(), longest_keyword: 0 })
+    }
+
+    fn add(&mut self, words: &[&'static str], rule: Rule) {
+        self.rules.extend(words.iter().map(|word| (*word, self.kinds.len())));
+        self.kinds.push(rule);
+    }
+
+    /// Calls `each` with what every place turned out to be.
+    pub fn look(&self, text: &str, each: &mut dyn FnMut(Seen)) {
+        for hit in self.keywords.find_overlapping_iter(text) {
+            let (word, rule) = self.rules[hit.pattern().as_usize()];
+            let place = hit.start()..hit.end();
+            let seen = match &self.kinds[rule] {
+                Rule::Phrase(name, tail) => phrase(name, tail, text, place),
+                Rule::Token(token) if text[place.clone()] == *word => self::token(token, text, place),
+                Rule::Token(_) => Seen::nothing(),
+                Rule::Assigned(row) => assigned(row, text, place),
+                Rule::PrivateKey => private_key(text, place),
+                Rule::Address => address(text, place.start),
+            };
+            if seen.found.is_some() || seen.open.is_some() {
+                let is_phrase = matches!(self.kinds[rule], Rule::Phrase(..));
+                each(Seen { is_phrase, ..seen });
+            }
+        }
+    }
+
+    /// The first byte of an end of `text` that a keyword could begin with, or an address.
+    pub fn open_end(&self, text: &str) -> usize {
+        let bytes = text.as_bytes();
+        let begins = |tail: &[u8]| {
+            self.rules.iter().any(|(word, _)| {
+                word.len() > tail.len() && word.as_bytes()[..tail.len()].eq_ignore_ascii_case(tail)
+            })
+        };
+        let first = bytes.len().saturating_sub(self.longest_keyword);
+        let keyword = (first..bytes.len()).find(|at| begins(&bytes[*at..])).unwrap_or(bytes.len());
+        let has_addresses = self.kinds.iter().any(|rule| matches!(rule, Rule::Address));
+        let local = bytes.iter().rev().take(if has_addresses { personal::LONGEST_LOCAL } else { 0 });
+        let local = local.take_while(|byte| is_local(**byte)).count();
+        keyword.min(bytes.len() - local)
+    }
+}
+
+/// An automaton for what follows a keyword.
+fn tail(pattern: &str) -> Result<Automaton, Broken> {
+    let pattern = pattern.replace('@', OTHER_WORDS).replace('~', BETWEEN);
+    Automaton::new(&pattern, syntax::Config::new().case_insensitive(true).utf8(false))
+}
+
+/// Looks at what follows a keyword. The first match ends the phrase.
+fn phrase(name: &'static str, tail: &Automaton, text: &str, keyword: Range<usize>) -> Seen {
+    let window = &text.as_bytes()[..text.len().min(keyword.start + LONGEST_PHRASE)];
+    let is_cut = window.len() < text.len();
+    match tail.first_match(window, keyword.end) {
+        Outcome::Match(read) => Seen::found(name, keyword.start..keyword.end + read),
+        Outcome::Dead => Seen::nothing(),
+        Outcome::Alive | Outcome::MatchAtEnd if is_cut => Seen::nothing(),
+        Outcome::Alive => Seen::open_at(keyword.start),
+        Outcome::MatchAtEnd => {
+            Seen { open: Some(keyword.start), ..Seen::found(name, keyword.start..text.len()) }
+        }
+    }
+}
+
+/// Bytes of a class from `at` on, one more than `most` at the most.
+fn run(text: &str, at: usize, most: usize, has: impl Fn(u8) -> bool) -> usize {
+    text.as_bytes()[at..].iter().take(most + 1).take_while(|byte| has(**byte)).count()
+}
+
+fn token(token: &Token, text: &str, prefix: Range<usize>) -> Seen {
+    let bytes = text.as_bytes();
+    // A colon may stand after a number; anything else begins a word.
+    let before = prefix.start.checked_sub(1).map(|at| bytes[at]);
+    let starts = bytes[prefix.start] == b':' || !before.is_some_and(is_word);
+    let (fewest, most) = token.length;
+    let length = run(text, prefix.end, most, |byte| token.class.has(byte));
+    let end = prefix.end + length;
+    if !starts || length > most {
+        return Seen::nothing();
+    }
+    let open = (end == text.len()).then_some(prefix.start);
+    let secret = &bytes[prefix.end..end];
+    let is_secret = length >= fewest && entropy(secret) >= 2.5 && !is_placeholder(secret);
+    let found = is_secret.then(|| Found { name: token.provider.into(), span: prefix.start..end });
+    Seen { found, open, is_phrase: false }
+}
+
+fn assigned(row: &Assigned, text: &str, name: Range<usize>) -> Seen {
+    let bytes = text.as_bytes();
+    let name_end = name.end + run(text, name.end, LONGEST_ASSIGNMENT, |b| is_word(b) || b == b'-');
+    let is_sign = |b: u8| matches!(b, b' ' | b'\t' | b'"' | b'\'' | b'`' | b':' | b'=' | b'>' | b'(');
+    let start = name_end + run(text, name_end, LONGEST_ASSIGNMENT, is_sign);
+    if start == text.len() && start - name.start <= 2 * LONGEST_ASSIGNMENT {
+        return Seen::open_at(name.start);
+    }
+    if !bytes[name_end..start].iter().any(|byte| matches!(byte, b':' | b'=')) {
+        return Seen::nothing();
+    }
+    let (fewest, most) = row.length;
+    let length = run(text, start, most, |byte| row.class.has(byte));
+    let secret = &bytes[start..start + length];
+    let open = (start + length == text.len() && length <= most).then_some(name.start);
+    let is_mixed = secret.iter().any(u8::is_ascii_digit) && secret.iter().any(u8::is_ascii_alphabetic);
+    let fits = (fewest..=most).contains(&length) && is_mixed;
+    let is_secret = fits && entropy(secret) >= row.entropy && !is_placeholder(secret);
+    let found = is_secret.then(|| Found { name: row.provider.into(), span: start..start + length });
+    Seen { found, open, is_phrase: false }
+}
+
+fn private_key(text: &str, begin: Range<usize>) -> Seen {
+    let kind = begin.end
+        + run(text, begin.end, LONGEST_KIND, |b| b.is_ascii_uppercase() || b" 0123456789".contains(&b));
+    if text[begin.end..kind].contains(PRIVATE_KEY.1) {
+        return Seen::found("Private key", begin.start..kind);
+    }
+    if kind == text.len() && kind - begin.end <= LONGEST_KIND {
+        Seen::open_at(begin.start)
+    } else {
+        Seen::nothing()
+    }
+}
+
+fn address(text: &str, at: usize) -> Seen {
+    let (span, open) = personal::address(text, at);
+    let found = span.map(|span| Found { name: personal::ADDRESS.into(), span });
+    Seen { found, open, is_phrase: false }
+}

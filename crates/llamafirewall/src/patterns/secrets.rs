@@ -1,0 +1,258 @@
+//! What secrets of known providers look like: a prefix and what follows it, or a name that one is given to.
+
+/// The characters that a secret is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Letters and digits.
+    Alnum,
+    /// And `_`, `-`.
+    Dashed,
+    /// And `.`.
+    Dotted,
+    /// Digits of base16.
+    Hex,
+    /// And `-`: identifiers in five groups.
+    Uuid,
+    /// And `+`, `/`, `=`, of base64.
+    Base64,
+    /// Capitals and digits.
+    Capitals,
+    /// Anything up to white space or a quotation mark.
+    Printable,
+}
+
+impl Class {
+    pub fn has(self, byte: u8) -> bool {
+        let alnum = byte.is_ascii_alphanumeric();
+        match self {
+            Class::Alnum => alnum,
+            Class::Dashed => alnum || byte == b'_' || byte == b'-',
+            Class::Dotted => alnum || matches!(byte, b'_' | b'-' | b'.'),
+            Class::Hex => byte.is_ascii_hexdigit(),
+            Class::Uuid => byte.is_ascii_hexdigit() || byte == b'-',
+            Class::Base64 => alnum || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-'),
+            Class::Capitals => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
+            Class::Printable => byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'`' | b',' | b';'),
+        }
+    }
+}
+
+/// A secret that can be told by how it begins.
+pub(super) struct Token {
+    pub provider: &'static str,
+    pub prefixes: &'static [&'static str],
+    pub class: Class,
+    /// Fewest and most characters after the prefix.
+    pub length: (usize, usize),
+}
+
+const fn token(
+    provider: &'static str,
+    prefixes: &'static [&'static str],
+    class: Class,
+    length: (usize, usize),
+) -> Token {
+    Token { provider, prefixes, class, length }
+}
+
+/// Formats as the providers document them.
+pub(super) const TOKENS: &[Token] = &[
+    token("AWS access key", &["AKIA", "ASIA", "ABIA", "ACCA"], Class::Capitals, (16, 16)),
+    token("Alibaba Cloud access key", &["LTAI"], Class::Alnum, (12, 20)),
+    token("Tencent Cloud secret id", &["AKID"], Class::Alnum, (32, 32)),
+    token("Yandex Cloud API key", &["AQVN"], Class::Dashed, (35, 38)),
+    token("Google API key", &["AIza"], Class::Dashed, (35, 35)),
+    token("Google OAuth token", &["ya29."], Class::Dotted, (30, 1000)),
+    token("Google OAuth client secret", &["GOCSPX-"], Class::Dashed, (28, 28)),
+    token("Azure storage key", &["AccountKey="], Class::Base64, (86, 88)),
+    token("DigitalOcean token", &["dop_v1_", "doo_v1_", "dor_v1_"], Class::Hex, (64, 64)),
+    token("GitHub token", &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"], Class::Alnum, (36, 255)),
+    token("GitHub fine-grained token", &["github_pat_"], Class::Dashed, (82, 82)),
+    token(
+        "GitLab token",
+        &["glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glft-"],
+        Class::Dotted,
+        (20, 300),
+    ),
+    token("Bitbucket token", &["ATBB"], Class::Alnum, (32, 32)),
+    token("Atlassian token", &["ATATT3"], Class::Base64, (180, 220)),
+    token("Trello token", &["ATTA"], Class::Hex, (64, 72)),
+    token(
+        "Slack token",
+        &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-", "xapp-"],
+        Class::Dashed,
+        (20, 300),
+    ),
+    token("Slack webhook", &["hooks.slack.com/services/"], Class::Base64, (40, 60)),
+    token("Discord webhook", &["discord.com/api/webhooks/"], Class::Base64, (70, 120)),
+    token("Stripe key", &["sk_live_", "sk_test_", "rk_live_", "rk_test_"], Class::Alnum, (16, 250)),
+    token("Stripe webhook secret", &["whsec_"], Class::Base64, (32, 64)),
+    token("Square token", &["sq0atp-", "sq0csp-"], Class::Dashed, (22, 43)),
+    token("Square access token", &["EAAA"], Class::Dashed, (56, 60)),
+    token("Shopify token", &["shpat_", "shpca_", "shppa_", "shpss_"], Class::Hex, (32, 32)),
+    token("Razorpay key", &["rzp_live_", "rzp_test_"], Class::Alnum, (14, 14)),
+    token("EasyPost key", &["EZAK", "EZTK"], Class::Alnum, (54, 54)),
+    token("Duffel token", &["duffel_live_", "duffel_test_"], Class::Dashed, (43, 43)),
+    token("Flutterwave key", &["FLWSECK_TEST-", "FLWSECK-"], Class::Alnum, (12, 40)),
+    token(
+        "Plaid token",
+        &["access-sandbox-", "access-development-", "access-production-"],
+        Class::Uuid,
+        (36, 36),
+    ),
+    token("Twilio key", &["SK"], Class::Hex, (32, 32)),
+    token("SendGrid key", &["SG."], Class::Dotted, (60, 70)),
+    token("Mailgun key", &["key-"], Class::Hex, (32, 32)),
+    token("Sendinblue key", &["xkeysib-"], Class::Dashed, (80, 82)),
+    token("OpenAI key", &["sk-proj-", "sk-svcacct-", "sk-admin-"], Class::Dashed, (40, 250)),
+    token("OpenAI or DeepSeek key", &["sk-"], Class::Alnum, (32, 60)),
+    token("Anthropic key", &["sk-ant-"], Class::Dashed, (80, 200)),
+    token("OpenRouter key", &["sk-or-v1-"], Class::Hex, (64, 64)),
+    token("Hugging Face token", &["hf_", "api_org_"], Class::Alnum, (34, 40)),
+    token("Groq key", &["gsk_"], Class::Alnum, (48, 56)),
+    token("Replicate token", &["r8_"], Class::Alnum, (37, 40)),
+    token("Perplexity key", &["pplx-"], Class::Alnum, (40, 64)),
+    token("xAI key", &["xai-"], Class::Alnum, (70, 90)),
+    token("NVIDIA key", &["nvapi-"], Class::Dashed, (60, 80)),
+    token("LangSmith key", &["lsv2_pt_", "lsv2_sk_"], Class::Dashed, (32, 60)),
+    token("Pinecone key", &["pcsk_"], Class::Dashed, (60, 80)),
+    token("Cerebras key", &["csk-"], Class::Alnum, (40, 60)),
+    token("npm token", &["npm_"], Class::Alnum, (36, 36)),
+    token("PyPI token", &["pypi-AgE"], Class::Dashed, (50, 300)),
+    token("RubyGems key", &["rubygems_"], Class::Hex, (48, 48)),
+    token("crates.io token", &["cio"], Class::Alnum, (32, 32)),
+    token("Docker Hub token", &["dckr_pat_", "dckr_oat_"], Class::Dashed, (27, 40)),
+    token("NuGet key", &["oy2"], Class::Alnum, (43, 43)),
+    token("Heroku key", &["HRKU-"], Class::Dashed, (36, 70)),
+    token("Fly.io token", &["fo1_", "fm2_"], Class::Base64, (40, 700)),
+    token("Render key", &["rnd_"], Class::Alnum, (26, 40)),
+    token("Netlify token", &["nfp_", "nfc_", "nfo_"], Class::Alnum, (36, 40)),
+    token("Supabase token", &["sbp_"], Class::Hex, (40, 40)),
+    token("PlanetScale secret", &["pscale_pw_", "pscale_tkn_", "pscale_oauth_"], Class::Dotted, (32, 64)),
+    token("Databricks token", &["dapi"], Class::Hex, (32, 34)),
+    token("Linear key", &["lin_api_"], Class::Alnum, (40, 40)),
+    token("Notion token", &["ntn_", "secret_"], Class::Alnum, (43, 50)),
+    token("Figma token", &["figd_"], Class::Dashed, (38, 44)),
+    token("Airtable token", &["pat"], Class::Dotted, (79, 79)),
+    token("Contentful token", &["CFPAT-"], Class::Dashed, (43, 43)),
+    token("HubSpot token", &["pat-na1-", "pat-eu1-"], Class::Uuid, (36, 36)),
+    token("New Relic key", &["NRAK-", "NRJS-", "NRII-"], Class::Alnum, (19, 32)),
+    token("Grafana token", &["glsa_", "glc_"], Class::Base64, (41, 400)),
+    token("Sentry token", &["sntrys_", "sntryu_"], Class::Base64, (60, 300)),
+    token("Dynatrace token", &["dt0c01.", "dt0s16."], Class::Dotted, (89, 89)),
+    token("Postman key", &["PMAK-"], Class::Dashed, (59, 59)),
+    token("Doppler token", &["dp.pt.", "dp.st.", "dp.ct."], Class::Dotted, (40, 60)),
+    token("HashiCorp Vault token", &["hvs.", "hvb.", "hvr."], Class::Dashed, (24, 300)),
+    token("Pulumi token", &["pul-"], Class::Hex, (40, 40)),
+    token("1Password token", &["ops_eyJ"], Class::Base64, (200, 1200)),
+    token("age secret key", &["AGE-SECRET-KEY-1"], Class::Capitals, (58, 58)),
+    token("Facebook token", &["EAACEdEose0cBA", "EAAB", "EAAG"], Class::Alnum, (60, 260)),
+    token("Twitter bearer token", &["AAAAAAAAAAAAAAAAAAAAA"], Class::Printable, (40, 120)),
+    token("Dropbox token", &["sl."], Class::Dashed, (120, 1300)),
+    token("Mapbox secret token", &["sk.eyJ"], Class::Dotted, (60, 120)),
+    token("Telegram bot token", &[":AA"], Class::Dashed, (32, 34)),
+    token("JSON web token", &["eyJ"], Class::Dotted, (60, 4000)),
+];
+
+/// A secret that can be told by what it is given to: `name = secret`.
+pub(super) struct Assigned {
+    pub provider: &'static str,
+    pub names: &'static [&'static str],
+    pub class: Class,
+    pub length: (usize, usize),
+    /// Bits per character, at least.
+    pub entropy: f32,
+}
+
+const fn assigned(
+    provider: &'static str,
+    names: &'static [&'static str],
+    class: Class,
+    length: (usize, usize),
+) -> Assigned {
+    Assigned { provider, names, class, length, entropy: 2.8 }
+}
+
+pub(super) const ASSIGNED: &[Assigned] = &[
+    assigned(
+        "AWS secret key",
+        &["aws_secret", "secret_access_key", "secretaccesskey"],
+        Class::Base64,
+        (40, 40),
+    ),
+    assigned("Heroku key", &["heroku"], Class::Uuid, (36, 40)),
+    assigned("Datadog key", &["datadog", "dd_api_key", "dd_app_key"], Class::Hex, (32, 40)),
+    assigned("Cloudflare token", &["cloudflare"], Class::Dashed, (37, 40)),
+    assigned("Mailchimp key", &["mailchimp"], Class::Dashed, (36, 37)),
+    assigned("Algolia key", &["algolia"], Class::Hex, (32, 32)),
+    assigned("Okta token", &["okta"], Class::Dashed, (42, 42)),
+    assigned("Linode token", &["linode"], Class::Hex, (64, 64)),
+    assigned("Mistral or Cohere key", &["mistral", "cohere"], Class::Alnum, (32, 40)),
+    assigned("Zendesk key", &["zendesk"], Class::Alnum, (40, 40)),
+    assigned("Asana token", &["asana"], Class::Alnum, (32, 32)),
+    assigned("Snyk token", &["snyk"], Class::Uuid, (36, 36)),
+    assigned("Sonar token", &["sonar"], Class::Hex, (40, 40)),
+    assigned("CircleCI token", &["circle_token", "circle_ci", "circleci"], Class::Hex, (40, 40)),
+    Assigned {
+        provider: "Secret",
+        names: &["api_key", "apikey", "api-key", "secret", "token", "auth_key", "access_key", "private_key"],
+        class: Class::Dotted,
+        length: (20, 200),
+        entropy: 3.7,
+    },
+    Assigned {
+        provider: "Password",
+        names: &["password", "passwd"],
+        class: Class::Printable,
+        length: (8, 100),
+        entropy: 3.0,
+    },
+];
+
+/// What private keys in text form begin with; what kind it is stands between the two.
+pub(super) const PRIVATE_KEY: (&str, &str) = ("-----BEGIN ", "PRIVATE KEY");
+
+/// Bits per character.
+pub(super) fn entropy(text: &[u8]) -> f32 {
+    let mut counts = [0_u32; 256];
+    text.iter().for_each(|byte| counts[*byte as usize] += 1);
+    let total = text.len() as f32;
+    let share = |count: u32| count as f32 / total;
+    counts.iter().filter(|count| **count > 0).map(|count| -share(*count) * share(*count).log2()).sum()
+}
+
+/// Whether it is written in the place of a secret: in examples and templates.
+pub(super) fn is_placeholder(secret: &[u8]) -> bool {
+    const WORDS: [&[u8]; 8] = [
+        b"example",
+        b"xxxx",
+        b"****",
+        b"your",
+        b"placeholder",
+        b"changeme",
+        b"1234567890abcdef",
+        b"redacted",
+    ];
+    let lower = secret.to_ascii_lowercase();
+    let inside = |word: &&[u8]| lower.windows(word.len()).any(|window| window == *word);
+    WORDS.iter().any(inside) || matches!(secret.first(), Some(b'$' | b'<' | b'{' | b'%'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn about_sixty_providers_are_known() {
+        let names: BTreeSet<&str> =
+            TOKENS.iter().map(|t| t.provider).chain(ASSIGNED.iter().map(|a| a.provider)).collect();
+        assert!(names.len() >= 80, "{}", names.len());
+    }
+
+    #[test]
+    fn entropy_is_counted_in_bits() {
+        assert_eq!(entropy(b"aaaa"), 0.0);
+        assert_eq!(entropy(b"abcdabcd"), 2.0);
+    }
+}
