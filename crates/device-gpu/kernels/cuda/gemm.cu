@@ -1,0 +1,205 @@
+// Products of many rows of activations with weights as halves, on Hopper: groups of four warps multiply 64 rows at once straight from shared
+// memory (wgmma), while one warp has pieces of both operands copied there. Pieces (see Halves) are what the instruction reads: 8 rows of 128
+// bytes, chunks swapped by the row. Operands are in slots, which changes no sum but its order.
+#if defined(TORCHLESS_EMULATED) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define GEMM_STAGES 4
+#define GEMM_THREADS 288
+
+// What a group works on next: a tile of 128 rows of activations and one or two halves of 128 rows of weights.
+struct GemmTile {
+    int row, half_of;
+};
+FUNCTION int halves_of(int rows) { return (rows + 127) / 128; }
+
+// The matrix of a half, which becomes one of that matrix; 3 where there is none.
+FUNCTION int matrix_of_half(const Matrices &m, int &half_of) {
+#pragma unroll
+    for (int i = 0; i < 3; i++) {
+        if (half_of < halves_of(m.rows[i])) return i;
+        half_of -= halves_of(m.rows[i]);
+    }
+    return 3;
+}
+
+template <int WIDE, int GATED>
+FUNCTION int place_of_half(const Matrices &m, const GemmTile &tile, int i, int &local) {
+    local = tile.half_of + (GATED ? 0 : i);
+    return GATED ? i : matrix_of_half(m, local);
+}
+
+template <int WIDE, int GATED>
+struct Gemm {
+    static const int HALVES = WIDE ? 2 : 1;
+    static const int STAGE = (1 + HALVES) * PIECE_BYTES;
+    static const int COLUMNS = 128 * HALVES;
+
+    FUNCTION static int column_tiles(const Matrices &m) {
+        int halves = halves_of(m.rows[0]);
+        if (GATED) return halves;
+        halves += halves_of(m.rows[1]) + halves_of(m.rows[2]);
+        return (halves + HALVES - 1) / HALVES;
+    }
+
+    // Neighbours in time share weights.
+    FUNCTION static GemmTile tile(int i, int row_tiles) {
+        GemmTile t = {i % row_tiles, i / row_tiles * (GATED ? 1 : HALVES)};
+        return t;
+    }
+
+    FUNCTION static void produce(u8 *room, u64 *full, u64 *empty, const Matrices &m, const u8 *rows, int row_tiles, int tiles, int pieces) {
+        int stage = 0, parity = 1;
+        for (int i = GROUP(0); i < tiles; i += GROUPS(0)) {
+            GemmTile t = tile(i, row_tiles);
+            const u8 *a = rows + (u64)t.row * (u64)pieces * PIECE_BYTES, *b[HALVES];
+            int there = 0;
+#pragma unroll
+            for (int j = 0; j < HALVES; j++) {
+                int local, which = place_of_half<WIDE, GATED>(m, t, j, local);
+                b[j] = which < 3 ? CHOOSE(m.weights, which) + (u64)local * (u64)pieces * PIECE_BYTES : 0;
+                there += which < 3;
+            }
+            for (int piece = 0; piece < pieces; piece++) {
+                barrier_wait(empty + stage, parity);
+                barrier_expect(full + stage, (1 + there) * PIECE_BYTES);
+                u8 *to = room + stage * STAGE;
+                copy_bulk(to, a + (u64)piece * PIECE_BYTES, PIECE_BYTES, full + stage);
+#pragma unroll
+                for (int j = 0; j < HALVES; j++) {
+                    if (b[j]) copy_bulk(to + (1 + j) * PIECE_BYTES, b[j] + (u64)piece * PIECE_BYTES, PIECE_BYTES, full + stage);
+                }
+                if (++stage == GEMM_STAGES) {
+                    stage = 0;
+                    parity ^= 1;
+                }
+            }
+        }
+    }
+
+    FUNCTION static void multiply(float *c, const u8 *a, const u8 *b) {
+        u64 left = operand(a), right = operand(b);
+        products_begin();
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            if (WIDE) multiply_64x256x16(c, left + 2 * i, right + 2 * i);
+            else multiply_64x128x16(c, left + 2 * i, right + 2 * i);
+        }
+        products_commit();
+    }
+
+    FUNCTION static void store(const Matrices &m, const float *c, const GemmTile &t, const float *up, int tokens, int act) {
+        int lane = THREAD(0) % 32, first = t.row * 128 + THREAD(0) / 32 * 16 + lane / 4;
+#pragma unroll
+        for (int j = 0; j < (GATED ? 1 : HALVES); j++) {
+            int local, which = place_of_half<WIDE, GATED>(m, t, j, local);
+            if (which == 3) continue;
+#pragma unroll
+            for (int upper = 0; upper < 2; upper++) {
+                int token = first + 8 * upper;
+                if (token >= tokens) continue;
+                float factor = up[token] * CHOOSE(m.scale, which), other = GATED ? up[token] * m.scale[1] : 0.0f;
+#pragma unroll
+                for (int n = 0; n < 16; n++) {
+                    int column = 128 * local + 8 * n + lane % 4 * 2;
+                    const float *pair = c + 64 * j + 4 * n + 2 * upper;
+                    if (GATED) store_gated_pair(m, column, token, pair, factor, pair + 64, other, act);
+                    else store_pair(m, which, column, token, pair[0] * factor, pair[1] * factor);
+                }
+            }
+        }
+    }
+
+    FUNCTION static void store_pair(const Matrices &m, int which, int column, int token, float a, float b) {
+        int rows = CHOOSE(m.rows, which);
+        if (rows % 2 != 0 || column + 1 >= rows) {
+            store_result(m, which, column, token, a);
+            store_result(m, which, column + 1, token, b);
+            return;
+        }
+        Float2 *at = (Float2 *)(CHOOSE(m.out, which) + (u64)token * (u64)rows + column);
+        if (HAS_BIAS(m.flags, which)) {
+            a += CHOOSE(m.bias, which)[column];
+            b += CHOOSE(m.bias, which)[column + 1];
+        }
+        Float2 sum = {a, b};
+        if (ADDS(m.flags, which)) {
+            Float2 old = *at;
+            sum.x += old.x;
+            sum.y += old.y;
+        }
+        *at = sum;
+    }
+
+    FUNCTION static void store_gated_pair(const Matrices &m, int column, int token, const float *gate, float gate_by, const float *up,
+                                          float up_by, int act) {
+        if (m.rows[0] % 2 != 0 || column + 1 >= m.rows[0]) {
+            store_gated(m, column, token, gate[0] * gate_by, up[0] * up_by, act);
+            store_gated(m, column + 1, token, gate[1] * gate_by, up[1] * up_by, act);
+            return;
+        }
+        float g[2] = {gate[0] * gate_by, gate[1] * gate_by}, u[2] = {up[0] * up_by, up[1] * up_by};
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            if (HAS_BIAS(m.flags, 0)) g[i] += m.bias[0][column + i];
+            if (HAS_BIAS(m.flags, 1)) u[i] += m.bias[1][column + i];
+        }
+        Float2 pair = {activation(act, g[0]) * u[0], activation(act, g[1]) * u[1]};
+        *(Float2 *)(m.out[0] + (u64)token * (u64)m.rows[0] + column) = pair;
+    }
+
+    FUNCTION static void run(const Matrices &m, const u8 *rows, const float *up, int depth, int tokens, int act) {
+        DYNAMIC_SHARED(room);
+        SHARED(u64, full, GEMM_STAGES);
+        SHARED(u64, empty, GEMM_STAGES);
+        if (THREAD(0) == 0) {
+            for (int i = 0; i < GEMM_STAGES; i++) {
+                barrier_init(full + i, 1);
+                barrier_init(empty + i, 8);
+            }
+            barriers_are_visible();
+        }
+        BARRIER();
+        WAIT_FOR_EARLIER();
+        int row_tiles = (tokens + 127) / 128, tiles = row_tiles * column_tiles(m), pieces = 2 * ((depth + UNIT_DEPTH - 1) / UNIT_DEPTH);
+        int warp = THREAD(0) / 32, lane = THREAD(0) % 32;
+        if (warp == 8) {
+            if (lane == 0) produce(room, full, empty, m, rows, row_tiles, tiles, pieces);
+            return;
+        }
+        int stage = 0, parity = 0;
+        for (int i = GROUP(0); i < tiles; i += GROUPS(0)) {
+            float c[COLUMNS / 2];
+#pragma unroll
+            for (int j = 0; j < COLUMNS / 2; j++) c[j] = 0.0f;
+            int before = 0;
+            for (int piece = 0; piece < pieces; piece++) {
+                barrier_wait(full + stage, parity);
+                const u8 *at = room + stage * STAGE;
+                multiply(c, at + warp / 4 * 8192, at + PIECE_BYTES);
+                products_wait<1>();
+                if (piece > 0 && lane == 0) barrier_arrive(empty + before);
+                before = stage;
+                if (++stage == GEMM_STAGES) {
+                    stage = 0;
+                    parity ^= 1;
+                }
+            }
+            products_wait<0>();
+            if (lane == 0) barrier_arrive(empty + before);
+            store(m, c, tile(i, row_tiles), up, tokens, act);
+        }
+    }
+};
+
+#define GEMM(kernel, wide, gated)                                                                                       \
+    extern "C" __global__ void __launch_bounds__(GEMM_THREADS, 1)                                                       \
+    kernel(IN(u8, w0), IN(u8, w1), IN(u8, w2), IN(float, bias0), IN(float, bias1), IN(float, bias2), OUT(float, out0), OUT(float, out1),  \
+           OUT(float, out2), IN(u8, rows), IN(float, up), INT(rows0), INT(rows1), INT(rows2), INT(depth), INT(tokens), INT(flags),  \
+           INT(act), FLOAT(scale0), FLOAT(scale1), FLOAT(scale2)) {                                                     \
+        Matrices m = {{w0, w1, w2}, {bias0, bias1, bias2}, {out0, out1, out2}, {rows0, rows1, rows2}, {scale0, scale1, scale2}, flags}; \
+        Gemm<wide, gated>::run(m, rows, up, depth, tokens, act);                                                        \
+    }
+
+GEMM(gemm_narrow, 0, 0)
+GEMM(gemm_wide, 1, 0)
+GEMM(gemm_gated, 1, 1)
+#endif
