@@ -89,13 +89,17 @@ KERNEL(turn_and_append)(OUT(float, q), IN(float, k), IN(float, v), IN(float, cos
 
 // Heads that share a group of threads: the rows of a matrix instruction.
 #define TOGETHER (GROUP_HEADS < 16 ? GROUP_HEADS : 16)
-#define FEW_WARPS 4
+#ifndef FEW_WARPS
+#define FEW_WARPS (V_DIM <= 64 && TOGETHER <= 16 ? 8 : TOGETHER * V_DIM <= 2048 ? 4 : 2)
+#endif
 #define KEY_RUNS ((K_DIM + 31) / 32)
 #define VALUE_RUNS ((V_DIM + 63) / 64)
 #define EARLY_VALUES (V_DIM <= 128)
 #define QUERY_STRIDE (KEY_RUNS * 32 + 8)
 // Blocks of the cache that a split has at least.
-#define LEAST_BLOCKS FEW_WARPS
+#ifndef LEAST_BLOCKS
+#define LEAST_BLOCKS (2 * FEW_WARPS)
+#endif
 
 // What a warp or a split knows: for each head a maximum, a sum, and V_DIM sums weighted by 2^(score - maximum).
 struct FewState {
@@ -208,8 +212,6 @@ FUNCTION void query_fragments(u32 (*query)[8], const u16 *room) {
 }
 
 FUNCTION void stage_queries(u16 *room, const float *q, int heads, const Turning &turning, int turns, int row, float factor) {
-    for (int i = THREAD(0); i < 16 * (QUERY_STRIDE / 2); i += THREADS(0)) ((u32 *)room)[i] = 0;
-    BARRIER();
     for (int i = THREAD(0); i < heads * (K_DIM / 2); i += THREADS(0)) {
         int head = i / (K_DIM / 2), pair = i % (K_DIM / 2);
         int first = turns ? turning.first(pair) : 2 * pair, second = turns ? turning.second(pair) : 2 * pair + 1;
@@ -220,10 +222,26 @@ FUNCTION void stage_queries(u16 *room, const float *q, int heads, const Turning 
     }
 }
 
-// Grid: splits, kv_heads times groups of 16 heads, rows. Splits beyond what a row has to see leave at once; where there is more than one,
+// Asks for a warp's first blocks of the cache, which earlier steps have written.
+FUNCTION void prefetch_blocks(const u16 *keys, const u16 *values, const int *table, int from, int to, int kv_heads, int kv_head) {
+    int lane = THREAD(0) % 32;
+    for (int block = from; block < to && block < from + 2 * FEW_WARPS; block += FEW_WARPS) {
+        u64 unit = ((u64)table[block] * (u64)kv_heads + (u64)kv_head) * BLOCK_LEN;
+        for (int i = 64 * lane; i < BLOCK_LEN * K_DIM; i += 64 * 32) prefetch_line(keys + unit * K_DIM + i);
+        for (int i = 64 * lane; i < BLOCK_LEN * V_DIM; i += 64 * 32) prefetch_line(values + unit * V_DIM + i);
+    }
+}
+
+// Grid: splits, kv_heads times groups of 16 heads, rows; FEW_WARPS warps. `step` is written before anything of the step starts. Splits beyond what a row has to see leave at once; where there is more than one,
 // the last to arrive puts them together, in their order. `counters` (one per row and group of heads) are zero before and after.
 // With TURN_AND_APPEND each slice has one row, and the split that sees its position appends key and values itself.
-KERNEL(attend_few)(IN(float, q), IN(float, k), IN(float, v), IN(float, cosines), IN(float, sines), OUT(u16, keys), OUT(u16, values),
+#if K_DIM <= 64 && V_DIM <= 64
+#define ATTEND_REGISTERS 128
+#else
+#define ATTEND_REGISTERS 255
+#endif
+extern "C" __global__ void __maxnreg__(ATTEND_REGISTERS)
+attend_few(IN(float, q), IN(float, k), IN(float, v), IN(float, cosines), IN(float, sines), OUT(u16, keys), OUT(u16, values),
                    IN(int, step), IN(float, sinks), OUT(float, out), OUT(float, partial), OUT(int, counters), INT(at_positions),
                    INT(at_slice_of), INT(at_slices), INT(at_blocks), INT(kv_heads), INT(pairs), INT(window), INT(flags), FLOAT(scale),
                    FLOAT(softcap)) {
@@ -231,7 +249,6 @@ KERNEL(attend_few)(IN(float, q), IN(float, k), IN(float, v), IN(float, cosines),
     SHARED(float, lines, FEW_WARPS * TOGETHER * 2);
     SHARED(float, room, FEW_WARPS * TOGETHER * V_DIM);
     SHARED(int, arrived, 1);
-    WAIT_FOR_EARLIER();
     Step s = {step, at_positions, at_slice_of, at_slices, at_blocks};
     Turning turning = {cosines, sines, pairs, (flags & HALVES_PAIRED) != 0};
     const int SETS = (GROUP_HEADS + TOGETHER - 1) / TOGETHER;
@@ -243,9 +260,16 @@ KERNEL(attend_few)(IN(float, q), IN(float, k), IN(float, v), IN(float, cosines),
     int each = (blocks + GROUPS(0) - 1) / GROUPS(0);
     each = each < LEAST_BLOCKS ? LEAST_BLOCKS : each;
     int active = (blocks + each - 1) / each, split = GROUP(0);
-    if (split >= active) return;
+    if (split >= active) {
+        WAIT_FOR_EARLIER();
+        return;
+    }
     const int *table = s.blocks(s.slice_of(row));
     int from = first_block + split * each, to = from + each < first_block + blocks ? from + each : first_block + blocks;
+    prefetch_blocks(keys, values, table, from + warp, to, kv_heads, kv_head);
+    for (int i = THREAD(0); i < 16 * (QUERY_STRIDE / 2); i += THREADS(0)) ((u32 *)queries)[i] = 0;
+    BARRIER();
+    WAIT_FOR_EARLIER();
 
     float factor = softcap > 0.0f ? scale : scale * LOG2_E;
     stage_queries(queries, q + ((u64)row * (u64)heads + (u64)first_head) * K_DIM, here, turning, flags & TURN_AND_APPEND, row, factor);
@@ -329,12 +353,14 @@ KERNEL(attend_few)(IN(float, q), IN(float, k), IN(float, v), IN(float, cosines),
     for (int i = THREAD(0); i < here * V_DIM; i += THREADS(0)) {
         int head = i / V_DIM;
         float most = NOTHING, total = 0.0f, sum = 0.0f;
+#pragma unroll 4
         for (int j = 0; j < active; j++) most = FMAX(most, load_shared_result(my_lines + (j * TOGETHER + head) * 2));
         if (flags & HAS_SINKS) {
             float sink = sinks[first_head + head] * LOG2_E;
             most = FMAX(most, sink);
             total = exp2_of(sink - most);
         }
+#pragma unroll 4
         for (int j = 0; j < active; j++) {
             float weight = exp2_of(load_shared_result(my_lines + (j * TOGETHER + head) * 2) - most);
             total += weight * load_shared_result(my_lines + (j * TOGETHER + head) * 2 + 1);

@@ -34,6 +34,9 @@ static void copy_async16(void *to, const void *from) {
     if (mine.count - mine.first == 4096) emulator::failure = "too many copies on their way";
     mine.copies[mine.count++ % 4096] = {to, from, mine.group};
 }
+static void copy_async16_if(int wanted, void *to, const void *from) {
+    if (wanted) copy_async16(to, from);
+}
 static void copies_commit() { my_copies().group++; }
 template <int LEFT> static void copies_wait() {
     PendingCopies &mine = my_copies();
@@ -45,6 +48,7 @@ template <int LEFT> static void copies_wait() {
 }
 
 static void warp_sync() { __syncwarp(); }
+static void part_barrier(int which, int threads) { emulator::arrive(emulator::barriers[which], threads); }
 static float warp_xor(float x, int lanes) { return __shfl_xor_sync(0xffffffffu, x, lanes); }
 
 static u32 pack_halves(float first, float second) { return (u32)to_half(first) | (u32)to_half(second) << 16; }
@@ -108,6 +112,21 @@ static Float4 load_floats(const float *at) {
 static Words4 load_words(const u16 *at) {
     if ((u64)at % 16) emulator::failure = "a load of 16 bytes that is not aligned";
     return *(const Words4 *)at;
+}
+
+static void prefetch_line(const u16 *) {}
+
+static int own_warp() { return emulator::current->number / 32; }
+static void add_to(float *at, float x) { *at += x; }
+static void add_pair_to(float *at, float a, float b) {
+    at[0] += a;
+    at[1] += b;
+}
+static float inverse_root(float x) { return 1.0f / sqrtf(x); }
+static float quotient(float a, float b) { return a / b; }
+static Float4 load_floats_if(int wanted, const float *at) {
+    Float4 nothing = {0.0f, 0.0f, 0.0f, 0.0f};
+    return wanted ? load_floats(at) : nothing;
 }
 
 // A barrier in memory: bit 0 its phase, then arrivals expected, arrivals missing, bytes missing.

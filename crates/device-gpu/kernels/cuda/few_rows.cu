@@ -1,11 +1,15 @@
-// Products of weights with 1 to 8 rows of activations: one pass over the weights, as fast as memory gives them. A group of threads
-// takes tiles of 16 rows one after the other, its warps share the depth of each. Every warp keeps DEPTH_FEW units on their way in a
-// ring of its own, the first of them from before the wait for the earlier kernel. Sums are added in the order of warps.
+// Products of weights with 1 to 8 rows of activations: one pass over the weights, as fast as memory gives them. Teams of warps take tiles of
+// 16 rows one after the other, the warps of a team share the depth of each. Every warp keeps DEPTH_FEW units on their way in a ring
+// of its own, the first of them from before the wait for the earlier kernel. Sums are added in the order of warps.
 
 #ifndef DEPTH_FEW
 #define DEPTH_FEW 4
 #endif
 #define MOST_WARPS 16
+// Few enough that the groups of the next kernel find room beside those of this one.
+#ifndef FEW_REGISTERS
+#define FEW_REGISTERS 64
+#endif
 #define MOST_FEW 8
 
 #define HAS_BIAS(flags, i) ((flags) >> (i)&1)
@@ -47,7 +51,8 @@ FUNCTION void store_result(const Matrices &m, int which, int row, int token, flo
     if (row >= rows) return;
     float *at = CHOOSE(m.out, which) + (u64)token * (u64)rows + row;
     if (HAS_BIAS(m.flags, which)) sum += CHOOSE(m.bias, which)[row];
-    *at = ADDS(m.flags, which) ? *at + sum : sum;
+    if (ADDS(m.flags, which)) add_to(at, sum);
+    else *at = sum;
 }
 FUNCTION void store_gated(const Matrices &m, int row, int token, float gate, float up, int act) {
     if (row >= m.rows[0]) return;
@@ -75,82 +80,120 @@ struct RowNorm {
     float eps;
 };
 
-// What is known of a row after looking at it once or twice.
+// What is known of a row after looking at it.
 struct RowSums {
     float mean, factor, down, up;
 };
 
-FUNCTION float group_sum_of(float x, float *room, int most) {
+// A sum and a maximum over all threads of a group.
+FUNCTION void group_sum_and_max(float &sum, float &most, float *room) {
     int lane = THREAD(0) % 32, warp = THREAD(0) / 32, warps = THREADS(0) / 32;
 #pragma unroll
     for (int lanes = 16; lanes > 0; lanes /= 2) {
-        float other = warp_xor(x, lanes);
-        x = most ? FMAX(x, other) : x + other;
+        sum += warp_xor(sum, lanes);
+        most = FMAX(most, warp_xor(most, lanes));
+    }
+    if (lane == 0) {
+        room[warp] = sum;
+        room[MOST_WARPS + warp] = most;
     }
     BARRIER();
-    if (lane == 0) room[warp] = x;
-    BARRIER();
-    x = room[0];
-    for (int i = 1; i < warps; i++) x = most ? FMAX(x, room[i]) : x + room[i];
-    return x;
+    sum = room[0];
+    most = room[MOST_WARPS];
+    for (int i = 1; i < warps; i++) {
+        sum += room[i];
+        most = FMAX(most, room[MOST_WARPS + i]);
+    }
 }
 
-// The sums of a row that all threads of a group work on; `depth` is a multiple of 4.
-FUNCTION RowSums look_at_row(const float *x, int depth, const RowNorm &norm, float *room) {
-    int kind = NORM_OF(norm.flags);
+// Groups of four values of a row that a thread holds, so that as many loads are on their way at once: HELD of its first ones for good,
+// those of longer rows HELD_REST at a time.
+#define HELD 4
+#define HELD_REST 2
+template <int N>
+struct Values {
+    Float4 v[N];
+};
+typedef Values<HELD> Held;
+template <int N>
+FUNCTION Values<N> hold(const float *x, int first, int depth) {
+    Values<N> held;
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        int d = first + 4 * i * THREADS(0);
+        Float4 nothing = {0.0f, 0.0f, 0.0f, 0.0f};
+        held.v[i] = d < depth ? load_floats(x + d) : nothing;
+    }
+    return held;
+}
+FUNCTION Float4 times(Float4 a, Float4 b) {
+    Float4 c = {a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w};
+    return c;
+}
+FUNCTION Float4 plus(Float4 a, float b) {
+    Float4 c = {a.x + b, a.y + b, a.z + b, a.w + b};
+    return c;
+}
+FUNCTION float sum_of(Float4 a) { return (a.x + a.y) + (a.z + a.w); }
+
+// What a thread sums up of a row.
+struct RowPart {
+    float total, most, least;
+};
+template <int N>
+FUNCTION void look_at_values(RowPart &part, const Values<N> &x, const Values<N> &weight, int first, int depth, const RowNorm &norm, float mean) {
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        int d = first + 4 * i * THREADS(0);
+        if (d >= depth) continue;
+        Float4 value = plus(x.v[i], -mean);
+        part.total += sum_of(times(value, value));
+        part.most = FMAX(part.most, most_of(NORM_OF(norm.flags) != 0 ? times(value, weight.v[i]) : value));
+        if (NORM_HAS_BIAS(norm.flags)) part.least = FMAX(part.least, most_of(load_floats(norm.bias + d)));
+    }
+}
+
+// The sums of a row that all threads of a group work on; `depth` is a multiple of 4. `first` and `weight` are the first values of this thread.
+// There are barriers in here, but none at its end.
+FUNCTION RowSums look_at_row(const float *x, const Held &first, const Held &weight, int depth, const RowNorm &norm, float *room) {
+    int kind = NORM_OF(norm.flags), own = 4 * THREAD(0), rest = own + 4 * HELD * THREADS(0), step = 4 * HELD_REST * THREADS(0);
     RowSums sums = {0.0f, 1.0f, 1.0f, 1.0f};
-    float total = 0.0f, most = 0.0f;
-    for (int d = 4 * THREAD(0); d < depth; d += 4 * THREADS(0)) {
-        Float4 v = load_floats(x + d);
-        if (kind == NORM_LAYER) {
-            total += v.x + v.y + v.z + v.w;
-            continue;
-        }
-        total += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-        if (kind == NORM_RMS) {
-            Float4 w = load_floats(norm.weight + d);
-            v.x *= w.x;
-            v.y *= w.y;
-            v.z *= w.z;
-            v.w *= w.w;
-        }
-        most = FMAX(most, most_of(v));
-    }
-    if (kind != 0) total = group_sum_of(total, room, 0);
-    if (kind == NORM_RMS) sums.factor = 1.0f / SQRT(total / depth + norm.eps);
     if (kind == NORM_LAYER) {
-        sums.mean = total / depth;
-        total = 0.0f;
-        float least = 0.0f;
-        for (int d = 4 * THREAD(0); d < depth; d += 4 * THREADS(0)) {
-            Float4 v = load_floats(x + d), w = load_floats(norm.weight + d);
-            v.x -= sums.mean;
-            v.y -= sums.mean;
-            v.z -= sums.mean;
-            v.w -= sums.mean;
-            total += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-            Float4 product = {v.x * w.x, v.y * w.y, v.z * w.z, v.w * w.w};
-            most = FMAX(most, most_of(product));
-            if (NORM_HAS_BIAS(norm.flags)) least = FMAX(least, most_of(load_floats(norm.bias + d)));
+        float total = 0.0f, unused = 0.0f;
+#pragma unroll
+        for (int i = 0; i < HELD; i++) total += sum_of(first.v[i]);
+        for (int d = rest; d < depth; d += step) {
+            Values<HELD_REST> v = hold<HELD_REST>(x, d, depth);
+#pragma unroll
+            for (int i = 0; i < HELD_REST; i++) total += sum_of(v.v[i]);
         }
-        sums.factor = 1.0f / SQRT(group_sum_of(total, room, 0) / depth + norm.eps);
-        most = most * sums.factor + least;
-    } else {
-        most *= sums.factor;
+        group_sum_and_max(total, unused, room + 2 * MOST_WARPS);
+        sums.mean = total / depth;
     }
-    half_range(group_sum_of(most, room, 1), sums.down, sums.up);
+    RowPart part = {0.0f, 0.0f, 0.0f};
+    look_at_values(part, first, weight, own, depth, norm, sums.mean);
+    for (int d = rest; d < depth; d += step) {
+        look_at_values(part, hold<HELD_REST>(x, d, depth), hold<HELD_REST>(norm.weight, d, kind != 0 ? depth : 0), d, depth, norm, sums.mean);
+    }
+    // A bound is enough for the range: the largest product and the largest bias.
+    if (NORM_HAS_BIAS(norm.flags)) {
+        float unused = 0.0f;
+        group_sum_and_max(unused, part.least, room + 4 * MOST_WARPS);
+    }
+    group_sum_and_max(part.total, part.most, room);
+    if (kind != 0) sums.factor = inverse_root(part.total / depth + norm.eps);
+    half_range(part.most * sums.factor + part.least, sums.down, sums.up);
     return sums;
 }
 
-// Four values of a normed row, scaled down to halves.
-FUNCTION Words2 halves_of_row(const float *x, int d, const RowNorm &norm, const RowSums &sums) {
-    Float4 v = load_floats(x + d);
+// Four values of a normed row, in the range of halves.
+FUNCTION Float4 ranged(Float4 v, Float4 weight, int d, const RowNorm &norm, const RowSums &sums) {
     if (NORM_OF(norm.flags) != 0) {
-        Float4 w = load_floats(norm.weight + d);
-        v.x = (v.x - sums.mean) * sums.factor * w.x;
-        v.y = (v.y - sums.mean) * sums.factor * w.y;
-        v.z = (v.z - sums.mean) * sums.factor * w.z;
-        v.w = (v.w - sums.mean) * sums.factor * w.w;
+        v = times(plus(v, -sums.mean), weight);
+        v.x *= sums.factor;
+        v.y *= sums.factor;
+        v.z *= sums.factor;
+        v.w *= sums.factor;
         if (NORM_HAS_BIAS(norm.flags)) {
             Float4 b = load_floats(norm.bias + d);
             v.x += b.x;
@@ -159,135 +202,317 @@ FUNCTION Words2 halves_of_row(const float *x, int d, const RowNorm &norm, const 
             v.w += b.w;
         }
     }
-    Words2 words = {pack_halves(v.x * sums.down, v.y * sums.down), pack_halves(v.z * sums.down, v.w * sums.down)};
-    return words;
+    v.x *= sums.down;
+    v.y *= sums.down;
+    v.z *= sums.down;
+    v.w *= sums.down;
+    return v;
 }
 
-// All rows as halves in slots, `stride` bytes each, and what to multiply results with.
-FUNCTION void stage_rows(u8 *to, int stride, float *scale, const float *x, int tokens, int depth, const RowNorm &norm, float *room) {
-    for (int token = 0; token < tokens; token++) {
-        const float *row = x + (u64)token * (u64)depth;
-        RowSums sums = look_at_row(row, depth, norm, room);
-        if (THREAD(0) == 0) scale[token] = sums.up;
-        for (int d = 4 * THREAD(0); d < (stride - 64) / 2; d += 4 * THREADS(0)) {
-            Words2 words = {0, 0};
-            if (d < depth) words = halves_of_row(row, d, norm, sums);
-            *(Words2 *)(to + token * stride + 2 * slot_of(d)) = words;
+// Rows in shared memory: halves in slots, `stride` bytes each, and of each run, or of each half where its scales are finer, the sums of the
+// rows times -OFFSET 2^-24 (times 2^-24 for minima), as accumulators: [run][rows / 2][row, next row, the same again]. A warp takes a unit of a
+// row at a time; it holds the first OWN of its units, and what they are weighed by from before the wait for the earlier kernel.
+template <class F, int RMS>
+struct StagedRows {
+    static const int PARTS = F::SCALES == 2 ? 2 : 1;
+    static const bool HAS_STARTS = F::OFFSET != 0 || F::MINIMA;
+    static const int OWN = RMS ? 4 : 8;
+    u8 *rows;
+    float *starts;
+    int stride, pairs, units, depth, warp, warps, lane;
+    Float4 weight[RMS ? OWN : 1];
+
+    FUNCTION Float4 values(const float *row, int unit) const {
+        int d = unit * UNIT_DEPTH + 4 * lane;
+        return load_floats_if(d < depth, row + d);
+    }
+
+    FUNCTION void hold_weight(const float *norm_weight) {
+        if (!RMS) return;
+#pragma unroll
+        for (int i = 0; i < OWN; i++) weight[RMS ? i : 0] = values(norm_weight, warp + i * warps);
+    }
+
+    FUNCTION void put(int token, int unit, Float4 v) const {
+        Words2 words = {pack_halves(v.x, v.y), pack_halves(v.z, v.w)};
+        if (HAS_STARTS) {
+            float sum = (lower_half(words.x) + upper_half(words.x)) + (lower_half(words.y) + upper_half(words.y));
+            sum += warp_xor(sum, 1);
+            sum += warp_xor(sum, 2);
+            if (PARTS == 1) sum += warp_xor(sum, 4);
+            sum *= (F::MINIMA ? 1.0f : -(float)F::OFFSET) / 16777216.0f;
+            if (lane % (8 / PARTS) == 0) {
+                float *at = starts + ((unit * 4 * PARTS + lane / (8 / PARTS)) * pairs + token / 2) * 4 + token % 2;
+                at[0] = sum;
+                at[2] = sum;
+            }
+        }
+        if (F::SIXTEENTHS) words.y = pack_halves(v.z * 0.0625f, v.w * 0.0625f);
+        *(Words2 *)(rows + token * stride + unit * (UNIT_DEPTH * 2) + 2 * slot_of(4 * lane)) = words;
+    }
+
+    FUNCTION void look(float &total, float &most, Float4 v, Float4 w) const {
+        if (RMS) {
+            total += sum_of(times(v, v));
+            v = times(v, w);
+        }
+        most = FMAX(most, most_of(v));
+    }
+
+    FUNCTION void stage_row(const float *x, int token, float *up, const float *norm_weight, float eps, float *room) const {
+        Float4 v[OWN], nothing = {0.0f, 0.0f, 0.0f, 0.0f};
+        float total = 0.0f, most = 0.0f, down, scale, factor = 1.0f;
+#pragma unroll
+        for (int i = 0; i < OWN; i++) v[i] = values(x, warp + i * warps);
+#pragma unroll
+        for (int i = 0; i < OWN; i++) look(total, most, v[i], weight[RMS ? i : 0]);
+        for (int unit = warp + OWN * warps; unit < units; unit += warps) {
+            look(total, most, values(x, unit), RMS ? values(norm_weight, unit) : nothing);
+        }
+        if (token > 0) BARRIER();
+        sum_and_max(total, most, room);
+        if (RMS) factor = inverse_root(quotient(total, (float)depth) + eps);
+        half_range(most * factor, down, scale);
+        if (THREAD(0) == 0) up[token] = scale;
+        factor *= down;
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            if (warp + i * warps < units) put(token, warp + i * warps, ranged_by(v[i], weight[RMS ? i : 0], factor));
+        }
+        for (int unit = warp + OWN * warps; unit < units; unit += warps) {
+            put(token, unit, ranged_by(values(x, unit), RMS ? values(norm_weight, unit) : nothing, factor));
         }
     }
-    BARRIER();
-}
 
-// A warp's place among the units that its group works through.
-struct Cursor {
-    int tile, unit;
+    FUNCTION static Float4 ranged_by(Float4 v, Float4 w, float factor) {
+        if (RMS) v = times(v, w);
+        Float4 by = {factor, factor, factor, factor};
+        return times(v, by);
+    }
+
+    // Over all threads of a group; places of warps that it has not are 0.
+    FUNCTION void sum_and_max(float &total, float &most, float *room) const {
+#pragma unroll
+        for (int lanes = 16; lanes > 0; lanes /= 2) {
+            if (RMS) total += warp_xor(total, lanes);
+            most = FMAX(most, warp_xor(most, lanes));
+        }
+        if (lane == 0) {
+            room[warp] = total;
+            room[MOST_WARPS + warp] = most;
+        }
+        BARRIER();
+        total = most = 0.0f;
+#pragma unroll
+        for (int i = 0; i < MOST_WARPS; i += 4) {
+            Float4 a = *(const Float4 *)(room + i), b = *(const Float4 *)(room + MOST_WARPS + i);
+            if (RMS) total += sum_of(a);
+            most = FMAX(most, most_of(b));
+        }
+    }
 };
 
-// One or, where gated, two tiles of 16 rows at once. Groups start at tile GROUP(0) and go on by GROUPS(0).
-template <class F, int GATED>
-FUNCTION void few_rows(const Matrices &m, const float *x, const RowNorm &norm, int depth, int tokens, int act) {
-    DYNAMIC_SHARED(room);
-    SHARED(float, part, MOST_WARPS);
-    SHARED(float, up, MOST_FEW);
-    const int TILES = GATED ? 2 : 1;
-    const int SLOT = TILES * F::BYTES;
-    int lane = THREAD(0) % 32, warp = THREAD(0) / 32, warps = THREADS(0) / 32;
-    int units = (depth + UNIT_DEPTH - 1) / UNIT_DEPTH, stride = units * UNIT_DEPTH * 2 + 64;
-    int tiles = GATED ? (m.rows[0] + TILE_ROWS - 1) / TILE_ROWS : tiles_of(m);
-    u8 *ring = room + warp * DEPTH_FEW * SLOT;
-    u8 *rows = room + warps * DEPTH_FEW * SLOT;
-    float *sums = (float *)(rows + ((tokens * stride + 127) & ~127));
+// acc += one run times the activations b, from integers as the bits of halves.
+template <class F>
+FUNCTION void multiply_raw(float *acc, const Part &part, int run, Words4 b, const Float4 *starts) {
+    u32 fragment[8];
+    F::raw(part, run, fragment);
+    if (F::SCALES == 0 && !F::MINIMA) {
+        multiply_16x8x16(acc, fragment, b.x, b.y);
+        multiply_16x8x16(acc, fragment + 4, b.z, b.w);
+        return;
+    }
+    Float4 start = starts[0];
+    float scale[4], c[4] = {start.x, start.y, start.z, start.w};
+    F::scales(part, run, scale);
+    if (F::MINIMA) {
+        float least[2];
+        F::minimum(part, run, least);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            acc[i] = FMA(c[i], least[i / 2], acc[i]);
+            c[i] = 0.0f;
+        }
+    }
+    multiply_16x8x16(c, fragment, b.x, b.y);
+    if (F::SCALES == 2) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) acc[i] = FMA(c[i], scale[i / 2], acc[i]);
+        start = starts[1];
+        c[0] = start.x;
+        c[1] = start.y;
+        c[2] = start.z;
+        c[3] = start.w;
+    }
+    multiply_16x8x16(c, fragment + 4, b.z, b.w);
+#pragma unroll
+    for (int i = 0; i < 4; i++) acc[i] = FMA(c[i], scale[(F::SCALES == 2 ? 2 : 0) + i / 2], acc[i]);
+}
 
-    Cursor ahead = {warp < units ? GROUP(0) : tiles, warp};
-    int slot_ahead = 0;
-    auto fetch = [&]() {
-        if (ahead.tile < tiles) {
-            u8 *to = ring + slot_ahead * SLOT;
-            if (GATED) {
-                F::copy(to, m.weights[0], ahead.tile, ahead.unit, units, lane, 32);
-                F::copy(to + F::BYTES, m.weights[1], ahead.tile, ahead.unit, units, lane, 32);
-            } else {
-                int tile = ahead.tile, which = matrix_of(m, tile);
-                F::copy(to, CHOOSE(m.weights, which), tile, ahead.unit, units, lane, 32);
+// The warps that share a tile, one of several teams of a group.
+struct Team {
+    int number, warps, warp, thread;
+    FUNCTION void barrier() const {
+        if (warps == 1) warp_sync();
+        else part_barrier(1 + number, 32 * warps);
+    }
+};
+
+// What a warp fetches next. A tile is one of 16 rows, or where gated those of gate and up.
+template <class F, int GATED>
+struct Fetcher {
+    static const int TILES = GATED ? 2 : 1;
+    static const int SLOT = TILES * F::BYTES;
+    const u8 *from[TILES];
+    int tile, unit, slot;
+
+    FUNCTION void aim(const Matrices &m, int units) {
+        if (GATED) {
+            from[0] = F::at(m.weights[0], tile, unit, units);
+            from[TILES - 1] = F::at(m.weights[1], tile, unit, units);
+        } else {
+            int local = tile, which = matrix_of(m, local);
+            from[0] = F::at(CHOOSE(m.weights, which), local, unit, units);
+        }
+    }
+    FUNCTION void fetch(u8 *ring, const Matrices &m, const Team &team, int tiles, int stride, int units, int lane) {
+        if (tile < tiles) {
+#pragma unroll
+            for (int i = 0; i < TILES; i++) {
+                F::copy(ring + slot * SLOT + i * F::BYTES, from[i], lane, 32);
+                from[i] += (u32)(team.warps * F::STEP);
             }
-            ahead.unit += warps;
-            if (ahead.unit >= units) {
-                ahead.unit = warp;
-                ahead.tile += GROUPS(0);
+            unit += team.warps;
+            if (unit >= units) {
+                unit = team.warp;
+                tile += stride;
+                if (tile < tiles) aim(m, units);
             }
         }
         copies_commit();
-        slot_ahead = slot_ahead + 1 == DEPTH_FEW ? 0 : slot_ahead + 1;
-    };
-#pragma unroll
-    for (int i = 0; i < DEPTH_FEW - 1; i++) fetch();
-    WAIT_FOR_EARLIER();
-    stage_rows(rows, stride, up, x, tokens, depth, norm, part);
+        slot = slot + 1 == DEPTH_FEW ? 0 : slot + 1;
+    }
+};
 
-    int column = lane / 4 < tokens ? lane / 4 : tokens - 1;
-    const u8 *mine = rows + column * stride + (lane % 4) * 16;
+// The sum of what the warps of a team have for a place, in their order.
+FUNCTION float team_sum(const float *at, int warps, int step) {
+    float sum = 0.0f;
+#pragma unroll
+    for (int w = 0; w < MOST_WARPS; w++) {
+        if (w < warps) sum += at[w * step];
+    }
+    return sum;
+}
+
+template <class F, int GATED, int RMS>
+FUNCTION void few_rows(const Matrices &m, const float *x, const float *norm_weight, float eps, int depth, int tokens, int act, int team_bits) {
+    DYNAMIC_SHARED(room);
+    SHARED(Float4, part, MOST_WARPS / 2);
+    SHARED(float, up, MOST_FEW);
+    typedef StagedRows<F, RMS> Staged;
+    const int TILES = GATED ? 2 : 1;
+    const int SLOT = TILES * F::BYTES;
+    int lane = THREAD(0) % 32, warp = own_warp(), warps = THREADS(0) / 32, teams = warps >> team_bits;
+    Team team = {warp >> team_bits, 1 << team_bits, warp & ((1 << team_bits) - 1), THREAD(0) & ((32 << team_bits) - 1)};
+    int units = (depth + UNIT_DEPTH - 1) / UNIT_DEPTH;
+    int tiles = GATED ? (m.rows[0] + TILE_ROWS - 1) / TILE_ROWS : tiles_of(m);
+    int first = GROUP(0) * teams + team.number, stride = GROUPS(0) * teams;
+    u8 *ring = room + warp * DEPTH_FEW * SLOT;
+
+    Fetcher<F, GATED> fetcher = {{}, team.warp < units ? first : tiles, team.warp, 0};
+    if (fetcher.tile < tiles) fetcher.aim(m, units);
+#pragma unroll
+    for (int i = 0; i < DEPTH_FEW - 1; i++) fetcher.fetch(ring, m, team, tiles, stride, units, lane);
+
+    Staged staged;
+    staged.rows = room + warps * DEPTH_FEW * SLOT;
+    staged.stride = units * UNIT_DEPTH * 2 + 64;
+    staged.pairs = (tokens + 1) / 2;
+    staged.starts = (float *)(staged.rows + ((tokens * staged.stride + 127) & ~127));
+    staged.units = units;
+    staged.depth = depth;
+    staged.warp = warp;
+    staged.warps = warps;
+    staged.lane = lane;
+    float *sums = staged.starts + (Staged::HAS_STARTS ? units * 4 * Staged::PARTS * staged.pairs * 4 : 0) + team.number * 2 * team.warps * TILES * 128;
+    if (THREAD(0) < 2 * MOST_WARPS && THREAD(0) % MOST_WARPS >= warps) ((float *)part)[THREAD(0)] = 0.0f;
+    staged.hold_weight(norm_weight);
+    WAIT_FOR_EARLIER();
+    for (int token = 0; token < tokens; token++) {
+        staged.stage_row(x + (u64)token * (u64)depth, token, up, norm_weight, eps, (float *)part);
+    }
+    BARRIER();
+
+    // Lanes whose columns are no rows of activations multiply anything: what they hold reaches no result.
+    bool has_row = lane / 4 < tokens, has_pair = lane % 4 < staged.pairs;
+    const u8 *mine = staged.rows + (has_row ? lane / 4 : 0) * staged.stride + (lane % 4) * 16;
+    const Float4 *starts = (const Float4 *)staged.starts + (has_pair ? lane % 4 : 0);
+    Words4 b = {0, 0, 0, 0};
+    Float4 start[2] = {};
     int slot = 0, parity = 0;
-    for (int tile = GROUP(0); tile < tiles; tile += GROUPS(0)) {
+    for (int tile = first; tile < tiles; tile += stride) {
         float acc[TILES][4] = {};
-        for (int unit = warp; unit < units; unit += warps) {
+        for (int unit = team.warp; unit < units; unit += team.warps) {
             copies_wait<DEPTH_FEW - 2>();
             warp_sync();
-            fetch();
+            fetcher.fetch(ring, m, team, tiles, stride, units, lane);
             const u8 *at = ring + slot * SLOT;
             slot = slot + 1 == DEPTH_FEW ? 0 : slot + 1;
 #pragma unroll
-            for (int run = 0; run < 4; run++) {
-                Words4 b = *(const Words4 *)(mine + unit * (UNIT_DEPTH * 2) + run * 64);
+            for (int two = 0; two < 2; two++) {
+                Part parts[TILES];
 #pragma unroll
-                for (int i = 0; i < TILES; i++) {
-                    u32 weights[8];
-                    float scale[4];
-                    F::weights(at + i * F::BYTES, lane, run, weights);
-                    F::scales(at + i * F::BYTES, lane, run, scale);
-                    multiply_run<F>(acc[i], weights, scale, b);
+                for (int i = 0; i < TILES; i++) parts[i] = F::read(at + i * F::BYTES, lane, two);
+#pragma unroll
+                for (int run = 0; run < 2; run++) {
+                    if (has_row) b = *(const Words4 *)(mine + unit * (UNIT_DEPTH * 2) + (2 * two + run) * 64);
+                    if (Staged::HAS_STARTS && has_pair) {
+#pragma unroll
+                        for (int i = 0; i < Staged::PARTS; i++) {
+                            start[i] = starts[((unit * 4 + 2 * two + run) * Staged::PARTS + i) * staged.pairs];
+                        }
+                    }
+#pragma unroll
+                    for (int i = 0; i < TILES; i++) multiply_raw<F>(acc[i], parts[i], run, b, start);
                 }
             }
         }
         // [parity][warp][tile][row][column]; two of them, so that one barrier per tile is enough.
-        float *here = sums + parity * warps * TILES * 128;
+        float *here = sums + parity * team.warps * TILES * 128;
         parity ^= 1;
 #pragma unroll
         for (int i = 0; i < TILES; i++) {
-            float *to = here + (warp * TILES + i) * 128 + (lane / 4) * 8 + (lane % 4) * 2;
-            to[0] = acc[i][0];
-            to[1] = acc[i][1];
-            to[64] = acc[i][2];
-            to[65] = acc[i][3];
+            float *to = here + (team.warp * TILES + i) * 128 + (lane / 4) * 8 + (lane % 4) * 2;
+            Float2 upper = {acc[i][0], acc[i][1]}, lower = {acc[i][2], acc[i][3]};
+            *(Float2 *)to = upper;
+            *(Float2 *)(to + 64) = lower;
         }
-        BARRIER();
-        for (int i = THREAD(0); i < 16 * tokens; i += THREADS(0)) {
-            int row = i % 16, token = i / 16;
-            float sum[TILES];
+        team.barrier();
+        for (int i = team.thread; i < TILE_ROWS * tokens; i += 32 * team.warps) {
+            int row = i % TILE_ROWS, token = i / TILE_ROWS;
+            float factor = up[token] * (F::SCALES != 0 || F::MINIMA ? 16777216.0f : 1.0f), sum[TILES];
 #pragma unroll
-            for (int j = 0; j < TILES; j++) {
-                sum[j] = 0.0f;
-                for (int w = 0; w < warps; w++) sum[j] += here[(w * TILES + j) * 128 + row * 8 + token];
-            }
+            for (int j = 0; j < TILES; j++) sum[j] = team_sum(here + j * 128 + row * 8 + token, team.warps, TILES * 128);
             if (GATED) {
-                float gate = sum[0] * (up[token] * m.scale[0]), other = sum[TILES - 1] * (up[token] * m.scale[1]);
-                store_gated(m, tile * 16 + row, token, gate, other, act);
+                store_gated(m, 16 * tile + row, token, sum[0] * (factor * m.scale[0]), sum[TILES - 1] * (factor * m.scale[1]), act);
             } else {
                 int local = tile, which = matrix_of(m, local);
-                store_result(m, which, local * 16 + row, token, sum[0] * (up[token] * CHOOSE(m.scale, which)));
+                store_result(m, which, 16 * local + row, token, sum[0] * (factor * CHOOSE(m.scale, which)));
             }
         }
     }
 }
 
-#define FEW_ROWS(kernel, format, gated)                                                                                 \
-    KERNEL(kernel)(IN(u8, w0), IN(u8, w1), IN(u8, w2), IN(float, bias0), IN(float, bias1), IN(float, bias2), OUT(float, out0),  \
-                   OUT(float, out1), OUT(float, out2), IN(float, x), IN(float, norm_weight), IN(float, norm_bias), INT(rows0),  \
-                   INT(rows1), INT(rows2), INT(depth), INT(tokens), INT(flags), INT(act), FLOAT(eps), FLOAT(scale0),          \
-                   FLOAT(scale1), FLOAT(scale2)) {                                                                      \
+#define FEW_ROWS(kernel, format, gated, rms)                                                                            \
+    extern "C" __global__ void __maxnreg__(FEW_REGISTERS)                                                               \
+    kernel(IN(u8, w0), IN(u8, w1), IN(u8, w2), IN(float, bias0), IN(float, bias1), IN(float, bias2), OUT(float, out0), OUT(float, out1),  \
+           OUT(float, out2), IN(float, x), IN(float, norm_weight), INT(rows0), INT(rows1), INT(rows2), INT(depth), INT(tokens),  \
+           INT(flags), INT(act), INT(team_bits), FLOAT(eps), FLOAT(scale0), FLOAT(scale1), FLOAT(scale2)) {             \
         Matrices m = {{w0, w1, w2}, {bias0, bias1, bias2}, {out0, out1, out2}, {rows0, rows1, rows2}, {scale0, scale1, scale2}, flags}; \
-        RowNorm norm = {norm_weight, norm_bias, flags, eps};                                                            \
-        few_rows<format, gated>(m, x, norm, depth, tokens, act);                                                        \
+        few_rows<format, gated, rms>(m, x, norm_weight, eps, depth, tokens, act, team_bits);                            \
     }
 
-FEW_ROWS(few, FORMAT, 0)
-FEW_ROWS(few_gated, FORMAT, 1)
+FEW_ROWS(few, FORMAT, 0, 0)
+FEW_ROWS(few_gated, FORMAT, 1, 0)
+FEW_ROWS(few_rms, FORMAT, 0, 1)
+FEW_ROWS(few_rms_gated, FORMAT, 1, 1)

@@ -3,10 +3,9 @@
 // That order of eight is the order of "slots": slot 8 t + i of a run is depth 4 t + i, slot 8 t + 4 + i is depth 16 + 4 t + i, for i < 4.
 // Activations lie in slots too. Rows beyond the matrix and depths beyond its columns are zero.
 //
-// A format gives: bytes of a unit, where it lies, and of one run of 32 the weights as halves in the order that multiply_16x8x16 wants
-// (four words for the first 16 deep, four for the rest), to be multiplied by scales where it has any:
-// Programs are compiled for one FORMAT, a name below.
-// SCALES 0: they are final; 1: one for each row and run; 2: one for each row and half a run.
+// Fragments are eight words: those that multiply_16x8x16 wants for the first 16 deep of a run, then those for the rest.
+// Programs are compiled for one FORMAT, a name below. SCALES 0: its weights are final; 1: a scale for each row and run; 2: one for each
+// row and half a run.
 #define UNIT_DEPTH 128
 #define TILE_ROWS 16
 
@@ -36,36 +35,86 @@ template <int BYTES>
 FUNCTION void copy_piece(u8 *to, const u8 *from, int thread, int threads) {
 #pragma unroll
     for (int at = 0; at < BYTES; at += 16 * threads) {
-        if (BYTES - at >= 16 * threads || at + 16 * thread < BYTES) copy_async16(to + at + 16 * thread, from + at + 16 * thread);
+        if (BYTES - at >= 16 * threads) copy_async16(to + at + 16 * thread, from + at + 16 * thread);
+        else copy_async16_if(at + 16 * thread < BYTES, to + at + 16 * thread, from + at + 16 * thread);
     }
 }
 
+// What a lane reads of a unit for two runs.
+struct Part {
+    Words4 w[4], s;
+};
+
+FUNCTION Words4 four_words(const u8 *at) { return *(const Words4 *)at; }
+FUNCTION Words4 two_words(const u8 *at) {
+    Words2 two = *(const Words2 *)at;
+    Words4 words = {two.x, two.y, 0, 0};
+    return words;
+}
+FUNCTION u32 word_of(const Words4 &v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
+
+// Scales of rows g and g + 8 for a run, and for each half of one.
+FUNCTION void run_scales(const Part &part, int run, float *scale) {
+    scale[0] = lower_half(word_of(part.s, run));
+    scale[1] = upper_half(word_of(part.s, run));
+}
+FUNCTION void half_run_scales(const Part &part, int run, float *scale) {
+    scale[0] = lower_half(word_of(part.s, 2 * run));
+    scale[1] = upper_half(word_of(part.s, 2 * run));
+    scale[2] = lower_half(word_of(part.s, 2 * run + 1));
+    scale[3] = upper_half(word_of(part.s, 2 * run + 1));
+}
+
+// The parts of a format:
+//   BYTES of a unit, at(matrix, tile, unit, units) where it lies, STEP to the next one of a tile, copy to bring it;
+//   read(unit, lane, pair): what is needed for runs 2 pair and 2 pair + 1; run is 0 or 1 in what follows;
+//   weights(part, run, fragment): halves as above, and scales(part, run, scale) as SCALES says;
+//   raw(part, run, fragment): the same as plain integers, which as the bits of halves are integers times 2^-24, less OFFSET from the weight;
+//   with SIXTEENTHS the second and the fourth pair of eight are 16 times as large, so that activations there are a sixteenth;
+//   MINIMA: a weight is scale times integer plus minimum(part, run).
 template <int UNIT>
 struct InOnePiece {
-    static const int BYTES = UNIT;
-    FUNCTION static void copy(u8 *to, const u8 *matrix, int tile, int unit, int units, int thread, int threads) {
-        copy_piece<UNIT>(to, matrix + ((u64)tile * (u64)units + (u64)unit) * UNIT, thread, threads);
-    }
+    static const int BYTES = UNIT, STEP = UNIT, MINIMA = 0;
+    FUNCTION static const u8 *at(const u8 *matrix, int tile, int unit, int units) { return matrix + (u64)(u32)tile * (u32)(units * UNIT) + (u32)(unit * UNIT); }
+    FUNCTION static void copy(u8 *to, const u8 *from, int thread, int threads) { copy_piece<UNIT>(to, from, thread, threads); }
+    FUNCTION static void minimum(const Part &, int, float *) {}
 };
+
+FUNCTION void raw_nibbles(u32 word, u32 *pairs) {
+    pairs[0] = word & 0x000f000fu;
+    pairs[1] = word & 0x00f000f0u;
+    word >>= 8;
+    pairs[2] = word & 0x000f000fu;
+    pairs[3] = word & 0x00f000f0u;
+}
+FUNCTION void raw_rows_of_nibbles(const Part &part, int run, u32 *fragment) {
+    u32 pairs[4];
+    raw_nibbles(word_of(part.w[0], 2 * run), pairs);
+    place_row<0>(fragment, pairs);
+    raw_nibbles(word_of(part.w[0], 2 * run + 1), pairs);
+    place_row<1>(fragment, pairs);
+}
 
 // Nibbles around 8 and a scale per run: Q4_0. 1024 bytes of nibbles, [2 pairs of runs][lane][run][row], then scales [g][run][row].
 struct Nibbles : InOnePiece<1152> {
-    static const int SCALES = 1;
-    FUNCTION static void weights(const u8 *unit, int lane, int run, u32 *fragment) {
-        Words2 words = *(const Words2 *)(unit + (run / 2) * 512 + lane * 16 + (run % 2) * 8);
+    static const int SCALES = 1, OFFSET = 8, SIXTEENTHS = 1;
+    FUNCTION static Part read(const u8 *unit, int lane, int pair) {
+        Part part;
+        part.w[0] = four_words(unit + pair * 512 + lane * 16);
+        part.s = two_words(unit + 1024 + (lane / 4) * 16 + pair * 8);
+        return part;
+    }
+    FUNCTION static void raw(const Part &part, int run, u32 *fragment) { raw_rows_of_nibbles(part, run, fragment); }
+    FUNCTION static void weights(const Part &part, int run, u32 *fragment) {
         u32 pairs[4];
-        nibbles_of(words.x, pairs);
+        nibbles_of(word_of(part.w[0], 2 * run), pairs);
         centre(pairs);
         place_row<0>(fragment, pairs);
-        nibbles_of(words.y, pairs);
+        nibbles_of(word_of(part.w[0], 2 * run + 1), pairs);
         centre(pairs);
         place_row<1>(fragment, pairs);
     }
-    FUNCTION static void scales(const u8 *unit, int lane, int run, float *scale) {
-        u32 pair = *(const u32 *)(unit + 1024 + (lane / 4) * 16 + run * 4);
-        scale[0] = lower_half(pair);
-        scale[1] = upper_half(pair);
-    }
+    FUNCTION static void scales(const Part &part, int run, float *scale) { run_scales(part, run, scale); }
     // To -8 .. 7: from 1024 + n, and from 1024 + 16 n by a sixteenth.
     FUNCTION static void centre(u32 *pairs) {
         pairs[0] = halves_add(pairs[0], 0xe408e408u);
@@ -77,19 +126,31 @@ struct Nibbles : InOnePiece<1152> {
 
 // Nibbles with a scale and a minimum per run: Q4_1, Q4_K. As Nibbles, with words of scale and minimum, [g][run][row].
 struct Affine : InOnePiece<1280> {
-    static const int SCALES = 0;
-    FUNCTION static void weights(const u8 *unit, int lane, int run, u32 *fragment) {
-        Words2 words = *(const Words2 *)(unit + (run / 2) * 512 + lane * 16 + (run % 2) * 8);
-        Words2 lines = *(const Words2 *)(unit + 1024 + (lane / 4) * 32 + run * 8);
+    static const int SCALES = 0, OFFSET = 0, SIXTEENTHS = 1, MINIMA = 1;
+    FUNCTION static Part read(const u8 *unit, int lane, int pair) {
+        Part part;
+        part.w[0] = four_words(unit + pair * 512 + lane * 16);
+        part.s = four_words(unit + 1024 + (lane / 4) * 32 + pair * 16);
+        return part;
+    }
+    FUNCTION static void raw(const Part &part, int run, u32 *fragment) { raw_rows_of_nibbles(part, run, fragment); }
+    FUNCTION static void weights(const Part &part, int run, u32 *fragment) {
         u32 pairs[4];
-        nibbles_of(words.x, pairs);
-        apply(pairs, lines.x);
+        nibbles_of(word_of(part.w[0], 2 * run), pairs);
+        apply(pairs, word_of(part.s, 2 * run));
         place_row<0>(fragment, pairs);
-        nibbles_of(words.y, pairs);
-        apply(pairs, lines.y);
+        nibbles_of(word_of(part.w[0], 2 * run + 1), pairs);
+        apply(pairs, word_of(part.s, 2 * run + 1));
         place_row<1>(fragment, pairs);
     }
-    FUNCTION static void scales(const u8 *, int, int, float *) {}
+    FUNCTION static void scales(const Part &part, int run, float *scale) {
+        scale[0] = lower_half(word_of(part.s, 2 * run));
+        scale[1] = lower_half(word_of(part.s, 2 * run + 1));
+    }
+    FUNCTION static void minimum(const Part &part, int run, float *least) {
+        least[0] = upper_half(word_of(part.s, 2 * run));
+        least[1] = upper_half(word_of(part.s, 2 * run + 1));
+    }
     FUNCTION static void apply(u32 *pairs, u32 line) {
         u32 scale = pick_bytes(line, 0, 0x1010), least = pick_bytes(line, 0, 0x3232);
         pairs[0] = halves_fma(halves_add(pairs[0], 0xe400e400u), scale, least);
@@ -99,98 +160,119 @@ struct Affine : InOnePiece<1280> {
     }
 };
 
-// Bytes around 128, [run][lane][row][8], then scales.
-FUNCTION void bytes_of(const u8 *unit, int lane, int run, u32 *fragment) {
-    Words4 words = *(const Words4 *)(unit + run * 512 + lane * 16);
-    u32 rows[4] = {words.x, words.y, words.z, words.w};
+// Bytes around 128, [run][lane][row][8]: pairs on top of `upper`, which is 0 or the upper byte of 1024.
+FUNCTION void pairs_of_bytes(const Part &part, int run, u32 upper, u32 *fragment) {
 #pragma unroll
     for (int row = 0; row < 2; row++) {
         u32 pairs[4];
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            u32 pair = pick_bytes(rows[2 * row + i / 2], 0x64646464u, i % 2 ? 0x4342 : 0x4140);
-            pairs[i] = halves_add(pair, 0xe480e480u);
+            pairs[i] = pick_bytes(word_of(part.w[run], 2 * row + i / 2), upper, i % 2 ? 0x4342 : 0x4140);
         }
         if (row == 0) place_row<0>(fragment, pairs);
         else place_row<1>(fragment, pairs);
     }
 }
-
-// Scales [g][run][row]: Q8_0.
-struct Bytes : InOnePiece<2176> {
-    static const int SCALES = 1;
-    FUNCTION static void weights(const u8 *unit, int lane, int run, u32 *fragment) { bytes_of(unit, lane, run, fragment); }
-    FUNCTION static void scales(const u8 *unit, int lane, int run, float *scale) {
-        u32 pair = *(const u32 *)(unit + 2048 + (lane / 4) * 16 + run * 4);
-        scale[0] = lower_half(pair);
-        scale[1] = upper_half(pair);
+template <int UNIT>
+struct AnyBytes : InOnePiece<UNIT> {
+    static const int OFFSET = 128, SIXTEENTHS = 0;
+    FUNCTION static void raw(const Part &part, int run, u32 *fragment) { pairs_of_bytes(part, run, 0, fragment); }
+    FUNCTION static void weights(const Part &part, int run, u32 *fragment) {
+        pairs_of_bytes(part, run, 0x64646464u, fragment);
+#pragma unroll
+        for (int i = 0; i < 8; i++) fragment[i] = halves_add(fragment[i], 0xe480e480u);
+    }
+    FUNCTION static Part bytes(const u8 *unit, int lane, int pair) {
+        Part part;
+        part.w[0] = four_words(unit + pair * 1024 + lane * 16);
+        part.w[1] = four_words(unit + pair * 1024 + 512 + lane * 16);
+        return part;
     }
 };
 
-// Scales per 16, [g][run][half of it][row].
-FUNCTION void half_run_scales(const u8 *at, int lane, int run, float *scale) {
-    Words2 pairs = *(const Words2 *)(at + (lane / 4) * 32 + run * 8);
-    scale[0] = lower_half(pairs.x);
-    scale[1] = upper_half(pairs.x);
-    scale[2] = lower_half(pairs.y);
-    scale[3] = upper_half(pairs.y);
-}
+// Scales [g][run][row]: Q8_0.
+struct Bytes : AnyBytes<2176> {
+    static const int SCALES = 1;
+    FUNCTION static Part read(const u8 *unit, int lane, int pair) {
+        Part part = bytes(unit, lane, pair);
+        part.s = two_words(unit + 2048 + (lane / 4) * 16 + pair * 8);
+        return part;
+    }
+    FUNCTION static void scales(const Part &part, int run, float *scale) { run_scales(part, run, scale); }
+};
 
-// Any type of integers of 8 bits with a scale per 16.
-struct FineBytes : InOnePiece<2304> {
+// Any type of integers of 8 bits with a scale per 16, [g][run][half of it][row].
+struct FineBytes : AnyBytes<2304> {
     static const int SCALES = 2;
-    FUNCTION static void weights(const u8 *unit, int lane, int run, u32 *fragment) { bytes_of(unit, lane, run, fragment); }
-    FUNCTION static void scales(const u8 *unit, int lane, int run, float *scale) { half_run_scales(unit + 2048, lane, run, scale); }
+    FUNCTION static Part read(const u8 *unit, int lane, int pair) {
+        Part part = bytes(unit, lane, pair);
+        part.s = four_words(unit + 2048 + (lane / 4) * 32 + pair * 16);
+        return part;
+    }
+    FUNCTION static void scales(const Part &part, int run, float *scale) { half_run_scales(part, run, scale); }
 };
 
 // Six bits around 32 and a scale per 16: Q6_K. Nibbles as in Nibbles, then the upper bits, [lane][run] of words, where pair i of
-// row r (0 or 1 for g and g + 8) is at bits 2 (i + 4 r) and 16 more; then scales.
+// row r (0 or 1 for g and g + 8) is at bits 2 (i + 4 r) and 16 more; then scales as in FineBytes.
 struct Sixes : InOnePiece<1792> {
-    static const int SCALES = 2;
-    FUNCTION static void weights(const u8 *unit, int lane, int run, u32 *fragment) {
-        Words2 words = *(const Words2 *)(unit + (run / 2) * 512 + lane * 16 + (run % 2) * 8);
-        u32 upper = *(const u32 *)(unit + 1024 + lane * 16 + run * 4);
-        u32 rows[2] = {words.x, words.y};
+    static const int SCALES = 2, OFFSET = 32, SIXTEENTHS = 0;
+    FUNCTION static Part read(const u8 *unit, int lane, int pair) {
+        Part part;
+        part.w[0] = four_words(unit + pair * 512 + lane * 16);
+        part.w[1] = two_words(unit + 1024 + lane * 16 + pair * 8);
+        part.s = four_words(unit + 1536 + (lane / 4) * 32 + pair * 16);
+        return part;
+    }
+    FUNCTION static void raw(const Part &part, int run, u32 *fragment) {
+        u32 upper = word_of(part.w[1], run);
 #pragma unroll
         for (int row = 0; row < 2; row++) {
-            u32 pairs[4];
+            u32 word = word_of(part.w[0], 2 * run + row), pairs[4];
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                u32 high = ((upper >> (2 * (i + 4 * row))) & 0x00030003u) << 4;
-                pairs[i] = halves_add(((rows[row] >> (4 * i)) & 0x000f000fu) | high | HALVES_1024, 0xe420e420u);
+                pairs[i] = ((word >> (4 * i)) & 0x000f000fu) | ((upper >> (2 * (i + 4 * row))) & 0x00030003u) << 4;
             }
             if (row == 0) place_row<0>(fragment, pairs);
             else place_row<1>(fragment, pairs);
         }
     }
-    FUNCTION static void scales(const u8 *unit, int lane, int run, float *scale) { half_run_scales(unit + 1536, lane, run, scale); }
+    FUNCTION static void weights(const Part &part, int run, u32 *fragment) {
+        raw(part, run, fragment);
+#pragma unroll
+        for (int i = 0; i < 8; i++) fragment[i] = halves_add(fragment[i] | HALVES_1024, 0xe420e420u);
+    }
+    FUNCTION static void scales(const Part &part, int run, float *scale) { half_run_scales(part, run, scale); }
 };
 
 // Halves as the tiles of gemm.cu want them: pieces of 128 rows and 64 slots, a row of a piece is 128 bytes whose chunks of 16 are
 // swapped by the row's number. A unit is its 16 rows of two pieces.
 #define PIECE_BYTES 16384
 struct Halves {
-    static const int BYTES = 4096;
-    static const int SCALES = 0;
-    FUNCTION static void copy(u8 *to, const u8 *matrix, int tile, int unit, int units, int thread, int threads) {
-        const u8 *from = matrix + ((u64)(tile / 8) * (u64)(2 * units) + (u64)(2 * unit)) * PIECE_BYTES + (tile % 8) * 2048;
+    static const int BYTES = 4096, STEP = 2 * PIECE_BYTES, SCALES = 0, OFFSET = 0, SIXTEENTHS = 0, MINIMA = 0;
+    FUNCTION static const u8 *at(const u8 *matrix, int tile, int unit, int units) {
+        return matrix + (u64)(u32)(tile / 8) * (u32)(2 * units * PIECE_BYTES) + (u32)(2 * unit * PIECE_BYTES + tile % 8 * 2048);
+    }
+    FUNCTION static void copy(u8 *to, const u8 *from, int thread, int threads) {
         copy_piece<2048>(to, from, thread, threads);
         copy_piece<2048>(to + 2048, from + PIECE_BYTES, thread, threads);
     }
-    FUNCTION static void weights(const u8 *unit, int lane, int run, u32 *fragment) {
-        int g = lane / 4, chunk = (4 * (run % 2) + lane % 4) ^ g;
-        const u8 *row = unit + (run / 2) * 2048 + g * 128 + chunk * 16;
-        Words4 first = *(const Words4 *)row, second = *(const Words4 *)(row + 1024);
-        fragment[0] = first.x;
-        fragment[1] = second.x;
-        fragment[2] = first.y;
-        fragment[3] = second.y;
-        fragment[4] = first.z;
-        fragment[5] = second.z;
-        fragment[6] = first.w;
-        fragment[7] = second.w;
+    FUNCTION static Part read(const u8 *unit, int lane, int pair) {
+        int g = lane / 4, t = lane % 4;
+        const u8 *row = unit + pair * 2048 + g * 128;
+        Part part;
+        part.w[0] = four_words(row + (t ^ g) * 16);
+        part.w[1] = four_words(row + (t ^ g) * 16 + 1024);
+        part.w[2] = four_words(row + ((4 + t) ^ g) * 16);
+        part.w[3] = four_words(row + ((4 + t) ^ g) * 16 + 1024);
+        return part;
     }
-    FUNCTION static void scales(const u8 *, int, int, float *) {}
+    FUNCTION static void weights(const Part &part, int run, u32 *fragment) {
+#pragma unroll
+        for (int i = 0; i < 8; i++) fragment[i] = word_of(part.w[2 * run + i % 2], i / 2);
+    }
+    FUNCTION static void raw(const Part &part, int run, u32 *fragment) { weights(part, run, fragment); }
+    FUNCTION static void scales(const Part &, int, float *) {}
+    FUNCTION static void minimum(const Part &, int, float *) {}
 };
 
 // acc += one run of 32 of a tile times the activations b.

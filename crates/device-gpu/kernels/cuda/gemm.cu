@@ -2,6 +2,10 @@
 // memory (wgmma), while one warp has pieces of both operands copied there. Pieces (see Halves) are what the instruction reads: 8 rows of 128
 // bytes, chunks swapped by the row. Operands are in slots, which changes no sum but its order.
 #if defined(TORCHLESS_EMULATED) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+// One activation, known while compiling: a choice for each of the values of a tile would be more code than the cache of instructions holds.
+#ifndef ACTIVATION
+#define ACTIVATION 0
+#endif
 #define GEMM_STAGES 4
 #define GEMM_THREADS 288
 
@@ -86,67 +90,74 @@ struct Gemm {
         products_commit();
     }
 
-    FUNCTION static void store(const Matrices &m, const float *c, const GemmTile &t, const float *up, int tokens, int act) {
+    // Results of a row of activations are 16 pairs of columns of each half.
+    FUNCTION static void store(const Matrices &m, const float *c, const GemmTile &t, const float *up, int tokens) {
         int lane = THREAD(0) % 32, first = t.row * 128 + THREAD(0) / 32 * 16 + lane / 4;
 #pragma unroll
         for (int j = 0; j < (GATED ? 1 : HALVES); j++) {
             int local, which = place_of_half<WIDE, GATED>(m, t, j, local);
             if (which == 3) continue;
+            int rows = CHOOSE(m.rows, which);
+            bool whole = rows % 2 == 0 && 128 * local + 128 <= rows;
 #pragma unroll
             for (int upper = 0; upper < 2; upper++) {
                 int token = first + 8 * upper;
                 if (token >= tokens) continue;
                 float factor = up[token] * CHOOSE(m.scale, which), other = GATED ? up[token] * m.scale[1] : 0.0f;
-#pragma unroll
-                for (int n = 0; n < 16; n++) {
-                    int column = 128 * local + 8 * n + lane % 4 * 2;
-                    const float *pair = c + 64 * j + 4 * n + 2 * upper;
-                    if (GATED) store_gated_pair(m, column, token, pair, factor, pair + 64, other, act);
-                    else store_pair(m, which, column, token, pair[0] * factor, pair[1] * factor);
-                }
+                int column = 128 * local + lane % 4 * 2;
+                const float *sums = c + 64 * j + 2 * upper;
+                if (!whole) store_odd(m, which, column, token, sums, factor, other);
+                else if (GATED) store_gated_row(m, column, token, sums, factor, other);
+                else store_row(m, which, column, token, sums, factor);
             }
         }
     }
 
-    FUNCTION static void store_pair(const Matrices &m, int which, int column, int token, float a, float b) {
+    FUNCTION static void store_row(const Matrices &m, int which, int column, int token, const float *sums, float factor) {
         int rows = CHOOSE(m.rows, which);
-        if (rows % 2 != 0 || column + 1 >= rows) {
-            store_result(m, which, column, token, a);
-            store_result(m, which, column + 1, token, b);
-            return;
-        }
-        Float2 *at = (Float2 *)(CHOOSE(m.out, which) + (u64)token * (u64)rows + column);
-        if (HAS_BIAS(m.flags, which)) {
-            a += CHOOSE(m.bias, which)[column];
-            b += CHOOSE(m.bias, which)[column + 1];
-        }
-        Float2 sum = {a, b};
-        if (ADDS(m.flags, which)) {
-            Float2 old = *at;
-            sum.x += old.x;
-            sum.y += old.y;
-        }
-        *at = sum;
-    }
-
-    FUNCTION static void store_gated_pair(const Matrices &m, int column, int token, const float *gate, float gate_by, const float *up,
-                                          float up_by, int act) {
-        if (m.rows[0] % 2 != 0 || column + 1 >= m.rows[0]) {
-            store_gated(m, column, token, gate[0] * gate_by, up[0] * up_by, act);
-            store_gated(m, column + 1, token, gate[1] * gate_by, up[1] * up_by, act);
-            return;
-        }
-        float g[2] = {gate[0] * gate_by, gate[1] * gate_by}, u[2] = {up[0] * up_by, up[1] * up_by};
+        float *at = CHOOSE(m.out, which) + (u64)token * (u64)rows + column;
+        const float *bias = CHOOSE(m.bias, which) + column;
+        bool has_bias = HAS_BIAS(m.flags, which), adds = ADDS(m.flags, which);
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-            if (HAS_BIAS(m.flags, 0)) g[i] += m.bias[0][column + i];
-            if (HAS_BIAS(m.flags, 1)) u[i] += m.bias[1][column + i];
+        for (int n = 0; n < 16; n++) {
+            Float2 pair = {sums[4 * n] * factor, sums[4 * n + 1] * factor};
+            if (has_bias) {
+                pair.x += bias[8 * n];
+                pair.y += bias[8 * n + 1];
+            }
+            if (adds) add_pair_to(at + 8 * n, pair.x, pair.y);
+            else *(Float2 *)(at + 8 * n) = pair;
         }
-        Float2 pair = {activation(act, g[0]) * u[0], activation(act, g[1]) * u[1]};
-        *(Float2 *)(m.out[0] + (u64)token * (u64)m.rows[0] + column) = pair;
     }
 
-    FUNCTION static void run(const Matrices &m, const u8 *rows, const float *up, int depth, int tokens, int act) {
+    FUNCTION static void store_gated_row(const Matrices &m, int column, int token, const float *sums, float gate_by, float up_by) {
+        Float2 *at = (Float2 *)(m.out[0] + (u64)token * (u64)m.rows[0] + column);
+        const float *bias[2] = {m.bias[0] + column, m.bias[1] + column};
+#pragma unroll
+        for (int n = 0; n < 16; n++) {
+            float gate[2] = {sums[4 * n] * gate_by, sums[4 * n + 1] * gate_by}, up[2] = {sums[64 + 4 * n] * up_by, sums[65 + 4 * n] * up_by};
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                if (HAS_BIAS(m.flags, 0)) gate[i] += bias[0][8 * n + i];
+                if (HAS_BIAS(m.flags, 1)) up[i] += bias[1][8 * n + i];
+            }
+            Float2 pair = {activation(ACTIVATION, gate[0]) * up[0], activation(ACTIVATION, gate[1]) * up[1]};
+            at[4 * n] = pair;
+        }
+    }
+
+    FUNCTION static void store_odd(const Matrices &m, int which, int column, int token, const float *sums, float factor, float other) {
+#pragma unroll
+        for (int n = 0; n < 16; n++)
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                int at = column + 8 * n + i;
+                if (GATED) store_gated(m, at, token, sums[4 * n + i] * factor, sums[(GATED ? 64 : 0) + 4 * n + i] * other, ACTIVATION);
+                else store_result(m, which, at, token, sums[4 * n + i] * factor);
+            }
+    }
+
+    FUNCTION static void run(const Matrices &m, const u8 *rows, const float *up, int depth, int tokens) {
         DYNAMIC_SHARED(room);
         SHARED(u64, full, GEMM_STAGES);
         SHARED(u64, empty, GEMM_STAGES);
@@ -185,7 +196,7 @@ struct Gemm {
             }
             products_wait<0>();
             if (lane == 0) barrier_arrive(empty + before);
-            store(m, c, tile(i, row_tiles), up, tokens, act);
+            store(m, c, tile(i, row_tiles), up, tokens);
         }
     }
 };
@@ -194,9 +205,9 @@ struct Gemm {
     extern "C" __global__ void __launch_bounds__(GEMM_THREADS, 1)                                                       \
     kernel(IN(u8, w0), IN(u8, w1), IN(u8, w2), IN(float, bias0), IN(float, bias1), IN(float, bias2), OUT(float, out0), OUT(float, out1),  \
            OUT(float, out2), IN(u8, rows), IN(float, up), INT(rows0), INT(rows1), INT(rows2), INT(depth), INT(tokens), INT(flags),  \
-           INT(act), FLOAT(scale0), FLOAT(scale1), FLOAT(scale2)) {                                                     \
+           FLOAT(scale0), FLOAT(scale1), FLOAT(scale2)) {                                                     \
         Matrices m = {{w0, w1, w2}, {bias0, bias1, bias2}, {out0, out1, out2}, {rows0, rows1, rows2}, {scale0, scale1, scale2}, flags}; \
-        Gemm<wide, gated>::run(m, rows, up, depth, tokens, act);                                                        \
+        Gemm<wide, gated>::run(m, rows, up, depth, tokens);                                                        \
     }
 
 GEMM(gemm_narrow, 0, 0)

@@ -25,6 +25,9 @@ FUNCTION void copy_bulk(void *to, const void *from, int bytes, u64 *barrier) {
                  "l"(from), "r"(bytes), "r"(shared_address(barrier))
                  : "memory");
 }
+FUNCTION void add_pair_to(float *at, float a, float b) {
+    asm volatile("red.relaxed.gpu.global.add.v2.f32 [%0], {%1, %2};" ::"l"(at), "f"(a), "f"(b) : "memory");
+}
 FUNCTION void products_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 FUNCTION void products_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int LEFT>

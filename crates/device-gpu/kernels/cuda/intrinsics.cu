@@ -26,6 +26,16 @@ FUNCTION void copy_async16(void *to, const void *from) {
     *(Words4 *)to = *(const Words4 *)from;
 #endif
 }
+// The same by those lanes alone for which `wanted` is not 0, without a branch.
+FUNCTION void copy_async16_if(int wanted, void *to, const void *from) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("{\n.reg .pred p;\nsetp.ne.s32 p, %2, 0;\n@p cp.async.cg.shared.global.L2::128B [%0], [%1], 16;\n}" ::"r"(shared_address(to)),
+                 "l"(from), "r"(wanted)
+                 : "memory");
+#else
+    if (wanted) *(Words4 *)to = *(const Words4 *)from;
+#endif
+}
 FUNCTION void copies_commit() {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.commit_group;" ::: "memory");
@@ -39,6 +49,8 @@ FUNCTION void copies_wait() {
 }
 
 FUNCTION void warp_sync() { __syncwarp(); }
+// A barrier among `threads` threads, whole warps; 0 is that of all threads.
+FUNCTION void part_barrier(int which, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(which), "r"(threads) : "memory"); }
 FUNCTION float warp_xor(float x, int lanes) { return __shfl_xor_sync(0xffffffffu, x, lanes); }
 
 // Two halves in a word, the first one in the lower bits.
@@ -74,14 +86,14 @@ FUNCTION float upper_half(u32 pair) { return from_half((u16)(pair >> 16)); }
 // column g at depth 2 t and 2 t + 8; of c: rows g, g, g + 8, g + 8 and columns 2 t, 2 t + 1, 2 t, 2 t + 1.
 FUNCTION void multiply_16x8x16(float *c, const u32 *a, u32 b0, u32 b1) {
 #if __CUDA_ARCH__ >= 800
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 #else
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(b0));
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[2]), "r"(a[3]), "r"(b1));
 #endif
@@ -119,6 +131,30 @@ FUNCTION float load_shared_result(const float *at) {
     asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(x) : "l"(at) : "memory");
     return x;
 }
+// The number of this thread's warp, known to be the same for all of it.
+FUNCTION int own_warp() { return __shfl_sync(0xffffffffu, (int)threadIdx.x / 32, 0); }
+// Adds to a place that nobody else adds to meanwhile, without waiting for what is there.
+FUNCTION void add_to(float *at, float x) { asm volatile("red.relaxed.gpu.global.add.f32 [%0], %1;" ::"l"(at), "f"(x) : "memory"); }
+FUNCTION float inverse_root(float x) {
+    float y;
+    asm("rsqrt.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+FUNCTION float quotient(float a, float b) {
+    float y;
+    asm("div.approx.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+}
+// As load_floats, or zeros where it is not wanted.
+FUNCTION Float4 load_floats_if(int wanted, const float *at) {
+    Float4 v;
+    asm volatile("{\n.reg .pred p;\nsetp.ne.s32 p, %5, 0;\nmov.f32 %0, 0f00000000;\nmov.f32 %1, 0f00000000;\nmov.f32 %2, 0f00000000;\n"
+                 "mov.f32 %3, 0f00000000;\n@p ld.global.v4.f32 {%0,%1,%2,%3}, [%4];\n}"
+                 : "=&f"(v.x), "=&f"(v.y), "=&f"(v.z), "=&f"(v.w)
+                 : "l"(at), "r"(wanted)
+                 : "memory");
+    return v;
+}
 // Sixteen bytes of what an earlier kernel may have written.
 FUNCTION Float4 load_floats(const float *at) {
     Float4 v;
@@ -130,3 +166,4 @@ FUNCTION Words4 load_words(const u16 *at) {
     asm volatile("ld.global.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(at) : "memory");
     return v;
 }
+FUNCTION void prefetch_line(const u16 *at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }

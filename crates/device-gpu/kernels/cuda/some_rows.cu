@@ -24,7 +24,7 @@ FUNCTION void fetch_weights(u8 *stage, const Matrices &m, const SomeWork &work, 
         int tile = GATED ? work.first_tile + i / 2 : work.first_tile + i;
         if (tile >= work.tiles) continue;
         int which = GATED ? i % 2 : matrix_of(m, tile);
-        F::copy(stage + i * F::BYTES, CHOOSE(m.weights, which), tile, unit, work.units, THREAD(0), 256);
+        F::copy(stage + i * F::BYTES, F::at(CHOOSE(m.weights, which), tile, unit, work.units), THREAD(0), 256);
     }
 }
 
@@ -36,6 +36,7 @@ FUNCTION void fetch_rows(u8 *to, const u8 *rows, int unit) {
 
 template <class F, int N>
 FUNCTION void multiply_stage(float (*acc)[N][4], const u8 *stage, int pair, int half_of, int lane) {
+    Part part[2] = {F::read(stage + 2 * pair * F::BYTES, lane, half_of), F::read(stage + (2 * pair + 1) * F::BYTES, lane, half_of)};
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         int run = 2 * half_of + i;
@@ -43,8 +44,8 @@ FUNCTION void multiply_stage(float (*acc)[N][4], const u8 *stage, int pair, int 
         float scale[2][4];
 #pragma unroll
         for (int j = 0; j < 2; j++) {
-            F::weights(stage + (2 * pair + j) * F::BYTES, lane, run, weights[j]);
-            F::scales(stage + (2 * pair + j) * F::BYTES, lane, run, scale[j]);
+            F::weights(part[j], i, weights[j]);
+            F::scales(part[j], i, scale[j]);
         }
         const u8 *rows = stage + SomeStage<F, N>::WEIGHTS + run * N * 512 + lane * 16;
 #pragma unroll
@@ -89,29 +90,37 @@ FUNCTION bool add_parts(float *sums, int size, float *partial, int *counter, int
     if (arrived[0] != GROUPS(1) - 1) return false;
     see_arrivals();
     if (THREAD(0) == 0) counter[unit] = 0;
-    for (int i = THREAD(0); i < size; i += THREADS(0)) {
-        float sum = 0.0f;
-        for (int part = 0; part < GROUPS(1); part++) sum += load_shared_result(partial + (u64)part * size + i);
-        sums[i / TILE_ROWS * SUM_STRIDE + i % TILE_ROWS] = sum;
+    const int AT_ONCE = 4;
+    for (int first = THREAD(0); first < size; first += AT_ONCE * THREADS(0)) {
+        float sum[AT_ONCE] = {};
+#pragma unroll 4
+        for (int part = 0; part < GROUPS(1); part++)
+#pragma unroll
+            for (int j = 0; j < AT_ONCE; j++) sum[j] += load_shared_result(partial + (u64)part * size + first + j * THREADS(0));
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) {
+            int i = first + j * THREADS(0);
+            sums[i / TILE_ROWS * SUM_STRIDE + i % TILE_ROWS] = sum[j];
+        }
     }
     BARRIER();
     return true;
 }
 
 template <int GATED, int N>
-FUNCTION void store_some(const Matrices &m, const float *sums, const float *up, const SomeWork &work, int tokens, int act) {
+FUNCTION void store_some(const Matrices &m, const float *sums, const float *factors, const SomeWork &work, int tokens, int act) {
     int first = GROUP(2) * 8 * N, here = tokens - first < 8 * N ? tokens - first : 8 * N;
     for (int i = THREAD(0); i < SOME_TILES / (GATED ? 2 : 1) * TILE_ROWS * here; i += THREADS(0)) {
         int row = i % TILE_ROWS, local = i / TILE_ROWS / here, token = i / TILE_ROWS % here, tile = work.first_tile + local;
         if (tile >= work.tiles) return;
         const float *sum = sums + ((GATED ? 2 * local : local) * 8 * N + token) * SUM_STRIDE + row;
+        float factor = factors[token];
         token += first;
         if (GATED) {
-            float gate = sum[0] * (up[token] * m.scale[0]), other = sum[8 * N * SUM_STRIDE] * (up[token] * m.scale[1]);
-            store_gated(m, 16 * tile + row, token, gate, other, act);
+            store_gated(m, 16 * tile + row, token, sum[0] * (factor * m.scale[0]), sum[8 * N * SUM_STRIDE] * (factor * m.scale[1]), act);
         } else {
             int which = matrix_of(m, tile);
-            store_result(m, which, 16 * tile + row, token, sum[0] * (up[token] * CHOOSE(m.scale, which)));
+            store_result(m, which, 16 * tile + row, token, sum[0] * (factor * CHOOSE(m.scale, which)));
         }
     }
 }
@@ -120,6 +129,7 @@ template <class F, int N, int GATED>
 FUNCTION void some_rows(const Matrices &m, const u8 *rows, const float *up, float *partial, int *counter, int depth, int tokens, int act) {
     DYNAMIC_SHARED(room);
     SHARED(int, arrived, 1);
+    SHARED(float, factors, 8 * N);
     const int STAGE = SomeStage<F, N>::BYTES;
     int lane = THREAD(0) % 32, warp = THREAD(0) / 32, pair = warp % 4, half_of = warp / 4;
     SomeWork work;
@@ -138,6 +148,8 @@ FUNCTION void some_rows(const Matrices &m, const u8 *rows, const float *up, floa
         if (work.from + i < work.to) fetch_rows<N>(room + i * STAGE + SomeStage<F, N>::WEIGHTS, rows, work.from + i);
         copies_commit();
     }
+    int own_row = GROUP(2) * 8 * N + THREAD(0);
+    if (THREAD(0) < 8 * N) factors[THREAD(0)] = own_row < tokens ? up[own_row] : 0.0f;
     float acc[2][N][4] = {};
     int slot = 0, ahead = DEPTH_SOME - 1;
     for (int unit = work.from; unit < work.to; unit++) {
@@ -156,7 +168,7 @@ FUNCTION void some_rows(const Matrices &m, const u8 *rows, const float *up, floa
     float *sums = (float *)room;
     add_halves<N>(acc, sums, pair, half_of, lane);
     if (GROUPS(1) > 1 && !add_parts(sums, SOME_TILES * 8 * N * TILE_ROWS, partial, counter, arrived)) return;
-    store_some<GATED, N>(m, sums, up, work, tokens, act);
+    store_some<GATED, N>(m, sums, factors, work, tokens, act);
 }
 
 #define SOME_ROWS(kernel, format, n, gated)                                                                             \
