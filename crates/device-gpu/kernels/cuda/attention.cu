@@ -57,7 +57,7 @@ FUNCTION void append_key(u16 *to, const float *k, const Turning &turning, int ro
 // Turns q in place and appends turned keys and values: a thread has a pair of one row. Grid: pairs of a row over blocks, rows.
 KERNEL(turn_and_append)(OUT(float, q), IN(float, k), IN(float, v), IN(float, cosines), IN(float, sines), OUT(u16, keys), OUT(u16, values),
                         IN(int, step), INT(at_positions), INT(at_slice_of), INT(at_slices), INT(at_blocks), INT(kv_heads), INT(pairs),
-                        INT(flags)) {
+                        INT(flags) IDS) {
     WAIT_FOR_EARLIER();
     Step s = {step, at_positions, at_slice_of, at_slices, at_blocks};
     Turning turning = {cosines, sines, pairs, (flags & HALVES_PAIRED) != 0};
@@ -240,11 +240,12 @@ FUNCTION void prefetch_blocks(const u16 *keys, const u16 *values, const int *tab
 #else
 #define ATTEND_REGISTERS 255
 #endif
-extern "C" __global__ void __maxnreg__(ATTEND_REGISTERS)
-attend_few(IN(float, q), IN(float, k), IN(float, v), IN(float, cosines), IN(float, sines), OUT(u16, keys), OUT(u16, values),
+#undef KERNEL
+#define KERNEL(name) KERNEL_WITHIN(__maxnreg__(ATTEND_REGISTERS), name)
+KERNEL(attend_few)(IN(float, q), IN(float, k), IN(float, v), IN(float, cosines), IN(float, sines), OUT(u16, keys), OUT(u16, values),
                    IN(int, step), IN(float, sinks), OUT(float, out), OUT(float, partial), OUT(int, counters), INT(at_positions),
                    INT(at_slice_of), INT(at_slices), INT(at_blocks), INT(kv_heads), INT(pairs), INT(window), INT(flags), FLOAT(scale),
-                   FLOAT(softcap)) {
+                   FLOAT(softcap) IDS) {
     SHARED(u16, queries, 16 * QUERY_STRIDE);
     SHARED(float, lines, FEW_WARPS * TOGETHER * 2);
     SHARED(float, room, FEW_WARPS * TOGETHER * V_DIM);
@@ -489,9 +490,10 @@ FUNCTION void see_tile(ManyState &state, const u16 *tile, const u32 (*query)[4],
 
 // Grid: heads, tiles of 128 rows. `step` from at_tiles on has for each tile its slice and its first row of that slice. Queries are turned,
 // keys and values appended. Dynamic shared memory: two times both tiles, in halves.
-extern "C" __global__ void __launch_bounds__(32 * MANY_WARPS, MANY_TOGETHER)
-attend_many(IN(float, q), IN(u16, keys), IN(u16, values), IN(int, step), IN(float, sinks), OUT(float, out), INT(at_slices), INT(at_blocks),
-            INT(at_tiles), INT(kv_heads), INT(window), INT(flags), FLOAT(scale), FLOAT(softcap)) {
+#undef KERNEL
+#define KERNEL(name) KERNEL_WITHIN(__launch_bounds__(32 * MANY_WARPS, MANY_TOGETHER), name)
+KERNEL(attend_many)(IN(float, q), IN(u16, keys), IN(u16, values), IN(int, step), IN(float, sinks), OUT(float, out), INT(at_slices), INT(at_blocks),
+            INT(at_tiles), INT(kv_heads), INT(window), INT(flags), FLOAT(scale), FLOAT(softcap) IDS) {
     DYNAMIC_SHARED(bytes);
     u16 *room = (u16 *)bytes;
     WAIT_FOR_EARLIER();
@@ -565,3 +567,5 @@ attend_many(IN(float, q), IN(u16, keys), IN(u16, values), IN(int, step), IN(floa
         }
     }
 }
+#undef KERNEL
+#define KERNEL(name) KERNEL_WITHIN(, name)

@@ -1,6 +1,7 @@
 // What intrinsics.cu and hopper.cu do, on a CPU: stands in their place where kernels are tested (see prelude/emulate.h).
 #define DYNAMIC_SHARED(name) u8 *name = emulator::dynamic_memory
 #define BLOCK_LEN 32
+#define KERNEL_WITHIN(limits, name) extern "C" __global__ void limits name
 
 struct alignas(16) Words4 {
     u32 x, y, z, w;

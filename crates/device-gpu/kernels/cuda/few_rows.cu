@@ -503,16 +503,19 @@ FUNCTION void few_rows(const Matrices &m, const float *x, const float *norm_weig
     }
 }
 
-#define FEW_ROWS(kernel, format, gated, rms)                                                                            \
-    extern "C" __global__ void __maxnreg__(FEW_REGISTERS)                                                               \
-    kernel(IN(u8, w0), IN(u8, w1), IN(u8, w2), IN(float, bias0), IN(float, bias1), IN(float, bias2), OUT(float, out0), OUT(float, out1),  \
-           OUT(float, out2), IN(float, x), IN(float, norm_weight), INT(rows0), INT(rows1), INT(rows2), INT(depth), INT(tokens),  \
-           INT(flags), INT(act), INT(team_bits), FLOAT(eps), FLOAT(scale0), FLOAT(scale1), FLOAT(scale2)) {             \
-        Matrices m = {{w0, w1, w2}, {bias0, bias1, bias2}, {out0, out1, out2}, {rows0, rows1, rows2}, {scale0, scale1, scale2}, flags}; \
-        few_rows<format, gated, rms>(m, x, norm_weight, eps, depth, tokens, act, team_bits);                            \
-    }
+#define FEW_PARAMETERS                                                                                                  \
+    IN(u8, w0), IN(u8, w1), IN(u8, w2), IN(float, bias0), IN(float, bias1), IN(float, bias2), OUT(float, out0), OUT(float, out1),  \
+        OUT(float, out2), IN(float, x), IN(float, norm_weight), INT(rows0), INT(rows1), INT(rows2), INT(depth), INT(tokens),  \
+        INT(flags), INT(act), INT(team_bits), FLOAT(eps), FLOAT(scale0), FLOAT(scale1), FLOAT(scale2)
+#define FEW_BODY(gated, rms)                                                                                            \
+    Matrices m = {{w0, w1, w2}, {bias0, bias1, bias2}, {out0, out1, out2}, {rows0, rows1, rows2}, {scale0, scale1, scale2}, flags};  \
+    few_rows<FORMAT, gated, rms>(m, x, norm_weight, eps, depth, tokens, act, team_bits);
 
-FEW_ROWS(few, FORMAT, 0, 0)
-FEW_ROWS(few_gated, FORMAT, 1, 0)
-FEW_ROWS(few_rms, FORMAT, 0, 1)
-FEW_ROWS(few_rms_gated, FORMAT, 1, 1)
+#undef KERNEL
+#define KERNEL(name) KERNEL_WITHIN(__maxnreg__(FEW_REGISTERS), name)
+KERNEL(few)(FEW_PARAMETERS IDS) { FEW_BODY(0, 0) }
+KERNEL(few_gated)(FEW_PARAMETERS IDS) { FEW_BODY(1, 0) }
+KERNEL(few_rms)(FEW_PARAMETERS IDS) { FEW_BODY(0, 1) }
+KERNEL(few_rms_gated)(FEW_PARAMETERS IDS) { FEW_BODY(1, 1) }
+#undef KERNEL
+#define KERNEL(name) KERNEL_WITHIN(, name)

@@ -201,16 +201,19 @@ struct Gemm {
     }
 };
 
-#define GEMM(kernel, wide, gated)                                                                                       \
-    extern "C" __global__ void __launch_bounds__(GEMM_THREADS, 1)                                                       \
-    kernel(IN(u8, w0), IN(u8, w1), IN(u8, w2), IN(float, bias0), IN(float, bias1), IN(float, bias2), OUT(float, out0), OUT(float, out1),  \
-           OUT(float, out2), IN(u8, rows), IN(float, up), INT(rows0), INT(rows1), INT(rows2), INT(depth), INT(tokens), INT(flags),  \
-           FLOAT(scale0), FLOAT(scale1), FLOAT(scale2)) {                                                     \
-        Matrices m = {{w0, w1, w2}, {bias0, bias1, bias2}, {out0, out1, out2}, {rows0, rows1, rows2}, {scale0, scale1, scale2}, flags}; \
-        Gemm<wide, gated>::run(m, rows, up, depth, tokens);                                                        \
-    }
+#define GEMM_PARAMETERS                                                                                                 \
+    IN(u8, w0), IN(u8, w1), IN(u8, w2), IN(float, bias0), IN(float, bias1), IN(float, bias2), OUT(float, out0), OUT(float, out1),  \
+        OUT(float, out2), IN(u8, rows), IN(float, up), INT(rows0), INT(rows1), INT(rows2), INT(depth), INT(tokens), INT(flags),  \
+        FLOAT(scale0), FLOAT(scale1), FLOAT(scale2)
+#define GEMM_BODY(wide, gated)                                                                                          \
+    Matrices m = {{w0, w1, w2}, {bias0, bias1, bias2}, {out0, out1, out2}, {rows0, rows1, rows2}, {scale0, scale1, scale2}, flags};  \
+    Gemm<wide, gated>::run(m, rows, up, depth, tokens);
 
-GEMM(gemm_narrow, 0, 0)
-GEMM(gemm_wide, 1, 0)
-GEMM(gemm_gated, 1, 1)
+#undef KERNEL
+#define KERNEL(name) KERNEL_WITHIN(__launch_bounds__(GEMM_THREADS, 1), name)
+KERNEL(gemm_narrow)(GEMM_PARAMETERS IDS) { GEMM_BODY(0, 0) }
+KERNEL(gemm_wide)(GEMM_PARAMETERS IDS) { GEMM_BODY(1, 0) }
+KERNEL(gemm_gated)(GEMM_PARAMETERS IDS) { GEMM_BODY(1, 1) }
+#undef KERNEL
+#define KERNEL(name) KERNEL_WITHIN(, name)
 #endif

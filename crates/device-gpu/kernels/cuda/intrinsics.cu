@@ -2,6 +2,8 @@
 // halves in one word. An emulation replaces this part as a whole.
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(1024) u8 name[]
 #define BLOCK_LEN 32
+// A kernel with what its compiler has to keep within: KERNEL is defined anew by it before such a kernel.
+#define KERNEL_WITHIN(limits, name) extern "C" __global__ void limits name
 
 struct __align__(16) Words4 {
     u32 x, y, z, w;

@@ -27,7 +27,7 @@ FUNCTION void put_prepared(u8 *to, int row, const Values<N> &x, const Values<N> 
 
 // Rows, optionally normed, as halves and a power of two each. Grid: rows.
 KERNEL(prepare_rows)(IN(float, x), IN(float, norm_weight), IN(float, norm_bias), OUT(u8, to), OUT(float, scale), INT(depth), INT(flags),
-                     INT(fragments), FLOAT(eps)) {
+                     INT(fragments), FLOAT(eps) IDS) {
     SHARED(float, room, 6 * MOST_WARPS);
     int row = GROUP(0), units = (depth + UNIT_DEPTH - 1) / UNIT_DEPTH, own = 4 * THREAD(0);
     const float *from = x + (u64)row * (u64)depth;
@@ -72,14 +72,14 @@ FUNCTION void expand_units(const u8 *weights, u8 *to, int tiles, int units, floa
     }
 }
 
-KERNEL(expand)(IN(u8, weights), OUT(u8, to), INT(tiles), INT(units), FLOAT(up)) {
+KERNEL(expand)(IN(u8, weights), OUT(u8, to), INT(tiles), INT(units), FLOAT(up) IDS) {
     WAIT_FOR_EARLIER();
     expand_units<FORMAT>(weights, to, tiles, units, up);
 }
 
 // Rows of a table in a product's layout: out[i] = table[ids[i]] * factor, the first row for ids beyond it. A warp per unit of a row;
 // grid: units of the depth over the warps of a group, rows.
-KERNEL(look_up)(IN(u8, table), IN(int, ids), OUT(float, out), INT(rows), INT(depth), FLOAT(factor)) {
+KERNEL(look_up)(IN(u8, table), IN(int, ids), OUT(float, out), INT(rows), INT(depth), FLOAT(factor) IDS) {
     WAIT_FOR_EARLIER();
     int lane = THREAD(0) % 32, t = lane % 4, units = (depth + UNIT_DEPTH - 1) / UNIT_DEPTH;
     int unit = GROUP(0) * (THREADS(0) / 32) + THREAD(0) / 32, id = ids[GROUP(1)];

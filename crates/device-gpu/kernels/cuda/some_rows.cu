@@ -171,18 +171,17 @@ FUNCTION void some_rows(const Matrices &m, const u8 *rows, const float *up, floa
     store_some<GATED, N>(m, sums, factors, work, tokens, act);
 }
 
-#define SOME_ROWS(kernel, format, n, gated)                                                                             \
-    KERNEL(kernel)(IN(u8, w0), IN(u8, w1), IN(u8, w2), IN(float, bias0), IN(float, bias1), IN(float, bias2), OUT(float, out0),  \
-                   OUT(float, out1), OUT(float, out2), IN(u8, rows), IN(float, up), OUT(float, partial), OUT(int, counters),  \
-                   INT(rows0), INT(rows1), INT(rows2), INT(depth), INT(tokens), INT(flags), INT(act), FLOAT(scale0), FLOAT(scale1),  \
-                   FLOAT(scale2)) {                                                                                     \
-        Matrices m = {{w0, w1, w2}, {bias0, bias1, bias2}, {out0, out1, out2}, {rows0, rows1, rows2}, {scale0, scale1, scale2}, flags}; \
-        some_rows<format, n, gated>(m, rows, up, partial, counters, depth, tokens, act);                                \
-    }
+#define SOME_PARAMETERS                                                                                                 \
+    IN(u8, w0), IN(u8, w1), IN(u8, w2), IN(float, bias0), IN(float, bias1), IN(float, bias2), OUT(float, out0), OUT(float, out1),  \
+        OUT(float, out2), IN(u8, rows), IN(float, up), OUT(float, partial), OUT(int, counters), INT(rows0), INT(rows1), INT(rows2),  \
+        INT(depth), INT(tokens), INT(flags), INT(act), FLOAT(scale0), FLOAT(scale1), FLOAT(scale2)
+#define SOME_BODY(n, gated)                                                                                             \
+    Matrices m = {{w0, w1, w2}, {bias0, bias1, bias2}, {out0, out1, out2}, {rows0, rows1, rows2}, {scale0, scale1, scale2}, flags};  \
+    some_rows<FORMAT, n, gated>(m, rows, up, partial, counters, depth, tokens, act);
 
-SOME_ROWS(some16, FORMAT, 2, 0)
-SOME_ROWS(some32, FORMAT, 4, 0)
-SOME_ROWS(some64, FORMAT, 8, 0)
-SOME_ROWS(some16_gated, FORMAT, 2, 1)
-SOME_ROWS(some32_gated, FORMAT, 4, 1)
-SOME_ROWS(some64_gated, FORMAT, 8, 1)
+KERNEL(some16)(SOME_PARAMETERS IDS) { SOME_BODY(2, 0) }
+KERNEL(some32)(SOME_PARAMETERS IDS) { SOME_BODY(4, 0) }
+KERNEL(some64)(SOME_PARAMETERS IDS) { SOME_BODY(8, 0) }
+KERNEL(some16_gated)(SOME_PARAMETERS IDS) { SOME_BODY(2, 1) }
+KERNEL(some32_gated)(SOME_PARAMETERS IDS) { SOME_BODY(4, 1) }
+KERNEL(some64_gated)(SOME_PARAMETERS IDS) { SOME_BODY(8, 1) }
