@@ -1,9 +1,6 @@
 // Attention over the cache with matrix instructions. Compiled for one shape: K_DIM and V_DIM (multiples of 16, 256 at most), GROUP_HEADS (heads of
 // queries per head of the cache); cache of halves, keys [block][kv_head][32][K_DIM], values [block][kv_head][32][V_DIM].
 // What a step is about lies in `step` as for the portable kernels: positions, slice of each row, slices of five numbers, table of blocks.
-#define SLICE_INTS 5
-#define LOG2_E 1.4426950408889634f
-#define NOTHING -1e30f
 
 // Flags.
 #define TURN_AND_APPEND 1
@@ -11,11 +8,6 @@
 #define HALVES_PAIRED 4
 #define VALUES_TOO 8
 
-FUNCTION Words4 no_words() {
-    Words4 v = {0, 0, 0, 0};
-    return v;
-}
-FUNCTION u32 word_of(const Words4 &v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
 
 struct Step {
     const int *ints;
@@ -105,15 +97,6 @@ KERNEL(turn_and_append)(OUT(float, q), IN(float, k), IN(float, v), IN(float, cos
 struct FewState {
     float most[2], total[2], sums[8 * VALUE_RUNS][4];
 };
-
-FUNCTION float quad_max(float x) {
-    x = FMAX(x, warp_xor(x, 1));
-    return FMAX(x, warp_xor(x, 2));
-}
-FUNCTION float quad_sum(float x) {
-    x += warp_xor(x, 1);
-    return x + warp_xor(x, 2);
-}
 
 // Sixteen values of a lane for each half of a block: positions 2 t, 2 t + 1, 2 t + 8, 2 t + 9, dimensions 8 g .. 8 g + 7 of a run of 64.
 // What lies beyond `last` was never written.
@@ -373,7 +356,9 @@ KERNEL(attend_few)(IN(float, q), IN(float, k), IN(float, v), IN(float, cosines),
 
 // --- Many rows of queries: prompts ----------------------------------------------------------------------------------------------
 
+#ifndef MANY_WARPS
 #define MANY_WARPS 8
+#endif
 #define MANY_ROWS (16 * MANY_WARPS)
 #if K_DIM <= 128
 #define MANY_KEYS 64
@@ -384,10 +369,12 @@ KERNEL(attend_few)(IN(float, q), IN(float, k), IN(float, v), IN(float, cosines),
 #define VALUE_STRIDE (V_DIM + 8)
 #define KEY_TILE (MANY_KEYS * KEY_STRIDE)
 #define VALUE_TILE (MANY_KEYS * VALUE_STRIDE)
+#ifndef MANY_TOGETHER
 #if K_DIM <= 64 && V_DIM <= 64
 #define MANY_TOGETHER 2
 #else
 #define MANY_TOGETHER 1
+#endif
 #endif
 
 // Keys and values of MANY_KEYS positions from `start` into shared memory; zeros beyond `last`.
