@@ -10,6 +10,7 @@ mod device;
 pub mod driver;
 mod error;
 mod host;
+pub mod overlay;
 mod source;
 
 pub use backend::Backend;

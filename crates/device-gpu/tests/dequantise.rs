@@ -1,8 +1,9 @@
 //! Weights as kernels read them, held against the reference decoders, bit for bit, on every device of this machine.
 #![expect(clippy::unwrap_used, reason = "a failure ends the test")]
 
+use torchless_device_gpu::dequant;
 use torchless_device_gpu::driver::{Arg, Driver, Launch, Limits, Place};
-use torchless_device_gpu::{Backend, dequant, driver};
+use torchless_gpu_emulator::drivers;
 use torchless_quant::TensorType;
 
 /// Rows of the matrix that is read, and its width: whole blocks of every type.
@@ -26,21 +27,6 @@ impl Random {
         let mut bytes: Vec<u8> = (0..(ROWS - extremes.len()) * row).map(|_| self.byte()).collect();
         extremes.iter().for_each(|byte| bytes.extend(std::iter::repeat_n(*byte, row)));
         bytes
-    }
-}
-
-fn on_every_device(check: &dyn Fn(&mut dyn Driver)) {
-    let limits = Limits::default();
-    for backend in Backend::ALL {
-        match driver::devices(backend) {
-            Ok(_) => check(&mut *driver::open(backend, 0, &limits).unwrap()),
-            Err(error) => eprintln!("skipped on {backend}: {error}"),
-        }
-    }
-    #[cfg(unix)]
-    match torchless_gpu_emulator::find_compiler() {
-        Ok(compiler) => check(&mut torchless_gpu_emulator::Emulator::new(compiler, (9, 0), &limits)),
-        Err(reason) => eprintln!("skipped on the emulated device: {reason}"),
     }
 }
 
@@ -84,5 +70,7 @@ fn check(driver: &mut dyn Driver, ty: TensorType) {
 
 #[test]
 fn every_type_is_read_as_the_reference_reads_it() {
-    on_every_device(&|driver| TensorType::ALL.iter().for_each(|ty| check(driver, *ty)));
+    for mut driver in drivers(&Limits::default()) {
+        TensorType::ALL.iter().for_each(|ty| check(&mut *driver, *ty));
+    }
 }

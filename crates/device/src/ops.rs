@@ -195,10 +195,10 @@ pub struct RopeBeyond {
 /// Causal attention of one layer: rotate q and k, append k and v to the cache, attend over it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Attend {
-    /// `[tokens, heads * head_dim]`; rotated in place.
+    /// `[tokens, heads * head_dim]`; may be rotated in place.
     pub q: BufId,
-    /// `[tokens, kv_heads * head_dim]`, rotated in place, and `[tokens, kv_heads * v_dim]`: appended to the cache. `None` where
-    /// another layer has done so.
+    /// `[tokens, kv_heads * head_dim]`, which may be rotated in place, and `[tokens, kv_heads * v_dim]`: appended to the cache. `None`
+    /// where another layer has done so.
     pub kv: Option<(BufId, BufId)>,
     /// `[tokens, heads * v_dim]`.
     pub out: BufId,

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::{env, fs};
-use torchless_device_gpu::Program;
 use torchless_device_gpu::driver::Dialect;
+use torchless_device_gpu::{Program, overlay};
 
 const EMULATE: &str = include_str!("../../device-gpu/kernels/prelude/emulate.h");
+/// What stands in the place of the parts that are instructions.
+const INSTRUCTIONS: &str = include_str!("../../device-gpu/kernels/cuda/emulated.h");
 
 /// Single operations, rounded each on its own, as the drivers ask their compilers for too.
 const OPTIONS: &[&str] = &[
@@ -38,9 +40,6 @@ pub struct Compiler {
 /// # Errors
 /// None is, in words for whoever reads why a test was skipped.
 pub fn find_compiler() -> Result<Compiler, String> {
-    if !cfg!(unix) {
-        return Err("the emulator of kernels runs on Unix only".to_owned());
-    }
     let named = env::var("TORCHLESS_CXX").ok();
     let candidates = named.as_deref().map_or(vec!["g++", "clang++"], |name| vec![name]);
     let found = candidates.iter().find_map(|program| {
@@ -105,6 +104,14 @@ fn folder() -> Result<PathBuf, String> {
 /// The program after the emulation, and a function per kernel that takes its arguments from an array.
 fn emulated_text(program: &Program, dialect: Dialect) -> String {
     let Dialect::Cuda(major, minor) = dialect else { unreachable!("the emulator's dialect is that of CUDA") };
+    let mut program = program.clone();
+    for part in &mut program.parts {
+        *part = match *part {
+            overlay::INTRINSICS => INSTRUCTIONS,
+            overlay::HOPPER => "",
+            other => other,
+        };
+    }
     let body = program.text(dialect);
     let mut text = format!("#define __CUDA_ARCH__ {major}{minor}0\n{EMULATE}{body}");
     for name in kernel_names(&body) {

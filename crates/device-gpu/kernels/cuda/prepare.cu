@@ -77,12 +77,12 @@ KERNEL(expand)(IN(u8, weights), OUT(u8, to), INT(tiles), INT(units), FLOAT(up) I
     expand_units<FORMAT>(weights, to, tiles, units, up);
 }
 
-// Rows of a table in a product's layout: out[i] = table[ids[i]] * factor, the first row for ids beyond it. A warp per unit of a row;
+// Rows of a table in a product's layout: out[i] (+)= table[ids[at + i]] * factor, the first row for ids beyond it. A warp per unit of a row;
 // grid: units of the depth over the warps of a group, rows.
-KERNEL(look_up)(IN(u8, table), IN(int, ids), OUT(float, out), INT(rows), INT(depth), FLOAT(factor) IDS) {
+KERNEL(look_up)(IN(u8, table), IN(int, ids), OUT(float, out), INT(at), INT(rows), INT(depth), INT(adds), FLOAT(factor) IDS) {
     WAIT_FOR_EARLIER();
     int lane = THREAD(0) % 32, t = lane % 4, units = (depth + UNIT_DEPTH - 1) / UNIT_DEPTH;
-    int unit = GROUP(0) * (THREADS(0) / 32) + THREAD(0) / 32, id = ids[GROUP(1)];
+    int unit = GROUP(0) * (THREADS(0) / 32) + THREAD(0) / 32, id = ids[at + GROUP(1)];
     if (unit >= units) return;
     int row = id >= 0 && id < rows ? id : 0;
     const u8 *from = FORMAT::at(table, row / TILE_ROWS, unit, units);
@@ -102,7 +102,9 @@ KERNEL(look_up)(IN(u8, table), IN(int, ids), OUT(float, out), INT(rows), INT(dep
             u32 pair = upper ? w[2 * slot + 1] : w[2 * slot];
             float value = (i % 2 ? upper_half(pair) : lower_half(pair)) * scale[(FORMAT::SCALES == 2 ? slot / 2 * 2 : 0) + upper];
             int d = unit * UNIT_DEPTH + run * 32 + slot / 2 * 16 + 4 * t + i % 4;
-            if (d < depth) out[(u64)GROUP(1) * (u64)depth + d] = value * factor;
+            if (d >= depth) continue;
+            float *to = out + (u64)GROUP(1) * (u64)depth + d;
+            *to = adds ? FMA(value, factor, *to) : value * factor;
         }
     }
 }

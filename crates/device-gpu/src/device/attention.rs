@@ -21,6 +21,13 @@ pub(super) struct Rotation {
     sines: Room,
 }
 
+impl Rotation {
+    /// Cosines and sines of the step, how many there are per row, and how pairs lie.
+    pub(super) fn angles(&self) -> (Option<MemoryId>, Option<MemoryId>, usize, Pairing) {
+        (self.cosines.memory, self.sines.memory, self.rope.inv_freq.len(), self.rope.pairing)
+    }
+}
+
 /// The cache of one layer.
 pub(super) struct Cache {
     pub shape: CacheShape,
@@ -71,6 +78,13 @@ pub(super) struct Query {
     pub window: Option<usize>,
     pub softcap: Option<f32>,
     pub sinks: Option<torchless_device::VectorId>,
+}
+
+impl Query {
+    /// A window beyond all positions is none, which kernels know as 0.
+    pub(super) fn window_or_none(&self) -> usize {
+        self.window.filter(|&w| w <= i32::MAX as usize).unwrap_or(0)
+    }
 }
 
 impl GpuDevice {
@@ -166,6 +180,9 @@ impl GpuDevice {
     }
 
     pub(super) fn run_attend(&mut self, op: &Attend) -> Result<(), DeviceError> {
+        if let Some(shape) = self.flash_shape(op) {
+            return self.run_flash(op, shape);
+        }
         let cache = &self.caches[op.cache.0 as usize];
         let (shape, family, keys, values) = (cache.shape, cache.family(), cache.keys, cache.values);
         let (q, out) = (self.buf(op.q).memory, self.buf(op.out).memory);
@@ -204,8 +221,7 @@ impl GpuDevice {
         let (sinks, has_sinks) = self.vector_or_nothing(query.sinks);
         let at = self.step.at;
         let step = self.ints_memory()?;
-        // A window beyond all positions is none.
-        let window = query.window.filter(|&w| w <= i32::MAX as usize).unwrap_or(0);
+        let window = query.window_or_none();
         let args = Args::of(&[query.q, keys, values, step, sinks, query.out]);
         let args =
             args.ints(&[at.positions, at.slice_of, at.slices, at.blocks, query.heads, s.kv_heads, s.k_dim]);

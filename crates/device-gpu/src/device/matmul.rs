@@ -2,10 +2,12 @@
 
 use super::programs::Family;
 use super::queue::{Args, Grid};
+use super::tiles::{Outcome, Target, Tiled};
 use super::{Buffer, GpuDevice, number};
 use crate::dequant;
 use crate::driver::{MemoryId, Place};
-use torchless_device::{DeviceError, Glu, MatrixId, MatrixSource, Projection, Store, VectorId};
+use crate::overlay::{Format, pack};
+use torchless_device::{DeviceError, Glu, Linear, MatrixId, MatrixSource, MatrixUse, Store, VectorId};
 use torchless_quant::TensorType;
 
 /// Rows of input up to which each row of weights is read once for a few of them.
@@ -17,13 +19,13 @@ const FEW_THREADS: usize = 64;
 pub(super) const TILE: usize = 64;
 pub(super) const TILE_THREADS: usize = 256;
 
-/// A weight matrix, in its own blocks.
+/// A weight matrix.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix {
-    pub memory: MemoryId,
-    pub ty: TensorType,
-    pub rows: usize,
-    pub cols: usize,
+pub(super) enum Matrix {
+    /// In its own blocks.
+    Blocks(Stack),
+    /// In tiles.
+    Tiles(Tiled),
 }
 
 /// Matrices of one shape and type, one after the other.
@@ -73,9 +75,67 @@ impl GpuDevice {
 
     pub(super) fn make_matrix(&mut self, s: &MatrixSource) -> Result<Matrix, DeviceError> {
         let bytes = self.check_size(s)?;
+        if let Some(format) = self.tiles_for(s) {
+            let scales = s.scales.as_ref().map_or(&[][..], |s| s.bytes());
+            let packed = pack(format, s.ty, s.cols, (s.data.bytes(), scales));
+            let packed = packed
+                .ok_or_else(|| self.refuse(format!("{} of another size than its shape says", s.name)))?;
+            let memory = self.driver.alloc(packed.bytes.len() as u64, &s.name)?;
+            self.driver.write(Place { memory, offset: 0 }, &packed.bytes)?;
+            s.data.release(0..s.data.bytes().len());
+            return Ok(Matrix::Tiles(Tiled {
+                memory,
+                format,
+                rows: s.rows,
+                cols: s.cols,
+                scale: packed.scale,
+            }));
+        }
         let memory = self.driver.alloc(bytes, &s.name)?;
         self.write_matrix(s, Place { memory, offset: 0 })?;
-        Ok(Matrix { memory, ty: dequant::stored(s.ty), rows: s.rows, cols: s.cols })
+        let ty = dequant::stored(s.ty);
+        Ok(Matrix::Blocks(Stack { memory, ty, count: 1, rows: s.rows, cols: s.cols }))
+    }
+
+    /// The format of tiles for a matrix, where tiles are wanted: rows of whole fours that products read, in a format that takes no
+    /// more than half as much memory again.
+    fn tiles_for(&self, s: &MatrixSource) -> Option<Format> {
+        self.matrix_units?;
+        let format =
+            Format::of(s.ty).filter(|_| s.purpose != MatrixUse::Lookup && s.cols.is_multiple_of(4))?;
+        let bytes = format.matrix_bytes(s.rows, s.cols)?;
+        let own = s.rows * dequant::row_bytes(s.ty, s.cols);
+        (bytes <= own + own / 2 + (1 << 20)).then_some(format)
+    }
+
+    /// Matrices off the same rows: those in tiles of one format together, the others one by one.
+    pub(super) fn run_linear(&mut self, op: &Linear<'_>) -> Result<(), DeviceError> {
+        let mut input = None;
+        let mut targets: Vec<Target> = Vec::with_capacity(3);
+        for p in op.projections {
+            let out = self.buf(p.out);
+            match self.matrices[p.matrix.0 as usize] {
+                Matrix::Tiles(matrix) => {
+                    if targets.len() == 3 || targets.first().is_some_and(|t| t.matrix.format != matrix.format)
+                    {
+                        self.multiply_tiles((op.rows, op.input, op.norm.as_ref()), &targets, Outcome::Apart)?;
+                        targets.clear();
+                    }
+                    targets.push(Target { matrix, bias: p.bias, out, store: p.store });
+                }
+                Matrix::Blocks(stack) => {
+                    let from = match input {
+                        Some(from) => from,
+                        None => *input.insert(self.input(op.rows, op.input, op.norm.as_ref())?),
+                    };
+                    self.project_into(&stack, op.rows, from, (out, p.bias, p.store))?;
+                }
+            }
+        }
+        if targets.is_empty() {
+            return Ok(());
+        }
+        self.multiply_tiles((op.rows, op.input, op.norm.as_ref()), &targets, Outcome::Apart)
     }
 
     pub(super) fn make_stack(&mut self, sources: &[MatrixSource]) -> Result<Stack, DeviceError> {
@@ -103,8 +163,11 @@ impl GpuDevice {
         rows: usize,
         (out, store, factor): (torchless_device::BufId, Store, f32),
     ) -> Result<(), DeviceError> {
-        let table = self.matrices[table.0 as usize];
         let out = self.buf(out);
+        let table = match self.matrices[table.0 as usize] {
+            Matrix::Tiles(table) => return self.look_up_tiles(table, (at, rows), out, (factor, store)),
+            Matrix::Blocks(table) => table,
+        };
         let step = self.ints_memory()?;
         let args = Args::of(&[table.memory, step, out.memory]).ints(&[at, table.rows, table.cols, out.width]);
         let args = args.ints(&[adds(store)]).floats(&[factor]);
@@ -112,20 +175,13 @@ impl GpuDevice {
         self.launch(Family::Matmul(table.ty), "lookup", Grid::Groups(groups, FEW_THREADS), args)
     }
 
-    pub(super) fn project(&mut self, rows: usize, input: Buffer, p: &Projection) -> Result<(), DeviceError> {
-        let out = self.buf(p.out);
-        self.project_into(p.matrix, rows, input, (out, p.bias, p.store))
-    }
-
     fn project_into(
         &mut self,
-        matrix: MatrixId,
+        matrix: &Stack,
         rows: usize,
         input: Buffer,
         (out, bias, store): (Buffer, Option<VectorId>, Store),
     ) -> Result<(), DeviceError> {
-        let Matrix { memory, ty, rows: n, cols } = self.matrices[matrix.0 as usize];
-        let stack = Stack { memory, ty, count: 1, rows: n, cols };
         let product = Product {
             x: input.memory,
             y: out.memory,
@@ -139,7 +195,7 @@ impl GpuDevice {
             bias,
             store,
         };
-        self.multiply(&stack, &product)
+        self.multiply(matrix, &product)
     }
 
     /// A product with each matrix of a stack.
@@ -160,13 +216,34 @@ impl GpuDevice {
 
     /// A gated unit.
     pub(super) fn gated(&mut self, op: &Glu) -> Result<(), DeviceError> {
-        let input = self.input(op.rows, op.input, op.norm.as_ref())?;
         let out = self.buf(op.out);
+        let both = [op.gate, op.up].map(|(m, bias)| (self.matrices[m.0 as usize], bias));
+        if let [(Matrix::Tiles(gate), gate_bias), (Matrix::Tiles(up), up_bias)] = both
+            && gate.format == up.format
+        {
+            let target = |matrix, bias| Target { matrix, bias, out, store: Store::Set };
+            let targets = [target(gate, gate_bias), target(up, up_bias)];
+            return self.multiply_tiles(
+                (op.rows, op.input, op.norm.as_ref()),
+                &targets,
+                Outcome::Gated(op.act),
+            );
+        }
         let count = op.rows * out.width;
         let up = self.floats(|r| &mut r.up, count, "gated activations")?;
         let up_buf = Buffer { memory: up, width: out.width };
-        self.project_into(op.gate.0, op.rows, input, (out, op.gate.1, Store::Set))?;
-        self.project_into(op.up.0, op.rows, input, (up_buf, op.up.1, Store::Set))?;
+        for ((matrix, bias), to) in both.into_iter().zip([out, up_buf]) {
+            match matrix {
+                Matrix::Blocks(stack) => {
+                    let input = self.input(op.rows, op.input, op.norm.as_ref())?;
+                    self.project_into(&stack, op.rows, input, (to, bias, Store::Set))?;
+                }
+                Matrix::Tiles(matrix) => {
+                    let target = [Target { matrix, bias, out: to, store: Store::Set }];
+                    self.multiply_tiles((op.rows, op.input, op.norm.as_ref()), &target, Outcome::Apart)?;
+                }
+            }
+        }
         let args = Args::of(&[out.memory, up, out.memory]).ints(&[number(op.act), count]);
         self.op("glu", Grid::Threads(count), args)
     }

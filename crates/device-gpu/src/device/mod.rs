@@ -4,6 +4,7 @@
 mod attention;
 mod encode;
 mod experts;
+pub(crate) mod flash;
 mod latent;
 mod matmul;
 pub mod programs;
@@ -11,6 +12,7 @@ mod queue;
 mod recurrent;
 mod step;
 mod streams;
+mod tiles;
 
 use crate::GpuError;
 use crate::driver::{Driver, MemoryId, Place};
@@ -32,8 +34,8 @@ const NORM_THREADS: usize = 128;
 /// Runs ops on a GPU.
 pub struct GpuDevice {
     driver: Box<dyn Driver>,
-    #[expect(dead_code, reason = "overlays round where this allows it")]
-    precision: Precision,
+    /// What matrix instructions there are, where rounding activations to halves is allowed.
+    matrix_units: Option<tiles::Matrices>,
     kernels: Kernels,
     queue: Queue,
     step: Step,
@@ -89,6 +91,11 @@ struct Rooms {
     yielded: Room,
     convolved: Room,
     sums: Room,
+    prepared: Room,
+    ranges: Room,
+    partial: Room,
+    arrived: Room,
+    expanded: [Room; 3],
 }
 
 impl From<GpuError> for DeviceError {
@@ -111,8 +118,8 @@ impl GpuDevice {
         let mut kernels = Kernels::default();
         kernels.get(&mut *driver, Family::Ops, "rms_norm")?;
         Ok(Self {
+            matrix_units: tiles::Matrices::of(driver.info(), precision),
             driver,
-            precision,
             kernels,
             queue: Queue::default(),
             step: Step::default(),
@@ -128,6 +135,11 @@ impl GpuDevice {
             states: recurrent::States::default(),
             rooms: Rooms::default(),
         })
+    }
+
+    /// Whether activations are rounded to halves, for matrix instructions.
+    pub fn rounds(&self) -> bool {
+        self.matrix_units.is_some()
     }
 
     /// The driver beneath, for what is not an op.
@@ -247,6 +259,11 @@ impl GpuDevice {
         let memory = self.driver.alloc((values.len() as u64 * 4).max(256), what)?;
         self.driver.write(Place { memory, offset: 0 }, float_bytes(values))?;
         Ok(memory)
+    }
+
+    /// Multiprocessors.
+    fn units(&self) -> usize {
+        self.driver.info().units as usize
     }
 
     /// Norms rows of `x`, which lie as `rows` says, into `out`.
@@ -380,8 +397,7 @@ impl Device for GpuDevice {
     }
 
     fn linear(&mut self, op: &Linear<'_>) -> Result<(), DeviceError> {
-        let input = self.input(op.rows, op.input, op.norm.as_ref())?;
-        op.projections.iter().try_for_each(|p| self.project(op.rows, input, p))
+        self.run_linear(op)
     }
 
     fn glu(&mut self, op: &Glu) -> Result<(), DeviceError> {

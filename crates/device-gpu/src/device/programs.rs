@@ -1,6 +1,9 @@
 //! The programs of portable kernels: which parts and constants each is made of.
 
+use super::flash::FlashShape;
+use super::tiles;
 use crate::dequant;
+use crate::overlay::{Format, HOPPER, INTRINSICS};
 use crate::source::Program;
 use torchless_device::CacheType;
 use torchless_quant::TensorType;
@@ -14,6 +17,12 @@ pub enum Family {
     Attention(CacheType, usize),
     /// Products with weights of this type.
     Matmul(TensorType),
+    /// Products with weights in tiles through NVIDIA's matrix instructions.
+    Tiles(Format),
+    /// The same of many rows; gated units with the function of this number.
+    Many(usize),
+    /// Attention through the same instructions.
+    Flash(FlashShape),
 }
 
 const REDUCE: &str = include_str!("../../kernels/portable/reduce.c");
@@ -26,6 +35,13 @@ const RECURRENT: &str = include_str!("../../kernels/portable/recurrent.c");
 const ENCODE: &str = include_str!("../../kernels/portable/encode.c");
 const ATTENTION: &str = include_str!("../../kernels/portable/attention.c");
 const MATMUL: &str = include_str!("../../kernels/portable/matmul.c");
+const FORMATS: &str = include_str!("../../kernels/cuda/formats.cu");
+const FEW_ROWS: &str = include_str!("../../kernels/cuda/few_rows.cu");
+const PREPARE: &str = include_str!("../../kernels/cuda/prepare.cu");
+const SOME_ROWS: &str = include_str!("../../kernels/cuda/some_rows.cu");
+const GEMM: &str = include_str!("../../kernels/cuda/gemm.cu");
+const FLASH: &str = include_str!("../../kernels/cuda/flash.cu");
+const CACHED: &str = include_str!("../../kernels/cuda/attention.cu");
 
 /// Positions of a block of the cache that programs are made for ahead of time.
 const USUAL_BLOCK: usize = 32;
@@ -54,6 +70,29 @@ pub fn program(family: Family) -> Program {
             parts.extend([REDUCE, MATMUL]);
             Program { name: format!("matmul {}", dequant::stored(ty)), defines, parts }
         }
+        Family::Tiles(format) => Program {
+            name: format!("tiles {}", format.name()),
+            defines: vec![
+                ("FORMAT", format.name().to_owned()),
+                ("DEPTH_FEW", tiles::DEPTH_FEW.to_string()),
+                ("DEPTH_SOME", tiles::DEPTH_SOME.to_string()),
+            ],
+            parts: vec![ACTIVATION, INTRINSICS, FORMATS, FEW_ROWS, PREPARE, SOME_ROWS],
+        },
+        Family::Many(act) => Program {
+            name: format!("many {act}"),
+            defines: vec![("FORMAT", "Halves".to_owned()), ("ACTIVATION", act.to_string())],
+            parts: vec![ACTIVATION, INTRINSICS, FORMATS, FEW_ROWS, HOPPER, GEMM],
+        },
+        Family::Flash(FlashShape { k_dim, v_dim, group }) => Program {
+            name: format!("flash {k_dim} {v_dim} {group}"),
+            defines: vec![
+                ("K_DIM", k_dim.to_string()),
+                ("V_DIM", v_dim.to_string()),
+                ("GROUP_HEADS", group.to_string()),
+            ],
+            parts: vec![INTRINSICS, FLASH, CACHED],
+        },
     }
 }
 

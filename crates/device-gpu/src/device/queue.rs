@@ -34,27 +34,35 @@ impl Kernels {
 
 /// Arguments of a kernel, put together in the order of its declaration.
 #[derive(Default)]
-pub(super) struct Args(Vec<Arg>);
+pub(super) struct Args {
+    list: Vec<Arg>,
+    local: usize,
+}
 
 impl Args {
     /// Pointers come first.
     pub(super) fn of(memories: &[MemoryId]) -> Self {
-        let mut args = Vec::with_capacity(24);
-        args.extend(memories.iter().map(|&m| Arg::Memory(m)));
-        Self(args)
+        let mut list = Vec::with_capacity(24);
+        list.extend(memories.iter().map(|&m| Arg::Memory(m)));
+        Self { list, local: 0 }
     }
 
     /// Then whole numbers. Panics beyond the range of `i32`: sizes were checked where memory was made.
     pub(super) fn ints(mut self, values: &[usize]) -> Self {
         let int = |&x: &usize| Arg::Int(i32::try_from(x).expect("a size within 2^31"));
-        self.0.extend(values.iter().map(int));
+        self.list.extend(values.iter().map(int));
         self
     }
 
     /// Then fractions.
     pub(super) fn floats(mut self, values: &[f32]) -> Self {
-        self.0.extend(values.iter().map(|&x| Arg::Float(x)));
+        self.list.extend(values.iter().map(|&x| Arg::Float(x)));
         self
+    }
+
+    /// Bytes that each group shares beyond what the kernel declares.
+    pub(super) fn sharing(self, local: usize) -> Self {
+        Self { local, ..self }
     }
 }
 
@@ -91,8 +99,8 @@ impl Queue {
             kernel,
             groups,
             threads: [threads as u32, 1, 1],
-            local: 0,
-            args: args.0,
+            local: args.local as u32,
+            args: args.list,
         });
     }
 }

@@ -64,6 +64,24 @@ impl Step {
         }
     }
 
+    /// The numbers of the slices.
+    fn slices(&self) -> impl Iterator<Item = &[i32]> {
+        self.ints[self.at.slices..self.at.lists].chunks_exact(SLICE)
+    }
+
+    /// Rows of the slice that has most.
+    pub(super) fn longest_slice(&self) -> usize {
+        self.slices().map(|s| s[1] as usize).max().unwrap_or(0)
+    }
+
+    /// Every slice in tiles of so many rows: slice and first row of it.
+    pub(super) fn tiles(&self, rows: usize) -> Vec<usize> {
+        let firsts = |(i, s): (usize, &[i32])| {
+            (0..s[1] as usize).step_by(rows).flat_map(move |f| [i, f]).collect::<Vec<_>>()
+        };
+        self.slices().enumerate().flat_map(firsts).collect()
+    }
+
     /// Says where slice `n` finds its recurrent state.
     pub(super) fn set_slot(&mut self, n: usize, slot: usize) {
         self.ints[self.at.slots + n] = slot as i32;

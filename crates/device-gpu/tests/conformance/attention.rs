@@ -1,7 +1,7 @@
 //! Attention over a cache: chunks, company, windows, caps, sinks, rotations of all kinds, latents.
 
 use super::{FUNCTIONS, Rig, Tolerance, agree, noise, plan, push, source};
-use torchless_base::{BlockCopy, BlockId};
+use torchless_base::{BlockCopy, BlockId, StepPlan};
 use torchless_device::{
     Attend, CacheShape, CacheType, CacheValues, LatentAttend, Norm, NormKind, Pairing, Residency, Rope,
     RopeBeyond,
@@ -85,8 +85,10 @@ fn run(rig: &mut Rig, c: Case) -> Vec<f32> {
         rig.begin_at(&plan, first);
         rig.device.attend(&op).unwrap();
         got.extend(rig.read(out, rows * c.heads * c.v_dim));
-        // What another layer has put into the cache.
-        rig.device.attend(&Attend { kv: None, rope: None, ..op }).unwrap();
+        rig.device.end().unwrap();
+        // What another layer has put into the cache; queries are made anew, since attending may turn them in place.
+        rig.begin_at(&StepPlan { copies: Vec::new(), ..plan.clone() }, first);
+        rig.device.attend(&Attend { kv: None, ..op }).unwrap();
         got.extend(rig.read(out, rows * c.heads * c.v_dim));
         rig.device.end().unwrap();
     }
@@ -109,7 +111,16 @@ fn heads_in_groups() {
 
 #[test]
 fn half_precision() {
-    check(Case { ty: CacheType::F16, ..PLAIN });
+    let half = Case { ty: CacheType::F16, ..PLAIN };
+    check(half);
+    // Shapes that matrix instructions take, and all that goes with them.
+    let wide = Case { heads: 8, kv_heads: 2, k_dim: 64, v_dim: 64, pairs: 32, ..half };
+    check(wide);
+    check(Case { window: Some(37), sinks: true, ..wide });
+    check(Case { softcap: Some(2.0), pairing: Pairing::Adjacent, pairs: 20, ..wide });
+    check(Case { heads: 20, kv_heads: 1, k_dim: 128, v_dim: 128, pairs: 64, beyond: true, ..half });
+    check(Case { heads: 3, kv_heads: 3, k_dim: 192, v_dim: 128, pairs: 16, ..half });
+    check(Case { heads: 2, kv_heads: 1, k_dim: 256, v_dim: 256, pairs: 128, ..half });
 }
 
 #[test]

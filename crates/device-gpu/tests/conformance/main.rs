@@ -1,7 +1,7 @@
 //! Every op of a device gives what the CPU's exact kernels give, which are held against plain loops in f64 themselves.
 //!
-//! Each case runs twice, on the CPU and on a GPU, with the same numbers. `TORCHLESS_TEST_GPU=cuda:0` asks one device only, and fails
-//! where it cannot be opened; otherwise every device that is found is asked, and what is not found is said.
+//! Each case runs twice, on the CPU and on a GPU, with the same numbers. `TORCHLESS_TEST_GPU=cuda:0` or `emulated` asks one device only,
+//! and fails where it cannot be opened; otherwise every device that is found is asked, and what is not found is said.
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 mod attention;
@@ -11,14 +11,14 @@ mod recurrent;
 mod rows;
 mod weights;
 
-use std::env;
 use std::sync::Arc;
 use torchless_base::{BlockId, SeqId, StepPlan, TokenId, Wanted};
 use torchless_device::{
     BufId, CpuDevice, CpuOptions, EncoderDevice, Gather, MatrixId, MatrixSource, MatrixUse, Residency, Store,
 };
-use torchless_device_gpu::driver::{Limits, devices, open};
-use torchless_device_gpu::{Backend, GpuDevice};
+use torchless_device_gpu::GpuDevice;
+use torchless_device_gpu::driver::Limits;
+use torchless_gpu_emulator::drivers;
 use torchless_kernels::{Precision, best};
 use torchless_quant::TensorType;
 
@@ -113,41 +113,35 @@ fn push(plan: &mut StepPlan, seq: u32, start: usize, len: usize) {
     plan.push((SeqId(seq), start), &tokens, &blocks, Wanted::All);
 }
 
-/// The GPUs to ask.
-fn gpus() -> Vec<(Backend, usize)> {
-    if let Ok(asked) = env::var("TORCHLESS_TEST_GPU") {
-        let (name, ordinal) = asked.split_once(':').unwrap_or((&asked, "0"));
-        let backend = Backend::ALL.into_iter().find(|b| b.to_string().eq_ignore_ascii_case(name));
-        return vec![(
-            backend.expect("a backend's name"),
-            ordinal.parse().expect("a number after the colon"),
-        )];
-    }
-    let found = Backend::ALL.into_iter().filter(|&backend| match devices(backend) {
-        Ok(found) => !found.is_empty(),
-        Err(e) => {
-            eprintln!("skipped on {backend}: {e}");
-            false
-        }
-    });
-    found.map(|backend| (backend, 0)).collect()
-}
+/// Rounding of activations to halves, where a device does that.
+const HALVES: Tolerance = Tolerance(3e-3);
 
-/// Runs a case on the CPU and on every GPU and compares what it gives, value by value.
+/// Runs a case on the CPU and on every GPU, exactly and as fast as it can, and compares what it gives, value by value.
 #[track_caller]
 fn agree(tolerance: Tolerance, case: &dyn Fn(&mut Rig) -> Vec<f32>) {
     let options = CpuOptions { kernels: best(), threads: 2, precision: Precision::Exact };
     let want = case(&mut Rig::new(Box::new(CpuDevice::new(options))));
     assert!(want.iter().all(|x| x.is_finite()), "the CPU gives numbers");
-    let most = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-    for (backend, ordinal) in gpus() {
-        let limits = Limits { memory: None, programs: torchless_device_gpu::driver::usual_folder() };
-        let driver = open(backend, ordinal, &limits).unwrap();
-        let got = case(&mut Rig::new(Box::new(GpuDevice::new(driver, Precision::Exact).unwrap())));
-        assert_eq!(got.len(), want.len());
-        let far = |(a, b): (&f32, &f32)| (a - b).abs() > tolerance.0 * most.max(1e-3) || a.is_nan();
-        let wrong: Vec<_> = got.iter().zip(&want).enumerate().filter(|(_, pair)| far(*pair)).collect();
-        let first = wrong.first().map(|(i, (got, want))| format!("value {i} is {got}, should be {want}"));
-        assert!(wrong.is_empty(), "{backend}: {} of {} values: {first:?}", wrong.len(), want.len());
+    let limits = Limits { memory: None, programs: torchless_device_gpu::driver::usual_folder() };
+    let ways = [(Precision::Exact, tolerance.0), (Precision::Fast, tolerance.0.max(HALVES.0))];
+    for (precision, tolerance) in ways {
+        for driver in drivers(&limits) {
+            let name = format!("{}, {precision:?}", driver.info().name);
+            let device = GpuDevice::new(driver, precision).unwrap();
+            if precision == Precision::Exact || device.rounds() {
+                let got = case(&mut Rig::new(Box::new(device)));
+                compare(&name, tolerance, &got, &want);
+            }
+        }
     }
+}
+
+#[track_caller]
+fn compare(what: &str, tolerance: f32, got: &[f32], want: &[f32]) {
+    assert_eq!(got.len(), want.len());
+    let most = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    let far = |(a, b): (&f32, &f32)| (a - b).abs() > tolerance * most.max(1e-3) || a.is_nan();
+    let wrong: Vec<_> = got.iter().zip(want).enumerate().filter(|(_, pair)| far(*pair)).collect();
+    let first = wrong.first().map(|(i, (got, want))| format!("value {i} is {got}, should be {want}"));
+    assert!(wrong.is_empty(), "{what}: {} of {} values: {first:?}", wrong.len(), want.len());
 }

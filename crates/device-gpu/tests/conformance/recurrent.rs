@@ -53,8 +53,7 @@ fn states_follow_their_sequences() {
 
 #[test]
 fn a_state_goes_on_only_where_it_stopped() {
-    for (backend, ordinal) in super::gpus() {
-        let driver = super::open(backend, ordinal, &super::Limits::default()).unwrap();
+    for driver in super::drivers(&super::Limits::default()) {
         let device = super::GpuDevice::new(driver, super::Precision::Exact).unwrap();
         let mut rig = Rig::new(Box::new(device));
         let delta =

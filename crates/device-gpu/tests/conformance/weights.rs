@@ -54,7 +54,7 @@ fn run(rig: &mut Rig, ty: TensorType, tokens: usize) -> Vec<f32> {
 #[test]
 fn every_type_by_few_rows_and_by_many() {
     for ty in types() {
-        for tokens in [1, 3, 37] {
+        for tokens in [1, 3, 37, 80] {
             agree(FUNCTIONS, &|rig: &mut Rig| run(rig, ty, tokens));
         }
     }
@@ -62,10 +62,17 @@ fn every_type_by_few_rows_and_by_many() {
 
 #[test]
 fn sizes_that_fill_no_tile() {
-    for (rows, cols, tokens) in
-        [(1, 32, 1), (65, 96, 9), (130, 64, 64), (64, 160, 65), (3, 2048, 130), (257, 32, 8)]
-    {
-        for ty in [TensorType::F32, TensorType::Q8_0] {
+    for (rows, cols, tokens) in [
+        (1, 32, 1),
+        (65, 96, 9),
+        (130, 64, 64),
+        (64, 160, 65),
+        (3, 2048, 130),
+        (257, 32, 8),
+        (700, 8192, 7),
+        (300, 512, 300),
+    ] {
+        for ty in [TensorType::F32, TensorType::Q8_0, TensorType::Q4_0] {
             agree(SUMS, &|rig: &mut Rig| {
                 let w = matrix(rig, rows, cols, (5, ty));
                 let x = rig.input(&noise(tokens * cols, 6), cols);

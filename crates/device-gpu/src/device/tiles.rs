@@ -1,0 +1,371 @@
+//! Products through NVIDIA's matrix instructions: weights in tiles, activations as halves. How they lie is said in
+//! [`overlay`](crate::overlay); here is which kernel does what, with how many threads.
+
+use super::matmul::adds;
+use super::programs::Family;
+use super::queue::{Args, Grid};
+use super::{Buffer, GpuDevice, number};
+use crate::driver::{DeviceInfo, Dialect, MemoryId};
+use crate::overlay::{Format, PIECE_BYTES, TILE_ROWS, units};
+use torchless_device::{Activation, BufId, DeviceError, Norm, NormKind, Precision, Store, VectorId};
+
+/// Rows of activations up to which weights are read once as they lie, and above which they become halves first.
+const MOST_FEW: usize = 8;
+const MOST_SOME: usize = 64;
+/// Units on their way per warp, and warps of a group, of the kernel for few rows; groups that share a multiprocessor where they can.
+pub(super) const DEPTH_FEW: usize = 4;
+const FEW_WARPS: usize = 8;
+const FEW_TOGETHER: usize = 4;
+/// Stages of the kernel for tens of rows, its threads, and the tiles that a group takes.
+pub(super) const DEPTH_SOME: usize = 3;
+const SOME_THREADS: usize = 256;
+const SOME_TILES: usize = 8;
+/// Rows and weights in a tile of the kernel for many rows, its threads and its stages.
+const MANY_TILE: usize = 128;
+const MANY_THREADS: usize = 288;
+const MANY_STAGES: usize = 4;
+/// Threads that prepare a row, and that expand weights.
+const PREPARE_THREADS: usize = 256;
+
+/// What the device has for these kernels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Matrices {
+    units: usize,
+    local: usize,
+    /// Whether there is wgmma.
+    is_hopper: bool,
+}
+
+impl Matrices {
+    /// `None` where weights have to stay in their blocks.
+    pub(super) fn of(info: &DeviceInfo, precision: Precision) -> Option<Self> {
+        let Dialect::Cuda(major, _) = info.dialect else { return None };
+        let has = major >= 8 && precision == Precision::Fast;
+        has.then_some(Self {
+            units: info.units as usize,
+            local: info.max_local as usize,
+            is_hopper: major == 9,
+        })
+    }
+}
+
+/// A matrix in tiles.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tiled {
+    pub memory: MemoryId,
+    pub format: Format,
+    pub rows: usize,
+    pub cols: usize,
+    /// Factor of results.
+    pub scale: f32,
+}
+
+/// One matrix of a product, and where its result goes.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub matrix: Tiled,
+    pub bias: Option<VectorId>,
+    pub out: Buffer,
+    pub store: Store,
+}
+
+/// How results become outputs.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Outcome {
+    /// Each matrix has its own.
+    Apart,
+    /// `act(first) * second` goes where the first would.
+    Gated(Activation),
+}
+
+/// Up to three matrices of one format off the same rows.
+struct Job<'a> {
+    targets: &'a [Target],
+    rows: usize,
+    depth: usize,
+    outcome: Outcome,
+}
+
+impl Job<'_> {
+    /// Tiles of all matrices, `tile` rows each; gated ones go in pairs.
+    fn tiles(&self, tile: usize) -> usize {
+        let of = |t: &Target| t.matrix.rows.div_ceil(tile);
+        if self.is_gated() { of(&self.targets[0]) } else { self.targets.iter().map(of).sum() }
+    }
+
+    fn is_gated(&self) -> bool {
+        self.outcome != Outcome::Apart
+    }
+
+    fn format(&self) -> Format {
+        self.targets[0].matrix.format
+    }
+
+    /// Which matrices have a bias, which add.
+    fn flags(&self, device: &GpuDevice) -> usize {
+        let bits = self.targets.iter().enumerate().map(|(i, t)| {
+            let adds = usize::from(t.store == Store::Add && !self.is_gated());
+            device.vector_or_nothing(t.bias).1 << i | adds << (3 + i)
+        });
+        bits.sum()
+    }
+
+    /// Weights, biases and outputs; three of each.
+    fn pointers(&self, device: &GpuDevice, weights: &[MemoryId]) -> Vec<MemoryId> {
+        let three = |f: &dyn Fn(usize) -> MemoryId| {
+            (0..3).map(|i| if i < self.targets.len() { f(i) } else { device.nothing }).collect::<Vec<_>>()
+        };
+        let mut all = three(&|i| weights[i]);
+        all.extend(three(&|i| device.vector_or_nothing(self.targets[i].bias).0));
+        all.extend(three(&|i| self.targets[i].out.memory));
+        all
+    }
+
+    fn rows_of_weights(&self) -> [usize; 3] {
+        std::array::from_fn(|i| self.targets.get(i).map_or(0, |t| t.matrix.rows))
+    }
+
+    fn scales(&self, up: &[f32]) -> [f32; 3] {
+        std::array::from_fn(|i| self.targets.get(i).map_or(1.0, |t| t.matrix.scale / up[i]))
+    }
+
+    fn act(&self) -> usize {
+        match self.outcome {
+            Outcome::Apart => 0,
+            Outcome::Gated(act) => number(act),
+        }
+    }
+
+    /// Bytes of memory that a group of the kernel for few rows shares.
+    fn few_local(&self, warps: usize) -> usize {
+        let (k, gates) = (units(self.depth) * 128, if self.is_gated() { 2 } else { 1 });
+        let parts = match self.format() {
+            Format::Halves => 0,
+            Format::FineBytes | Format::Sixes => 2,
+            _ => 1,
+        };
+        let starts = parts * (k / 32) * self.rows.div_ceil(2) * 16;
+        let staged = (self.rows * (k * 2 + 64)).next_multiple_of(128);
+        warps * DEPTH_FEW * gates * self.format().unit_bytes() + staged + starts + 2 * warps * gates * 512
+    }
+
+    /// Eights of rows that a group of the kernel for tens of rows takes.
+    fn some_eights(&self) -> usize {
+        match self.rows {
+            0..=16 => 2,
+            17..=32 => 4,
+            _ => 8,
+        }
+    }
+}
+
+/// Flags of a norm that a kernel does on the way.
+fn norm_flags(norm: Option<&Norm>) -> (usize, f32, Option<VectorId>, Option<VectorId>) {
+    match norm.map(|n| (n.kind, n.weight)) {
+        None => (0, 0.0, None, None),
+        Some((NormKind::Rms { eps }, weight)) => (1 << 6, eps, Some(weight), None),
+        Some((NormKind::Layer { eps, bias }, weight)) => {
+            (2 << 6 | usize::from(bias.is_some()) << 8, eps, Some(weight), bias)
+        }
+    }
+}
+
+impl GpuDevice {
+    /// Products of rows of `input`, normed where there is a norm, with matrices in tiles, all of one format.
+    pub(super) fn multiply_tiles(
+        &mut self,
+        (rows, input, norm): (usize, BufId, Option<&Norm>),
+        targets: &[Target],
+        outcome: Outcome,
+    ) -> Result<(), DeviceError> {
+        let depth = targets[0].matrix.cols;
+        let from = self.buf(input);
+        let fits = targets.iter().all(|t| t.out.width == t.matrix.rows) && from.width == depth;
+        if !fits {
+            return Err(self.refuse("products of rows that lie apart".to_owned()));
+        }
+        let job = Job { targets, rows, depth, outcome };
+        let Some(m) = self.matrix_units else { return Err(self.refuse("matrix instructions".to_owned())) };
+        let is_whole = |n: &&Norm| n.groups <= 1 && self.vectors[n.weight.0 as usize].len == depth;
+        let fused = norm.filter(is_whole);
+        if rows <= MOST_FEW && job.few_local(FEW_WARPS) <= m.local {
+            let rms = fused.and_then(|n| match n.kind {
+                NormKind::Rms { eps } => Some((n.weight, eps)),
+                NormKind::Layer { .. } => None,
+            });
+            let from = if rms.is_some() { from } else { self.input(rows, input, norm)? };
+            return self.multiply_few(m, &job, from.memory, rms);
+        }
+        let from = if fused.is_some() { from } else { self.input(rows, input, norm)? };
+        let is_many = rows > MOST_SOME && m.is_hopper;
+        let prepared = self.prepare(&job, from.memory, fused, is_many)?;
+        if is_many { self.multiply_many(m, &job, prepared) } else { self.multiply_some(m, &job, prepared) }
+    }
+
+    /// One pass over the weights for a few rows; a root mean square norm is done on the way.
+    fn multiply_few(
+        &mut self,
+        m: Matrices,
+        job: &Job<'_>,
+        x: MemoryId,
+        norm: Option<(VectorId, f32)>,
+    ) -> Result<(), DeviceError> {
+        let local = job.few_local(FEW_WARPS);
+        let at_once = (m.local / (local + 1024)).clamp(1, FEW_TOGETHER);
+        let tiles = job.tiles(TILE_ROWS);
+        // As many warps share a tile as leave a team for every tile.
+        let teams = |bits: usize| m.units * at_once * (FEW_WARPS >> bits);
+        let bits = [3, 2, 1].into_iter().find(|&bits| teams(bits) >= tiles).unwrap_or(0);
+        let per_team = tiles.div_ceil(teams(bits)).max(1);
+        let groups = tiles.div_ceil(per_team).div_ceil(FEW_WARPS >> bits);
+        let weights: Vec<_> = job.targets.iter().map(|t| t.matrix.memory).collect();
+        let mut pointers = job.pointers(self, &weights);
+        pointers.extend([x, self.vector_or_nothing(norm.map(|n| n.0)).0]);
+        let args = Args::of(&pointers).ints(&job.rows_of_weights());
+        let args = args.ints(&[job.depth, job.rows, job.flags(self), job.act(), bits]);
+        let args = args.floats(&[norm.map_or(0.0, |n| n.1)]).floats(&job.scales(&[1.0; 3]));
+        let name = match (job.is_gated(), norm.is_some()) {
+            (false, false) => "few",
+            (false, true) => "few_rms",
+            (true, false) => "few_gated",
+            (true, true) => "few_rms_gated",
+        };
+        self.launch(
+            Family::Tiles(job.format()),
+            name,
+            Grid::Groups([groups, 1, 1], FEW_WARPS * 32),
+            args.sharing(local),
+        )
+    }
+
+    /// Rows as halves and a power of two each: in fragments, or in pieces for many rows.
+    fn prepare(
+        &mut self,
+        job: &Job<'_>,
+        x: MemoryId,
+        norm: Option<&Norm>,
+        in_pieces: bool,
+    ) -> Result<(MemoryId, MemoryId), DeviceError> {
+        let (flags, eps, weight, bias) = norm_flags(norm);
+        let padded = job.rows.next_multiple_of(MANY_TILE);
+        // Two halves to a float.
+        let to = self.floats(|r| &mut r.prepared, padded * units(job.depth) * 64, "prepared activations")?;
+        let scale = self.floats(|r| &mut r.ranges, padded, "ranges of activations")?;
+        let pointers = [x, self.vector_or_nothing(weight).0, self.vector_or_nothing(bias).0, to, scale];
+        let args = Args::of(&pointers).ints(&[job.depth, flags, usize::from(!in_pieces)]).floats(&[eps]);
+        let threads = (job.depth / 16).next_multiple_of(32).clamp(64, 512);
+        let grid = Grid::Groups([job.rows, 1, 1], threads);
+        self.launch(Family::Tiles(job.format()), "prepare_rows", grid, args)?;
+        Ok((to, scale))
+    }
+
+    /// Tens of rows, or many where there is nothing better; the depth may be split over groups.
+    fn multiply_some(
+        &mut self,
+        m: Matrices,
+        job: &Job<'_>,
+        (x, scale): (MemoryId, MemoryId),
+    ) -> Result<(), DeviceError> {
+        let eights = job.some_eights();
+        let tiles = job.tiles(TILE_ROWS);
+        let across = if job.is_gated() { tiles.div_ceil(SOME_TILES / 2) } else { tiles.div_ceil(SOME_TILES) };
+        let down = job.rows.div_ceil(8 * eights);
+        let splits = (2 * m.units / (across * down).max(1)).clamp(1, (units(job.depth) / 2).max(1));
+        let sums = across * down * splits * SOME_TILES * 8 * eights * TILE_ROWS;
+        let partial = self.floats(|r| &mut r.partial, if splits > 1 { sums } else { 1 }, "partial sums")?;
+        let arrived = self.arrivals(across * down)?;
+        let weights: Vec<_> = job.targets.iter().map(|t| t.matrix.memory).collect();
+        let mut pointers = job.pointers(self, &weights);
+        pointers.extend([x, scale, partial, arrived]);
+        let args = Args::of(&pointers).ints(&job.rows_of_weights());
+        let args =
+            args.ints(&[job.depth, job.rows, job.flags(self), job.act()]).floats(&job.scales(&[1.0; 3]));
+        let name = match (eights, job.is_gated()) {
+            (2, false) => "some16",
+            (2, true) => "some16_gated",
+            (4, false) => "some32",
+            (4, true) => "some32_gated",
+            (_, false) => "some64",
+            (_, true) => "some64_gated",
+        };
+        let staged = DEPTH_SOME * (SOME_TILES * job.format().unit_bytes() + 4 * eights * 512);
+        let local = staged.max(SOME_TILES * 8 * eights * 20 * 4);
+        let grid = Grid::Groups([across, splits, down], SOME_THREADS);
+        self.launch(Family::Tiles(job.format()), name, grid, args.sharing(local))
+    }
+
+    /// Counters of groups that have arrived: zero before and after every kernel that uses them.
+    pub(super) fn arrivals(&mut self, count: usize) -> Result<MemoryId, DeviceError> {
+        let before = self.rooms.arrived.memory;
+        let memory = self.floats(|r| &mut r.arrived, count.next_power_of_two().max(4096), "counters")?;
+        if before != Some(memory) {
+            let bytes = self.rooms.arrived.bytes;
+            self.driver.zero(crate::driver::Place { memory, offset: 0 }, bytes)?;
+        }
+        Ok(memory)
+    }
+
+    /// Many rows: weights become halves, unless they are, then tiles of both go through wgmma.
+    fn multiply_many(
+        &mut self,
+        m: Matrices,
+        job: &Job<'_>,
+        (x, scale): (MemoryId, MemoryId),
+    ) -> Result<(), DeviceError> {
+        let mut weights = Vec::with_capacity(3);
+        for (i, target) in job.targets.iter().enumerate() {
+            weights.push(self.expand(target.matrix, i)?);
+        }
+        let mut pointers = job.pointers(self, &weights);
+        pointers.extend([x, scale]);
+        let args = Args::of(&pointers).ints(&job.rows_of_weights());
+        let args = args.ints(&[job.depth, job.rows, job.flags(self)]).floats(&job.scales(&[1.0; 3]));
+        let (down, across) = (job.rows.div_ceil(MANY_TILE), job.tiles(MANY_TILE));
+        // Two tiles of weights at once where that leaves work for all.
+        let is_wide = !job.is_gated() && down * across.div_ceil(2) >= m.units;
+        let tiles = down * if is_wide { across.div_ceil(2) } else { across };
+        let (name, operands) = match (job.is_gated(), is_wide) {
+            (true, _) => ("gemm_gated", 3),
+            (false, true) => ("gemm_wide", 3),
+            (false, false) => ("gemm_narrow", 2),
+        };
+        let grid = Grid::Groups([tiles.min(m.units), 1, 1], MANY_THREADS);
+        let local = MANY_STAGES * operands * PIECE_BYTES;
+        self.launch(Family::Many(job.act()), name, grid, args.sharing(local))
+    }
+
+    /// Weights as halves.
+    fn expand(&mut self, w: Tiled, place: usize) -> Result<MemoryId, DeviceError> {
+        if w.format == Format::Halves {
+            return Ok(w.memory);
+        }
+        let halves = w.rows.next_multiple_of(MANY_TILE) * units(w.cols) * 128;
+        let pick: fn(&mut super::Rooms) -> &mut super::Room = match place {
+            0 => |r| &mut r.expanded[0],
+            1 => |r| &mut r.expanded[1],
+            _ => |r| &mut r.expanded[2],
+        };
+        let to = self.floats(pick, halves / 2, "expanded weights")?;
+        let tiles = w.rows.div_ceil(TILE_ROWS);
+        let args = Args::of(&[w.memory, to]).ints(&[tiles, units(w.cols)]).floats(&[1.0]);
+        let groups = (tiles * units(w.cols)).div_ceil(PREPARE_THREADS / 32);
+        self.launch(Family::Tiles(w.format), "expand", Grid::Groups([groups, 1, 1], PREPARE_THREADS), args)?;
+        Ok(to)
+    }
+
+    /// Rows of a table in tiles, whose numbers lie in the step's list.
+    pub(super) fn look_up_tiles(
+        &mut self,
+        table: Tiled,
+        (at, rows): (usize, usize),
+        out: Buffer,
+        (factor, store): (f32, Store),
+    ) -> Result<(), DeviceError> {
+        let step = self.ints_memory()?;
+        let args =
+            Args::of(&[table.memory, step, out.memory]).ints(&[at, table.rows, table.cols, adds(store)]);
+        let groups = [units(table.cols).div_ceil(PREPARE_THREADS / 32), rows, 1];
+        let grid = Grid::Groups(groups, PREPARE_THREADS);
+        self.launch(Family::Tiles(table.format), "look_up", grid, args.floats(&[factor * table.scale]))
+    }
+}
