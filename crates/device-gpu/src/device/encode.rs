@@ -1,5 +1,6 @@
 //! What encoders need beyond a decoder's ops.
 
+use super::programs::Family;
 use super::queue::{Args, Grid};
 use super::{Buffer, GpuDevice, handle};
 use crate::driver::{MemoryId, Place};
@@ -12,6 +13,15 @@ use torchless_device::{
 /// Threads of a group that attends within a text, and the longest head that it has room for.
 const THREADS: usize = 64;
 const MOST_DIM: usize = 1024;
+/// The longest head that matrix instructions take; rows of a text and threads of a group there; threads that make halves.
+const MOST_HALVES_DIM: usize = 128;
+const WITHIN_ROWS: usize = 64;
+const WITHIN_THREADS: usize = 128;
+const HALVES_THREADS: usize = 256;
+/// What distances add, as flags.
+const HAS_BIASES: usize = 1;
+const HAS_BY_QUERY: usize = 2;
+const HAS_BY_KEY: usize = 4;
 
 /// What distances add: memory of biases, of what queries and keys are multiplied with, and of the column of each distance.
 #[derive(Clone, Copy)]
@@ -21,6 +31,10 @@ pub(super) struct Offsets {
     by_key: Option<MemoryId>,
     columns: Option<MemoryId>,
     reach: usize,
+    /// Rows of embedded distances.
+    embedded: usize,
+    /// Whether the columns of neighbouring distances are neighbours.
+    is_smooth: bool,
 }
 
 impl GpuDevice {
@@ -34,6 +48,65 @@ impl GpuDevice {
         self.flush()?;
         self.driver.copy(start(from), start(to), bytes)?;
         Ok(Some(to))
+    }
+
+    /// Whether matrix instructions attend within texts.
+    fn within_units(&self, dim: usize, offsets: Option<&Offsets>) -> bool {
+        let fits = dim.is_multiple_of(16) && dim <= MOST_HALVES_DIM;
+        self.matrix_units.is_some() && fits && offsets.is_none_or(|o| o.is_smooth)
+    }
+
+    /// The values of rows times a factor, as halves.
+    fn halves(
+        &mut self,
+        pick: fn(&mut super::Rooms) -> &mut super::Room,
+        (x, count): (MemoryId, usize),
+        (dim, factor): (usize, f32),
+    ) -> Result<MemoryId, DeviceError> {
+        let to = self.floats(pick, count.div_ceil(2), "halves")?;
+        let args = Args::of(&[x, to]).ints(&[count]).floats(&[factor]);
+        let grid = Grid::Groups([count.div_ceil(4 * HALVES_THREADS), 1, 1], HALVES_THREADS);
+        self.launch(Family::Within(dim), "to_halves", grid, args)?;
+        Ok(to)
+    }
+
+    /// Attention within texts through matrix instructions.
+    fn attend_in_halves(
+        &mut self,
+        op: &AttendWithin,
+        dim: usize,
+        offsets: Option<Offsets>,
+    ) -> Result<(), DeviceError> {
+        const LOG2_E: f32 = std::f32::consts::LOG2_E;
+        let [q, k, v, out] = [op.q, op.k, op.v, op.out].map(|b| self.buf(b).memory);
+        let (width, rows) = (op.heads * dim, self.step.rows);
+        let scaled = op.scale * LOG2_E;
+        let q = self.halves(|r| &mut r.halves[0], (q, rows * width), (dim, scaled))?;
+        let k = self.halves(|r| &mut r.halves[1], (k, rows * width), (dim, 1.0))?;
+        let v = self.halves(|r| &mut r.halves[2], (v, rows * width), (dim, 1.0))?;
+        let offsets_of = |pick: fn(&Offsets) -> Option<MemoryId>| offsets.as_ref().and_then(pick);
+        let (reach, embedded) = offsets.map_or((0, 0), |o| (o.reach, o.embedded));
+        let (mut by_query, mut by_key, mut flags) = (self.nothing, self.nothing, 0);
+        if let Some(table) = offsets_of(|o| o.by_query) {
+            by_query = self.halves(|r| &mut r.halves[3], (table, embedded * width), (dim, 1.0))?;
+            flags |= HAS_BY_QUERY;
+        }
+        if let Some(table) = offsets_of(|o| o.by_key) {
+            by_key = self.halves(|r| &mut r.halves[4], (table, embedded * width), (dim, scaled))?;
+            flags |= HAS_BY_KEY;
+        }
+        let biases = offsets_of(|o| o.biases);
+        flags |= if biases.is_some() { HAS_BIASES } else { 0 };
+        let columns = offsets_of(|o| o.columns).unwrap_or(self.nothing);
+        let tiles = self.step.tiles(WITHIN_ROWS);
+        let count = tiles.len() / 2;
+        let at_tiles = self.list(tiles.into_iter())?;
+        let (at, step) = (self.step.at, self.ints_memory()?);
+        let window = op.window.map_or(0, |w| w.min(1 << 30) + 1);
+        let args = Args::of(&[q, k, v, step, biases.unwrap_or(self.nothing), by_query, by_key, columns, out]);
+        let args = args.ints(&[at.slices, at_tiles, op.heads, window, reach, embedded, flags]);
+        let grid = Grid::Groups([op.heads, count, 1], WITHIN_THREADS);
+        self.launch(Family::Within(dim), "attend_texts", grid, args.sharing(896 * (dim + 8) + 35_328))
     }
 
     fn check_reach(&self, offsets: &Offsets) -> Result<(), DeviceError> {
@@ -54,7 +127,15 @@ impl EncoderDevice for GpuDevice {
             OffsetSource::Bias { heads, values } => {
                 let biases = Some(self.upload(values, "biases of distances")?);
                 let reach = values.len() / heads.max(1) / 2;
-                Offsets { biases, by_query: None, by_key: None, columns: None, reach }
+                Offsets {
+                    biases,
+                    by_query: None,
+                    by_key: None,
+                    columns: None,
+                    reach,
+                    embedded: 0,
+                    is_smooth: true,
+                }
             }
             OffsetSource::Products { keys, queries, rows, .. } => {
                 let count = rows.first().map_or(0, |&row| row as usize + 1);
@@ -68,6 +149,8 @@ impl EncoderDevice for GpuDevice {
                     by_key: self.keep(queries, count)?,
                     columns: Some(memory),
                     reach: rows.len() / 2,
+                    embedded: count,
+                    is_smooth: rows.windows(2).all(|w| w[0] == w[1] || w[0] == w[1] + 1),
                 }
             }
         };
@@ -111,6 +194,9 @@ impl EncoderDevice for GpuDevice {
         let offsets = op.offsets.map(|o| self.offsets[o.0 as usize]);
         if let Some(offsets) = &offsets {
             self.check_reach(offsets)?;
+        }
+        if self.within_units(dim, offsets.as_ref()) {
+            return self.attend_in_halves(op, dim, offsets);
         }
         let part = |pick: fn(&Offsets) -> Option<MemoryId>| {
             offsets.as_ref().and_then(pick).map_or((self.nothing, 0), |memory| (memory, 1))

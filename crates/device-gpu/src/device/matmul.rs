@@ -10,6 +10,8 @@ use crate::overlay::{Format, pack};
 use torchless_device::{DeviceError, Glu, Linear, MatrixId, MatrixSource, MatrixUse, Store, VectorId};
 use torchless_quant::TensorType;
 
+/// Rows up to which matrices of F32 are not rounded.
+const SMALL_ROWS: usize = 256;
 /// Rows of input up to which each row of weights is read once for a few of them.
 const FEW_ROWS: usize = 8;
 /// Rows of input that the kernel for few of them takes at a time, and its threads.
@@ -98,9 +100,12 @@ impl GpuDevice {
     }
 
     /// The format of tiles for a matrix, where tiles are wanted: rows of whole fours that products read, in a format that takes no
-    /// more than half as much memory again.
+    /// more than half as much memory again. Small matrices of F32 are mostly those that choose, experts or classes, and stay exact.
     fn tiles_for(&self, s: &MatrixSource) -> Option<Format> {
         self.matrix_units?;
+        if s.ty == TensorType::F32 && s.rows <= SMALL_ROWS {
+            return None;
+        }
         let format =
             Format::of(s.ty).filter(|_| s.purpose != MatrixUse::Lookup && s.cols.is_multiple_of(4))?;
         let bytes = format.matrix_bytes(s.rows, s.cols)?;

@@ -96,6 +96,7 @@ struct Rooms {
     partial: Room,
     arrived: Room,
     expanded: [Room; 3],
+    halves: [Room; 5],
 }
 
 impl From<GpuError> for DeviceError {

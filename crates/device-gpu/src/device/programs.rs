@@ -21,8 +21,10 @@ pub enum Family {
     Tiles(Format),
     /// The same of many rows; gated units with the function of this number.
     Many(usize),
-    /// Attention through the same instructions.
+    /// Attention over a cache through the same instructions.
     Flash(FlashShape),
+    /// Attention within texts, with heads of so many values.
+    Within(usize),
 }
 
 const REDUCE: &str = include_str!("../../kernels/portable/reduce.c");
@@ -41,6 +43,7 @@ const PREPARE: &str = include_str!("../../kernels/cuda/prepare.cu");
 const SOME_ROWS: &str = include_str!("../../kernels/cuda/some_rows.cu");
 const GEMM: &str = include_str!("../../kernels/cuda/gemm.cu");
 const FLASH: &str = include_str!("../../kernels/cuda/flash.cu");
+const WITHIN: &str = include_str!("../../kernels/cuda/within.cu");
 const CACHED: &str = include_str!("../../kernels/cuda/attention.cu");
 
 /// Positions of a block of the cache that programs are made for ahead of time.
@@ -92,6 +95,11 @@ pub fn program(family: Family) -> Program {
                 ("GROUP_HEADS", group.to_string()),
             ],
             parts: vec![INTRINSICS, FLASH, CACHED],
+        },
+        Family::Within(dim) => Program {
+            name: format!("within {dim}"),
+            defines: vec![("HEAD_DIM", dim.to_string())],
+            parts: vec![INTRINSICS, FLASH, WITHIN],
         },
     }
 }

@@ -60,14 +60,15 @@ impl Format {
         }
     }
 
-    /// The format that holds a type without a loss that matters; `None` for types that other kernels have to do.
+    /// The format that holds a type without a loss that matters beside that of activations, which are rounded to halves too; `None` for
+    /// types that other kernels have to do.
     pub fn of(ty: TensorType) -> Option<Self> {
         Some(match ty {
             TensorType::Q4_0 => Self::Nibbles,
             TensorType::Q4_1 | TensorType::Q4_K => Self::Affine,
             TensorType::Q8_0 => Self::Bytes,
             TensorType::Q6_K => Self::Sixes,
-            TensorType::F16 | TensorType::BF16 => Self::Halves,
+            TensorType::F32 | TensorType::F16 | TensorType::BF16 => Self::Halves,
             _ if ty.info().integers.is_some() => Self::FineBytes,
             _ => return None,
         })

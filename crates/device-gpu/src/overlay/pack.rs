@@ -86,13 +86,18 @@ impl Source<'_> {
         (&self.data[row * len..][..len], &self.scales[row * scales..][..scales])
     }
 
-    /// The values of a row of halves of either kind.
-    fn floats(&self, row: usize) -> impl Iterator<Item = f32> {
-        let is_bf16 = self.ty == TensorType::BF16;
-        self.row(row).0.as_chunks::<2>().0.iter().map(move |&b| match is_bf16 {
-            true => bf16::from_le_bytes(b).to_f32(),
-            false => f16::from_le_bytes(b).to_f32(),
-        })
+    /// Calls `f` with the values of a row of single values.
+    fn floats(&self, row: usize, mut f: impl FnMut(usize, f32)) {
+        let bytes = self.row(row).0;
+        let two = bytes.as_chunks::<2>().0.iter().enumerate();
+        match self.ty {
+            TensorType::F32 => {
+                let four = bytes.as_chunks::<4>().0.iter().enumerate();
+                four.for_each(|(i, &b)| f(i, f32::from_le_bytes(b)));
+            }
+            TensorType::BF16 => two.for_each(|(i, &b)| f(i, bf16::from_le_bytes(b).to_f32())),
+            _ => two.for_each(|(i, &b)| f(i, f16::from_le_bytes(b).to_f32())),
+        }
     }
 
     /// Calls `f` with the runs of a row.
@@ -195,7 +200,7 @@ fn largest(source: Source<'_>, rows: usize) -> f32 {
         let mut most = 0.0_f32;
         let mut note = |x: f32| most = if x.is_finite() { most.max(x.abs()) } else { most };
         match Format::of(source.ty) {
-            Some(Format::Halves) => source.floats(row).for_each(note),
+            Some(Format::Halves) => source.floats(row, |_, x| note(x)),
             Some(format) => {
                 let code = f32::from(format.largest_code());
                 source.runs(row, |_, run| {
@@ -239,9 +244,9 @@ fn to_half(x: f32) -> [u8; 2] {
 fn halves(source: Source<'_>, rows: std::ops::Range<usize>, factor: f32, to: &mut [u8]) {
     let units = units(source.cols);
     for (i, row) in rows.enumerate() {
-        for (depth, value) in source.floats(row).enumerate() {
+        source.floats(row, |depth, value| {
             to[half_at(i, depth, units)..][..2].copy_from_slice(&to_half(value * factor));
-        }
+        });
     }
 }
 
@@ -456,6 +461,7 @@ mod tests {
         }
         for scale in [1e-30, 1e-9, 1e9, 1e30] {
             check(TensorType::BF16, (16, 256), scale);
+            check(TensorType::F32, (16, 256), scale);
         }
     }
 

@@ -4,8 +4,6 @@ use super::{FUNCTIONS, Rig, agree, noise, plan, push};
 use torchless_device::{AttendWithin, OffsetSource, Pairing, Rope};
 
 const HEADS: usize = 3;
-const DIM: usize = 20;
-const WIDTH: usize = HEADS * DIM;
 const ROWS: usize = 90;
 const REACH: usize = 70;
 
@@ -16,10 +14,11 @@ enum Added {
     Products { keys: bool, queries: bool },
 }
 
-fn run(rig: &mut Rig, added: Added, window: Option<usize>, turned: bool) -> Vec<f32> {
-    let [q, k, v] = [1, 2, 3].map(|seed| rig.input(&noise(ROWS * WIDTH, seed), WIDTH));
-    let tables = [4, 5].map(|seed| rig.input(&noise(ROWS * WIDTH, seed), WIDTH));
-    let out = rig.buffer(ROWS, WIDTH);
+fn run(rig: &mut Rig, added: Added, window: Option<usize>, (turned, dim): (bool, usize)) -> Vec<f32> {
+    let width = HEADS * dim;
+    let [q, k, v] = [1, 2, 3].map(|seed| rig.input(&noise(ROWS * width, seed), width));
+    let tables = [4, 5].map(|seed| rig.input(&noise(ROWS * width, seed), width));
+    let out = rig.buffer(ROWS, width);
     let rope =
         Rope { inv_freq: vec![1.0, 0.2, 0.05], magnitude: 1.0, pairing: Pairing::Halves, beyond: None };
     let rope = turned.then(|| rig.device.rope(&rope).unwrap());
@@ -43,13 +42,16 @@ fn run(rig: &mut Rig, added: Added, window: Option<usize>, turned: bool) -> Vec<
     rig.begin(&two);
     let op = AttendWithin { q, k, v, out, heads: HEADS, rope, scale: 0.3, window, offsets };
     rig.device.attend_within(&op).unwrap();
-    rig.read(out, ROWS * WIDTH)
+    rig.read(out, ROWS * width)
 }
 
 #[track_caller]
 fn check(added: Added, window: Option<usize>) {
-    for turned in [false, true] {
-        agree(FUNCTIONS, &|rig: &mut Rig| run(rig, added, window, turned));
+    // The second is one that matrix instructions take.
+    for dim in [20, 32] {
+        for turned in [false, true] {
+            agree(FUNCTIONS, &|rig: &mut Rig| run(rig, added, window, (turned, dim)));
+        }
     }
 }
 

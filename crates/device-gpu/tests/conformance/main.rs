@@ -45,7 +45,9 @@ impl Rig {
     /// A buffer that holds `values` after [`Rig::begin`].
     fn input(&mut self, values: &[f32], width: usize) -> BufId {
         let rows = values.len() / width;
-        let table = source("input", values, width, TensorType::F32);
+        // As a table it stays as it is: products may round what they read.
+        let purpose = MatrixUse::Lookup;
+        let table = MatrixSource { purpose, ..source("input", values, width, TensorType::F32) };
         let table = self.device.matrix(&table, Residency::Resident).unwrap();
         let buf = self.device.buffer("input", rows, width).unwrap();
         self.inputs.push((table, buf, rows));

@@ -21,12 +21,23 @@ struct Chunk {
     used: usize,
 }
 
+/// What comes back in one copy, and how many of them are on their way at once.
+const BACK: usize = 2 << 20;
+const BACKS: usize = 8;
+
+/// Memory for one copy on its way back.
+struct Back {
+    start: *mut u8,
+    /// Recorded after the copy.
+    arrived: Handle,
+}
+
 /// Chunks, made when they are first needed.
 #[derive(Default)]
 pub struct Staging {
     chunks: Vec<Chunk>,
     current: usize,
-    back: Option<*mut u8>,
+    backs: Vec<Back>,
 }
 
 impl Staging {
@@ -54,18 +65,13 @@ impl Staging {
     /// # Safety
     /// The device's range exists.
     pub unsafe fn read(&mut self, session: &mut Session, from: u64, out: &mut [u8]) -> Result<(), Status> {
-        let back = match self.back {
-            Some(back) => back,
-            None => *self.back.insert(session.host_alloc(CHUNK)?),
-        };
-        for (index, part) in out.chunks_mut(CHUNK).enumerate() {
-            let at = from + (index * CHUNK) as u64;
-            // SAFETY: the part is no longer than the chunk, which is read after the stream has passed the copy.
-            unsafe {
-                session.copy_out(back, at, part.len())?;
-                session.wait()?;
-                std::ptr::copy_nonoverlapping(back, part.as_mut_ptr(), part.len());
+        for (turn, group) in out.chunks_mut(BACK * BACKS).enumerate() {
+            while self.backs.len() < group.len().div_ceil(BACK) {
+                self.backs.push(Back { start: session.host_alloc(BACK)?, arrived: session.event()? });
             }
+            let at = from + (turn * BACK * BACKS) as u64;
+            // SAFETY: the caller promises the range; what was in the chunks was copied out of them before this turn.
+            unsafe { read_group(&self.backs, session, at, group)? };
         }
         Ok(())
     }
@@ -115,11 +121,43 @@ impl Staging {
                 let _ = session.host_free(chunk.start);
             }
         }
-        if let Some(back) = self.back.take() {
+        for back in self.backs.drain(..) {
             // SAFETY: as above.
-            let _ = unsafe { session.host_free(back) };
+            unsafe {
+                let _ = session.drop_event(back.arrived);
+                let _ = session.host_free(back.start);
+            }
         }
     }
+}
+
+/// Starts all copies, then takes them as they arrive; what is more than one is taken by threads, since one of them copies more slowly
+/// than the device sends.
+///
+/// # Safety
+/// The device's range exists, there is memory for every part of `out`, and nothing else uses it.
+unsafe fn read_group(backs: &[Back], session: &mut Session, from: u64, out: &mut [u8]) -> Result<(), Status> {
+    let lens: Vec<usize> = out.chunks(BACK).map(<[u8]>::len).collect();
+    for (i, (back, len)) in backs.iter().zip(&lens).enumerate() {
+        // SAFETY: the part is no longer than the chunk, which is not read before the event.
+        unsafe {
+            session.copy_out(back.start, from + (i * BACK) as u64, *len)?;
+            session.record(back.arrived)?;
+        }
+    }
+    std::thread::scope(|scope| {
+        for (back, part) in backs.iter().zip(out.chunks_mut(BACK)) {
+            // SAFETY: the event is the chunk's own.
+            unsafe { session.wait_for(back.arrived)? };
+            // SAFETY: the copy has arrived, and nothing writes the chunk before the next read.
+            let arrived = unsafe { std::slice::from_raw_parts(back.start, part.len()) };
+            match lens.len() {
+                1 => part.copy_from_slice(arrived),
+                _ => drop(scope.spawn(move || part.copy_from_slice(arrived))),
+            }
+        }
+        Ok(())
+    })
 }
 
 impl Chunk {
