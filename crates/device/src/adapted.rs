@@ -5,8 +5,8 @@
 use crate::experts::{Experts, SigmoidGate};
 use crate::latent::LatentAttend;
 use crate::ops::{
-    Activation, Attend, BufId, CacheId, CacheShape, Device, Elementwise, Embed, Glu, Linear, MatrixId, Norm,
-    Projection, Rope, RopeId, Select, StackId, StateId, Store, VectorId,
+    Activation, Attend, BufId, CacheId, CacheShape, Device, Elementwise, Embed, Glu, Linear, MatrixId,
+    ModelPart, Norm, Projection, Rope, RopeId, Select, StackId, StateId, Store, VectorId,
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
@@ -114,6 +114,8 @@ impl Device for Adapted {
         fn add(&mut self, rows: usize, input: BufId, scale: f32, out: BufId) -> Result<(), DeviceError>;
         fn select(&mut self, op: &Select<'_>) -> Result<(), DeviceError>;
         fn read(&mut self, buf: BufId, out: &mut [f32]) -> Result<(), DeviceError>;
+        fn place(&mut self, part: ModelPart);
+        fn write(&mut self, buf: BufId, values: &[f32]) -> Result<(), DeviceError>;
         fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<(), DeviceError>;
         fn fork(&mut self, from: SeqId, to: SeqId) -> Result<(), DeviceError>;
         fn rewind(&mut self, seq: SeqId, len: usize) -> Result<usize, DeviceError>;

@@ -11,7 +11,9 @@ mod encode;
 mod error;
 mod experts;
 mod latent;
+mod needs;
 mod ops;
+mod placed;
 mod recorder;
 mod recurrent;
 mod routing;
@@ -26,11 +28,13 @@ pub use encode::{AttendWithin, EncoderDevice, Gather, OffsetSource, OffsetsId, P
 pub use error::DeviceError;
 pub use experts::{ExpertLinear, Experts, Gating, SigmoidGate};
 pub use latent::LatentAttend;
+pub use needs::{LayerNeed, Needs};
 pub use ops::{
-    Activation, Attend, BufId, Device, Elementwise, Embed, Glu, Linear, MatrixId, Norm, NormKind, Pairing,
-    Precision, Projection, Rope, RopeBeyond, RopeId, Select, StackId, StateId, Store, VectorId,
+    Activation, Attend, BufId, Device, Elementwise, Embed, Glu, Linear, MatrixId, ModelPart, Norm, NormKind,
+    Pairing, Precision, Projection, Rope, RopeBeyond, RopeId, Select, StackId, StateId, Store, VectorId,
 };
 pub use ops::{CacheId, CacheShape, CacheType, CacheValues};
+pub use placed::{Parts, Placed};
 pub use recorder::{Recorder, Transcript};
 pub use recurrent::{DeltaNet, DeltaShape, HeadSharing, Split, SplitPart, StateShape};
 pub use routing::{Choice, GroupLimit, GroupScore, Routing, Score};

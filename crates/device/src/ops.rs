@@ -258,11 +258,39 @@ pub struct CacheShape {
     pub values: CacheValues,
 }
 
+impl CacheShape {
+    /// Bytes of the layer's cache; saturating.
+    pub fn byte_len(&self) -> u64 {
+        let values = if self.values == CacheValues::InKeys { 0 } else { self.v_dim };
+        let bytes = match self.ty {
+            CacheType::F16 => 2,
+            CacheType::F32 => 4,
+        };
+        let per_position = (self.kv_heads * (self.k_dim + values)) as u64 * bytes;
+        (self.blocks as u64).saturating_mul(self.block_len as u64).saturating_mul(per_position)
+    }
+}
+
+/// A part of a model, for devices that lie in several places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelPart {
+    /// What comes before the layers: embeddings.
+    Start,
+    /// A layer.
+    Layer(usize),
+    /// What comes after the layers: the head.
+    End,
+}
+
 /// Something that holds weights, buffers and caches and runs ops on them. Handles belong to the device that
 /// gave them out.
 pub trait Device: Send {
     /// For messages, such as `cpu (avx512-vnni, 2 threads)`.
     fn name(&self) -> String;
+
+    /// Says to which part of the model the weights and caches belong that are taken from now on. A device in one place has no use
+    /// for it.
+    fn place(&mut self, _part: ModelPart) {}
 
     /// Takes a weight matrix.
     ///
@@ -414,6 +442,12 @@ pub trait Device: Send {
     /// # Errors
     /// The device failed.
     fn read(&mut self, buf: BufId, out: &mut [f32]) -> Result<(), DeviceError>;
+
+    /// Fills the first rows of a buffer from the host; `values.len()` is a multiple of its width.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn write(&mut self, buf: BufId, values: &[f32]) -> Result<(), DeviceError>;
 
     /// Copies blocks within every cache; also done by [`Device::begin`] for the plan's own copies.
     ///

@@ -5,13 +5,15 @@ mod encode;
 
 use crate::experts::{ExpertLinear, Experts, SigmoidGate};
 use crate::latent::LatentAttend;
+use crate::needs::{Need, Needs};
+use crate::ops::ModelPart;
 use crate::ops::{
     Activation, Attend, BufId, CacheId, CacheShape, CacheValues, Device, Elementwise, Embed, Glu, Linear,
     MatrixId, Norm, NormKind, Rope, RopeId, Select, StackId, StateId, Store, VectorId,
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
-use crate::{DeviceError, MatrixSource, Residency};
+use crate::{DeviceError, MatrixSource, MatrixUse, Residency};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use torchless_base::{BlockCopy, SeqId, StepPlan};
@@ -27,6 +29,8 @@ pub struct Recorder {
     caches: usize,
     offsets: Vec<String>,
     states: usize,
+    part: Option<ModelPart>,
+    needs: Arc<Mutex<Needs>>,
     transcript: Transcript,
 }
 
@@ -57,6 +61,15 @@ impl Recorder {
     /// A handle on what is written, for when the recorder itself is inside a model.
     pub fn transcript(&self) -> Transcript {
         self.transcript.clone()
+    }
+
+    /// What a device would need for what was taken so far.
+    pub fn needs(&self) -> Arc<Mutex<Needs>> {
+        self.needs.clone()
+    }
+
+    fn need(&self, kind: Need, bytes: u64) {
+        self.needs.lock().unwrap_or_else(PoisonError::into_inner).add(self.part, kind, bytes);
     }
 
     fn line(&self, text: std::fmt::Arguments<'_>) {
@@ -101,7 +114,13 @@ impl Device for Recorder {
         "recorder".to_owned()
     }
 
+    fn place(&mut self, part: ModelPart) {
+        self.part = Some(part);
+    }
+
     fn matrix(&mut self, source: &MatrixSource, residency: Residency) -> Result<MatrixId, DeviceError> {
+        let both = source.purpose == MatrixUse::Both;
+        self.need(if both { Need::Tied } else { Need::Weights }, source.byte_len());
         let id = MatrixId(next(&self.matrices));
         self.line(format_args!("matrix {source:?} {:?} {residency:?}", source.purpose));
         self.matrices.push(source.name.clone());
@@ -116,6 +135,7 @@ impl Device for Recorder {
                 device: self.name(),
             });
         };
+        self.need(Need::Weights, sources.iter().map(MatrixSource::byte_len).sum());
         self.line(format_args!("stack of {} {first:?} {residency:?}", sources.len()));
         self.stacks.push(first.name.clone());
         Ok(id)
@@ -123,6 +143,7 @@ impl Device for Recorder {
 
     fn state(&mut self, s: &StateShape) -> Result<StateId, DeviceError> {
         let d = s.delta;
+        self.need(Need::Cache, 4 * s.len() as u64);
         self.line(format_args!(
             "state of {} heads [{}, {}] over {} keys in {:?}, {} taps",
             d.value_heads, d.key_dim, d.value_dim, d.key_heads, d.sharing, s.taps
@@ -133,6 +154,7 @@ impl Device for Recorder {
 
     fn vector(&mut self, name: &str, values: &[f32]) -> Result<VectorId, DeviceError> {
         let id = VectorId(next(&self.vectors));
+        self.need(Need::Weights, 4 * values.len() as u64);
         self.line(format_args!("vector {name} [{}]", values.len()));
         self.vectors.push(name.to_owned());
         Ok(id)
@@ -150,6 +172,7 @@ impl Device for Recorder {
 
     fn buffer(&mut self, name: &str, tokens: usize, width: usize) -> Result<BufId, DeviceError> {
         let id = BufId(next(&self.buffers));
+        self.need(Need::Buffers, 4 * (tokens * width) as u64);
         self.line(format_args!("buffer {name} [{tokens}, {width}]"));
         self.buffers.push(name.to_owned());
         Ok(id)
@@ -157,6 +180,7 @@ impl Device for Recorder {
 
     fn cache(&mut self, s: &CacheShape) -> Result<CacheId, DeviceError> {
         let (n, len) = (s.blocks, s.block_len);
+        self.need(Need::Cache, s.byte_len());
         self.line(format_args!(
             "cache {n} x {len}, {} heads, k {} v {} {:?}{}",
             s.kv_heads,
@@ -359,6 +383,12 @@ impl Device for Recorder {
         out.fill(0.0);
         let buf = self.buf(buf).to_owned();
         self.line(format_args!("read {} values of {buf}", out.len()));
+        Ok(())
+    }
+
+    fn write(&mut self, buf: BufId, values: &[f32]) -> Result<(), DeviceError> {
+        let buf = self.buf(buf).to_owned();
+        self.line(format_args!("write {} values of {buf}", values.len()));
         Ok(())
     }
 

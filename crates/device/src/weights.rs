@@ -85,6 +85,14 @@ pub struct MatrixSource {
     pub scales: Option<Arc<dyn WeightBytes>>,
 }
 
+impl MatrixSource {
+    /// Bytes of all planes.
+    pub fn byte_len(&self) -> u64 {
+        let scales = self.scales.as_ref().map_or(0, |scales| scales.bytes().len());
+        (self.data.bytes().len() + scales) as u64
+    }
+}
+
 impl fmt::Debug for MatrixSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} [{}, {}]", self.name, self.ty.info().name, self.rows, self.cols)

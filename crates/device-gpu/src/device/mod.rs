@@ -488,6 +488,13 @@ impl Device for GpuDevice {
         self.op("select_rows", Grid::Threads(count), args)
     }
 
+    fn write(&mut self, buf: BufId, values: &[f32]) -> Result<(), DeviceError> {
+        // What was asked for before reads what the buffer holds now.
+        self.flush()?;
+        let at = Place { memory: self.buf(buf).memory, offset: 0 };
+        Ok(self.driver.write(at, float_bytes(values))?)
+    }
+
     fn read(&mut self, buf: BufId, out: &mut [f32]) -> Result<(), DeviceError> {
         self.flush()?;
         let at = Place { memory: self.buf(buf).memory, offset: 0 };

@@ -521,6 +521,11 @@ impl Device for CpuDevice {
         Ok(())
     }
 
+    fn write(&mut self, buf: BufId, values: &[f32]) -> Result<(), DeviceError> {
+        self.buffers[buf.0 as usize].data[..values.len()].copy_from_slice(values);
+        Ok(())
+    }
+
     fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<(), DeviceError> {
         for copy in copies {
             self.caches.iter_mut().for_each(|c| step::copy_block(c, copy));

@@ -28,7 +28,7 @@ use adapters::Adapters;
 use ffn::UnitRoles;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use torchless_device::{Adapted, CacheId, CacheType, Device, MatrixUse, Norm, Residency, RopeId};
+use torchless_device::{Adapted, CacheId, CacheType, Device, MatrixUse, ModelPart, Norm, Residency, RopeId};
 use torchless_formats::{Checkpoint, Format};
 
 /// How to load.
@@ -115,6 +115,7 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn decoder(&mut self, spec: ModelSpec) -> Result<Decoder, ModelError> {
+        self.device.place(ModelPart::Start);
         let purpose = if spec.tied_head { MatrixUse::Both } else { MatrixUse::Lookup };
         let embed = self.matrix(Role::TokenEmbedding, None, [spec.vocab, spec.dim], purpose)?;
         let positions = match spec.learned_positions {
@@ -129,9 +130,11 @@ impl Loader<'_> {
         let mut layers = layers?;
         if let Some(spec_of_streams) = &spec.streams {
             for (i, layer) in layers.iter_mut().enumerate() {
+                self.device.place(ModelPart::Layer(i));
                 layer.streams = Some(self.stream_layer(i, spec_of_streams, spec.dim)?);
             }
         }
+        self.device.place(ModelPart::End);
         let final_norm = self.norm(Role::FinalNorm, None, spec.final_norm, spec.dim)?;
         let matrix = match purpose {
             MatrixUse::Both => embed,
@@ -151,6 +154,7 @@ impl Loader<'_> {
         layer: &LayerSpec,
         (dim, width): (usize, usize),
     ) -> Result<Layer, ModelError> {
+        self.device.place(ModelPart::Layer(i));
         let wiring = layer.wiring;
         let before_ffn = wiring.norms_inputs() && wiring != Wiring::Parallel;
         let mixer_norm = self.norm_if(wiring.norms_inputs(), (Role::MixerNorm, i), layer.norm, dim)?;

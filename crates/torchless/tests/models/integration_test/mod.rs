@@ -8,5 +8,6 @@ mod goldens;
 mod made;
 mod malformed;
 mod packed;
+mod placed;
 mod quantised;
 mod support;

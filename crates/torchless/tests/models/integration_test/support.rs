@@ -80,7 +80,11 @@ impl Session {
         let source = Source::Path(path.to_owned());
         let checkpoint = source.checkpoint()?;
         let runner = open_runner(&source, &checkpoint, options, &mut |_, _| {})?;
-        Ok(Self { runner, plan: StepPlan::default(), logits: Logits::default() })
+        Ok(Self::of(runner))
+    }
+
+    pub fn of(runner: NativeRunner) -> Self {
+        Self { runner, plan: StepPlan::default(), logits: Logits::default() }
     }
 
     /// The blocks of sequence `seq`: each has as many as a sequence of full length needs.
