@@ -6,6 +6,8 @@
 mod budget;
 mod compiled;
 mod cuda;
+#[cfg(target_os = "macos")]
+mod metal;
 mod open;
 mod opencl;
 mod parameters;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+#[cfg(target_os = "macos")]
+use super::metal;
 use super::{DeviceInfo, Driver, compiled, cuda, opencl};
 use crate::{Backend, GpuError};
 
@@ -40,7 +42,10 @@ pub fn devices(backend: Backend) -> Result<Vec<DeviceInfo>, GpuError> {
         Backend::Cuda => cuda::devices(cuda::Vendor::Nvidia),
         Backend::Rocm => cuda::devices(cuda::Vendor::Amd),
         Backend::OpenCl => opencl::devices(),
-        Backend::Metal => Err(not_built(backend)),
+        #[cfg(target_os = "macos")]
+        Backend::Metal => metal::devices(),
+        #[cfg(not(target_os = "macos"))]
+        Backend::Metal => Err(not_here(backend)),
     }
 }
 
@@ -53,11 +58,15 @@ pub fn open(backend: Backend, ordinal: usize, limits: &Limits) -> Result<Box<dyn
         Backend::Cuda => cuda::open(cuda::Vendor::Nvidia, ordinal, limits),
         Backend::Rocm => cuda::open(cuda::Vendor::Amd, ordinal, limits),
         Backend::OpenCl => Ok(Box::new(opencl::OpenCl::open(ordinal, limits)?)),
-        Backend::Metal => Err(not_built(backend)),
+        #[cfg(target_os = "macos")]
+        Backend::Metal => Ok(Box::new(metal::Metal::open(ordinal, limits)?)),
+        #[cfg(not(target_os = "macos"))]
+        Backend::Metal => Err(not_here(backend)),
     }
 }
 
-fn not_built(backend: Backend) -> GpuError {
+#[cfg(not(target_os = "macos"))]
+fn not_here(backend: Backend) -> GpuError {
     GpuError::Unavailable {
         backend,
         reason: "it is Apple's, for macOS".to_owned(),
