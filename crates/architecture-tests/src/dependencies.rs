@@ -31,6 +31,7 @@ pub const ALLOWED: &[Row] = &[
             "torchless-formats",
             "torchless-kernels",
             "torchless-device",
+            "torchless-device-gpu",
             "torchless-model",
             "torchless-tokenizer",
             "torchless-sampler",

@@ -4,6 +4,7 @@ use crate::encoder_args::{ClassifyArgs, EmbedArgs, RerankArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use torchless::{Place, Placement, gpu};
 
 /// Runs open-weight language models on this machine.
 #[derive(Debug, Parser)]
@@ -147,9 +148,9 @@ pub struct ModelArgs {
     /// Keep activations and KV cache in f32 instead of quantising them: slower, for comparisons
     #[arg(long)]
     pub exact: bool,
-    /// Where to run
-    #[arg(long, value_name = "NAME", default_value = "auto", value_enum)]
-    pub backend: Backend,
+    /// Where to run.
+    #[command(flatten)]
+    pub placement: PlacementArgs,
     /// CPU kernels, for tests and bug reports [default: the best that this CPU runs; also TORCHLESS_KERNELS]
     #[arg(long, value_name = "TABLE", hide = true)]
     pub kernels: Option<String>,
@@ -175,13 +176,58 @@ pub enum KvType {
     F32,
 }
 
+/// Where to run: shared by all verbs that run a model.
+#[derive(Clone, Debug, Args)]
+pub struct PlacementArgs {
+    /// Where to run
+    #[arg(long, value_name = "NAME", default_value = "auto", value_enum)]
+    pub backend: Backend,
+    /// Layers on the GPU, counted from the last one; the others run on the CPU [default: all]
+    #[arg(long, value_name = "N")]
+    pub gpu_layers: Option<usize>,
+    /// Number of the GPU among those of the backend, or several between commas, which share the layers [default: 0]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub device: Vec<usize>,
+    /// The part of the GPU's memory that may be used, above 0 and at most 1 [default: 0.9]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
+    pub gpu_memory_fraction: Option<f64>,
+}
+
 /// Where to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
-    /// The best there is: the CPU, until there are others.
+    /// The first of cuda, rocm, metal and opencl that has a GPU here, or else the CPU
     Auto,
-    /// The CPU.
+    /// The CPU
     Cpu,
+    /// NVIDIA GPUs
+    Cuda,
+    /// AMD GPUs
+    Rocm,
+    /// Apple GPUs
+    Metal,
+    /// Whatever has a driver for OpenCL
+    Opencl,
+}
+
+impl PlacementArgs {
+    /// In the words of the library.
+    pub fn placement(&self) -> Placement {
+        let place = match self.backend {
+            Backend::Auto => Place::Auto,
+            Backend::Cpu => Place::Cpu,
+            Backend::Cuda => Place::Gpu(gpu::Backend::Cuda),
+            Backend::Rocm => Place::Gpu(gpu::Backend::Rocm),
+            Backend::Metal => Place::Gpu(gpu::Backend::Metal),
+            Backend::Opencl => Place::Gpu(gpu::Backend::OpenCl),
+        };
+        Placement {
+            place,
+            devices: self.device.clone(),
+            gpu_layers: self.gpu_layers,
+            memory_fraction: self.gpu_memory_fraction,
+        }
+    }
 }
 
 /// `torchless [OPTIONS] [MODEL] [PROMPT]`.
@@ -295,6 +341,12 @@ pub struct InspectArgs {
     /// List every tensor
     #[arg(long)]
     pub tensors: bool,
+    /// Positions of the context that memory is counted for, where a backend is named
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub max_seq_len: Option<usize>,
+    /// Where it would run.
+    #[command(flatten)]
+    pub placement: PlacementArgs,
 }
 
 /// `torchless tokenize`.

@@ -1,6 +1,6 @@
 //! What can be said to the verbs of encoders: embed, classify, rerank.
 
-use crate::args::{Backend, at_least_one, bytes};
+use crate::args::{PlacementArgs, at_least_one, bytes};
 use clap::Args;
 use std::path::PathBuf;
 use torchless::{ModelOptions, Residency, RunPrecision};
@@ -21,9 +21,9 @@ pub struct EncoderOpenArgs {
     /// Keep activations in f32 instead of quantising them: slower with quantised weights, for comparisons
     #[arg(long)]
     pub exact: bool,
-    /// Where to run
-    #[arg(long, value_name = "NAME", default_value = "auto", value_enum)]
-    pub backend: Backend,
+    /// Where to run.
+    #[command(flatten)]
+    pub placement: PlacementArgs,
     /// CPU kernels, for tests and bug reports [default: the best that this CPU runs; also TORCHLESS_KERNELS]
     #[arg(long, value_name = "TABLE", hide = true)]
     pub kernels: Option<String>,
@@ -42,6 +42,7 @@ impl EncoderOpenArgs {
             precision: if self.exact { RunPrecision::Exact } else { RunPrecision::Fast },
             kernels: self.kernels.clone().or_else(|| std::env::var("TORCHLESS_KERNELS").ok()),
             threads: self.threads,
+            placement: self.placement.placement(),
             ..ModelOptions::default()
         }
     }

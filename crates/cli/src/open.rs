@@ -48,6 +48,7 @@ pub fn options(args: &ModelArgs) -> ModelOptions {
         threads: args.threads,
         max_seq_len: args.max_seq_len,
         adapters: args.lora.clone(),
+        placement: args.placement.placement(),
         ..ModelOptions::default()
     }
 }

@@ -1,7 +1,8 @@
 //! What a benchmark runs: prefill and decode of random tokens, without sampling, text or clock.
 
 use crate::Error;
-use crate::open::{ModelOptions, Source, open_runner};
+use crate::open::{ModelOptions, Source, open_placed};
+use crate::placement::Layout;
 use torchless_base::{BlockId, Logits, Runner, RunnerInfo, SeqId, StepPlan, TokenId, Wanted};
 use torchless_device::CacheType;
 use torchless_model::{ModelSpec, NativeRunner};
@@ -12,6 +13,7 @@ pub struct BenchRun {
     runner: NativeRunner,
     info: RunnerInfo,
     threads: usize,
+    layout: Layout,
     weights: Vec<(TensorType, u64, u64)>,
     embedding: u64,
     total: u64,
@@ -27,14 +29,14 @@ impl BenchRun {
     /// Opens a model; `progress` is told bytes done and bytes in all.
     ///
     /// # Errors
-    /// As [`open_runner`].
+    /// As [`open_runner`](crate::open_runner).
     pub fn open(
         source: &Source,
         options: &ModelOptions,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, Error> {
         let checkpoint = source.checkpoint()?;
-        let runner = open_runner(source, &checkpoint, options, progress)?;
+        let (runner, layout) = open_placed(source, &checkpoint, options, progress)?;
         let table = |name: &str| name.starts_with("token_embd") || name == "model.embed_tokens.weight";
         let tied = runner.spec().tied_head;
         let used = checkpoint.tensors.iter().filter(|t| tied || !table(&t.name));
@@ -44,6 +46,7 @@ impl BenchRun {
         Ok(Self {
             info: runner.info(),
             threads: options.thread_count(),
+            layout,
             weights,
             embedding,
             cache_value_bytes: match options.cache_type(&checkpoint) {
@@ -68,6 +71,11 @@ impl BenchRun {
     /// Where it runs.
     pub fn device_name(&self) -> String {
         self.runner.device_name()
+    }
+
+    /// What lies where; empty where all of it lies on the CPU.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Threads in use.

@@ -3,6 +3,7 @@
 use llamafirewall_core::Refusal;
 use std::path::PathBuf;
 use torchless_base::RunError;
+use torchless_device_gpu::GpuError;
 use torchless_engine::SubmitError;
 use torchless_formats::FormatError;
 use torchless_model::ModelError;
@@ -78,6 +79,21 @@ pub enum Error {
     /// The engine failed while running.
     #[error("{0}")]
     Engine(String),
+    /// A GPU could not be used.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// A model that is larger than what is free on a device.
+    #[error("the model needs {} on {device}, {} are free: {how}", size(*.needed), size(*.free))]
+    DoesNotFit {
+        /// Which device.
+        device: String,
+        /// Bytes of weights, caches and activations.
+        needed: u64,
+        /// Bytes that may be used there.
+        free: u64,
+        /// What would fit.
+        how: String,
+    },
     /// A tensor cannot be written in another type.
     #[error("tensor '{tensor}': {reason}")]
     Weights {
@@ -127,8 +143,20 @@ impl Error {
             Error::EmptyPrompt | Error::Option(_) | Error::Submit(_) => ErrorKind::Usage,
             Error::Encode(EncodeError::Device(_)) => ErrorKind::Runtime,
             Error::Encode(_) | Error::Encoder { .. } => ErrorKind::Usage,
+            Error::Gpu(GpuError::Unavailable { .. } | GpuError::NoDevice { .. }) => ErrorKind::Usage,
+            Error::Gpu(GpuError::OutOfMemory { .. } | GpuError::TooLarge { .. }) => ErrorKind::Resources,
+            Error::DoesNotFit { .. } => ErrorKind::Resources,
+            Error::Gpu(_) => ErrorKind::Runtime,
             Error::Refused(_) => ErrorKind::Refused,
             Error::Run(_) | Error::Engine(_) | Error::Io { .. } => ErrorKind::Runtime,
         }
+    }
+}
+
+/// Bytes as people read them.
+fn size(bytes: u64) -> String {
+    match bytes as f64 / f64::from(1 << 20) {
+        mebibytes if mebibytes < 1024.0 => format!("{mebibytes:.1} MiB"),
+        mebibytes => format!("{:.2} GiB", mebibytes / 1024.0),
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::chat::model_template;
 use crate::generation::Generation;
-use crate::open::{ModelOptions, Source, open_runner, spec};
+use crate::open::{ModelOptions, Source, open_placed, spec};
+use crate::placement::Layout;
 use crate::prompt::Prompt;
 use crate::vocabulary::{chat_template, fits, tokenizer};
 use crate::{Error, chat};
@@ -42,6 +43,7 @@ pub fn default_max_tokens(max_seq_len: usize) -> usize {
 pub struct Model {
     spec: ModelSpec,
     device: String,
+    layout: Layout,
     tokenizer: Tokenizer,
     /// A broken one is an error where it is used: text can be completed without.
     template: Result<Option<ChatTemplate>, TemplateError>,
@@ -65,7 +67,7 @@ impl Model {
         // What is no model at all is not asked for its tokenizer.
         spec(source, &checkpoint)?;
         let tokenizer = tokenizer(&checkpoint)?.ok_or(Error::NoTokenizer)?;
-        let runner = open_runner(source, &checkpoint, options, progress)?;
+        let (runner, layout) = open_placed(source, &checkpoint, options, progress)?;
         let (spec, device) = (runner.spec().clone(), runner.device_name());
         fits(&tokenizer, &spec)?;
         let info = runner.info();
@@ -82,6 +84,7 @@ impl Model {
         Ok(Self {
             spec,
             device,
+            layout,
             tokenizer,
             template,
             engine,
@@ -103,6 +106,11 @@ impl Model {
     /// Where it runs.
     pub fn device_name(&self) -> &str {
         &self.device
+    }
+
+    /// What lies where; empty where all of it lies on the CPU.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Text to ids and back.

@@ -1,10 +1,11 @@
 //! From a path to something that runs.
 
 use crate::Error;
+use crate::placement::{Layout, Placement, needs, place, plan};
 use crate::threads::default_threads;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use torchless_device::{CacheType, CpuDevice, CpuOptions, Device, Recorder, Residency, Witness};
+use torchless_device::{CacheType, CpuDevice, CpuOptions, Recorder, Residency, Witness};
 use torchless_formats::{Checkpoint, Format, OpenOptions, Tensor, open, open_adapter, open_bytes};
 use torchless_kernels::{Kernels, Precision};
 use torchless_model::{LoadOptions, ModelSpec, NativeRunner, RunnerOptions, ScaledAdapter, load};
@@ -78,6 +79,8 @@ pub struct ModelOptions {
     pub max_batch_tokens: Option<usize>,
     /// Adapters (LoRA) that are added to the model's weights, each with a factor beside its own.
     pub adapters: Vec<(PathBuf, f32)>,
+    /// CPU or GPU.
+    pub placement: Placement,
 }
 
 /// More positions and threads than these are a slip of the hand.
@@ -203,12 +206,24 @@ pub fn open_runner(
     options: &ModelOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<NativeRunner, Error> {
+    open_placed(source, checkpoint, options, progress).map(|(runner, _)| runner)
+}
+
+/// As [`open_runner`], and says what lies where.
+pub(crate) fn open_placed(
+    source: &Source,
+    checkpoint: &Checkpoint,
+    options: &ModelOptions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(NativeRunner, Layout), Error> {
     options.check()?;
     let spec = spec(source, checkpoint)?;
-    let device: Box<dyn Device> = Box::new(options.device()?);
     let adapters = options.open_adapters()?;
-    load(checkpoint, spec, device, &options.load_options(checkpoint, &adapters), progress)
-        .map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
+    let load_options = options.load_options(checkpoint, &adapters);
+    let fault = |e| Error::Model { path: source.name().to_owned(), source: e };
+    let (device, layout) = place(options, &|| needs(checkpoint, &spec, &load_options).map_err(fault))?;
+    let runner = load(checkpoint, spec.clone(), device, &load_options, progress).map_err(fault)?;
+    Ok((runner, layout))
 }
 
 /// The same on the CPU, where `witness` is shown what matrices meet.
@@ -218,6 +233,7 @@ pub(crate) fn open_shown(
     options: &ModelOptions,
     witness: Box<dyn Witness>,
 ) -> Result<NativeRunner, Error> {
+    options.placement.refuse_gpu("what matrices meet is seen on the CPU only")?;
     let spec = spec(source, checkpoint)?;
     let mut device = options.cpu()?;
     device.show(witness);
@@ -225,6 +241,19 @@ pub(crate) fn open_shown(
     let options = options.load_options(checkpoint, &adapters);
     load(checkpoint, spec, Box::new(device), &options, &mut |_, _| {})
         .map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
+}
+
+/// What would lie where, without loading anything; empty where all of it would lie on the CPU.
+///
+/// # Errors
+/// As [`open_runner`], but for the weights.
+pub fn layout(source: &Source, checkpoint: &Checkpoint, options: &ModelOptions) -> Result<Layout, Error> {
+    options.check()?;
+    let spec = spec(source, checkpoint)?;
+    let adapters = options.open_adapters()?;
+    let load_options = options.load_options(checkpoint, &adapters);
+    let fault = |e| Error::Model { path: source.name().to_owned(), source: e };
+    plan(options, &|| needs(checkpoint, &spec, &load_options).map_err(fault))
 }
 
 /// Tries everything that loading does but for the weights: names, shapes and types of all tensors.

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use torchless::formats::{Checkpoint, Metadata, Tensor, gguf};
 use torchless::{
-    Encoder, EncoderSpec, Error, Ffn, HeadLevel, MemoryNeed, Mixer, MlpForm, ModelSpec, RopeSpec, Source,
-    Tokenizer,
+    Encoder, EncoderSpec, Error, Ffn, HeadLevel, MemoryNeed, Mixer, MlpForm, ModelOptions, ModelSpec, Place,
+    RopeSpec, Source, Tokenizer,
 };
 
 /// Positions that memory is shown for, where the model has them.
@@ -36,10 +36,25 @@ pub fn run(args: &InspectArgs) -> Result<()> {
     } else {
         output::write(&view.text()?)?;
     }
+    let decodes = matches!(spec, Ok(What::Decoder(_)));
     spec?;
+    if decodes && !args.json {
+        output::write(&where_it_would_lie(&source, &checkpoint, args)?)?;
+    }
     tokenizer?;
     template?;
     Ok(())
+}
+
+/// What would lie on which device, where one is named; nothing for the CPU alone.
+fn where_it_would_lie(source: &Source, checkpoint: &Checkpoint, args: &InspectArgs) -> Result<String> {
+    let placement = args.placement.placement();
+    if placement.place == Place::Auto && placement.gpu_layers.is_none() && placement.devices.is_empty() {
+        return Ok(String::new());
+    }
+    let options = ModelOptions { placement, max_seq_len: args.max_seq_len, ..ModelOptions::default() };
+    let layout = torchless::layout(source, checkpoint, &options)?.to_string();
+    Ok(if layout.is_empty() { layout } else { format!("\nplacement\n{layout}") })
 }
 
 /// What a checkpoint becomes.

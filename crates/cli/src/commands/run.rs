@@ -10,8 +10,10 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 use torchless::conversation::{Conversation, Data, Grammar};
+use torchless::gpu::driver::{DeviceInfo, Hardware};
 use torchless::{
-    DoneReason, Event, GenerateOptions, Message, Model, Prompt, Role, SamplerConfig, Source, Summary, TokenId,
+    DoneReason, Event, GenerateOptions, Message, Model, Prompt, Role, SamplerConfig, Source, Summary,
+    TokenId, gpu,
 };
 
 /// Runs the verb.
@@ -106,7 +108,28 @@ fn any_seed() -> u64 {
 fn list_backends(args: &RunArgs) -> Result<()> {
     let options = open::options(&args.open);
     let name = options.table()?.name;
-    Ok(output::write(&format!("cpu  {name}, {} threads\n", options.thread_count()))?)
+    let mut list = format!("cpu     {name}, {} threads\n", options.thread_count());
+    for found in gpu::driver::list() {
+        let backend = found.backend.to_string().to_lowercase();
+        match found.devices {
+            Ok(devices) => {
+                for info in &devices {
+                    list += &format!("{backend:<6}  {}\n", device_line(info));
+                }
+            }
+            Err(error) => list += &format!("{backend:<6}  {error}\n"),
+        }
+    }
+    Ok(output::write(&list)?)
+}
+
+fn device_line(info: &DeviceInfo) -> String {
+    let what = match info.hardware {
+        Hardware::Gpu => "",
+        Hardware::Cpu => ", a CPU: not chosen by auto",
+        Hardware::Other => ", no GPU: not chosen by auto",
+    };
+    format!("{}  {}, {}, {}{what}", info.ordinal, info.name, output::size(info.memory), info.driver)
 }
 
 fn load(args: &RunArgs, source: &Source) -> Result<Model> {
@@ -130,6 +153,7 @@ fn load(args: &RunArgs, source: &Source) -> Result<Model> {
     }
     if debug {
         eprintln!("Running on {}, context {asked}", model.device_name());
+        eprint!("{}", model.layout());
         eprintln!("Firewall: {}", if model.firewall().is_open() { "open, nothing is scanned" } else { "on" });
     }
     Ok(model)

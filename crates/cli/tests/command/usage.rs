@@ -51,7 +51,10 @@ fn options_out_of_range_are_refused_before_a_model_is_loaded() {
         ("--threads", &["0", "x"]),
         ("--memory-limit", &["nonsense", "0", "-1G", "2X", "G"]),
         ("--kv-dtype", &["f64", "q8_0"]),
-        ("--backend", &["cuda", "nonsense"]),
+        ("--backend", &["nonsense", "cuda0"]),
+        ("--gpu-layers", &["-1", "all"]),
+        ("--device", &["-1", "x", "0,x"]),
+        ("--gpu-memory-fraction", &["x"]),
     ] {
         for value in values {
             // Joined, so that a value with a minus sign is none of its own options.

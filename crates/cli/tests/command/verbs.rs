@@ -9,10 +9,79 @@ use torchless::{ModelOptions, Scorer, Source, TokenId};
 #[test]
 fn backends_are_listed() {
     let list = output(&["--list-backends", "--threads", "2"]);
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines[0].starts_with("cpu  ") && lines[0].ends_with("2 threads"), "{list}");
+    // Each of the others has its devices, or says why not and what would help.
+    for (name, system) in [("CUDA", "any"), ("ROCm", "any"), ("Metal", "macos"), ("OpenCL", "any")] {
+        let of = |line: &&str| line.starts_with(&name.to_lowercase());
+        let line = lines.iter().find(|line| of(line)).unwrap_or_else(|| panic!("{name} in {list}"));
+        let refused = line.contains(&format!("{name} cannot be used: ")) && line.ends_with(')');
+        let device = line[name.len()..].trim_start().starts_with("0  ");
+        assert!(refused || (device && (system == "any" || cfg!(target_os = "macos"))), "{line}");
+    }
+}
+
+/// The first of these backends that this machine lacks.
+fn absent() -> Option<&'static str> {
+    let list = output(&["--list-backends"]);
+    let lacks =
+        |name: &str| list.lines().any(|line| line.starts_with(name) && line.contains("cannot be used"));
+    ["cuda", "rocm", "metal"].into_iter().find(|name| lacks(name))
+}
+
+#[test]
+fn a_backend_that_is_not_there_is_an_error_and_never_the_cpu() {
+    let Some(name) = absent() else { return };
+    let ids = ["logits", STORY, "--ids", "1,482", "--output", "never-written", "--backend", name];
+    for words in [&["--prompt", "x", "--backend", name][..], &ids, &["bench", STORY, "--backend", name]] {
+        assert_refused(&run(words), 2, &["cannot be used"]);
+    }
+    assert!(!Path::new("never-written").exists());
+    assert_refused(&run(&["--prompt", "x", "--backend", "cpu", "--gpu-layers", "3"]), 2, &["no GPU layers"]);
+    assert_refused(&run(&["--prompt", "x", "--gpu-memory-fraction", "1.5"]), 2, &["1.5"]);
+}
+
+/// Whether OpenCL leads to a device here; says so where it does not.
+fn has_opencl() -> bool {
+    let found = output(&["--list-backends"]).lines().any(|line| line.starts_with("opencl  0"));
+    if !found {
+        eprintln!("skipped: OpenCL has no device");
+    }
+    found
+}
+
+#[test]
+fn the_model_inside_tells_the_same_story_on_opencl_and_in_parts() {
+    if !has_opencl() {
+        return;
+    }
+    let tell = |more: &[&str]| {
+        let words = ["--prompt", "Once upon a time", "--temperature", "0", "-n", "40", "--quiet", "--exact"];
+        output(&[&words[..], more].concat())
+    };
+    let cpu = tell(&["--backend", "cpu"]);
+    assert!(cpu.len() > 40, "{cpu}");
+    assert_eq!(tell(&["--backend", "opencl"]), cpu);
+    assert_eq!(tell(&["--backend", "opencl", "--gpu-layers", "2"]), cpu);
+    assert_eq!(tell(&["--backend", "opencl", "--gpu-layers", "0"]), cpu);
+}
+
+#[test]
+fn what_would_lie_where_is_shown_and_what_does_not_fit_is_refused() {
+    if !has_opencl() {
+        return;
+    }
+    let shown = output(&["inspect", STORY, "--backend", "opencl", "--gpu-layers", "3"]);
+    let placement = shown.split_once("\nplacement\n").unwrap().1;
+    let starts: Vec<&str> = placement.lines().map(|line| line.split("  ").next().unwrap()).collect();
+    assert_eq!(starts, ["embeddings", "layers 0 to 1", "layers 2 to 4", "head"]);
     assert!(
-        list.starts_with("cpu  ") && list.ends_with("2 threads\n") && list.lines().count() == 1,
-        "{list}"
+        placement.lines().nth(1).unwrap().contains("CPU") && placement.contains("OpenCL 0"),
+        "{placement}"
     );
+    let tiny = ["--prompt", "x", "--backend", "opencl", "--gpu-memory-fraction", "0.000001"];
+    assert_refused(&run(&tiny), 4, &["of its layers fit"]);
+    assert_refused(&run(&["--prompt", "x", "--backend", "opencl", "--device", "77"]), 2, &["no device 77"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod tokens;
 pub use embedding::Embedding;
 
 use crate::open::{ModelOptions, Source};
+use crate::placement::place_encoder;
 use crate::vocabulary::tokenizer;
 use crate::{Error, fits_vocab};
 use llamafirewall_core::{Admitted, Content, Firewall, Role};
@@ -120,7 +121,7 @@ impl Encoder {
         let embedding = Embedding::read(&checkpoint)?;
         let batch_tokens = options.max_batch_tokens.unwrap_or(0);
         let load = EncoderOptions { residency: options.residency, batch_tokens };
-        let device: Box<dyn EncoderDevice> = Box::new(options.cpu()?);
+        let device = place_encoder(&checkpoint, options)?;
         let model = load_encoder(&checkpoint, device, &load, progress).map_err(fault)?;
         tracing::info!(arch = spec.arch, layers = spec.layers.len(), context = spec.context, "opened");
         Ok(Self { model, tokenizer, embedding, firewall: Firewall::open() })

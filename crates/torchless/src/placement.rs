@@ -1,0 +1,426 @@
+//! Where a model's parts lie: on the CPU, on a GPU, or on several devices, by what is asked for and by measured memory.
+//!
+//! What is asked for by name is used or is an error; nothing falls back in silence.
+
+use crate::Error;
+use crate::open::{ModelOptions, RunPrecision};
+use std::fmt;
+use std::sync::PoisonError;
+use torchless_device::{Device, EncoderDevice, Needs, Parts, Placed, Precision, Recorder};
+use torchless_device_gpu::driver::{DeviceInfo, Driver, Hardware, Limits, devices, open, usual_folder};
+use torchless_device_gpu::{Backend, GpuDevice};
+use torchless_formats::Checkpoint;
+use torchless_model::{LoadOptions, ModelError, ModelSpec, load};
+
+/// Where to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// The CPU.
+    #[default]
+    Cpu,
+    /// The first interface that leads to a GPU, in the order of [`Backend::ALL`]; without any, the CPU.
+    Auto,
+    /// The devices of one interface.
+    Gpu(Backend),
+}
+
+/// Where to run, and how much of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Placement {
+    /// Where.
+    pub place: Place,
+    /// Numbers of the devices among those of the interface, in the order in which they get layers; none takes the first.
+    pub devices: Vec<usize>,
+    /// Layers on the devices, counted from the last one, with the head; the others run on the CPU. `None` is all.
+    pub gpu_layers: Option<usize>,
+    /// The part of each device's memory that may be used, above 0 and at most 1; by default [`MEMORY_FRACTION`].
+    pub memory_fraction: Option<f64>,
+}
+
+/// What is left is for kernels, for what they work with, and for other programs.
+pub const MEMORY_FRACTION: f64 = 0.9;
+
+/// What lies where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Rows in the order of the model.
+    pub rows: Vec<LayoutRow>,
+}
+
+/// Parts of a model that lie together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayoutRow {
+    /// Such as `layers 0 to 15`.
+    pub parts: String,
+    /// The device.
+    pub device: String,
+    /// Bytes of weights.
+    pub weights: u64,
+    /// Bytes of KV cache or states.
+    pub cache: u64,
+    /// Bytes that were free there before; `None` where nothing limits.
+    pub free: Option<u64>,
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width =
+            |text: fn(&LayoutRow) -> &str| self.rows.iter().map(|row| text(row).len()).max().unwrap_or(0);
+        let (parts, device) = (width(|row| &row.parts), width(|row| &row.device));
+        for row in &self.rows {
+            let free = row.free.map_or(String::new(), |free| format!(", {} free before", mebibytes(free)));
+            writeln!(
+                f,
+                "{:parts$}  {:device$}  weights {}, cache {}{free}",
+                row.parts,
+                row.device,
+                mebibytes(row.weights),
+                mebibytes(row.cache)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+/// A device that is open, and the bytes that may be used on it.
+struct Opened {
+    driver: Box<dyn Driver>,
+    free: u64,
+}
+
+impl Opened {
+    fn name(&self) -> String {
+        label(self.driver.info())
+    }
+}
+
+fn label(info: &DeviceInfo) -> String {
+    format!("{} {} ({})", info.backend, info.ordinal, info.name)
+}
+
+impl Placement {
+    fn check(&self) -> Result<(), Error> {
+        if let Some(fraction) = self.memory_fraction.filter(|f| !(*f > 0.0 && *f <= 1.0)) {
+            return Err(Error::Option(format!(
+                "a fraction of {fraction} of the memory is not above 0 and at most 1"
+            )));
+        }
+        let twice = |(i, device): (usize, &usize)| self.devices[..i].contains(device);
+        if self.devices.iter().enumerate().any(twice) {
+            return Err(Error::Option("a device is named twice".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn asks_for_gpu(&self) -> bool {
+        self.gpu_layers.is_some_and(|n| n > 0) || !self.devices.is_empty()
+    }
+
+    /// For what runs on the CPU alone: an error where something else is asked for by name.
+    pub(crate) fn refuse_gpu(&self, why: &str) -> Result<(), Error> {
+        match self.place {
+            Place::Gpu(backend) => Err(Error::Option(format!("{why}, not on {backend}"))),
+            _ if self.asks_for_gpu() => Err(Error::Option(why.to_owned())),
+            Place::Cpu | Place::Auto => Ok(()),
+        }
+    }
+
+    /// The interface to use; `None` is the CPU.
+    fn backend(&self) -> Result<Option<Backend>, Error> {
+        self.check()?;
+        let asks_for_gpu = self.asks_for_gpu();
+        match self.place {
+            _ if self.gpu_layers == Some(0) => Ok(None),
+            Place::Gpu(backend) => Ok(Some(backend)),
+            Place::Cpu if asks_for_gpu => Err(Error::Option(
+                "the CPU has no GPU layers and no numbered devices: name another backend".to_owned(),
+            )),
+            Place::Cpu => Ok(None),
+            Place::Auto => match Backend::ALL.into_iter().find(|backend| leads_to_gpu(*backend)) {
+                None if asks_for_gpu => Err(Error::Option(
+                    "no GPU was found for these layers: --list-backends says why".to_owned(),
+                )),
+                found => Ok(found),
+            },
+        }
+    }
+
+    fn open(&self, backend: Backend) -> Result<Vec<Opened>, Error> {
+        let ordinals = if self.devices.is_empty() { &[0][..] } else { &self.devices };
+        let all = devices(backend)?;
+        let fraction = self.memory_fraction.unwrap_or(MEMORY_FRACTION);
+        let open_one = |&ordinal: &usize| {
+            // A device that is not there is refused by `open`, in its words.
+            let memory = all.get(ordinal).map(|info| (info.memory as f64 * fraction) as u64);
+            let limits = Limits { memory, programs: usual_folder() };
+            let driver = open(backend, ordinal, &limits)?;
+            Ok(Opened { free: driver.free_memory(), driver })
+        };
+        ordinals.iter().map(open_one).collect()
+    }
+}
+
+/// Whether an interface's first device is a graphics processor.
+fn leads_to_gpu(backend: Backend) -> bool {
+    devices(backend).is_ok_and(|found| found.first().is_some_and(|info| info.hardware == Hardware::Gpu))
+}
+
+/// What a model needs, part by part: the loader's own account.
+pub(crate) fn needs(
+    checkpoint: &Checkpoint,
+    spec: &ModelSpec,
+    options: &LoadOptions,
+) -> Result<Needs, ModelError> {
+    let recorder = Recorder::new();
+    let needs = recorder.needs();
+    load(checkpoint, spec.clone(), Box::new(recorder), options, &mut |_, _| {})?;
+    let needs = needs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(needs)
+}
+
+/// How many layers each device gets, in proportion to its memory.
+fn shares(count: usize, free: &[u64]) -> Vec<usize> {
+    let all: u128 = free.iter().map(|bytes| u128::from(*bytes)).sum();
+    let (mut left, mut shares) = (count, Vec::new());
+    for (i, bytes) in free.iter().enumerate() {
+        let share = (u128::from(*bytes) * count as u128).div_ceil(all.max(1)) as usize;
+        shares.push(if i + 1 == free.len() { left } else { share.min(left) });
+        left -= shares[i];
+    }
+    shares
+}
+
+/// Which device has which part: 0 is the CPU where it has one, and the others follow.
+fn parts(layers: usize, shares: &[usize]) -> Parts {
+    let count: usize = shares.iter().sum();
+    let first = usize::from(count < layers);
+    let mut all = vec![0; layers - count];
+    for (device, share) in shares.iter().enumerate() {
+        all.extend(std::iter::repeat_n(first + device, *share));
+    }
+    Parts { start: 0, end: all.last().copied().unwrap_or(0), layers: all }
+}
+
+/// What a decoder needs, once that is asked for.
+type Asked<'a> = &'a dyn Fn() -> Result<Needs, Error>;
+
+/// A decoder's parts on open devices.
+struct Planned {
+    opened: Vec<Opened>,
+    parts: Parts,
+    /// Whether some layers stay on the CPU, which then is the first of the devices.
+    has_cpu: bool,
+    layout: Layout,
+}
+
+impl Planned {
+    /// `None` is the CPU alone.
+    fn new(options: &ModelOptions, needs: Asked<'_>) -> Result<Option<Self>, Error> {
+        let Some(backend) = options.placement.backend()? else { return Ok(None) };
+        let opened = options.placement.open(backend)?;
+        let needs = needs()?;
+        let layers = needs.layers.len();
+        let count = options.placement.gpu_layers.unwrap_or(layers).min(layers);
+        let free: Vec<u64> = opened.iter().map(|device| device.free).collect();
+        let (parts, has_cpu) = (parts(layers, &shares(count, &free)), count < layers);
+        fits(&needs, &parts, &opened, has_cpu)?;
+        let layout = layout(&needs, &parts, &opened, has_cpu);
+        Ok(Some(Self { opened, parts, has_cpu, layout }))
+    }
+}
+
+/// What will lie where; empty where all of it lies on the CPU.
+///
+/// # Errors
+/// What is asked for is not there, or the model does not fit.
+pub(crate) fn plan(options: &ModelOptions, needs: Asked<'_>) -> Result<Layout, Error> {
+    Ok(Planned::new(options, needs)?.map(|planned| planned.layout).unwrap_or_default())
+}
+
+/// The device for a decoder, and what will lie where.
+///
+/// # Errors
+/// What is asked for is not there, or the model does not fit.
+pub(crate) fn place(options: &ModelOptions, needs: Asked<'_>) -> Result<(Box<dyn Device>, Layout), Error> {
+    let Some(planned) = Planned::new(options, needs)? else {
+        return Ok((Box::new(options.cpu()?), Layout::default()));
+    };
+    let mut devices: Vec<Box<dyn Device>> = Vec::new();
+    if planned.has_cpu {
+        devices.push(Box::new(options.cpu()?));
+    }
+    for device in planned.opened {
+        devices.push(Box::new(GpuDevice::new(device.driver, precision(options))?));
+    }
+    let device = match devices.len() {
+        1 => devices.swap_remove(0),
+        _ => Box::new(Placed::new(devices, planned.parts)),
+    };
+    Ok((device, planned.layout))
+}
+
+/// The device for an encoder, which is small enough for one.
+///
+/// # Errors
+/// What is asked for is not there, or the model does not fit.
+pub(crate) fn place_encoder(
+    checkpoint: &Checkpoint,
+    options: &ModelOptions,
+) -> Result<Box<dyn EncoderDevice>, Error> {
+    let Some(backend) = options.placement.backend()? else { return Ok(Box::new(options.cpu()?)) };
+    if options.placement.gpu_layers.is_some() || options.placement.devices.len() > 1 {
+        return Err(Error::Option(
+            "an encoder runs whole on one device: leave its layers together".to_owned(),
+        ));
+    }
+    let mut opened = options.placement.open(backend)?;
+    let device = opened.swap_remove(0);
+    let needed = checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum();
+    if needed > device.free {
+        let how = "--backend cpu runs it on the CPU".to_owned();
+        return Err(Error::DoesNotFit { device: device.name(), needed, free: device.free, how });
+    }
+    Ok(Box::new(GpuDevice::new(device.driver, precision(options))?))
+}
+
+fn precision(options: &ModelOptions) -> Precision {
+    match options.precision {
+        RunPrecision::Fast => Precision::Fast,
+        RunPrecision::Exact => Precision::Exact,
+    }
+}
+
+/// Bytes of weights and cache on a device, buffers left out.
+fn held(needs: &Needs, parts: &Parts, device: usize) -> (u64, u64) {
+    let mine = || parts.layers.iter().zip(&needs.layers).filter(|(on, _)| **on == device);
+    let mut weights: u64 = mine().map(|(_, layer)| layer.weights).sum();
+    if parts.start == device {
+        weights += needs.start;
+    }
+    if parts.end == device {
+        weights += needs.end + if parts.start == device { 0 } else { needs.tied };
+    }
+    (weights, mine().map(|(_, layer)| layer.cache).sum())
+}
+
+fn fits(needs: &Needs, parts: &Parts, opened: &[Opened], has_cpu: bool) -> Result<(), Error> {
+    for (i, device) in opened.iter().enumerate() {
+        let (weights, cache) = held(needs, parts, i + usize::from(has_cpu));
+        let needed = weights + cache + needs.buffers;
+        if needed > device.free {
+            return Err(Error::DoesNotFit {
+                device: device.name(),
+                needed,
+                free: device.free,
+                how: advice(needs, opened),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What would fit.
+fn advice(needs: &Needs, opened: &[Opened]) -> String {
+    let layers = needs.layers.len();
+    match opened {
+        [device] => match needs.fitting(device.free).min(layers.saturating_sub(1)) {
+            0 => "none of its layers fit; a shorter context (--max-seq-len) needs less cache, and --backend cpu runs it on the CPU".to_owned(),
+            fitting => format!(
+                "{fitting} of its {layers} layers fit: --gpu-layers {fitting} leaves the others on the CPU; a shorter context (--max-seq-len) needs less cache"
+            ),
+        },
+        _ => format!("name more devices, or leave some of its {layers} layers on the CPU with --gpu-layers"),
+    }
+}
+
+fn layout(needs: &Needs, parts: &Parts, opened: &[Opened], has_cpu: bool) -> Layout {
+    let name = |device: usize| match device.checked_sub(usize::from(has_cpu)) {
+        None => ("CPU".to_owned(), None),
+        Some(gpu) => (opened[gpu].name(), Some(opened[gpu].free)),
+    };
+    let row = |parts: String, on: usize, weights: u64, cache: u64| {
+        let (device, free) = name(on);
+        LayoutRow { parts, device, weights, cache, free }
+    };
+    let mut rows = vec![row("embeddings".to_owned(), parts.start, needs.start, 0)];
+    for (range, device) in parts.runs() {
+        let layers = &needs.layers[range.clone()];
+        let weights = layers.iter().map(|layer| layer.weights).sum();
+        let cache = layers.iter().map(|layer| layer.cache).sum();
+        rows.push(row(format!("layers {} to {}", range.start, range.end - 1), device, weights, cache));
+    }
+    let copied = if parts.start == parts.end { 0 } else { needs.tied };
+    rows.push(row("head".to_owned(), parts.end, needs.end + copied, 0));
+    Layout { rows }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use torchless_device::LayerNeed;
+
+    fn needs() -> Needs {
+        let layer = LayerNeed { weights: 10 << 20, cache: 1 << 20 };
+        Needs { start: 4 << 20, tied: 4 << 20, layers: vec![layer; 4], end: 1 << 20, buffers: 1 << 20 }
+    }
+
+    #[test]
+    fn layers_go_to_devices_by_their_memory() {
+        assert_eq!(shares(4, &[100]), [4]);
+        assert_eq!(shares(4, &[100, 100]), [2, 2]);
+        assert_eq!(shares(3, &[100, 100]), [2, 1]);
+        assert_eq!(shares(4, &[300, 100]), [3, 1]);
+        assert_eq!(shares(1, &[1, 100]), [1, 0]);
+        assert_eq!(shares(0, &[100]), [0]);
+    }
+
+    #[test]
+    fn the_first_layers_stay_on_the_cpu() {
+        assert_eq!(parts(4, &[4]), Parts { start: 0, layers: vec![0; 4], end: 0 });
+        assert_eq!(parts(4, &[1]), Parts { start: 0, layers: vec![0, 0, 0, 1], end: 1 });
+        assert_eq!(parts(4, &[1, 2]), Parts { start: 0, layers: vec![0, 1, 2, 2], end: 2 });
+        assert_eq!(parts(4, &[2, 2]), Parts { start: 0, layers: vec![0, 0, 1, 1], end: 1 });
+    }
+
+    #[test]
+    fn a_tied_head_is_held_twice_where_parts_lie_apart() {
+        let together = Parts { start: 0, layers: vec![0; 4], end: 0 };
+        assert_eq!(held(&needs(), &together, 0), (45 << 20, 4 << 20));
+        let apart = Parts { start: 0, layers: vec![0, 0, 0, 1], end: 1 };
+        assert_eq!(held(&needs(), &apart, 0), (34 << 20, 3 << 20));
+        assert_eq!(held(&needs(), &apart, 1), (15 << 20, 1 << 20));
+    }
+
+    #[test]
+    fn a_table_says_what_lies_where() {
+        let parts = Parts { start: 0, layers: vec![0; 4], end: 0 };
+        let table = layout(&needs(), &parts, &[], true).to_string();
+        let expected = "embeddings     CPU  weights 4.0 MiB, cache 0.0 MiB\n\
+            layers 0 to 3  CPU  weights 40.0 MiB, cache 4.0 MiB\n\
+            head           CPU  weights 1.0 MiB, cache 0.0 MiB\n";
+        assert_eq!(table, expected);
+    }
+
+    fn refused(placement: &Placement, words: &str) {
+        let error = placement.backend().unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let layers = Placement { gpu_layers: Some(3), ..Placement::default() };
+        refused(&layers, "the CPU has no GPU layers");
+        refused(&Placement { devices: vec![1], ..Placement::default() }, "the CPU has no GPU layers");
+        for fraction in [0.0, -1.0, 1.1, f64::NAN] {
+            refused(&Placement { memory_fraction: Some(fraction), ..Placement::default() }, "of the memory");
+        }
+        let place = Place::Gpu(Backend::OpenCl);
+        refused(&Placement { place, devices: vec![0, 1, 0], ..Placement::default() }, "named twice");
+        let none = Placement { place, gpu_layers: Some(0), ..Placement::default() };
+        assert_eq!(none.backend().unwrap(), None);
+    }
+}
