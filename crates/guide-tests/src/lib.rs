@@ -47,6 +47,8 @@ pages! {
     Encoders "docs/encoders.md"
     ModelFormats "docs/formats/model-formats.md"
     GettingStarted "docs/getting-started.md"
+    GpuBackends "docs/gpu/backends.md"
+    GpuPlacement "docs/gpu/placement.md"
     Library "docs/library.md"
     Build "docs/optimization/build.md"
     Memory "docs/optimization/memory.md"
