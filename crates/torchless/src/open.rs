@@ -65,7 +65,7 @@ pub struct ModelOptions {
     pub residency: Residency,
     /// Keep activations in f32 instead of quantising them.
     pub precision: RunPrecision,
-    /// Element type of the KV cache; by default F16 where weights are quantised, and F32 elsewhere and in exact runs.
+    /// Element type of the KV cache; by default F16 where weights are quantised or lie on a GPU, and F32 elsewhere and in exact runs.
     pub cache: Option<CacheType>,
     /// Name of the table of CPU kernels; by default the best.
     pub kernels: Option<String>,
@@ -75,7 +75,7 @@ pub struct ModelOptions {
     pub max_seq_len: Option<usize>,
     /// Sequences of full length that the cache has room for; 0 counts as 1.
     pub sequences: usize,
-    /// Tokens per step; by default 512.
+    /// Tokens per step; by default 512, and 2048 on a GPU.
     pub max_batch_tokens: Option<usize>,
     /// Adapters (LoRA) that are added to the model's weights, each with a factor beside its own.
     pub adapters: Vec<(PathBuf, f32)>,
@@ -86,6 +86,9 @@ pub struct ModelOptions {
 /// More positions and threads than these are a slip of the hand.
 const MAX_SEQ_LEN: usize = 1 << 28;
 const MAX_THREADS: usize = 1024;
+
+/// Tokens per step on a GPU: fewer leave it idle.
+const GPU_BATCH: usize = 2048;
 
 /// Whether activations may be rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,7 +147,8 @@ impl ModelOptions {
     /// with unquantised weights, and lost among others where weights are quantised.
     pub fn cache_type(&self, checkpoint: &Checkpoint) -> CacheType {
         let exact = self.precision == RunPrecision::Exact;
-        let usual = if exact || !is_quantised(checkpoint) { CacheType::F32 } else { CacheType::F16 };
+        let rounds = is_quantised(checkpoint) || self.placement.is_on_gpu();
+        let usual = if exact || !rounds { CacheType::F32 } else { CacheType::F16 };
         self.cache.unwrap_or(usual)
     }
 
@@ -159,14 +163,15 @@ impl ModelOptions {
     }
 
     fn load_options<'a>(&self, checkpoint: &Checkpoint, adapters: &'a [ScaledAdapter]) -> LoadOptions<'a> {
-        let defaults = RunnerOptions::default();
+        let usual_batch =
+            if self.placement.is_on_gpu() { GPU_BATCH } else { RunnerOptions::default().max_batch_tokens };
         LoadOptions {
             residency: self.residency,
             cache: self.cache_type(checkpoint),
             runner: RunnerOptions {
                 max_seq_len: self.max_seq_len,
                 sequences: self.sequences.max(1),
-                max_batch_tokens: self.max_batch_tokens.unwrap_or(defaults.max_batch_tokens),
+                max_batch_tokens: self.max_batch_tokens.unwrap_or(usual_batch),
             },
             adapters,
         }

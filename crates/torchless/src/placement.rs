@@ -116,6 +116,11 @@ impl Placement {
         Ok(())
     }
 
+    /// Whether some of the model will lie on a GPU; errors are left to opening.
+    pub(crate) fn is_on_gpu(&self) -> bool {
+        matches!(self.backend(), Ok(Some(_)))
+    }
+
     fn asks_for_gpu(&self) -> bool {
         self.gpu_layers.is_some_and(|n| n > 0) || !self.devices.is_empty()
     }

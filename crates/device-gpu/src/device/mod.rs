@@ -244,14 +244,9 @@ impl GpuDevice {
     /// A list of numbers for a kernel; returns where it begins.
     fn list(&mut self, values: impl ExactSizeIterator<Item = usize>) -> Result<usize, DeviceError> {
         if !self.step.has_room(values.len()) {
-            if values.len() > self.step.longest() {
-                return Err(self.refuse(format!(
-                    "a list of {} rows in a step of {}",
-                    values.len(),
-                    self.step.rows
-                )));
-            }
             self.flush()?;
+            self.step.grow(values.len());
+            self.ints_memory()?;
         }
         Ok(self.step.list(values))
     }

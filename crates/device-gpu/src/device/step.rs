@@ -92,9 +92,14 @@ impl Step {
         self.list + len <= self.at.blocks
     }
 
-    /// The longest list that fits at all.
-    pub(super) fn longest(&self) -> usize {
-        self.at.blocks - self.at.lists
+    /// Makes room for a list of `len` numbers, where nothing waits that knows the table of blocks by its old place.
+    pub(super) fn grow(&mut self, len: usize) {
+        let missing = (self.list + len).saturating_sub(self.at.blocks);
+        let table = self.ints.split_off(self.at.blocks);
+        self.at.blocks += missing;
+        self.ints.resize(self.at.blocks, 0);
+        self.ints.extend(table);
+        self.is_stale = true;
     }
 
     /// Starts lists anew: what was asked for with the earlier ones is on its way.

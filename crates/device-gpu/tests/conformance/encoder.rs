@@ -1,7 +1,7 @@
 //! Attention within texts, with and without what distances add.
 
 use super::{FUNCTIONS, Rig, agree, noise, plan, push};
-use torchless_device::{AttendWithin, OffsetSource, Pairing, Rope};
+use torchless_device::{AttendWithin, Elementwise, OffsetSource, Pairing, Rope, Select};
 
 const HEADS: usize = 3;
 const ROWS: usize = 90;
@@ -69,4 +69,17 @@ fn distances_add_to_scores() {
     for (keys, queries) in [(true, true), (true, false), (false, true)] {
         check(Added::Products { keys, queries }, None);
     }
+}
+
+/// Encoders make tables of distances while they are loaded, before any step.
+#[test]
+fn rows_are_looked_up_outside_of_a_step() {
+    agree(super::Tolerance(1e-6), &|rig: &mut Rig| {
+        let table = rig.input(&noise(700 * 24, 1), 24);
+        let out = rig.buffer(700, 24);
+        rig.fill_inputs(0, 700);
+        rig.device.elementwise(700, Elementwise::Scale(2.0), table).unwrap();
+        rig.device.select(&Select { input: table, rows: &(0..700).rev().collect::<Vec<_>>(), out }).unwrap();
+        rig.read(out, 700 * 24)
+    });
 }

@@ -61,8 +61,13 @@ impl Rig {
     /// Opens a step and fills the inputs from row `first` of their tables on.
     fn begin_at(&mut self, plan: &StepPlan, first: usize) {
         self.device.begin(plan).unwrap();
+        self.fill_inputs(first, plan.tokens.len());
+    }
+
+    /// Fills the inputs from row `first` of their tables on.
+    fn fill_inputs(&mut self, first: usize, count: usize) {
         for (table, out, rows) in self.inputs.clone() {
-            let count = plan.tokens.len().min(rows - first);
+            let count = count.min(rows - first);
             let rows: Vec<u32> = (first..first + count).map(|row| row as u32).collect();
             self.device.gather(&Gather { table, rows: &rows, out, store: Store::Set }).unwrap();
         }

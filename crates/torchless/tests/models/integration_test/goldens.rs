@@ -2,7 +2,7 @@
 //!
 //! `TORCHLESS_GOLDENS=NAME,NAME` narrows a run to some cases.
 
-use super::support::{Session, exact, fixtures, floats, max_distance, ways};
+use super::support::{Session, exact, fixtures, floats, max_distance, on_gpus, ways};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use torchless::ModelOptions;
@@ -106,6 +106,26 @@ fn every_way_to_run_gives_the_logits_and_the_greedy_text() {
             }
         }
     }
+}
+
+/// Where activations and caches are rounded to halves, logits are further off, and the text is the same.
+#[test]
+fn default_runs_on_gpus_choose_the_same_tokens() {
+    let mut others = Vec::new();
+    for case in cases() {
+        for options in on_gpus(&ModelOptions { threads: Some(1), ..ModelOptions::default() }) {
+            let mut session = Session::open(&case, &options);
+            for prompt in prompts(&case) {
+                let n = room(&session, &prompt);
+                let got = session.greedy(&prompt.ids, n);
+                if got != prompt.greedy[..n] {
+                    let same = got.iter().zip(&prompt.greedy).take_while(|(a, b)| a == b).count();
+                    others.push(format!("{}: {same} of {n}", case.display()));
+                }
+            }
+        }
+    }
+    assert!(others.is_empty(), "{others:#?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the tests of whole models share: where fixtures are, and a runner driven by hand.
 
 use std::path::{Path, PathBuf};
-use torchless::{ModelOptions, Residency, RunPrecision, Source, open_runner};
+use torchless::{ModelOptions, Place, Placement, Residency, RunPrecision, Source, open_runner};
 use torchless_base::{BlockId, Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
 use torchless_model::NativeRunner;
 
@@ -53,15 +53,38 @@ pub fn exact() -> ModelOptions {
     ModelOptions { precision: RunPrecision::Exact, threads: Some(1), ..ModelOptions::default() }
 }
 
-/// All ways to run that must agree: every table of kernels, resident and mapped.
+/// All ways to run that must agree: every table of kernels, resident and mapped; exact runs on every kind of GPU too.
 pub fn ways(base: &ModelOptions) -> Vec<ModelOptions> {
-    let mut all = Vec::new();
+    let mut all = if base.precision == RunPrecision::Exact { on_gpus(base) } else { Vec::new() };
     for table in torchless_kernels::available() {
         for residency in [Residency::Resident, Residency::Mapped { limit: None }] {
             all.push(ModelOptions { kernels: Some(table.name.to_owned()), residency, ..base.clone() });
         }
     }
     all
+}
+
+/// On the GPU that `TORCHLESS_TEST_GPU` names, such as `cuda:0`; otherwise on the first of each kind that is found.
+pub fn on_gpus(base: &ModelOptions) -> Vec<ModelOptions> {
+    let on = |backend, device| {
+        let placement =
+            Placement { place: Place::Gpu(backend), devices: vec![device], ..Placement::default() };
+        ModelOptions { placement, ..base.clone() }
+    };
+    let all = torchless_device_gpu::driver::list();
+    if let Ok(asked) = std::env::var("TORCHLESS_TEST_GPU") {
+        let (name, device) = asked.split_once(':').unwrap_or((&asked, "0"));
+        let named = all.iter().find(|found| found.backend.to_string().eq_ignore_ascii_case(name));
+        return vec![on(named.expect("a backend's name").backend, device.parse().expect("a number"))];
+    }
+    let usable = all.iter().filter(|found| match &found.devices {
+        Ok(devices) => !devices.is_empty(),
+        Err(e) => {
+            eprintln!("skipped on {}: {e}", found.backend);
+            false
+        }
+    });
+    usable.map(|found| on(found.backend, 0)).collect()
 }
 
 /// A runner and what is in its cache.
