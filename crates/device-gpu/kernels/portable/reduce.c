@@ -1,9 +1,9 @@
 // Sums and maxima over the threads of a group, whose number is a power of two. All threads call; all get the result.
-FUNCTION float group_sum(float value, LOCAL float *room, int thread, int threads) {
-    room[thread] = value;
+FUNCTION float group_sum(float value, LOCAL float *room, int t, int threads) {
+    room[t] = value;
     BARRIER();
     for (int half_of = threads / 2; half_of > 0; half_of /= 2) {
-        if (thread < half_of) room[thread] += room[thread + half_of];
+        if (t < half_of) room[t] += room[t + half_of];
         BARRIER();
     }
     float result = room[0];
@@ -11,11 +11,11 @@ FUNCTION float group_sum(float value, LOCAL float *room, int thread, int threads
     return result;
 }
 
-FUNCTION float group_max(float value, LOCAL float *room, int thread, int threads) {
-    room[thread] = value;
+FUNCTION float group_max(float value, LOCAL float *room, int t, int threads) {
+    room[t] = value;
     BARRIER();
     for (int half_of = threads / 2; half_of > 0; half_of /= 2) {
-        if (thread < half_of) room[thread] = FMAX(room[thread], room[thread + half_of]);
+        if (t < half_of) room[t] = FMAX(room[t], room[t + half_of]);
         BARRIER();
     }
     float result = room[0];
@@ -24,17 +24,17 @@ FUNCTION float group_max(float value, LOCAL float *room, int thread, int threads
 }
 
 // Which of the values is the largest, the first of equal ones. `room` and `index` have a place per thread.
-FUNCTION int group_argmax(float value, int at, LOCAL float *room, LOCAL int *index, int thread, int threads) {
-    room[thread] = value;
-    index[thread] = at;
+FUNCTION int group_argmax(float value, int at, LOCAL float *room, LOCAL int *index, int t, int threads) {
+    room[t] = value;
+    index[t] = at;
     BARRIER();
     for (int half_of = threads / 2; half_of > 0; half_of /= 2) {
-        if (thread < half_of) {
-            float mine = room[thread], other = room[thread + half_of];
-            int i = index[thread], j = index[thread + half_of];
+        if (t < half_of) {
+            float mine = room[t], other = room[t + half_of];
+            int i = index[t], j = index[t + half_of];
             if (other > mine || (other == mine && j < i)) {
-                room[thread] = other;
-                index[thread] = j;
+                room[t] = other;
+                index[t] = j;
             }
         }
         BARRIER();

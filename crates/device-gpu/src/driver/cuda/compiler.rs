@@ -20,6 +20,12 @@ type Create = unsafe extern "C" fn(
     *const *const c_char,
 ) -> Status;
 
+/// What programs are compiled with. Each operation is rounded on its own: where one rounding for two is wanted, kernels say so.
+pub fn options(vendor: Vendor, architecture: &str) -> Vec<String> {
+    let alone = vendor.pick("--fmad=false", "-ffp-contract=off");
+    vec![format!("--gpu-architecture={architecture}"), "--std=c++17".to_owned(), alone.to_owned()]
+}
+
 /// A loaded compiler.
 pub struct Compiler {
     create: Create,

@@ -358,8 +358,7 @@ impl Gpu {
             .get_or_insert_with(|| Compiler::load(vendor, libraries.compiler.as_deref()))
             .as_ref()
             .map_err(|reason| refused(format!("{reason} ({})", no_compiler(vendor))))?;
-        let architecture = &self.session.architecture;
-        let options = [format!("--gpu-architecture={architecture}"), "--std=c++17".to_owned()];
+        let options = compiler::options(vendor, &self.session.architecture);
         let (joined, target) = (options.join(" "), format!("{} {}", vendor.backend(), compiler.name));
         let key = Key { source: text, options: &joined, target: &target };
         if let Some(Ok(module)) = self.compiled.get(key).map(|code| self.session.load(&code)) {

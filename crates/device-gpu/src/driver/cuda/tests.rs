@@ -366,8 +366,8 @@ fn programs_are_compiled_for_the_device_and_kept() {
     let mut gpu = stand_in.open(Vendor::Nvidia, "", &limits).unwrap();
     stand_in.calls();
     gpu.program(&program(KERNELS)).unwrap();
-    let compiled =
-        ["create suite.cu", "option --gpu-architecture=sm_90a", "option --std=c++17", "destroy", "load"];
+    let options = ["option --gpu-architecture=sm_90a", "option --std=c++17", "option --fmad=false"];
+    let compiled = [&["create suite.cu"][..], &options, &["destroy", "load"]].concat();
     assert_eq!(stand_in.calls(), compiled);
     gpu.program(&program(KERNELS)).unwrap();
     assert!(stand_in.calls().is_empty());
@@ -490,7 +490,7 @@ fn the_vendors_own_compiler_takes_the_dialect() {
     };
     let text = program(KERNELS).text(Dialect::Cuda(9, 0));
     for architecture in ["sm_75", "sm_80", "sm_90a"] {
-        let options = [format!("--gpu-architecture={architecture}"), "--std=c++17".to_owned()];
+        let options = compiler::options(Vendor::Nvidia, architecture);
         let code = compiler.compile("suite", &text, &options).unwrap();
         assert_eq!(&code[..4], b"\x7fELF", "{architecture} {}", compiler.name);
         let error = compiler
