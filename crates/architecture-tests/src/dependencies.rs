@@ -41,6 +41,7 @@ pub const ALLOWED: &[Row] = &[
         ],
     ),
     ("torchless-cli", &["torchless"]),
+    ("xtask", &["torchless-device-gpu"]),
     ("torchless-architecture-tests", &[]),
     ("torchless-guide-tests", &[]),
 ];

@@ -32,7 +32,9 @@ fn check(arguments: &[&str], status: i32, wanted: &[&str]) {
 
 #[test]
 fn every_script_parses() {
-    for script in [".ci/run", "scripts/build.sh", "scripts/build_releases.sh"] {
+    let scripts = ["build", "build_releases", "check_gpu_kernels", "compile_ahead", "nvrtc"];
+    let scripts = scripts.map(|name| format!("scripts/{name}.sh"));
+    for script in scripts.iter().map(String::as_str).chain([".ci/run"]) {
         check(&["-n", script], 0, &[]);
     }
 }
@@ -54,6 +56,12 @@ fn build_script_refuses_what_it_cannot_do() {
     check(&["scripts/build.sh", "--pgo"], 2, &["reserved"]);
     check(&["scripts/build.sh", "--fast"], 2, &["unknown option '--fast'", "usage:"]);
     check(&["scripts/build.sh", "--gpu", "--cpu-only"], 2, &["takes one option, got 2"]);
+}
+
+#[test]
+fn kernel_check_names_what_it_knows() {
+    check(&["scripts/check_gpu_kernels.sh"], 2, &["nvrtc", "hiprtc", "opencl", "metal"]);
+    check(&["scripts/check_gpu_kernels.sh", "vulkan"], 2, &["check_gpu_kernels.sh nvrtc"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::flash::FlashShape;
 use super::tiles;
 use crate::dequant;
+use crate::driver::Dialect;
 use crate::overlay::{Format, HOPPER, INTRINSICS};
 use crate::source::Program;
 use torchless_device::CacheType;
@@ -104,10 +105,35 @@ pub fn program(family: Family) -> Program {
     }
 }
 
-/// Every program that a model may need: what is compiled ahead, and what is checked.
-pub fn all() -> Vec<Program> {
+/// Length of heads and heads of queries per head of the cache that known models have, for which attention is compiled ahead.
+const USUAL_HEADS: &[(usize, &[usize])] =
+    &[(64, &[1, 3, 4, 7, 8]), (80, &[1]), (96, &[1]), (128, &[1, 2, 3, 4, 5, 6, 7, 8]), (256, &[1, 2, 4, 8])];
+
+/// Length of heads of known encoders.
+const USUAL_ENCODER_HEADS: &[usize] = &[32, 64, 96, 128];
+
+/// Functions of gated units, counted as kernels do.
+const ACTIVATIONS: usize = 7;
+
+/// Every program that usual models need on devices of this dialect: what is compiled ahead, and what is checked.
+pub fn all(dialect: Dialect) -> Vec<Program> {
     let caches = [CacheType::F16, CacheType::F32].map(|ty| Family::Attention(ty, USUAL_BLOCK));
     let types = TensorType::ALL.iter().filter(|&&ty| dequant::stored(ty) == ty);
     let products = types.map(|&ty| Family::Matmul(ty));
-    std::iter::once(Family::Ops).chain(caches).chain(products).map(program).collect()
+    let portable = std::iter::once(Family::Ops).chain(caches).chain(products);
+    portable.chain(overlay(dialect)).map(program).collect()
+}
+
+fn overlay(dialect: Dialect) -> Vec<Family> {
+    let Dialect::Cuda(major @ 8.., _) = dialect else { return Vec::new() };
+    let mut families: Vec<Family> = Format::ALL.map(Family::Tiles).to_vec();
+    if major == 9 {
+        families.extend((0..ACTIVATIONS).map(Family::Many));
+    }
+    for &(dim, groups) in USUAL_HEADS {
+        let shapes = groups.iter().map(|&group| FlashShape { k_dim: dim, v_dim: dim, group });
+        families.extend(shapes.map(Family::Flash));
+    }
+    families.extend(USUAL_ENCODER_HEADS.iter().map(|&dim| Family::Within(dim)));
+    families
 }

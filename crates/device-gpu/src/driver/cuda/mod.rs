@@ -340,7 +340,7 @@ impl Gpu {
             _ => 0,
         };
         for image in ahead::find(ahead::digest(text), &self.session.architecture, capability) {
-            match self.session.load(image.code) {
+            match self.session.load(image.code()) {
                 Ok(module) => return Ok(module),
                 Err(reason) => tracing::warn!("{name}, compiled ahead ({:?}): {reason}", image.target),
             }
