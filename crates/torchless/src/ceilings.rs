@@ -2,18 +2,34 @@
 
 use crate::Error;
 use crate::open::ModelOptions;
+use std::sync::Arc;
 use std::time::Instant;
+use torchless_device::{Device, DeviceError, Linear, MatrixSource, MatrixUse, Projection, Residency, Store};
+use torchless_device_gpu::GpuDevice;
+use torchless_device_gpu::driver::{Driver, Place};
 use torchless_kernels::Cpu;
+use torchless_quant::TensorType;
 
 /// Limits of the machine with the kernels and threads that a model would run with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ceilings {
-    /// Reading memory, GB/s.
+    /// Reading memory, GB/s; on a GPU bytes read and written while copying.
     pub read_gbps: f64,
-    /// Multiplications and additions of 8-bit integers, 10^9 per second.
+    /// Multiplications and additions of 8-bit integers, 10^9 per second; on a GPU those of the best product.
     pub int8_gops: f64,
-    /// Multiplications and additions of f32, 10^9 per second.
+    /// Multiplications and additions of f32, 10^9 per second; on a GPU those of the best product.
     pub f32_gflops: f64,
+    /// Whose limits these are.
+    pub of: CeilingsOf,
+}
+
+/// Whose limits were measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CeilingsOf {
+    /// The processor's.
+    Cpu,
+    /// The first GPU's that a model would run on.
+    Gpu,
 }
 
 /// Larger than the caches of one socket.
@@ -27,16 +43,92 @@ impl Ceilings {
     /// Measures for about a second.
     ///
     /// # Errors
-    /// The options name kernels that this CPU does not run.
+    /// The options name kernels that this CPU does not run, or a GPU that cannot be used.
     pub fn measure(options: &ModelOptions) -> Result<Self, Error> {
+        if let Some(device) = options.placement.first_gpu(options)? {
+            return of_gpu(device);
+        }
         let cpu = Cpu::new(options.table()?, options.thread_count());
         let data = vec![1u8; READ_BYTES];
         Ok(Self {
             read_gbps: best(|| cpu.probe_read(&data)),
             int8_gops: best(|| cpu.probe_int8(ROUNDS)),
             f32_gflops: best(|| cpu.probe_f32(ROUNDS)),
+            of: CeilingsOf::Cpu,
         })
     }
+}
+
+/// Bytes that are copied on a GPU at a time, and copies that are timed together.
+const COPY_BYTES: u64 = 256 << 20;
+const COPIES: u64 = 8;
+/// Rows of the products that are timed on a GPU, their other sides, which double until a product takes long enough to be timed.
+const PRODUCT_ROWS: usize = 2048;
+const LEAST_SIDE: usize = 512;
+const MOST_SIDE: usize = 8192;
+const LONG_ENOUGH: f64 = 2e-3;
+const PRODUCTS: usize = 4;
+
+fn of_gpu(mut device: GpuDevice) -> Result<Ceilings, Error> {
+    let read_gbps = copying(device.driver())?;
+    let mut side = LEAST_SIDE;
+    let mut product = multiplying(&mut device, side)?;
+    while product.1 < LONG_ENOUGH && side < MOST_SIDE {
+        side *= 2;
+        let next = multiplying(&mut device, side)?;
+        product = (product.0.max(next.0), next.1);
+    }
+    Ok(Ceilings { read_gbps, int8_gops: product.0, f32_gflops: product.0, of: CeilingsOf::Gpu })
+}
+
+/// GB/s of copies, bytes read and bytes written.
+fn copying(driver: &mut dyn Driver) -> Result<f64, Error> {
+    let [from, to] = [driver.alloc(COPY_BYTES, "a copy")?, driver.alloc(COPY_BYTES, "a copy")?];
+    let at = |memory| Place { memory, offset: 0 };
+    let mut most = 0.0_f64;
+    for _ in 0..=TRIES {
+        driver.finish()?;
+        let start = Instant::now();
+        for _ in 0..COPIES {
+            driver.copy(at(from), at(to), COPY_BYTES)?;
+        }
+        driver.finish()?;
+        most = most.max((2 * COPIES * COPY_BYTES) as f64 / start.elapsed().as_secs_f64() / 1e9);
+    }
+    driver.free(from);
+    driver.free(to);
+    Ok(most)
+}
+
+/// 10^9 operations per second of a product of half precision with a square of weights, and seconds of one.
+fn multiplying(device: &mut GpuDevice, side: usize) -> Result<(f64, f64), Error> {
+    let fault = |e: DeviceError| Error::Option(e.to_string());
+    // Halves between 1/32 and 1/16 and of both signs: zeros would take less power.
+    let data: Vec<u8> =
+        (0..side * side).flat_map(|i| [(i * 31) as u8, 0x28 | ((i & 1) << 7) as u8]).collect();
+    let source = MatrixSource {
+        name: "a product".to_owned(),
+        purpose: MatrixUse::Product,
+        ty: TensorType::F16,
+        rows: side,
+        cols: side,
+        data: Arc::new(data),
+        scales: None,
+    };
+    let matrix = device.matrix(&source, Residency::Resident).map_err(fault)?;
+    let input = device.buffer("input", PRODUCT_ROWS, side).map_err(fault)?;
+    let out = device.buffer("output", PRODUCT_ROWS, side).map_err(fault)?;
+    device.write(input, &vec![0.25; PRODUCT_ROWS * side]).map_err(fault)?;
+    let projections = &[Projection { matrix, bias: None, out, store: Store::Set }];
+    let op = Linear { rows: PRODUCT_ROWS, input, norm: None, projections };
+    let mut least = f64::INFINITY;
+    for _ in 0..=TRIES {
+        let start = Instant::now();
+        (0..PRODUCTS).try_for_each(|_| device.linear(&op)).map_err(fault)?;
+        device.end().map_err(fault)?;
+        least = least.min(start.elapsed().as_secs_f64() / PRODUCTS as f64);
+    }
+    Ok(((2 * PRODUCT_ROWS * side * side) as f64 / least / 1e9, least))
 }
 
 /// Largest rate of what `work` says it did, in 10^9 per second.

@@ -24,7 +24,7 @@ mod threads;
 mod vocabulary;
 
 pub use bench::BenchRun;
-pub use ceilings::Ceilings;
+pub use ceilings::{Ceilings, CeilingsOf};
 pub use chat::{checkpoint_template, now, render_options};
 pub use encoder::{Candidates, Classes, Embedding, Encoder, Texts, TokenClasses};
 pub use error::{Error, ErrorKind};

@@ -121,6 +121,13 @@ impl Placement {
         matches!(self.backend(), Ok(Some(_)))
     }
 
+    /// The first device that a model would run on, with nothing on it; none where that is the CPU.
+    pub(crate) fn first_gpu(&self, options: &ModelOptions) -> Result<Option<GpuDevice>, Error> {
+        let Some(backend) = self.backend()? else { return Ok(None) };
+        let mut opened = self.open(backend)?;
+        Ok(Some(GpuDevice::new(opened.swap_remove(0).driver, precision(options))?))
+    }
+
     fn asks_for_gpu(&self) -> bool {
         self.gpu_layers.is_some_and(|n| n > 0) || !self.devices.is_empty()
     }

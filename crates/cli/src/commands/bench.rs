@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Instant;
-use torchless::{BenchRun, Ceilings, Mix, SHAPES, Shape};
+use torchless::{BenchRun, Ceilings, CeilingsOf, Mix, SHAPES, Shape};
 
 /// Runs the verb.
 pub fn run(args: &BenchArgs) -> Result<()> {
@@ -187,8 +187,9 @@ impl Measured {
         let unit = if self.test.prompt > 0 { "GOP/s" } else { "GB/s" };
         let name = self.test.name();
         let share = share * 100.0;
+        let whose = if ceilings.of == CeilingsOf::Cpu { "machine" } else { "device" };
         format!(
-            "{name:<16} {:>9.2} tok/s  ({low:.2} to {high:.2})  {rate:>7.1} {unit}, {share:.0} % of this machine\n",
+            "{name:<16} {:>9.2} tok/s  ({low:.2} to {high:.2})  {rate:>7.1} {unit}, {share:.0} % of this {whose}\n",
             self.median()
         )
     }
@@ -221,16 +222,22 @@ fn report(args: &BenchArgs, bench: &BenchRun, facts: &Facts, results: &[Measured
 
 fn footer(bench: &BenchRun, facts: &Facts) -> String {
     let c = &facts.ceilings;
+    let measured = match c.of {
+        CeilingsOf::Cpu => format!(
+            "this machine, measured just now: {:.1} GB/s read, {:.0} GOP/s int8, {:.0} GFLOP/s f32",
+            c.read_gbps, c.int8_gops, c.f32_gflops
+        ),
+        CeilingsOf::Gpu => format!(
+            "this device, measured just now: {:.1} GB/s copied, {:.0} GFLOP/s in a product of halves",
+            c.read_gbps, c.f32_gflops
+        ),
+    };
     format!(
-        "{}; {} read per token; loaded in {:.2} s; peak memory {}\n\
-         this machine, measured just now: {:.1} GB/s read, {:.0} GOP/s int8, {:.0} GFLOP/s f32\n",
+        "{}; {} read per token; loaded in {:.2} s; peak memory {}\n{measured}\n",
         bench.device_name(),
         output::size(bench.weight_bytes_per_step()),
         facts.load_seconds,
         facts.peak.map_or("unknown".to_owned(), output::size),
-        c.read_gbps,
-        c.int8_gops,
-        c.f32_gflops
     )
 }
 
