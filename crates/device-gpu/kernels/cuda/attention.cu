@@ -86,7 +86,6 @@ KERNEL(turn_and_append)(OUT(float, q), IN(float, k), IN(float, v), IN(float, cos
 #endif
 #define KEY_RUNS ((K_DIM + 31) / 32)
 #define VALUE_RUNS ((V_DIM + 63) / 64)
-#define EARLY_VALUES (V_DIM <= 128)
 #define QUERY_STRIDE (KEY_RUNS * 32 + 8)
 // Blocks of the cache that a split has at least.
 #ifndef LEAST_BLOCKS
@@ -110,27 +109,32 @@ FUNCTION void load_values(Words4 (*v)[4], const u16 *values, int run, int last) 
     }
 }
 
-// One block of 32 positions: `first` to `last` are seen. Lane 4 g + t has scores of head g (and g + 8) at positions 8 j + 2 t and one more.
-FUNCTION void see_block(FewState &state, const u16 *keys, const u16 *values, const u32 (*query)[8], int first, int last, float softcap) {
+// Keys of a block: lane 4 g + t has of positions 8 j + g the dimensions 32 run + 8 t and seven more.
+FUNCTION void load_keys(Words4 (*k)[KEY_RUNS], const u16 *keys) {
     int lane = THREAD(0) % 32, g = lane / 4, t = lane % 4;
-    float scores[4][4] = {};
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
+    for (int j = 0; j < 4; j++)
 #pragma unroll
         for (int run = 0; run < KEY_RUNS; run++) {
-            Words4 b = no_words();
-            if (32 * run + 8 * t < K_DIM) b = load_words(keys + (8 * j + g) * K_DIM + 32 * run + 8 * t);
-            multiply_16x8x16(scores[j], query[run], b.x, b.y);
-            multiply_16x8x16(scores[j], query[run] + 4, b.z, b.w);
+            k[j][run] = no_words();
+            if (32 * run + 8 * t < K_DIM) k[j][run] = load_words(keys + (8 * j + g) * K_DIM + 32 * run + 8 * t);
         }
-    }
-    // Of small heads all values are asked for before the scores are looked at.
-    Words4 v[EARLY_VALUES ? VALUE_RUNS : 1][2][4];
-    if (EARLY_VALUES) {
+}
+
+// Scores of a block: lane 4 g + t has those of head g (and g + 8) at positions 8 j + 2 t and one more.
+FUNCTION void score_keys(float (*scores)[4], const Words4 (*k)[KEY_RUNS], const u32 (*query)[8]) {
 #pragma unroll
-        for (int run = 0; run < VALUE_RUNS; run++) load_values(v[EARLY_VALUES ? run : 0], values, run, last);
-    }
-    u32 weights[2][4] = {};
+    for (int j = 0; j < 4; j++)
+#pragma unroll
+        for (int run = 0; run < KEY_RUNS; run++) {
+            multiply_16x8x16(scores[j], query[run], k[j][run].x, k[j][run].y);
+            multiply_16x8x16(scores[j], query[run] + 4, k[j][run].z, k[j][run].w);
+        }
+}
+
+// From scores to weights, of which positions `first` to `last` of the block have some.
+FUNCTION void weigh_block(FewState &state, float (*scores)[4], u32 (*weights)[4], int first, int last, float softcap) {
+    int t = THREAD(0) % 4;
 #pragma unroll
     for (int half_of = 0; half_of < (TOGETHER > 8 ? 2 : 1); half_of++) {
         float most = state.most[half_of];
@@ -160,21 +164,36 @@ FUNCTION void see_block(FewState &state, const u16 *keys, const u16 *values, con
             state.sums[n][2 * half_of + 1] *= shrink;
         }
     }
-#pragma unroll
-    for (int run = 0; run < VALUE_RUNS; run++) {
-        if (!EARLY_VALUES) load_values(v[0], values, run, last);
-#pragma unroll
-        for (int half_of = 0; half_of < 2; half_of++)
-#pragma unroll
-            for (int j = 0; j < 8; j++) {
-                const Words4 *rows = v[EARLY_VALUES ? run : 0][half_of];
-                u32 which = j % 2 ? 0x7632 : 0x5410;
-                u32 b0 = pick_bytes(word_of(rows[0], j / 2), word_of(rows[1], j / 2), which);
-                u32 b1 = pick_bytes(word_of(rows[2], j / 2), word_of(rows[3], j / 2), which);
-                multiply_16x8x16(state.sums[8 * run + j], weights[half_of], b0, b1);
-            }
-    }
 }
+
+FUNCTION void add_values(FewState &state, const Words4 (*v)[4], const u32 (*weights)[4], int run) {
+#pragma unroll
+    for (int half_of = 0; half_of < 2; half_of++)
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            const Words4 *rows = v[half_of];
+            u32 which = j % 2 ? 0x7632 : 0x5410;
+            u32 b0 = pick_bytes(word_of(rows[0], j / 2), word_of(rows[1], j / 2), which);
+            u32 b1 = pick_bytes(word_of(rows[2], j / 2), word_of(rows[3], j / 2), which);
+            multiply_16x8x16(state.sums[8 * run + j], weights[half_of], b0, b1);
+        }
+}
+
+// What a warp has of its next block before it is asked for: of small heads all, loaded while the block before is worked on.
+#define HOLDS_BLOCK (K_DIM <= 64 && V_DIM <= 64)
+struct HeldBlock {
+    Words4 k[4][KEY_RUNS], v[2][4];
+};
+
+// Where a warp reads.
+struct FewCache {
+    const u16 *keys, *values;
+    const int *table;
+    int kv_heads, kv_head;
+    FUNCTION u64 unit(int block) const { return ((u64)table[block] * (u64)kv_heads + (u64)kv_head) * BLOCK_LEN; }
+    FUNCTION const u16 *keys_of(int block) const { return keys + unit(block) * K_DIM; }
+    FUNCTION const u16 *values_of(int block) const { return values + unit(block) * V_DIM; }
+};
 
 // The queries of this group of heads as fragments, from what all threads put into shared memory.
 FUNCTION void query_fragments(u32 (*query)[8], const u16 *room) {
@@ -194,24 +213,43 @@ FUNCTION void query_fragments(u32 (*query)[8], const u16 *room) {
     }
 }
 
-FUNCTION void stage_queries(u16 *room, const float *q, int heads, const Turning &turning, int turns, int row, float factor) {
-    for (int i = THREAD(0); i < heads * (K_DIM / 2); i += THREADS(0)) {
-        int head = i / (K_DIM / 2), pair = i % (K_DIM / 2);
-        int first = turns ? turning.first(pair) : 2 * pair, second = turns ? turning.second(pair) : 2 * pair + 1;
-        float a = q[head * K_DIM + first], b = q[head * K_DIM + second];
-        if (turns) turning.turn(row, pair, a, b);
-        room[head * QUERY_STRIDE + first] = to_half(a * factor);
-        room[head * QUERY_STRIDE + second] = to_half(b * factor);
-    }
+FUNCTION void stage_query(u16 *room, const float *q, int i, const Turning &turning, int turns, int row, float factor) {
+    int head = i / (K_DIM / 2), pair = i % (K_DIM / 2);
+    int first = turns ? turning.first(pair) : 2 * pair, second = turns ? turning.second(pair) : 2 * pair + 1;
+    float a = q[head * K_DIM + first], b = q[head * K_DIM + second];
+    if (turns) turning.turn(row, pair, a, b);
+    room[head * QUERY_STRIDE + first] = to_half(a * factor);
+    room[head * QUERY_STRIDE + second] = to_half(b * factor);
 }
 
 // Asks for a warp's first blocks of the cache, which earlier steps have written.
-FUNCTION void prefetch_blocks(const u16 *keys, const u16 *values, const int *table, int from, int to, int kv_heads, int kv_head) {
+FUNCTION void prefetch_blocks(const FewCache &cache, int from, int to) {
     int lane = THREAD(0) % 32;
     for (int block = from; block < to && block < from + 2 * FEW_WARPS; block += FEW_WARPS) {
-        u64 unit = ((u64)table[block] * (u64)kv_heads + (u64)kv_head) * BLOCK_LEN;
-        for (int i = 64 * lane; i < BLOCK_LEN * K_DIM; i += 64 * 32) prefetch_line(keys + unit * K_DIM + i);
-        for (int i = 64 * lane; i < BLOCK_LEN * V_DIM; i += 64 * 32) prefetch_line(values + unit * V_DIM + i);
+        const u16 *keys = cache.keys_of(block), *values = cache.values_of(block);
+        for (int i = 64 * lane; i < BLOCK_LEN * K_DIM; i += 64 * 32) prefetch_line(keys + i);
+        for (int i = 64 * lane; i < BLOCK_LEN * V_DIM; i += 64 * 32) prefetch_line(values + i);
+    }
+}
+
+// All blocks of a warp, one after the other: `position` and `first` are of the whole sequence.
+FUNCTION void see_blocks(FewState &state, const FewCache &cache, HeldBlock &held, const u32 (*query)[8], int from, int to, int first, int position,
+                         float softcap) {
+    for (int block = from; block < to; block += FEW_WARPS) {
+        int next = block + FEW_WARPS, last = position - block * BLOCK_LEN;
+        float scores[4][4] = {};
+        u32 weights[2][4] = {};
+        if (!HOLDS_BLOCK) load_keys(held.k, cache.keys_of(block));
+        score_keys(scores, held.k, query);
+        if (HOLDS_BLOCK && next < to) load_keys(held.k, cache.keys_of(next));
+        if (!HOLDS_BLOCK) load_values(held.v, cache.values_of(block), 0, last);
+        weigh_block(state, scores, weights, first - block * BLOCK_LEN, last, softcap);
+#pragma unroll
+        for (int run = 0; run < VALUE_RUNS; run++) {
+            if (run > 0) load_values(held.v, cache.values_of(block), run, last);
+            add_values(state, held.v, weights, run);
+        }
+        if (HOLDS_BLOCK && next < to) load_values(held.v, cache.values_of(next), 0, position - next * BLOCK_LEN);
     }
 }
 
@@ -219,7 +257,7 @@ FUNCTION void prefetch_blocks(const u16 *keys, const u16 *values, const int *tab
 // the last to arrive puts them together, in their order. `counters` (one per row and group of heads) are zero before and after.
 // With TURN_AND_APPEND each slice has one row, and the split that sees its position appends key and values itself.
 #if K_DIM <= 64 && V_DIM <= 64
-#define ATTEND_REGISTERS 128
+#define ATTEND_REGISTERS 168
 #else
 #define ATTEND_REGISTERS 255
 #endif
@@ -248,34 +286,47 @@ KERNEL(attend_few)(IN(float, q), IN(float, k), IN(float, v), IN(float, cosines),
         WAIT_FOR_EARLIER();
         return;
     }
-    const int *table = s.blocks(s.slice_of(row));
+    const int *slice = s.slice_of(row), *table = s.blocks(slice);
     int from = first_block + split * each, to = from + each < first_block + blocks ? from + each : first_block + blocks;
-    prefetch_blocks(keys, values, table, from + warp, to, kv_heads, kv_head);
+    FewCache cache = {keys, values, table, kv_heads, kv_head};
+    // What lies before this step's first position is there already.
+    HeldBlock held;
+    bool is_there = HOLDS_BLOCK && from + warp < to && (from + warp + 1) * BLOCK_LEN <= slice[2];
+    if (is_there) {
+        load_keys(held.k, cache.keys_of(from + warp));
+        load_values(held.v, cache.values_of(from + warp), 0, BLOCK_LEN);
+    }
+    prefetch_blocks(cache, from + warp, to);
     for (int i = THREAD(0); i < 16 * (QUERY_STRIDE / 2); i += THREADS(0)) ((u32 *)queries)[i] = 0;
     BARRIER();
     WAIT_FOR_EARLIER();
 
+    // Queries, and the new key and value, each by threads of their own.
     float factor = softcap > 0.0f ? scale : scale * LOG2_E;
-    stage_queries(queries, q + ((u64)row * (u64)heads + (u64)first_head) * K_DIM, here, turning, flags & TURN_AND_APPEND, row, factor);
-    if (flags & TURN_AND_APPEND && split == active - 1) {
-        int block = table[position / BLOCK_LEN];
-        u16 *key = keys + place_in_cache(block, kv_heads, kv_head, position, K_DIM);
-        for (int i = THREAD(0); i < K_DIM / 2; i += THREADS(0)) {
-            append_key(key, k + ((u64)row * (u64)kv_heads + (u64)kv_head) * K_DIM, turning, row, i);
-        }
-        u16 *value = values + place_in_cache(block, kv_heads, kv_head, position, V_DIM);
-        for (int i = THREAD(0); i < V_DIM; i += THREADS(0)) {
-            value[i] = to_half(v[((u64)row * (u64)kv_heads + (u64)kv_head) * V_DIM + i]);
+    int appends = flags & TURN_AND_APPEND && split == active - 1, of_queries = here * (K_DIM / 2);
+    u64 fresh = (u64)row * (u64)kv_heads + (u64)kv_head;
+    for (int i = THREAD(0); i < of_queries + (appends ? (K_DIM + V_DIM) / 2 : 0); i += THREADS(0)) {
+        int pair = i - of_queries;
+        if (pair < 0) {
+            stage_query(queries, q + ((u64)row * (u64)heads + (u64)first_head) * K_DIM, i, turning, flags & TURN_AND_APPEND, row, factor);
+        } else if (pair < K_DIM / 2) {
+            append_key(keys + place_in_cache(table[position / BLOCK_LEN], kv_heads, kv_head, position, K_DIM), k + fresh * K_DIM, turning, row,
+                       pair);
+        } else {
+            const float *value = v + fresh * V_DIM + 2 * (pair - K_DIM / 2);
+            u16 *to_value = values + place_in_cache(table[position / BLOCK_LEN], kv_heads, kv_head, position, V_DIM) + 2 * (pair - K_DIM / 2);
+            *(u32 *)to_value = pack_halves(value[0], value[1]);
         }
     }
     BARRIER();
+    if (HOLDS_BLOCK && !is_there && from + warp < to) {
+        load_keys(held.k, cache.keys_of(from + warp));
+        load_values(held.v, cache.values_of(from + warp), 0, position - (from + warp) * BLOCK_LEN);
+    }
     u32 query[KEY_RUNS][8];
     query_fragments(query, queries);
     FewState state = {{NOTHING, NOTHING}, {0.0f, 0.0f}, {}};
-    for (int block = from + warp; block < to; block += FEW_WARPS) {
-        u64 unit = ((u64)table[block] * (u64)kv_heads + (u64)kv_head) * BLOCK_LEN;
-        see_block(state, keys + unit * K_DIM, values + unit * V_DIM, query, first - block * BLOCK_LEN, position - block * BLOCK_LEN, softcap);
-    }
+    see_blocks(state, cache, held, query, from + warp, to, first, position, softcap);
 
     int lane = THREAD(0) % 32, g = lane / 4, t = lane % 4;
 #pragma unroll

@@ -8,7 +8,7 @@
 #define MOST_WARPS 16
 // Few enough that the groups of the next kernel find room beside those of this one.
 #ifndef FEW_REGISTERS
-#define FEW_REGISTERS 64
+#define FEW_REGISTERS 80
 #endif
 #define MOST_FEW 8
 
@@ -265,7 +265,9 @@ struct StagedRows {
 #pragma unroll
         for (int i = 0; i < OWN; i++) v[i] = values(x, warp + i * warps);
 #pragma unroll
-        for (int i = 0; i < OWN; i++) look(total, most, v[i], weight[RMS ? i : 0]);
+        for (int i = 0; i < OWN; i++) {
+            if (warp + i * warps < units) look(total, most, v[i], weight[RMS ? i : 0]);
+        }
         for (int unit = warp + OWN * warps; unit < units; unit += warps) {
             look(total, most, values(x, unit), RMS ? values(norm_weight, unit) : nothing);
         }
@@ -443,38 +445,38 @@ FUNCTION void few_rows(const Matrices &m, const float *x, const float *norm_weig
     }
     BARRIER();
 
-    // Lanes whose columns are no rows of activations multiply anything: what they hold reaches no result.
-    bool has_row = lane / 4 < tokens, has_pair = lane % 4 < staged.pairs;
-    const u8 *mine = staged.rows + (has_row ? lane / 4 : 0) * staged.stride + (lane % 4) * 16;
-    const Float4 *starts = (const Float4 *)staged.starts + (has_pair ? lane % 4 : 0);
-    Words4 b = {0, 0, 0, 0};
-    Float4 start[2] = {};
+    // Lanes whose columns are no rows of activations multiply the first one: that reaches no result.
+    const u8 *mine = staged.rows + (lane / 4 < tokens ? lane / 4 : 0) * staged.stride + (lane % 4) * 16;
+    const Float4 *starts = (const Float4 *)staged.starts + (lane % 4 < staged.pairs ? lane % 4 : 0);
     int slot = 0, parity = 0;
     for (int tile = first; tile < tiles; tile += stride) {
         float acc[TILES][4] = {};
         for (int unit = team.warp; unit < units; unit += team.warps) {
             copies_wait<DEPTH_FEW - 2>();
             warp_sync();
-            fetcher.fetch(ring, m, team, tiles, stride, units, lane);
             const u8 *at = ring + slot * SLOT;
             slot = slot + 1 == DEPTH_FEW ? 0 : slot + 1;
 #pragma unroll
             for (int two = 0; two < 2; two++) {
                 Part parts[TILES];
+                Words4 b[2];
+                Float4 start[2][Staged::PARTS];
 #pragma unroll
                 for (int i = 0; i < TILES; i++) parts[i] = F::read(at + i * F::BYTES, lane, two);
 #pragma unroll
                 for (int run = 0; run < 2; run++) {
-                    if (has_row) b = *(const Words4 *)(mine + unit * (UNIT_DEPTH * 2) + (2 * two + run) * 64);
-                    if (Staged::HAS_STARTS && has_pair) {
+                    b[run] = *(const Words4 *)(mine + unit * (UNIT_DEPTH * 2) + (2 * two + run) * 64);
 #pragma unroll
-                        for (int i = 0; i < Staged::PARTS; i++) {
-                            start[i] = starts[((unit * 4 + 2 * two + run) * Staged::PARTS + i) * staged.pairs];
-                        }
+                    for (int i = 0; i < Staged::PARTS; i++) {
+                        if (Staged::HAS_STARTS) start[run][i] = starts[((unit * 4 + 2 * two + run) * Staged::PARTS + i) * staged.pairs];
                     }
-#pragma unroll
-                    for (int i = 0; i < TILES; i++) multiply_raw<F>(acc[i], parts[i], run, b, start);
                 }
+                // While what was read is on its way.
+                if (two == 0) fetcher.fetch(ring, m, team, tiles, stride, units, lane);
+#pragma unroll
+                for (int run = 0; run < 2; run++)
+#pragma unroll
+                    for (int i = 0; i < TILES; i++) multiply_raw<F>(acc[i], parts[i], run, b[run], start[run]);
             }
         }
         // [parity][warp][tile][row][column]; two of them, so that one barrier per tile is enough.
