@@ -8,7 +8,7 @@
 #define MOST_WARPS 16
 // Few enough that the groups of the next kernel find room beside those of this one.
 #ifndef FEW_REGISTERS
-#define FEW_REGISTERS 80
+#define FEW_REGISTERS 64
 #endif
 #define MOST_FEW 8
 

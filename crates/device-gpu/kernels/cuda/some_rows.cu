@@ -17,15 +17,18 @@ struct SomeWork {
     int first_tile, tiles, units, from, to;
 };
 
+// Where a warp's own tile of the group's begins, which it brings for all; 0 where there is none.
 template <class F, int GATED>
-FUNCTION void fetch_weights(u8 *stage, const Matrices &m, const SomeWork &work, int unit) {
-#pragma unroll
-    for (int i = 0; i < SOME_TILES; i++) {
-        int tile = GATED ? work.first_tile + i / 2 : work.first_tile + i;
-        if (tile >= work.tiles) continue;
-        int which = GATED ? i % 2 : matrix_of(m, tile);
-        F::copy(stage + i * F::BYTES, F::at(CHOOSE(m.weights, which), tile, unit, work.units), THREAD(0), 256);
-    }
+FUNCTION const u8 *own_weights(const Matrices &m, const SomeWork &work, int warp) {
+    int tile = work.first_tile + (GATED ? warp / 2 : warp);
+    if (tile >= work.tiles) return 0;
+    int which = GATED ? warp % 2 : matrix_of(m, tile);
+    return F::at(CHOOSE(m.weights, which), tile, 0, work.units);
+}
+
+template <class F>
+FUNCTION void fetch_weights(u8 *stage, const u8 *own, int unit, int warp, int lane) {
+    if (own) F::copy(stage + warp * F::BYTES, own + (u64)unit * F::STEP, lane, 32);
 }
 
 template <int N>
@@ -131,7 +134,7 @@ FUNCTION void some_rows(const Matrices &m, const u8 *rows, const float *up, floa
     SHARED(int, arrived, 1);
     SHARED(float, factors, 8 * N);
     const int STAGE = SomeStage<F, N>::BYTES;
-    int lane = THREAD(0) % 32, warp = THREAD(0) / 32, pair = warp % 4, half_of = warp / 4;
+    int lane = THREAD(0) % 32, warp = own_warp(), pair = warp % 4, half_of = warp / 4;
     SomeWork work;
     work.units = (depth + UNIT_DEPTH - 1) / UNIT_DEPTH;
     work.tiles = GATED ? (m.rows[0] + TILE_ROWS - 1) / TILE_ROWS : tiles_of(m);
@@ -139,9 +142,10 @@ FUNCTION void some_rows(const Matrices &m, const u8 *rows, const float *up, floa
     work.from = work.units * GROUP(1) / GROUPS(1);
     work.to = work.units * (GROUP(1) + 1) / GROUPS(1);
     rows += (u64)(GROUP(2) * N / 8) * (u64)(4 * work.units) * 4096;
+    const u8 *own = own_weights<F, GATED>(m, work, warp);
 
     for (int i = 0; i < DEPTH_SOME - 1; i++) {
-        if (work.from + i < work.to) fetch_weights<F, GATED>(room + i * STAGE, m, work, work.from + i);
+        if (work.from + i < work.to) fetch_weights<F>(room + i * STAGE, own, work.from + i, warp, lane);
     }
     WAIT_FOR_EARLIER();
     for (int i = 0; i < DEPTH_SOME - 1; i++) {
@@ -157,7 +161,7 @@ FUNCTION void some_rows(const Matrices &m, const u8 *rows, const float *up, floa
         BARRIER();
         int next = unit + DEPTH_SOME - 1;
         if (next < work.to) {
-            fetch_weights<F, GATED>(room + ahead * STAGE, m, work, next);
+            fetch_weights<F>(room + ahead * STAGE, own, next, warp, lane);
             fetch_rows<N>(room + ahead * STAGE + SomeStage<F, N>::WEIGHTS, rows, next);
         }
         copies_commit();
