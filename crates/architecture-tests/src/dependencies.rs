@@ -22,6 +22,7 @@ pub const ALLOWED: &[Row] = &[
     ("torchless-engine", &["torchless-sampler", "torchless-base"]),
     ("torchless-chat", &["torchless-sampler", "torchless-base"]),
     ("llamafirewall-core", &[]),
+    ("llamafirewall-codeshield", &[]),
     ("llamafirewall", &["llamafirewall-core"]),
     (
         "torchless",

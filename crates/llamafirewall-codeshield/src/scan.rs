@@ -1,0 +1,261 @@
+//! Scanning a message or a piece of code.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use crate::fences::{self, Stretch, stretches};
+use crate::issue::{Issue, Severity, Treatment};
+use crate::language::Language;
+use crate::patterns::{self, PATTERNS, Pattern};
+use crate::rules::{TreeRule, needles};
+use crate::syntax::{Grammar, MAX_BYTES, NodeId, Outcome, Tree};
+
+/// At most so many places of one rule are listed; the first ones.
+pub(crate) const PLACES_PER_RULE: usize = 64;
+
+/// What a scan found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Places at fault in the order of the text, each once, of one rule at most the first 64.
+    pub issues: Vec<Issue>,
+    /// Code that was not analysed to the end: too long, or too much work. Its issues may be missing.
+    pub unread: Vec<Range<usize>>,
+}
+
+impl Report {
+    /// Whether anything was found.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        !self.issues.is_empty()
+    }
+
+    /// What should happen to the code: an error blocks, anything else warns, and so does code that was not read.
+    #[must_use]
+    pub fn treatment(&self) -> Treatment {
+        let worst = self.issues.iter().map(Issue::treatment).max().unwrap_or(Treatment::Ignore);
+        if self.unread.is_empty() { worst } else { worst.max(Treatment::Warn) }
+    }
+}
+
+/// A rule, for lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleInfo {
+    /// Its name in the Python CodeShield.
+    pub id: &'static str,
+    /// Its language; `None` for secrets.
+    pub language: Option<Language>,
+    /// The weakness, such as `CWE-78`.
+    pub cwe: &'static str,
+    /// How bad its issues are.
+    pub severity: Severity,
+    /// Whether it looks at syntax trees, and not at plain text.
+    pub reads_trees: bool,
+}
+
+/// All rules: first those over plain text.
+pub fn rules() -> impl Iterator<Item = RuleInfo> {
+    let of_text = PATTERNS.iter().map(|pattern| RuleInfo {
+        id: pattern.id,
+        language: pattern.language,
+        cwe: pattern.cwe,
+        severity: pattern.severity,
+        reads_trees: false,
+    });
+    let of_trees = Language::ALL.into_iter().flat_map(|language| {
+        language.tree_rules().iter().map(move |rule| RuleInfo {
+            id: rule.id,
+            language: Some(language),
+            cwe: rule.cwe,
+            severity: rule.severity,
+            reads_trees: true,
+        })
+    });
+    of_text.chain(of_trees)
+}
+
+/// Scans one piece of code. Without a language, rules of every language hold, as far as the code can be read as that
+/// language.
+#[must_use]
+pub fn scan_code(code: &str, language: Option<Language>) -> Report {
+    let whole = Stretch { range: 0..code.len(), language, is_fenced: true };
+    scan_stretches(code, &[whole])
+}
+
+/// Scans a message. Code between fences is read as the language that its fence names; where it names none, where the
+/// code cannot be read as that language, and outside of fences, rules of every language hold.
+#[must_use]
+pub fn scan_message(text: &str) -> Report {
+    scan_stretches(text, &stretches(text))
+}
+
+/// Of a message that goes on: the first byte that what follows could still change the verdict on. What stands before
+/// the last fence that is complete is judged for good.
+#[must_use]
+pub fn settled(text: &str) -> usize {
+    fences::open_from(text)
+}
+
+/// Makes the tables that scans use, so that the first scan is as fast as the others.
+pub fn prepare() {
+    patterns::prepare();
+    needles::wanted("");
+    for (grammar, _) in GRAMMARS {
+        grammar.vocabulary();
+    }
+}
+
+fn scan_stretches(text: &str, stretches: &[Stretch]) -> Report {
+    let mut report = Report::default();
+    for stretch in stretches {
+        read_trees(text, stretch, &mut report);
+        read_patterns(text, stretch, &mut report);
+    }
+    finish(text, report)
+}
+
+/// Runs the rules over plain text on a stretch: those of its language, and where it is not of that language after all,
+/// those of every language.
+fn read_patterns(text: &str, stretch: &Stretch, report: &mut Report) {
+    let code = &text[stretch.range.clone()];
+    let clean = OnceCell::new();
+    let holds = |pattern: &Pattern| match (pattern.language, stretch.language) {
+        (Some(rule), Some(language)) => {
+            language.is_ruled_by(rule) || !*clean.get_or_init(|| is_clean(code, language))
+        }
+        (None, _) | (_, None) => true,
+    };
+    report.issues.extend(patterns::find(code, &holds).into_iter().map(|hit| Issue {
+        rule: hit.pattern.id,
+        cwe: hit.pattern.cwe,
+        severity: hit.pattern.severity,
+        message: hit.pattern.message,
+        language: hit.pattern.language,
+        span: stretch.range.start + hit.start..stretch.range.start + hit.end,
+        line: 0,
+    }));
+}
+
+/// Whether code can be read as a language.
+fn is_clean(code: &str, language: Language) -> bool {
+    language.grammar().is_some_and(|grammar| {
+        pieces(code).all(|piece| Tree::parse(&code[piece], grammar).is_some_and(|tree| tree.is_clean()))
+    })
+}
+
+/// Code in pieces that can be parsed, cut between lines. A single line that is too long stays as it is.
+fn pieces(code: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let rest = &code[from..];
+        if rest.is_empty() {
+            return None;
+        }
+        let most = rest.floor_char_boundary(MAX_BYTES);
+        let cut = match rest[..most].rfind('\n') {
+            _ if most == rest.len() => most,
+            Some(end) => end + 1,
+            None => rest.find('\n').map_or(rest.len(), |end| end + 1),
+        };
+        from += cut;
+        Some(from - cut..from)
+    })
+}
+
+/// In order, each place once, with lines.
+fn finish(text: &str, mut report: Report) -> Report {
+    report.issues.sort_by(|a, b| (a.span.start, a.span.end, a.rule).cmp(&(b.span.start, b.span.end, b.rule)));
+    report.unread.sort_by_key(|range| (range.start, range.end));
+    report.unread.dedup();
+    report.issues.dedup_by(|a, b| a.rule == b.rule && a.span == b.span);
+    let mut places = HashMap::new();
+    report.issues.retain(|issue| {
+        let seen = places.entry(issue.rule).or_insert(0);
+        *seen += 1;
+        *seen <= PLACES_PER_RULE
+    });
+    let (mut line, mut reached) = (1, 0);
+    for issue in &mut report.issues {
+        line += text[reached..issue.span.start].matches('\n').count();
+        reached = issue.span.start;
+        issue.line = line;
+    }
+    report
+}
+
+/// The grammars, and the languages whose rules look at their trees.
+const GRAMMARS: [(Grammar, Language); 5] = [
+    (Grammar::Cpp, Language::C),
+    (Grammar::CSharp, Language::CSharp),
+    (Grammar::Java, Language::Java),
+    (Grammar::JavaScript, Language::JavaScript),
+    (Grammar::Python, Language::Python),
+];
+
+/// Runs the rules over trees on a stretch: those of its language, and where it is not of that language after all,
+/// those of every language on the statements that can be read. Code is parsed only for rules whose words it has.
+fn read_trees(text: &str, stretch: &Stretch, report: &mut Report) {
+    let code = &text[stretch.range.clone()];
+    let wanted = needles::wanted(code);
+    if wanted.is_empty() {
+        return;
+    }
+    let own = stretch.language.and_then(Language::grammar);
+    if let Some((grammar, language)) = GRAMMARS.into_iter().find(|(grammar, _)| Some(*grammar) == own) {
+        let is_clean = read_as(code, (grammar, language), &wanted, (stretch, report));
+        if is_clean {
+            return;
+        }
+    }
+    for (grammar, language) in GRAMMARS.into_iter().filter(|(grammar, _)| Some(*grammar) != own) {
+        if wanted.iter().any(|(of, _)| *of == language) {
+            read_as(code, (grammar, language), &wanted, (stretch, report));
+        }
+    }
+}
+
+/// Runs the wanted rules of one language; says whether the code could be read as that language throughout. Code that
+/// does not say it is of this language counts only as far as its statements can be read.
+fn read_as(
+    code: &str,
+    (grammar, language): (Grammar, Language),
+    wanted: &[(Language, &'static TreeRule)],
+    (stretch, report): (&Stretch, &mut Report),
+) -> bool {
+    let is_named = stretch.language.and_then(Language::grammar) == Some(grammar);
+    let mut is_clean = true;
+    for piece in pieces(code) {
+        let place = stretch.range.start + piece.start..stretch.range.start + piece.end;
+        let Some(tree) = Tree::parse(&code[piece], grammar) else {
+            report.unread.push(place);
+            is_clean = false;
+            continue;
+        };
+        for (_, rule) in wanted.iter().filter(|(of, _)| *of == language) {
+            let mut found: Vec<NodeId> = Vec::new();
+            (rule.check)(&tree, &mut found);
+            found.retain(|&id| is_named || tree.is_clean_at(id));
+            found.truncate(PLACES_PER_RULE);
+            report
+                .issues
+                .extend(found.into_iter().map(|id| issue(rule, language, tree.span(id, place.start))));
+        }
+        if tree.outcome() == Outcome::GaveUp {
+            report.unread.push(place);
+        }
+        is_clean &= tree.is_clean();
+    }
+    is_clean
+}
+
+fn issue(rule: &TreeRule, language: Language, span: Range<usize>) -> Issue {
+    Issue {
+        rule: rule.id,
+        cwe: rule.cwe,
+        severity: rule.severity,
+        message: rule.message,
+        language: Some(language),
+        span,
+        line: 0,
+    }
+}

@@ -1,0 +1,12 @@
+//! Syntax trees: code of five grammars as one flat table of nodes, and questions that rules ask of it.
+
+mod constants;
+mod facts;
+mod flow;
+mod tree;
+mod vocabulary;
+
+pub(crate) use facts::Call;
+pub(crate) use flow::Flow;
+pub(crate) use tree::{MAX_BYTES, NodeId, Outcome, Tree};
+pub(crate) use vocabulary::{Field, Grammar, Role};
