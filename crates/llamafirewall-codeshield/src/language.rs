@@ -96,6 +96,7 @@ impl Language {
     /// The rules over syntax trees that are written for this language; those of C++ are C's.
     pub(crate) fn tree_rules(self) -> &'static [TreeRule] {
         match self {
+            Self::C => rules::C,
             Self::Python => rules::PYTHON,
             _ => &[],
         }

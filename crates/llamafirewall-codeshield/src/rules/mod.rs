@@ -1,5 +1,6 @@
 //! The rules over syntax trees: one table per language, and the checks that its rows name.
 
+mod c;
 pub(crate) mod needles;
 mod python;
 
@@ -19,4 +20,5 @@ pub(crate) struct TreeRule {
     pub check: fn(&Tree<'_>, &mut Vec<NodeId>),
 }
 
+pub(crate) use c::RULES as C;
 pub(crate) use python::RULES as PYTHON;
