@@ -1,6 +1,7 @@
 //! The rules over syntax trees: one table per language, and the checks that its rows name.
 
 mod c;
+mod javascript;
 pub(crate) mod needles;
 mod python;
 
@@ -21,4 +22,5 @@ pub(crate) struct TreeRule {
 }
 
 pub(crate) use c::RULES as C;
+pub(crate) use javascript::RULES as JAVASCRIPT;
 pub(crate) use python::RULES as PYTHON;
