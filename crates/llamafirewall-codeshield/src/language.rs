@@ -97,6 +97,7 @@ impl Language {
     pub(crate) fn tree_rules(self) -> &'static [TreeRule] {
         match self {
             Self::C => rules::C,
+            Self::Java => rules::JAVA,
             Self::JavaScript => rules::JAVASCRIPT,
             Self::Python => rules::PYTHON,
             _ => &[],

@@ -1,6 +1,7 @@
 //! The rules over syntax trees: one table per language, and the checks that its rows name.
 
 mod c;
+mod java;
 mod javascript;
 pub(crate) mod needles;
 mod python;
@@ -22,5 +23,6 @@ pub(crate) struct TreeRule {
 }
 
 pub(crate) use c::RULES as C;
+pub(crate) use java::RULES as JAVA;
 pub(crate) use javascript::RULES as JAVASCRIPT;
 pub(crate) use python::RULES as PYTHON;
