@@ -97,10 +97,11 @@ impl Language {
     pub(crate) fn tree_rules(self) -> &'static [TreeRule] {
         match self {
             Self::C => rules::C,
+            Self::CSharp => rules::CSHARP,
             Self::Java => rules::JAVA,
             Self::JavaScript => rules::JAVASCRIPT,
             Self::Python => rules::PYTHON,
-            _ => &[],
+            Self::Cpp | Self::Php => &[],
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The rules over syntax trees: one table per language, and the checks that its rows name.
 
 mod c;
+mod csharp;
+mod csharp_flow;
 mod java;
 mod javascript;
 pub(crate) mod needles;
@@ -23,6 +25,7 @@ pub(crate) struct TreeRule {
 }
 
 pub(crate) use c::RULES as C;
+pub(crate) use csharp::RULES as CSHARP;
 pub(crate) use java::RULES as JAVA;
 pub(crate) use javascript::RULES as JAVASCRIPT;
 pub(crate) use python::RULES as PYTHON;
