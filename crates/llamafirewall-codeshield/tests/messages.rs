@@ -1,0 +1,206 @@
+//! Messages: where their code is, what becomes of it, and text that means harm to the scanner.
+
+use llamafirewall_codeshield::{
+    Language, Report, Severity, Treatment, prepare, scan_code, scan_message, settled,
+};
+
+fn rules(report: &Report) -> Vec<&'static str> {
+    report.issues.iter().map(|issue| issue.rule).collect()
+}
+
+#[test]
+fn a_fence_decides_the_language() {
+    let python = scan_message("Run it:\n```python\neval(text)\n```\n");
+    assert_eq!(rules(&python), ["insecure-eval-use"]);
+    let script = scan_message("Run it:\n```js\neval(text)\n```\n");
+    assert_eq!(rules(&script), ["eval-with-expression"]);
+    assert_eq!(rules(&scan_message("```c\nint eval(int x);\n```")), Vec::<&str>::new());
+}
+
+#[test]
+fn rules_of_other_languages_do_not_hold_for_code_that_names_its_own() {
+    let report = scan_message("```python\nimport hashlib\nh = hashlib.md5(data)\n```\n");
+    assert_eq!(rules(&report), ["insecure-md5-hash-usage"]);
+    let report = scan_message("h = hashlib.md5(data)\n");
+    assert_eq!(rules(&report), ["insecure-md5-hash-usage", "weak-md5-hashing", "risky-crypto-algorithm"]);
+}
+
+#[test]
+fn a_wrong_name_on_a_fence_hides_nothing() {
+    for name in ["java", "rust", "klingon", "php", "text", ""] {
+        let report = scan_message(&format!("```{name}\nimport os\ndef f(x):\n    os.system(x)\n```\n"));
+        assert_eq!(rules(&report), ["insecure-os-system-use"], "{name}");
+    }
+}
+
+#[test]
+fn code_is_found_without_fences_and_in_fences_that_never_close() {
+    for text in [
+        "import os\nos.system(cmd)\n",
+        "```python\nimport os\nos.system(cmd)\n",
+        "~~~py\nimport os\nos.system(cmd)",
+        "> quoted\n\n    ```py\n    os.system(cmd)\n    ```\n",
+    ] {
+        assert_eq!(rules(&scan_message(text)), ["insecure-os-system-use"], "{text}");
+    }
+}
+
+#[test]
+fn prose_about_functions_is_no_code() {
+    for text in [
+        "You can call eval(user_input) in Python, but you should not.",
+        "The system(command) function of C hands its argument to a shell; prefer execve.",
+        "Use free(ptr) for what malloc(size * n) gave you, and never strcpy(a, b).",
+        "Never use `os.system(cmd)`; `subprocess.run(args)` is better.",
+    ] {
+        assert_eq!(rules(&scan_message(text)), Vec::<&str>::new(), "{text}");
+    }
+}
+
+#[test]
+fn places_are_those_of_the_message() {
+    let text = "Grüße:\n\n```py\nx = 1\nos.system(x + y)\n```\nand\n```py\nos.system(z)\n```";
+    let report = scan_message(text);
+    let found: Vec<_> = report.issues.iter().map(|issue| (&text[issue.span.clone()], issue.line)).collect();
+    assert_eq!(found, [("os.system(x + y)", 5), ("os.system(z)", 9)]);
+}
+
+#[test]
+fn secrets_are_found_once_in_any_language() {
+    let token = format!("ghp_{}", "a1B2".repeat(9));
+    for text in
+        [format!("t = '{token}'"), format!("```rust\nlet t = \"{token}\";\n```"), format!("see {token}.")]
+    {
+        let report = scan_message(&text);
+        assert_eq!(rules(&report), ["ALL-R-010"], "{text}");
+        assert_eq!(report.issues[0].language, None);
+        assert_eq!(&text[report.issues[0].span.clone()], token);
+    }
+}
+
+#[test]
+fn the_worst_issue_decides_the_treatment() {
+    assert_eq!(scan_code("print(1)", Some(Language::Python)).treatment(), Treatment::Ignore);
+    assert_eq!(scan_code("eval(x)", Some(Language::Python)).treatment(), Treatment::Warn);
+    assert_eq!(scan_code("rand(); gets(x);", Some(Language::C)).treatment(), Treatment::Block);
+    let java = "import javax.xml.xpath.*; class A { void f(XPath p, String q) { p.compile(q); } }";
+    let report = scan_code(java, Some(Language::Java));
+    assert_eq!((report.issues[0].severity, report.treatment()), (Severity::Error, Treatment::Block));
+    assert!(report.is_insecure());
+}
+
+#[test]
+fn messages_never_repeat_the_code() {
+    let report = scan_message("```py\nos.system(hush_hush)\n```");
+    assert!(!report.issues.is_empty() && report.issues.iter().all(|issue| !issue.message.contains("hush")));
+}
+
+#[test]
+fn what_is_settled_stays_as_it_is_whatever_follows() {
+    let text = "intro os.system(a)\n```py\nos.system(b)\n```\nmiddle\n```js\neval(c)\n```\n~~~\nexec(d)\n~~~\nend eval(e)";
+    let whole = scan_message(text);
+    for end in (0..=text.len()).filter(|&end| text.is_char_boundary(end)) {
+        let part = &text[..end];
+        let border = settled(part);
+        let before = |report: Report| {
+            let early = report.issues.into_iter().filter(|issue| issue.span.start < border);
+            early.map(|issue| (issue.rule, issue.span)).collect::<Vec<_>>()
+        };
+        assert_eq!(before(scan_message(part)), before(whole.clone()), "{part:?}");
+    }
+}
+
+#[test]
+fn long_code_is_read_in_pieces_and_none_is_left_out() {
+    let line = "value = compute(value)  # a line like any other\n";
+    let mut code = line.repeat(8000);
+    code.push_str("import os\nos.system(value)\n");
+    assert!(code.len() > 300 << 10);
+    let report = scan_code(&code, Some(Language::Python));
+    assert_eq!((rules(&report), report.unread.len()), (vec!["insecure-os-system-use"], 0));
+    assert_eq!(report.issues[0].line, 8002);
+}
+
+#[test]
+fn code_that_cannot_be_read_is_named_and_not_passed_over() {
+    let line = format!("{}eval(x)", "a + ".repeat(100_000));
+    let report = scan_code(&line, Some(Language::Python));
+    assert_eq!(report.unread.first(), Some(&(0..line.len())));
+    assert_eq!(report.treatment(), Treatment::Warn);
+}
+
+/// Repetitions, nesting, cut and foreign characters: nothing panics, places lie on characters, and a report stays small.
+#[test]
+fn hostile_text_is_survived() {
+    prepare();
+    let units = [
+        "(",
+        "eval(",
+        "eval((",
+        "```\n",
+        "```py\n",
+        "`",
+        "\0",
+        "\u{feff}",
+        "ß",
+        "👩‍👩‍👧",
+        "\r\n",
+        "\"",
+        "'",
+        "\"\"\"",
+        "/*",
+        "#",
+        "{system(",
+        "<a b={eval(",
+        "`${eval(",
+        "EVP_",
+        "SK",
+        "scanf(\"%s",
+        "-----BEGIN PRIVATE KEY-----\n",
+        "md5(\n",
+        "a=a+",
+        "if x:\n ",
+        "using System.Xml;[HttpPost]",
+        "new URL(a).",
+        "n=snprintf(b,1,s);b[n]=0;",
+        "char b[9];memcpy(b,s,n);",
+        "\\",
+        "f\"{",
+        "x = eval(a)\n",
+        "xmlReadDoc(",
+        ".setFeature(\"http://",
+        "Cipher.getInstance(\"",
+        "<system.web><pages ",
+    ];
+    for unit in units {
+        let text = unit.repeat(6000 / unit.len());
+        let mut texts = vec![text.clone()];
+        for name in ["py", "js", "c", "cs", "java"] {
+            texts.push(format!("```{name}\n{text}"));
+            texts.push(format!("```{name}\n{text}\n```\n{text}"));
+        }
+        for text in texts {
+            let report = scan_message(&text);
+            assert!(report.issues.len() <= 64 * 108);
+            let on_characters = report.issues.iter().all(|issue| text.get(issue.span.clone()).is_some());
+            assert!(on_characters, "{unit:?}");
+        }
+    }
+}
+
+/// A megabyte of one repeated word takes no more than a megabyte's time: every check that fails says how far it is
+/// pointless to try again. Without that, each of these takes minutes.
+#[test]
+fn patterns_take_linear_time() {
+    for unit in [
+        "EVP_bf_",
+        "xmlReadDoc(",
+        "Cipher.getInstance(\"",
+        ".setFeature(\"http://",
+        "scanf(\"%s",
+        "<system.web><pages ",
+    ] {
+        let text = unit.repeat((1 << 20) / unit.len());
+        assert!(scan_message(&text).issues.len() <= 64 * 108, "{unit}");
+    }
+}
