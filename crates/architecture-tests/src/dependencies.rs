@@ -23,7 +23,7 @@ pub const ALLOWED: &[Row] = &[
     ("torchless-chat", &["torchless-sampler", "torchless-base"]),
     ("llamafirewall-core", &[]),
     ("llamafirewall-codeshield", &[]),
-    ("llamafirewall", &["llamafirewall-core"]),
+    ("llamafirewall", &["llamafirewall-codeshield", "llamafirewall-core"]),
     (
         "torchless",
         &[
@@ -50,7 +50,7 @@ pub const ALLOWED: &[Row] = &[
 /// What tests may name beyond [`ALLOWED`].
 pub const ALLOWED_IN_TESTS: &[Row] = &[
     ("torchless-cli", &["torchless-base", "torchless-guide-tests"]),
-    ("torchless-guide-tests", &["torchless", "torchless-quant"]),
+    ("torchless-guide-tests", &["llamafirewall", "torchless", "torchless-quant"]),
     ("torchless-device-gpu", &["torchless-gpu-emulator", "torchless-kernels"]),
     ("torchless-model", &["torchless-kernels"]),
 ];

@@ -73,6 +73,13 @@ fn anyhow_stays_at_the_edge() {
 }
 
 #[test]
+fn c_grammars_stay_in_their_crate() {
+    let users =
+        dependencies::users_of(&open().packages, "tree-sitter", &["llamafirewall-codeshield"]).join(", ");
+    assert!(users.is_empty(), "tree-sitter in {users}");
+}
+
+#[test]
 fn unsafe_stays_in_its_crates() {
     let repository = open();
     let safe = repository.packages.iter().filter(|package| !MAY_BE_UNSAFE.contains(&package.name.as_str()));

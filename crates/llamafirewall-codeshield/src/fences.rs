@@ -63,15 +63,19 @@ pub(crate) fn stretches(text: &str) -> Vec<Stretch> {
     found
 }
 
-/// Where the stretch begins that a continuation of the text goes on with. A last line without its end may turn out
-/// not to be a fence.
-pub(crate) fn open_from(text: &str) -> usize {
+/// Up to where a message that goes on is judged for good: to the last fence that closed, or to the one that is open. A
+/// last line without its end may turn out not to be a fence.
+pub(crate) fn settled(text: &str) -> usize {
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
     let mut walk = Walk::default();
+    let mut settled = 0;
     for line in text[..whole].split_inclusive('\n') {
-        walk.take(line);
+        let start = walk.at;
+        if walk.take(line).is_some() {
+            settled = if walk.open.is_some() { start } else { walk.at };
+        }
     }
-    walk.from
+    settled
 }
 
 /// The sign, how often it stands at the start of a line, and what follows.
@@ -136,17 +140,18 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_the_last_whole_fence_is_settled() {
-        for (text, settled) in [
+    fn what_stands_before_the_open_fence_is_settled() {
+        for (text, before) in [
             ("", ""),
             ("prose", ""),
             ("prose\n```py", ""),
-            ("prose\n```py\n", "prose\n```py\n"),
-            ("```py\nx\n```", "```py\n"),
+            ("prose\n```py\n", "prose\n"),
+            ("```py\nx\n```", ""),
             ("```py\nx\n```\n", "```py\nx\n```\n"),
             ("```py\nx\n```\ny", "```py\nx\n```\n"),
+            ("```py\nx\n```\ny\n~~~\nz\n", "```py\nx\n```\ny\n"),
         ] {
-            assert_eq!(&text[..open_from(text)], settled, "{text:?}");
+            assert_eq!(&text[..settled(text)], before, "{text:?}");
         }
     }
 

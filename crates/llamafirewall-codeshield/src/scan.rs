@@ -89,11 +89,11 @@ pub fn scan_message(text: &str) -> Report {
     scan_stretches(text, &stretches(text))
 }
 
-/// Of a message that goes on: the first byte that what follows could still change the verdict on. What stands before
-/// the last fence that is complete is judged for good.
+/// Of a message that goes on: up to where it is judged for good, whatever follows. That is the end of the last fence
+/// that closed, or the start of the one that is open; a scan may begin anew there.
 #[must_use]
 pub fn settled(text: &str) -> usize {
-    fences::open_from(text)
+    fences::settled(text)
 }
 
 /// Makes the tables that scans use, so that the first scan is as fast as the others.

@@ -1,11 +1,12 @@
 //! The scanners that policies can name, one line each.
 
-use crate::{canary, hidden_text, patterns, tool_allow_list};
+use crate::{canary, code_shield, hidden_text, patterns, tool_allow_list};
 use llamafirewall_core::{BuildScanner, Registry};
 
 /// Name in policies, and what makes the scanner.
 const BUILTIN: &[(&str, BuildScanner)] = &[
     ("canary", canary::build),
+    ("code_shield", code_shield::build),
     ("hidden_ascii", hidden_text::build),
     ("regex", patterns::build),
     ("secrets", patterns::build_secrets),

@@ -6,6 +6,7 @@
 
 mod builtin;
 mod canary;
+mod code_shield;
 mod hidden_text;
 mod judged;
 mod patterns;
@@ -13,8 +14,10 @@ mod tool_allow_list;
 
 pub use builtin::registry;
 pub use canary::CanaryScanner;
+pub use code_shield::CodeShieldScanner;
 pub use hidden_text::HiddenAsciiScanner;
 pub use judged::{AlignmentCheckScanner, ChatJudge, PiiCheckScanner, Post};
+pub use llamafirewall_codeshield as codeshield;
 pub use patterns::{Group, Pattern, RegexScanner};
 pub use tool_allow_list::ToolAllowList;
 
