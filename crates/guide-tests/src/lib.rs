@@ -45,6 +45,7 @@ pages! {
     Chat "docs/chat.md"
     Development "docs/development.md"
     Encoders "docs/encoders.md"
+    FirewallCodeshield "docs/firewall/codeshield.md"
     ModelFormats "docs/formats/model-formats.md"
     GettingStarted "docs/getting-started.md"
     GpuBackends "docs/gpu/backends.md"

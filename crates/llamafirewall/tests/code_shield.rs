@@ -63,6 +63,18 @@ fn a_policy_may_let_warnings_pass_but_no_errors() {
 }
 
 #[test]
+fn the_policy_of_the_guide_works() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/firewall/codeshield.md");
+    let page = std::fs::read_to_string(page).expect("the page can be read");
+    let (_, rest) = page.split_once("```toml\n").expect("a policy");
+    let (policy, _) = rest.split_once("```").expect("its end");
+    let configuration = Configuration::from_policy(policy, None, &registry()).expect("a valid policy");
+    let firewall = Firewall::new(configuration).expect("a valid configuration");
+    let result = firewall.scan_blocking(&Message::assistant("```py\neval(x)\n```"), None);
+    assert_eq!(result.decision, ScanDecision::HumanInTheLoopRequired);
+}
+
+#[test]
 fn a_misspelt_option_is_an_error() {
     let error = built("on_waring = \"allow\"").err().expect("an error").to_string();
     assert!(error.contains("code_shield") && error.contains("on_waring"), "{error}");
