@@ -179,7 +179,9 @@ impl Api {
         };
         let name = cuda(self.error_name).or_else(|| hip(self.hip_error_name));
         let words = cuda(self.error_words).or_else(|| hip(self.hip_error_words));
-        let parts: Vec<String> = [name, words].into_iter().flatten().filter_map(owned).collect();
+        let mut parts: Vec<String> = [name, words].into_iter().flatten().filter_map(owned).collect();
+        // Some versions of HIP have no words.
+        parts.dedup();
         if parts.is_empty() { format!("error {status}") } else { parts.join(": ") }
     }
 }

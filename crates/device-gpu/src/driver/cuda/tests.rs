@@ -499,3 +499,17 @@ fn the_vendors_own_compiler_takes_the_dialect() {
         assert!(error.contains("suite.cu(") && error.contains("\"missing\" is undefined"), "{error}");
     }
 }
+
+/// For one architecture only: versions of hipRTC have crashed over a second one in the same process.
+#[test]
+fn the_other_vendors_compiler_takes_the_dialect_too() {
+    let compiler = match Compiler::load(Vendor::Amd, None) {
+        Ok(compiler) => compiler,
+        Err(reason) => {
+            return eprintln!("skipped: no hipRTC: {reason} (TORCHLESS_HIPRTC may name its folder)");
+        }
+    };
+    let options = ["--gpu-architecture=gfx90a:sramecc+:xnack-".to_owned(), "--std=c++17".to_owned()];
+    let code = compiler.compile("suite", &program(KERNELS).text(Dialect::Hip), &options).unwrap();
+    assert_eq!(&code[..4], b"\x7fELF", "{}", compiler.name);
+}
