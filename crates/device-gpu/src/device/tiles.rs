@@ -12,10 +12,11 @@ use torchless_device::{Activation, BufId, DeviceError, Norm, NormKind, Precision
 /// Rows of activations up to which weights are read once as they lie, and above which they become halves first.
 const MOST_FEW: usize = 8;
 const MOST_SOME: usize = 64;
-/// Units on their way per warp, and warps of a group, of the kernel for few rows; groups that share a multiprocessor where they can.
+/// Units on their way per warp of the kernel for few rows, the warps that a group may have, and those that share a multiprocessor where
+/// they can.
 pub(super) const DEPTH_FEW: usize = 4;
-const FEW_WARPS: usize = 8;
-const FEW_TOGETHER: usize = 4;
+const FEW_WARPS: [usize; 3] = [16, 8, 4];
+const WARPS_TOGETHER: usize = 32;
 /// Stages of the kernel for tens of rows, its threads, and the tiles that a group takes.
 pub(super) const DEPTH_SOME: usize = 3;
 const SOME_THREADS: usize = 256;
@@ -149,6 +150,14 @@ impl Job<'_> {
         warps * DEPTH_FEW * gates * self.format().unit_bytes() + staged + starts + 2 * warps * gates * 512
     }
 
+    /// Warps of a group of the kernel for few rows: the most where each multiprocessor has a tile at most, and fewer where the memory
+    /// that groups share is short; `None` where it is too short.
+    fn few_warps(&self, m: Matrices) -> Option<usize> {
+        let is_small = self.tiles(TILE_ROWS) <= m.units;
+        let able = FEW_WARPS.iter().skip(usize::from(!is_small));
+        able.copied().find(|&warps| self.few_local(warps) <= m.local)
+    }
+
     /// Eights of rows that a group of the kernel for tens of rows takes.
     fn some_eights(&self) -> usize {
         match self.rows {
@@ -188,13 +197,14 @@ impl GpuDevice {
         let Some(m) = self.matrix_units else { return Err(self.refuse("matrix instructions".to_owned())) };
         let is_whole = |n: &&Norm| n.groups <= 1 && self.vectors[n.weight.0 as usize].len == depth;
         let fused = norm.filter(is_whole);
-        if rows <= MOST_FEW && job.few_local(FEW_WARPS) <= m.local {
+        let warps = job.few_warps(m).filter(|_| rows <= MOST_FEW);
+        if let Some(warps) = warps {
             let rms = fused.and_then(|n| match n.kind {
                 NormKind::Rms { eps } => Some((n.weight, eps)),
                 NormKind::Layer { .. } => None,
             });
             let from = if rms.is_some() { from } else { self.input(rows, input, norm)? };
-            return self.multiply_few(m, &job, from.memory, rms);
+            return self.multiply_few(m, (&job, warps), from.memory, rms);
         }
         let from = if fused.is_some() { from } else { self.input(rows, input, norm)? };
         let is_many = rows > MOST_SOME && m.is_hopper;
@@ -206,18 +216,18 @@ impl GpuDevice {
     fn multiply_few(
         &mut self,
         m: Matrices,
-        job: &Job<'_>,
+        (job, warps): (&Job<'_>, usize),
         x: MemoryId,
         norm: Option<(VectorId, f32)>,
     ) -> Result<(), DeviceError> {
-        let local = job.few_local(FEW_WARPS);
-        let at_once = (m.local / (local + 1024)).clamp(1, FEW_TOGETHER);
+        let local = job.few_local(warps);
+        let at_once = (m.local / (local + 1024)).clamp(1, WARPS_TOGETHER / warps);
         let tiles = job.tiles(TILE_ROWS);
         // As many warps share a tile as leave a team for every tile.
-        let teams = |bits: usize| m.units * at_once * (FEW_WARPS >> bits);
-        let bits = [3, 2, 1].into_iter().find(|&bits| teams(bits) >= tiles).unwrap_or(0);
+        let teams = |bits: usize| m.units * at_once * (warps >> bits);
+        let bits = (1..=warps.ilog2() as usize).rev().find(|&bits| teams(bits) >= tiles).unwrap_or(0);
         let per_team = tiles.div_ceil(teams(bits)).max(1);
-        let groups = tiles.div_ceil(per_team).div_ceil(FEW_WARPS >> bits);
+        let groups = tiles.div_ceil(per_team).div_ceil(warps >> bits);
         let weights: Vec<_> = job.targets.iter().map(|t| t.matrix.memory).collect();
         let mut pointers = job.pointers(self, &weights);
         pointers.extend([x, self.vector_or_nothing(norm.map(|n| n.0)).0]);
@@ -233,7 +243,7 @@ impl GpuDevice {
         self.launch(
             Family::Tiles(job.format()),
             name,
-            Grid::Groups([groups, 1, 1], FEW_WARPS * 32),
+            Grid::Groups([groups, 1, 1], warps * 32),
             args.sharing(local),
         )
     }
