@@ -135,10 +135,11 @@ pub struct Tensors {
     by_name: BTreeMap<String, Entry>,
 }
 
+/// Boxed, since nodes of the map are often half empty.
 #[derive(Clone, Debug)]
 enum Entry {
-    Readable(Tensor),
-    Opaque(OpaqueTensor),
+    Readable(Box<Tensor>),
+    Opaque(Box<OpaqueTensor>),
 }
 
 /// A tensor that is there, with an element type that this project cannot compute with.
@@ -148,7 +149,7 @@ pub struct OpaqueTensor {
     /// The name in the file.
     pub name: String,
     /// The element type in the words of the format, such as `I64`.
-    pub dtype: String,
+    pub dtype: &'static str,
     /// Outermost dimension first.
     pub shape: Vec<usize>,
     /// Bytes in the file.
@@ -159,11 +160,11 @@ pub struct OpaqueTensor {
 
 impl Tensors {
     pub(crate) fn insert(&mut self, tensor: Tensor) -> Result<(), FormatError> {
-        self.insert_entry(tensor.name.clone(), Entry::Readable(tensor))
+        self.insert_entry(tensor.name.clone(), Entry::Readable(Box::new(tensor)))
     }
 
     pub(crate) fn insert_opaque(&mut self, tensor: OpaqueTensor) -> Result<(), FormatError> {
-        self.insert_entry(tensor.name.clone(), Entry::Opaque(tensor))
+        self.insert_entry(tensor.name.clone(), Entry::Opaque(Box::new(tensor)))
     }
 
     fn insert_entry(&mut self, name: String, entry: Entry) -> Result<(), FormatError> {
@@ -196,7 +197,7 @@ impl Tensors {
     pub fn get(&self, name: &str) -> Result<&Tensor, FormatError> {
         let problem = match self.by_name.get(name) {
             Some(Entry::Readable(tensor)) => return Ok(tensor),
-            Some(Entry::Opaque(opaque)) => Problem::UnsupportedType(opaque.dtype.clone()),
+            Some(Entry::Opaque(opaque)) => Problem::UnsupportedType(opaque.dtype.to_owned()),
             None => Problem::Missing,
         };
         Err(FormatError::new(Place::Tensor(name.to_owned()), problem))
@@ -223,7 +224,7 @@ impl Tensors {
     /// The readable tensors, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &Tensor> {
         self.by_name.values().filter_map(|entry| match entry {
-            Entry::Readable(tensor) => Some(tensor),
+            Entry::Readable(tensor) => Some(&**tensor),
             Entry::Opaque(_) => None,
         })
     }
@@ -232,7 +233,7 @@ impl Tensors {
     pub fn opaque(&self) -> impl Iterator<Item = &OpaqueTensor> {
         self.by_name.values().filter_map(|entry| match entry {
             Entry::Readable(_) => None,
-            Entry::Opaque(opaque) => Some(opaque),
+            Entry::Opaque(opaque) => Some(&**opaque),
         })
     }
 

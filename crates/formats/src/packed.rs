@@ -21,7 +21,9 @@ const TERNARY: (usize, usize) = (128, 32);
 /// # Errors
 /// Shapes do not fit each other.
 pub(crate) fn join(tensors: Tensors, config: &Value) -> Result<Tensors, FormatError> {
-    let names: Vec<String> = tensors.opaque().map(|tensor| tensor.name.clone()).collect();
+    let packed = |name: &&str| name.ends_with("_blocks") || name.ends_with(".weight");
+    let names = tensors.opaque().map(|tensor| tensor.name.as_str()).filter(packed);
+    let names: Vec<String> = names.map(str::to_owned).collect();
     let mut tensors = tensors;
     for name in names {
         let Some(codes) = tensors.opaque_of(&name).filter(|codes| codes.dtype == "U8") else { continue };
@@ -124,7 +126,7 @@ mod tests {
     use serde_json::json;
 
     fn opaque(name: &str, shape: &[usize], data: Vec<u8>) -> OpaqueTensor {
-        let (name, dtype) = (name.to_owned(), "U8".to_owned());
+        let (name, dtype) = (name.to_owned(), "U8");
         OpaqueTensor { name, dtype, shape: shape.to_vec(), bytes: data.len(), data: Bytes::from(data) }
     }
 

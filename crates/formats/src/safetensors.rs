@@ -64,10 +64,28 @@ pub(crate) fn split_header(bytes: &Bytes, limit: u64) -> Result<(&[u8], Bytes), 
     Ok((header, payload))
 }
 
+/// An element type of a file: many tensors are of few types, so that names are kept for unknown ones alone.
+enum Dtype {
+    Float(TensorType),
+    Opaque(&'static str, usize),
+    Unknown(Box<str>),
+}
+
+impl Dtype {
+    fn new(name: &str) -> Self {
+        let opaque = || OPAQUE.iter().find(|(known, _)| *known == name);
+        match (float_type(name), opaque()) {
+            (Some(ty), _) => Dtype::Float(ty),
+            (None, Some((name, size))) => Dtype::Opaque(name, *size),
+            (None, None) => Dtype::Unknown(name.chars().take(32).collect::<String>().into()),
+        }
+    }
+}
+
 /// A tensor as the header describes it.
 struct Entry {
     name: String,
-    dtype: String,
+    dtype: Dtype,
     shape: Vec<usize>,
     range: (u64, u64),
 }
@@ -118,7 +136,7 @@ impl<'de> Visitor<'de> for HeaderSeed {
                 return Err(A::Error::custom(format_args!("a name of {} bytes", name.len())));
             }
             let info: Info<'_> = map.next_value()?;
-            let dtype = info.dtype.chars().take(32).collect();
+            let dtype = Dtype::new(&info.dtype);
             entries.push(Entry { name, dtype, shape: info.shape.0, range: info.data_offsets });
         }
         Ok(entries)
@@ -133,11 +151,12 @@ impl Entry {
             let have = payload.len() as u64;
             FormatError::tensor(&name, Problem::Truncated { what: "its data (after the header)", end, have })
         })?;
-        if let Some(ty) = float_type(&dtype) {
-            return tensors.insert(Tensor::new(name, ty, shape, data, None)?);
-        }
-        let Some(size) = OPAQUE.iter().find(|(known, _)| *known == dtype).map(|(_, size)| *size) else {
-            return Err(FormatError::tensor(&name, Problem::UnsupportedType(shown(&dtype))));
+        let (dtype, size) = match dtype {
+            Dtype::Float(ty) => return tensors.insert(Tensor::new(name, ty, shape, data, None)?),
+            Dtype::Opaque(dtype, size) => (dtype, size),
+            Dtype::Unknown(dtype) => {
+                return Err(FormatError::tensor(&name, Problem::UnsupportedType(shown(&dtype))));
+            }
         };
         check_opaque(&shape, size, data.len()).map_err(|problem| FormatError::tensor(&name, problem))?;
         tensors.insert_opaque(OpaqueTensor { name, dtype, shape, bytes: data.len(), data })

@@ -21,7 +21,8 @@ const TILE: u64 = 128;
 /// # Errors
 /// The shape of scales does not fit their weight, or its rows are no whole groups of 32.
 pub(crate) fn join(tensors: Tensors, config: &Value) -> Result<Tensors, FormatError> {
-    let names: Vec<String> = tensors.names().map(str::to_owned).collect();
+    let joined = |tensor: &&Tensor| matches!(tensor.ty, TensorType::F8_E4M3 | TensorType::F8_E5M2);
+    let names: Vec<String> = tensors.iter().filter(joined).map(|tensor| tensor.name.clone()).collect();
     let mut tensors = tensors;
     for name in names {
         let Some(stem) = name.strip_suffix("weight") else { continue };

@@ -123,7 +123,7 @@ fn loader_opens_sound_variants() {
     version_2[4] = 2;
     touch(&try_open(version_2).unwrap_or_else(|error| panic!("{error}")));
     let opaque = try_open(hostile::small_safetensors()).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(opaque.tensors.opaque().map(|tensor| tensor.dtype.as_str()).collect::<Vec<_>>(), ["I64"]);
+    assert_eq!(opaque.tensors.opaque().map(|tensor| tensor.dtype).collect::<Vec<_>>(), ["I64"]);
     let error = opaque.tensors.get("b").unwrap_err().to_string();
     assert!(error.starts_with("tensor 'b': has the element type I64, which is not supported"), "{error}");
     assert!(opaque.tensors.get("c").unwrap_err().to_string().contains("tensor 'c': is missing"));

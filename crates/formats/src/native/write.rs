@@ -67,7 +67,7 @@ pub fn write(checkpoint: &Checkpoint, quant: Quant, out: &mut dyn Write) -> Resu
         ));
     };
     if let Some(opaque) = checkpoint.tensors.opaque().next() {
-        return Err(FormatError::tensor(&opaque.name, Problem::UnsupportedType(opaque.dtype.clone())));
+        return Err(FormatError::tensor(&opaque.name, Problem::UnsupportedType(opaque.dtype.to_owned())));
     }
     let plans = plan(checkpoint, quant)?;
     let mut header = String::from("{\"metadata\":");

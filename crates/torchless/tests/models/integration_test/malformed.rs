@@ -142,9 +142,11 @@ fn try_file(path: &Path) -> Value {
     let checkpoint = source.checkpoint();
     result["open"] = word(&checkpoint);
     result["error"] = json!(checkpoint.as_ref().err().map(ToString::to_string));
-    if let Ok(checkpoint) = &checkpoint {
+    if let Ok(checkpoint) = checkpoint {
         result["is_container"] = json!(path.extension().is_some_and(|e| e == "safetensors"));
-        result["inspect"] = word(&inspect(&source, checkpoint));
+        result["inspect"] = word(&inspect(&source, &checkpoint));
+        // A program has a file open once.
+        drop(checkpoint);
         let options = ModelOptions { threads: Some(1), ..ModelOptions::default() };
         let model = Model::open(&source, &options, &mut |_, _| {});
         result["load"] = word(&model);
