@@ -15,6 +15,8 @@ const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT puts before the names of the model's own modules.
 const PREFIX: &str = "base_model.model.";
+/// Modules that PEFT writes whole where it thinks that tokens were added.
+const TABLES: &[&str] = &["embed_tokens", "lm_head", "wte", "embed_in", "embed_out"];
 /// Beginnings of `init_lora_weights` that also change the model's own weights.
 const CHANGING: &[&str] = &["pissa", "olora", "corda", "loftq"];
 
@@ -30,6 +32,8 @@ pub struct Adapter {
     pub architecture: Option<String>,
     /// The pairs, by the tensor of the model that each is for.
     pub pairs: BTreeMap<String, AdapterPair>,
+    /// Whole tensors by the model's names for them: PEFT writes some of the model's own, unchanged or not.
+    pub whole: BTreeMap<String, Tensor>,
 }
 
 /// What is added to a matrix: `scale * up * down`.
@@ -57,21 +61,28 @@ pub fn open_adapter(path: &Path) -> Result<Adapter, FormatError> {
         Metadata::HuggingFace { .. } => of_peft(&checkpoint, path),
         Metadata::Native(_) => Err(header("is a native .bin file, which holds no adapter".to_owned())),
     };
-    let (architecture, pairs) = read.map_err(|error| error.in_file(path))?;
-    Ok(Adapter { path: path.to_owned(), format: checkpoint.format, architecture, pairs })
+    let (architecture, Found { pairs, whole }) = read.map_err(|error| error.in_file(path))?;
+    Ok(Adapter { path: path.to_owned(), format: checkpoint.format, architecture, pairs, whole })
 }
 
-type Read = (Option<String>, BTreeMap<String, AdapterPair>);
+type Read = (Option<String>, Found);
+
+/// What an adapter is made of.
+struct Found {
+    pairs: BTreeMap<String, AdapterPair>,
+    whole: BTreeMap<String, Tensor>,
+}
 
 fn header(why: String) -> FormatError {
     FormatError::new(Place::File, Problem::Header(why))
 }
 
-/// Which of a pair a tensor is.
+/// Which of a pair a tensor is, or that it is a whole one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Half {
     Down,
     Up,
+    Both,
 }
 
 /// Brings halves together; `scale` gives the factor of a pair of this target and rank.
@@ -79,7 +90,8 @@ fn pair(
     checkpoint: &Checkpoint,
     split: impl Fn(&str) -> Option<(String, Half)>,
     scale: impl Fn(&str, usize) -> f32,
-) -> Result<BTreeMap<String, AdapterPair>, FormatError> {
+) -> Result<Found, FormatError> {
+    let mut whole = BTreeMap::new();
     let mut halves: BTreeMap<String, [Option<&Tensor>; 2]> = BTreeMap::new();
     for name in checkpoint.tensors.names() {
         let tensor = checkpoint.tensors.get(name)?;
@@ -87,12 +99,16 @@ fn pair(
             let why = "is no half of a pair of matrices, and nothing else is applied".to_owned();
             return Err(FormatError::tensor(name, Problem::Header(why)));
         };
+        if half == Half::Both {
+            whole.insert(target, tensor.clone());
+            continue;
+        }
         let slot = &mut halves.entry(target).or_default()[usize::from(half == Half::Up)];
         if slot.replace(tensor).is_some() {
             return Err(FormatError::tensor(name, Problem::Duplicate("this half of a pair")));
         }
     }
-    let whole = |(target, halves): (String, [Option<&Tensor>; 2])| {
+    let joined = |(target, halves): (String, [Option<&Tensor>; 2])| {
         let [Some(down), Some(up)] = halves else {
             let there = halves.iter().flatten().next().map_or("", |tensor| tensor.name.as_str());
             return Err(FormatError::tensor(there, Problem::Set("has no other half".to_owned())));
@@ -106,11 +122,11 @@ fn pair(
         let scale = scale(&target, rank);
         Ok((target, AdapterPair { down: down.clone(), up: up.clone(), scale }))
     };
-    let pairs: BTreeMap<_, _> = halves.into_iter().map(whole).collect::<Result<_, _>>()?;
+    let pairs: BTreeMap<_, _> = halves.into_iter().map(joined).collect::<Result<_, _>>()?;
     if pairs.is_empty() {
         return Err(header("holds no pair of matrices".to_owned()));
     }
-    Ok(pairs)
+    Ok(Found { pairs, whole })
 }
 
 fn of_gguf(checkpoint: &Checkpoint, metadata: &gguf::GgufMetadata) -> Result<Read, FormatError> {
@@ -144,9 +160,15 @@ fn of_gguf(checkpoint: &Checkpoint, metadata: &gguf::GgufMetadata) -> Result<Rea
     Ok((architecture, pair(checkpoint, split, scale)?))
 }
 
-/// `[base_model.model.]MODULE.lora_A[.NAME].weight` is half of what is for `MODULE.weight`.
+/// `[base_model.model.]MODULE.lora_A[.NAME].weight` is half of what is for `MODULE.weight`; `MODULE.base_layer.weight` and tables of
+/// embeddings are the model's own.
 fn split_peft(name: &str) -> Option<(String, Half)> {
     let name = name.strip_prefix(PREFIX).unwrap_or(name).strip_suffix(".weight")?;
+    let own = name.strip_suffix(".base_layer");
+    if let Some(own) = own.or_else(|| Some(name).filter(|name| TABLES.iter().any(|end| name.ends_with(end))))
+    {
+        return Some((format!("{own}.weight"), Half::Both));
+    }
     let found = [(".lora_A", Half::Down), (".lora_B", Half::Up)]
         .into_iter()
         .find_map(|(mark, half)| Some((name.rsplit_once(mark)?, half)));
@@ -238,6 +260,9 @@ mod tests {
     fn names_of_halves_are_taken_apart() {
         let down = |target: &str| Some((target.to_owned(), true));
         let split = |name: &str| split_peft(name).map(|(target, half)| (target, half == Half::Down));
+        let whole = split_peft("base_model.model.lm_head.base_layer.weight");
+        assert!(whole == Some(("lm_head.weight".to_owned(), Half::Both)));
+        assert!(split_peft("model.embed_tokens.weight").is_some_and(|(_, half)| half == Half::Both));
         assert_eq!(
             split("base_model.model.model.layers.0.q_proj.lora_A.weight"),
             down("model.layers.0.q_proj.weight")

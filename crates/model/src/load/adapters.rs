@@ -5,10 +5,11 @@ use super::Loader;
 use super::experts::flat;
 use crate::ModelError;
 use crate::config::Dialect;
+use crate::roles::{Part, Role};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use torchless_device::{Adaptation, MatrixId, MatrixSource, MatrixUse};
-use torchless_formats::{Adapter, AdapterPair, Format};
+use torchless_formats::{Adapter, AdapterPair, Format, Tensor};
 use torchless_quant::TensorType;
 
 /// An adapter and how much of it is added.
@@ -59,7 +60,10 @@ impl Loader<'_> {
             let dialect = if adapter.format == Format::Gguf { Dialect::Gguf } else { Dialect::Json };
             let named = adapter.architecture.as_deref().filter(|named| *named != arch);
             let what = match (dialect == own, named) {
-                (true, None) => continue,
+                (true, None) => match self.replaced(adapter) {
+                    None => continue,
+                    Some(name) => format!("has another '{name}' than the model, which is not applied"),
+                },
                 (true, Some(named)) => format!("is for the architecture {named}, and the model is {arch}"),
                 (false, _) if own == Dialect::Gguf => {
                     "is safetensors, and the model GGUF: convert it with llama.cpp's convert_lora_to_gguf.py"
@@ -72,6 +76,21 @@ impl Loader<'_> {
             return Err(ModelError::Adapter { path: adapter.path.clone(), what });
         }
         Ok(())
+    }
+
+    /// A whole tensor of an adapter that is not the model's own.
+    fn replaced<'n>(&self, adapter: &'n Adapter) -> Option<&'n str> {
+        let same = |name: &str, tensor: &Tensor| {
+            let named = |n: &&str| *n == name || self.naming.unwrapped(n) == name;
+            let own = self.checkpoint.tensors.names().find(named);
+            let own = own.and_then(|own| self.checkpoint.tensors.get(own).ok());
+            // A head that is tied may be there under its own name alone.
+            let tied = || {
+                self.checkpoint.tensors.get(&self.naming.name(Role::TokenEmbedding, None, Part::Weight)).ok()
+            };
+            own.or_else(tied).is_some_and(|own| own.shape == tensor.shape && flat(own) == flat(tensor))
+        };
+        adapter.whole.iter().find(|(name, tensor)| !same(name, tensor)).map(|(name, _)| name.as_str())
     }
 
     /// Puts what adapters have for a matrix beside it.

@@ -185,6 +185,16 @@ fn an_adapter_in_gguf_is_added_to_a_model_in_gguf() {
     assert!(error.contains("is GGUF, and the model safetensors"), "{error}");
 }
 
+const QUERY: &str = "model.layers.0.self_attn.q_proj.weight";
+
+fn width(tensors: &Tensors) -> usize {
+    tensors[QUERY].shape[1]
+}
+
+fn rows(tensors: &Tensors) -> usize {
+    tensors[QUERY].shape[0]
+}
+
 fn refusal(model: &Path, adapter: &Path) -> String {
     let options = ModelOptions { adapters: vec![(adapter.to_owned(), 1.0)], ..exact() };
     Session::try_open(model, &options).map(|_| ()).unwrap_err().to_string()
@@ -209,6 +219,21 @@ fn adapters_that_do_not_go_with_the_model_are_refused() {
     assert!(error.contains("'model.embed_tokens.weight', which is no matrix of this model"), "{error}");
     let error = refusal(&base, &adapter("shape", pair("model.layers.0.self_attn.q_proj.weight", 7, 9)));
     assert!(error.contains("[3, 7] and [9, 3] for 'model.layers.0.self_attn.q_proj.weight'"), "{error}");
+    let own = tensors_of(&base);
+    let copied = adapter("copied", pair("model.layers.0.self_attn.q_proj.weight", width(&own), rows(&own)));
+    let file = copied.join("adapter_model.safetensors");
+    let mut tensors = tensors_of(&file);
+    let head = "base_model.model.lm_head.base_layer.weight".to_owned();
+    let values = own["lm_head.weight"].values();
+    tensors.insert(head.clone(), Written::floats(&own["lm_head.weight"].shape, &values));
+    write(&file, &tensors);
+    let with = ModelOptions { adapters: vec![(copied.clone(), 1.0)], ..exact() };
+    assert!(Session::try_open(&base, &with).is_ok(), "a copy of the model's own head");
+    let other: Vec<f32> = values.iter().map(|v| v + 1.0).collect();
+    tensors.insert(head, Written::floats(&own["lm_head.weight"].shape, &other));
+    write(&file, &tensors);
+    let error = refusal(&base, &copied);
+    assert!(error.contains("has another 'lm_head.weight' than the model"), "{error}");
     let error = refusal(&base, &base);
     assert!(error.contains("adapter_model.safetensors"), "{error}");
     let lone = scratch.path().join("lone.safetensors");
