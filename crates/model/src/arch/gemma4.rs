@@ -208,6 +208,9 @@ fn rope(c: &Config<'_>, sizes: &Sizes, head_dim: usize, slides: bool) -> Result<
     let ask = RopeAsk { head_dim, context, pairing, layer_type: Some("full_attention") };
     c.pass(LOCAL_ROPE_DIMS);
     if slides {
+        // GGUF's number of rotated values is that of layers that see everything, whose heads are wider.
+        let head_dim_of_all = if c.dialect == Dialect::Gguf { MAX_WIDTH } else { head_dim };
+        let ask = RopeAsk { head_dim: head_dim_of_all, ..ask };
         let local = read::local_rope(c, ask, (LOCAL_THETA, 10000.0))?;
         return Ok(RopeSpec { dims: head_dim, wave_dims: head_dim, ..local });
     }
