@@ -4,24 +4,31 @@
 use crate::ModelError;
 use crate::arch;
 use crate::config::{Config, Dialect};
+use crate::load::parts_together;
 use crate::roles::{Layout, Naming, Part, Role};
 use crate::rope;
-use crate::spec::{AttnSpec, LayerSpec, Mixer, ModelSpec, NormWeight, RopeScaling, RopeSpec};
-use std::collections::BTreeMap;
+use crate::spec::{
+    AttnSpec, ExpertStorage, Ffn, LayerSpec, Mixer, ModelSpec, NormWeight, RopeScaling, RopeSpec,
+};
+use std::collections::BTreeSet;
 use torchless_device::Pairing;
 use torchless_formats::Checkpoint;
 
-/// Where a tensor goes.
+/// A tensor of the GGUF file and what it is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Its name in GGUF.
     pub name: String,
-    /// What happens to it.
+    /// Tensors of the checkpoint, whose rows it has one after another.
+    pub from: Vec<String>,
+    /// Outermost first.
+    pub shape: Vec<usize>,
+    /// What happens to the rows.
     pub change: Change,
 }
 
-/// What happens to a tensor on its way to GGUF.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What happens to rows on their way to GGUF.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Nothing.
     None,
@@ -32,6 +39,10 @@ pub enum Change {
         /// Rows of a head.
         head_dim: usize,
     },
+    /// These rows, in this order; of a vector, these values.
+    Order(Vec<usize>),
+    /// Columns become rows.
+    Transposed,
 }
 
 /// A checkpoint in the words of GGUF.
@@ -41,8 +52,8 @@ pub struct Translation {
     pub spec: ModelSpec,
     /// Value of `general.architecture`.
     pub arch: &'static str,
-    /// The tensors by their names in the checkpoint.
-    pub places: BTreeMap<String, Place>,
+    /// The tensors.
+    pub places: Vec<Place>,
 }
 
 /// Translates a checkpoint whose metadata is `config.json`, or that of the native format.
@@ -57,30 +68,21 @@ pub fn translate(checkpoint: &Checkpoint) -> Result<Translation, ModelError> {
     let spec = arch::spec(checkpoint, None)?;
     let (arch, family) = arch::in_gguf(config.family, &config.arch)
         .ok_or_else(|| refused(&format!("{} in GGUF", config.arch), "architectures that GGUF has"))?;
+    refuse_what_is_kept_otherwise(&spec)?;
     let from = Naming::new(checkpoint, Dialect::Json, config.family);
-    if from.layout() != Layout::Rows {
-        return Err(refused(&format!("{}, whose matrices are transposed", config.arch), "matrices by rows"));
-    }
     let to = Naming::new(checkpoint, Dialect::Gguf, family);
-    let mut places = BTreeMap::new();
+    let mut work = Work { checkpoint, spec: &spec, from, to, used: BTreeSet::new(), places: Vec::new() };
     for &role in Role::ALL {
         let layers =
             if role.is_of_layers() { (0..spec.layers.len()).map(Some).collect() } else { vec![None] };
         for layer in layers {
             for part in [Part::Weight, Part::Bias, Part::Bare] {
-                let Some(name) = from.find(role, layer, part).filter(|n| checkpoint.tensors.contains(n))
-                else {
-                    continue;
-                };
-                let Some(change) = change(&spec, role, layer, part) else { continue };
-                let target = to.find(role, layer, part);
-                let target = target
-                    .ok_or_else(|| refused(&format!("tensor '{name}' in GGUF"), "tensors that it has"))?;
-                places.entry(name).or_insert(Place { name: target, change });
+                work.place(role, layer, part)?;
             }
         }
     }
-    let left = |name: &&str| !places.contains_key(*name) && !from.is_redundant(name);
+    let Work { used, places, .. } = work;
+    let left = |name: &&str| !used.contains(*name) && !from.is_redundant(name);
     if let Some(name) = checkpoint.tensors.names().find(left) {
         let tied = spec.tied_head && Some(name) == from.find(Role::Head, None, Part::Weight).as_deref();
         if !tied {
@@ -92,6 +94,137 @@ pub fn translate(checkpoint: &Checkpoint) -> Result<Translation, ModelError> {
 
 fn refused(what: &str, supported: &str) -> ModelError {
     ModelError::Unsupported { what: what.to_owned(), supported: supported.to_owned() }
+}
+
+/// Parts whose tensors hold other numbers in GGUF.
+fn refuse_what_is_kept_otherwise(spec: &ModelSpec) -> Result<(), ModelError> {
+    let columns = |ffn: &Ffn| matches!(ffn, Ffn::Experts(moe) if moe.storage == ExpertStorage::Columns);
+    let what = if spec.layers.iter().any(|layer| matches!(layer.mixer, Mixer::Delta(_))) {
+        "linear attention"
+    } else if spec.layers.iter().any(|layer| columns(&layer.ffn)) {
+        "experts that lie column by column"
+    } else {
+        return Ok(());
+    };
+    Err(refused(&format!("{what} on the way to GGUF"), "softmax attention, and experts that lie row by row"))
+}
+
+/// A translation under way.
+struct Work<'a> {
+    checkpoint: &'a Checkpoint,
+    spec: &'a ModelSpec,
+    from: Naming,
+    to: Naming,
+    used: BTreeSet<String>,
+    places: Vec<Place>,
+}
+
+impl Work<'_> {
+    /// Finds a place for what the checkpoint has in a role.
+    fn place(&mut self, role: Role, layer: Option<usize>, part: Part) -> Result<(), ModelError> {
+        let Some(stem) = self.from.find(role, layer, part) else { return Ok(()) };
+        let (target, count) = self.several(role, layer, &stem);
+        let from: Vec<String> = match count {
+            Some(count) => (0..count).map(|i| stem.replacen("{}", &i.to_string(), 1)).collect(),
+            None => vec![stem],
+        };
+        let free = |name: &String| self.checkpoint.tensors.contains(name) && !self.used.contains(name);
+        if from.is_empty() || !from.iter().all(free) {
+            return Ok(());
+        }
+        let Some(change) = change(self.spec, role, layer, part) else { return Ok(()) };
+        let tensor = self.checkpoint.tensors.get(&from[0])?;
+        let mut shape = tensor.shape.clone();
+        if count.is_some() {
+            shape.insert(0, from.len());
+        }
+        if role == Role::ExpertsGateUp {
+            self.halves(layer, &from[0], &shape)?;
+        } else {
+            let change = self.arranged(role, layer, change, &mut shape);
+            self.push((target, layer, part), from.clone(), shape, change)?;
+        }
+        self.used.extend(from);
+        Ok(())
+    }
+
+    /// Where a role's tensors go, and how many there are where a checkpoint has several that GGUF has in one.
+    fn several(&self, role: Role, layer: Option<usize>, name: &str) -> (Role, Option<usize>) {
+        let experts = layer.and_then(|i| match &self.spec.layers[i].ffn {
+            Ffn::Experts(moe) => Some(moe.routing.experts),
+            Ffn::Dense(_) => None,
+        });
+        let streams = self.spec.streams.map(|streams| streams.count - 1);
+        let attn = layer.and_then(|i| attention(&self.spec.layers[i]));
+        let several = |count: Option<usize>| if name.contains("{}") { count.or(Some(0)) } else { None };
+        match role {
+            Role::ExpertGate => (Role::ExpertsGate, several(experts)),
+            Role::ExpertUp => (Role::ExpertsUp, several(experts)),
+            Role::ExpertDown => (Role::ExpertsDown, several(experts)),
+            Role::StreamsInto | Role::StreamsOut => (role, several(streams)),
+            // Norms of single heads.
+            Role::QueryNorm => (role, several(attn.map(|attn| attn.heads))),
+            Role::KeyNorm => (role, several(attn.map(|attn| attn.kv_heads))),
+            _ => (role, None),
+        }
+    }
+
+    /// Gate and up of all experts, which lie in one tensor: rows of each gate before those of its other half.
+    fn halves(&mut self, layer: Option<usize>, name: &str, shape: &[usize]) -> Result<(), ModelError> {
+        let [experts, both, cols] = shape[..] else {
+            return Err(refused(
+                &format!("tensor '{name}' of shape {shape:?} in GGUF"),
+                "[experts, rows, cols]",
+            ));
+        };
+        let hidden = both / 2;
+        for (role, first) in [(Role::ExpertsGate, 0), (Role::ExpertsUp, hidden)] {
+            let rows = (0..experts).flat_map(|e| e * both + first..e * both + first + hidden).collect();
+            let (from, shape) = (vec![name.to_owned()], vec![experts, hidden, cols]);
+            self.push((role, layer, Part::Weight), from, shape, Change::Order(rows))?;
+        }
+        Ok(())
+    }
+
+    /// What the arrangement of a checkpoint's matrices asks for beside.
+    fn arranged(&self, role: Role, layer: Option<usize>, change: Change, shape: &mut [usize]) -> Change {
+        let attn = layer.and_then(|i| attention(&self.spec.layers[i]));
+        match (self.from.layout(), attn) {
+            (Layout::Columns, _) if shape.len() == 2 && layer.is_some() => {
+                shape.reverse();
+                Change::Transposed
+            }
+            (Layout::HeadsTakeTurns, Some(attn)) if role == Role::FusedQkv => {
+                Change::Order(parts_together(attn.head_dim, shape[0]))
+            }
+            _ => change,
+        }
+    }
+
+    fn push(
+        &mut self,
+        (role, layer, part): (Role, Option<usize>, Part),
+        from: Vec<String>,
+        shape: Vec<usize>,
+        change: Change,
+    ) -> Result<(), ModelError> {
+        let name = self.to.find(role, layer, part_in_gguf(role, part));
+        let first = from.first().map_or("", String::as_str);
+        let name =
+            name.ok_or_else(|| refused(&format!("tensor '{first}' in GGUF"), "tensors that it has"))?;
+        self.places.push(Place { name, from, shape, change });
+        Ok(())
+    }
+}
+
+/// How names end in GGUF where they have no ending in the checkpoint.
+fn part_in_gguf(role: Role, part: Part) -> Part {
+    match (role, part) {
+        (Role::ChoiceBias, _) => Part::Bias,
+        (Role::RouterScale | Role::ExpertFactors, _) => Part::Bare,
+        (_, Part::Bare) => Part::Weight,
+        _ => part,
+    }
 }
 
 /// What a role's tensor needs; `None` where the model has no such role, and another has its name.
@@ -106,14 +239,17 @@ fn change(spec: &ModelSpec, role: Role, layer: Option<usize>, part: Part) -> Opt
             _ => Change::None,
         });
     };
-    let attn = attention(layer)?;
-    let wiring = layer.wiring;
+    let (attn, wiring) = (attention(layer), layer.wiring);
+    let head_norm = attn.and_then(|attn| attn.qk_norm).map_or(NormWeight::Plain, |n| n.norm.weight);
     Some(match role {
         Role::MixerNorm | Role::FfnNorm if !wiring.norms_inputs() => return None,
         Role::MixerPostNorm | Role::FfnPostNorm if !wiring.norms_outputs() => return None,
         Role::MixerNorm | Role::FfnNorm | Role::MixerPostNorm | Role::FfnPostNorm => of(layer.norm.weight),
-        Role::QueryNorm | Role::KeyNorm => of(attn.qk_norm.map_or(NormWeight::Plain, |n| n.norm.weight)),
-        Role::Query | Role::Key => Change::Rotated { head_dim: attn.head_dim },
+        Role::QueryNorm | Role::KeyNorm => of(head_norm),
+        Role::Query | Role::Key => match attn {
+            Some(attn) => Change::Rotated { head_dim: attn.head_dim },
+            None => Change::None,
+        },
         _ => Change::None,
     })
 }
@@ -148,7 +284,8 @@ pub fn same_model(a: &ModelSpec, b: &ModelSpec) -> bool {
 fn same_rotation(a: &RopeSpec, b: &RopeSpec) -> bool {
     let (a, b) = (rope::build(a), rope::build(b));
     let near = |a: &[f32], b: &[f32]| {
-        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-6 * a.abs())
+        // Pairs that do not turn are divided by something very large where there is no other word for it.
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-6 * a.abs() + 1e-20)
     };
     let beyond = match (&a.beyond, &b.beyond) {
         (Some(a), Some(b)) => a.tokens == b.tokens && near(&a.inv_freq, &b.inv_freq),
@@ -171,9 +308,16 @@ fn plain(spec: &ModelSpec) -> ModelSpec {
     whole(&mut spec.final_norm.weight);
     for layer in &mut spec.layers {
         whole(&mut layer.norm.weight);
+        if let Ffn::Experts(moe) = &mut layer.ffn
+            && let Some(norm) = &mut moe.apart
+        {
+            whole(&mut norm.weight);
+        }
         match &mut layer.mixer {
             Mixer::Attention(attn) => {
                 attn.rope = None;
+                // One that nothing falls out of is none.
+                attn.window = attn.window.filter(|window| *window < spec.context);
                 if let Some(norm) = &mut attn.qk_norm {
                     whole(&mut norm.norm.weight);
                 }
@@ -192,9 +336,24 @@ fn attention(layer: &LayerSpec) -> Option<&AttnSpec> {
     }
 }
 
+/// The first thing in which they are not the same, in the words of the specification; `None` where they are.
+pub fn difference(a: &ModelSpec, b: &ModelSpec) -> Option<String> {
+    if same_model(a, b) {
+        return None;
+    }
+    let (a, b) = (format!("{:#?}", plain(a)), format!("{:#?}", plain(b)));
+    let differs = a.lines().zip(b.lines()).find(|(a, b)| a != b);
+    let (a, b) = differs.unwrap_or(("its rotary embedding", "another one"));
+    Some(format!("{} would become {}", a.trim().trim_end_matches(','), b.trim().trim_end_matches(',')))
+}
+
+/// Divides frequencies of pairs that do not turn.
+const STILL: f32 = 1e30;
+
 /// Divisors of the rotary frequencies that give those of `spec` from the plain ones, where it is stretched by parts as LLaMA 3 is.
 pub fn rope_divisors(spec: &RopeSpec) -> Vec<f32> {
     let plain = RopeSpec { scaling: RopeScaling::None, factors: None, ..spec.clone() };
     let (plain, own) = (rope::build(&plain), rope::build(spec));
-    plain.inv_freq.iter().zip(&own.inv_freq).map(|(plain, own)| plain / own).collect()
+    let divisor = |(plain, own): (&f32, &f32)| if *own == 0.0 { STILL } else { plain / own };
+    plain.inv_freq.iter().zip(&own.inv_freq).map(divisor).collect()
 }

@@ -81,6 +81,10 @@ const FAMILIES: &[&[Family]] = &[
     starcoder2::FAMILIES,
 ];
 
+/// Architectures of `config.json` that have another name in GGUF than those of their family.
+const ELSEWHERE: &[(&str, &str)] =
+    &[("bitnet", "bitnet-b1.58"), ("deepseek_v3", "deepseek2"), ("olmo3", "olmo2")];
+
 fn families() -> impl Iterator<Item = &'static Family> {
     FAMILIES.iter().copied().flatten()
 }
@@ -114,7 +118,11 @@ pub(crate) fn in_gguf(family: &'static Family, arch: &str) -> Option<(&'static s
     let candidates: Vec<_> = same.collect();
     let own = candidates.iter().find_map(|f| Some((*f.gguf.iter().find(|name| **name == arch)?, *f)));
     let first = |f: &'static Family| Some((*f.gguf.first()?, f));
-    own.or_else(|| first(family)).or_else(|| first(candidates.first()?))
+    let elsewhere = || {
+        let (_, gguf) = ELSEWHERE.iter().find(|(json, _)| *json == arch)?;
+        families().find(|f| f.gguf.contains(gguf)).map(|f| (*gguf, f))
+    };
+    elsewhere().or(own).or_else(|| first(family)).or_else(|| first(candidates.first()?))
 }
 
 pub(crate) fn spec(checkpoint: &Checkpoint, architecture: Option<&str>) -> Result<ModelSpec, ModelError> {

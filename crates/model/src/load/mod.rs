@@ -14,7 +14,7 @@ mod token_input;
 mod turned;
 
 pub use adapters::ScaledAdapter;
-pub(crate) use tensors::{FileBytes, vector};
+pub(crate) use tensors::{FileBytes, parts_together, vector};
 
 use crate::arch;
 use crate::config::Dialect;

@@ -335,7 +335,7 @@ pub(super) fn rows_of(tensor: &Tensor, what: &str, range: Range<usize>) -> Tenso
 }
 
 /// The order of rows that brings queries, keys and values each together, where head by head the three lie side by side.
-fn parts_together(head_dim: usize, total: usize) -> Vec<usize> {
+pub(crate) fn parts_together(head_dim: usize, total: usize) -> Vec<usize> {
     let heads = total / (3 * head_dim);
     let row = |part: usize, head: usize, i: usize| (head * 3 + part) * head_dim + i;
     let heads_of = |part| (0..heads).flat_map(move |head| (0..head_dim).map(move |i| row(part, head, i)));

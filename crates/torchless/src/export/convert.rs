@@ -10,10 +10,13 @@ use crate::Error;
 use crate::open::Source;
 use crate::threads::default_threads;
 use std::path::Path;
-use torchless_formats::gguf::Value;
-use torchless_formats::{Checkpoint, Format, OpenOptions, TokenizerSource, open};
+use torchless_device::Score;
+use torchless_formats::gguf::{Array, Value, ValueType};
+use torchless_formats::{Checkpoint, Format, OpenOptions, Tensor, TokenizerSource, open};
 use torchless_model::translate::{self, Change, Translation};
-use torchless_model::{Mixer, ModelSpec, NormForm, RopeScaling, RopeSpec};
+use torchless_model::{
+    Ffn, KvSource, LayerSpec, Mixer, ModelSpec, MoeSpec, RopeScaling, RopeSpec, SharedNamed, SharedSpec,
+};
 use torchless_quant::TensorType;
 
 /// The kind of file that loses nothing, or as little as can be: the type of most weights where it is a float, F32 otherwise.
@@ -86,11 +89,19 @@ pub(crate) fn book<'a>(
     let fault = |e| Error::Model { path: source.name().to_owned(), source: e };
     let translation = translate::translate(checkpoint).map_err(fault)?;
     let mut sheets = Vec::with_capacity(translation.places.len());
-    for (name, place) in &translation.places {
-        let tensor = checkpoint.tensors.get(name)?;
-        let change = if place.change == Change::AddOne { Rows::PlusOne } else { Rows::AsTheyAre };
-        let ty = if is_quantised(&place.name, &tensor.shape) { tensor.ty } else { TensorType::F32 };
-        sheets.push(Sheet { name: place.name.clone(), change, ty, ..Sheet::of(tensor) });
+    for place in &translation.places {
+        let parts: Vec<&Tensor> =
+            place.from.iter().map(|name| checkpoint.tensors.get(name)).collect::<Result<_, _>>()?;
+        let change = match &place.change {
+            Change::AddOne => Rows::PlusOne,
+            Change::Order(order) => Rows::Order(order.clone()),
+            Change::Transposed => Rows::Transposed,
+            Change::None | Change::Rotated { .. } => Rows::AsTheyAre,
+        };
+        let (name, shape) = (place.name.clone(), place.shape.clone());
+        let first = parts.first().map_or(TensorType::F32, |part| part.ty);
+        let ty = if is_quantised(&name, &shape) { first } else { TensorType::F32 };
+        sheets.push(Sheet { name, shape, parts, change, ty });
     }
     sheets.extend(stretch(&translation.spec));
     sheets.sort_by_cached_key(|sheet| (super::mixes::layer_of(&sheet.name), sheet.name.clone()));
@@ -101,73 +112,259 @@ pub(crate) fn book<'a>(
     Ok(book)
 }
 
-/// A tensor of rotary divisors, where frequencies are stretched by a rule that GGUF has no key for.
-fn stretch(spec: &ModelSpec) -> Option<Sheet<'static>> {
-    let rope = rope(spec)?;
-    matches!(rope.scaling, RopeScaling::Llama3 { .. }).then(|| {
-        let divisors = translate::rope_divisors(rope);
-        Sheet {
-            name: "rope_freqs.weight".to_owned(),
-            shape: vec![divisors.len()],
-            parts: Vec::new(),
-            change: Rows::Values(divisors),
-            ty: TensorType::F32,
+/// Tensors of rotary divisors, where frequencies are stretched by a rule that GGUF has no key for.
+fn stretch(spec: &ModelSpec) -> Vec<Sheet<'static>> {
+    let sheet = |name: &str, divisors: Vec<f32>| Sheet {
+        name: format!("{name}.weight"),
+        shape: vec![divisors.len()],
+        parts: Vec::new(),
+        change: Rows::Values(divisors),
+        ty: TensorType::F32,
+    };
+    match rope(spec).map(|rope| (rope, &rope.scaling)) {
+        Some((rope, RopeScaling::Llama3 { .. } | RopeScaling::Proportional { .. })) => {
+            vec![sheet("rope_freqs", translate::rope_divisors(rope))]
         }
-    })
+        Some((_, RopeScaling::LongRope { short, long, .. })) => {
+            vec![sheet("rope_factors_short", short.clone()), sheet("rope_factors_long", long.clone())]
+        }
+        _ => Vec::new(),
+    }
 }
 
+/// The rotary embedding of layers that see everything, or else of the first that has one.
 fn rope(spec: &ModelSpec) -> Option<&RopeSpec> {
-    spec.layers.iter().find_map(|layer| match &layer.mixer {
+    let of = |layer: &'_ LayerSpec| match &layer.mixer {
+        Mixer::Attention(attn) => attn.rope.clone().map(|_| attn.window.is_none()),
+        Mixer::Latent(_) => Some(true),
+        Mixer::Delta(_) => None,
+    };
+    let whole = spec.layers.iter().find(|layer| of(layer) == Some(true));
+    let layer = whole.or_else(|| spec.layers.iter().find(|layer| of(layer).is_some()))?;
+    match &layer.mixer {
         Mixer::Attention(attn) => attn.rope.as_ref(),
         Mixer::Latent(latent) => Some(&latent.rope),
         Mixer::Delta(_) => None,
-    })
+    }
+}
+
+/// Keys and values under the architecture's name.
+struct Keys {
+    arch: &'static str,
+    all: Vec<(String, Value)>,
+}
+
+impl Keys {
+    fn put(&mut self, key: &str, value: impl Into<Value>) {
+        self.all.push((format!("{}.{key}", self.arch), value.into()));
+    }
+
+    fn count(&mut self, key: &str, n: usize) {
+        self.put(key, n as u32);
+    }
+
+    /// One number where all layers have the same, or one for each.
+    fn each(&mut self, key: &str, values: &[usize]) {
+        let values: Vec<u32> = values.iter().map(|n| *n as u32).collect();
+        match values.first() {
+            Some(first) if values.iter().all(|n| n == first) => self.put(key, *first),
+            _ => self.put(key, &values[..]),
+        }
+    }
 }
 
 /// Everything that a specification says, in GGUF's words. Keys that an architecture does not have are dropped later.
 fn metadata(translation: &Translation) -> Vec<(String, Value)> {
     let Translation { spec, arch, .. } = translation;
-    let mut all: Vec<(String, Value)> = vec![("general.architecture".to_owned(), (*arch).into())];
-    let mut put = |key: &str, value: Value| all.push((format!("{arch}.{key}"), value));
-    let count = |n: usize| Value::from(n as u32);
-    put("block_count", count(spec.layers.len()));
-    put("context_length", count(spec.context));
-    put("embedding_length", count(spec.dim));
-    put("vocab_size", count(spec.vocab));
-    let widths: Vec<u32> = spec.layers.iter().map(|layer| layer.ffn.inner_width() as u32).collect();
-    match widths.first() {
-        Some(first) if widths.iter().all(|width| width == first) => {
-            put("feed_forward_length", (*first).into())
-        }
-        _ => put("feed_forward_length", Value::from(&widths[..])),
-    }
+    let mut keys = Keys { arch, all: vec![("general.architecture".to_owned(), (*arch).into())] };
+    keys.count("block_count", spec.layers.len());
+    keys.count("context_length", spec.context);
+    keys.count("embedding_length", spec.dim);
+    keys.count("vocab_size", spec.vocab);
     if let Some(layer) = spec.layers.first() {
-        let key = match layer.norm.kind {
-            NormForm::Rms => "attention.layer_norm_rms_epsilon",
-            NormForm::Layer => "attention.layer_norm_epsilon",
-        };
-        put(key, layer.norm.eps.into());
-        match &layer.mixer {
-            Mixer::Attention(attn) => {
-                put("attention.head_count", count(attn.heads));
-                put("attention.head_count_kv", count(attn.kv_heads));
-                put("attention.key_length", count(attn.head_dim));
-                put("attention.value_length", count(attn.v_dim));
-                attn.window.into_iter().for_each(|window| put("attention.sliding_window", count(window)));
-                attn.softcap.into_iter().for_each(|cap| put("attn_logit_softcapping", cap.into()));
-            }
-            // What reading the file back would show to lack its keys is refused there.
-            Mixer::Latent(_) | Mixer::Delta(_) => {}
+        // Some architectures have layer norms under the other's key.
+        keys.put("attention.layer_norm_rms_epsilon", layer.norm.eps);
+        keys.put("attention.layer_norm_epsilon", layer.norm.eps);
+        keys.put("use_parallel_residual", layer.wiring.is_parallel());
+        if layer.residual_scale != 1.0 {
+            keys.put("residual_scale", layer.residual_scale);
         }
     }
-    spec.logit_softcap.into_iter().for_each(|cap| put("final_logit_softcapping", cap.into()));
+    attention(&mut keys, spec);
+    slides(&mut keys, spec);
+    units(&mut keys, spec);
+    if let Some(cap) = spec.logit_softcap {
+        keys.put("final_logit_softcapping", cap);
+    }
     if spec.logit_scale != 1.0 {
-        put("logit_scale", spec.logit_scale.into());
+        // Granite divides by what others multiply with.
+        let divides = arch.starts_with("granite");
+        keys.put("logit_scale", if divides { 1.0 / spec.logit_scale } else { spec.logit_scale });
     }
+    if spec.embed_scale != 1.0 {
+        keys.put("embedding_scale", spec.embed_scale);
+    }
+    beside(&mut keys, spec);
     if let Some(rope) = rope(spec) {
-        all.extend(rotary(arch, rope, spec.context));
+        keys.all.extend(rotary(arch, rope, spec.context));
     }
-    all
+    stretched_scores(&mut keys, spec);
+    keys.all
+}
+
+/// Scores that are stretched beside the rotation: by the square of 1 + 0.1 m ln factor, of which GGUF has a tenth of m. The rotation's own
+/// magnitude stands there without its usual part then.
+fn stretched_scores(keys: &mut Keys, spec: &ModelSpec) {
+    let Some(Mixer::Latent(latent)) = spec.layers.first().map(|layer| &layer.mixer) else { return };
+    let RopeScaling::Yarn { factor, magnitude, .. } = latent.rope.scaling else { return };
+    let whole = (latent.plain + latent.turned) as f32;
+    let stretch = (latent.scale * whole.sqrt()).sqrt();
+    if stretch > 1.0 {
+        keys.put("rope.scaling.yarn_log_multiplier", (stretch - 1.0) / factor.ln());
+        keys.all.retain(|(key, _)| !key.ends_with("rope.scaling.attn_factor"));
+        keys.put("rope.scaling.attn_factor", magnitude);
+    }
+}
+
+/// Heads, and what is done to their values.
+fn attention(keys: &mut Keys, spec: &ModelSpec) {
+    let slides = |layer: &&LayerSpec| matches!(&layer.mixer, Mixer::Attention(attn) if attn.window.is_some());
+    let whole = spec.layers.iter().find(|layer| !slides(layer));
+    let local = spec.layers.iter().find(slides);
+    if let Some(Mixer::Attention(attn)) = local.map(|layer| &layer.mixer) {
+        keys.count("attention.key_length_swa", attn.head_dim);
+        keys.count("attention.value_length_swa", attn.v_dim);
+        if let Some(rope) = &attn.rope {
+            keys.count("rope.dimension_count_swa", rope.dims);
+        }
+    }
+    match whole.or(local).map(|layer| &layer.mixer) {
+        Some(Mixer::Attention(attn)) => {
+            keys.count("attention.head_count", attn.heads);
+            let kv_heads = |layer: &LayerSpec| match &layer.mixer {
+                Mixer::Attention(attn) => attn.kv_heads,
+                Mixer::Latent(_) | Mixer::Delta(_) => 0,
+            };
+            keys.each("attention.head_count_kv", &spec.layers.iter().map(kv_heads).collect::<Vec<_>>());
+            keys.count("attention.key_length", attn.head_dim);
+            keys.count("attention.value_length", attn.v_dim);
+            if let Some(cap) = attn.softcap {
+                keys.put("attn_logit_softcapping", cap);
+            }
+            if let Some(limit) = attn.clip {
+                keys.put("attention.clamp_kqv", limit);
+            }
+            if attn.scale != 1.0 / (attn.head_dim as f32).sqrt() {
+                keys.put("attention.scale", attn.scale);
+            }
+        }
+        Some(Mixer::Latent(latent)) => {
+            let whole = latent.plain + latent.turned;
+            keys.count("attention.head_count", latent.heads);
+            keys.count("attention.head_count_kv", latent.heads);
+            keys.count("attention.key_length", whole);
+            keys.count("attention.value_length", latent.value);
+            keys.count("attention.kv_lora_rank", latent.latent);
+            if let Some(rank) = latent.query_rank {
+                keys.count("attention.q_lora_rank", rank);
+            }
+        }
+        // What reading the file back would show to lack its keys is refused there.
+        Some(Mixer::Delta(_)) | None => {}
+    }
+}
+
+/// Which layers slide: every so many do not, or one by one.
+fn slides(keys: &mut Keys, spec: &ModelSpec) {
+    let attn = |layer: &LayerSpec| match &layer.mixer {
+        Mixer::Attention(attn) => Some((attn.window, attn.rope.as_ref().map(|rope| rope.theta))),
+        Mixer::Latent(_) | Mixer::Delta(_) => None,
+    };
+    let all: Vec<_> = spec.layers.iter().filter_map(attn).collect();
+    let Some(&(Some(window), theta)) = all.iter().find(|(window, _)| window.is_some()) else { return };
+    keys.count("attention.sliding_window", window);
+    if let Some(theta) = theta {
+        keys.put("rope.freq_base_swa", theta);
+    }
+    let slides: Vec<bool> = all.iter().map(|(window, _)| window.is_some()).collect();
+    let turn =
+        |n: &usize| slides.iter().zip(1..).all(|(slides, i): (_, usize)| *slides != i.is_multiple_of(*n));
+    match (1..=slides.len()).find(turn) {
+        Some(turn) => keys.count("attention.sliding_window_pattern", turn),
+        None => {
+            let bytes: Vec<u8> = slides.iter().map(|slides| u8::from(*slides)).collect();
+            let array = Array::Numbers { ty: ValueType::Bool, bytes: bytes.into() };
+            keys.put("attention.sliding_window_pattern", Value::Array(array));
+        }
+    }
+}
+
+/// Widths of feed-forward units, and experts.
+fn units(keys: &mut Keys, spec: &ModelSpec) {
+    let moes = || {
+        spec.layers.iter().filter_map(|layer| match &layer.ffn {
+            Ffn::Experts(moe) => Some(moe),
+            Ffn::Dense(_) => None,
+        })
+    };
+    let dense = spec.layers.iter().find_map(|layer| match &layer.ffn {
+        Ffn::Dense(mlp) => Some(mlp.hidden),
+        Ffn::Experts(_) => None,
+    });
+    let width = |layer: &LayerSpec| match &layer.ffn {
+        Ffn::Dense(mlp) => mlp.hidden,
+        Ffn::Experts(MoeSpec { shared: Some(SharedSpec { mlp, named: SharedNamed::Dense, .. }), .. }) => {
+            mlp.hidden
+        }
+        Ffn::Experts(moe) => dense.unwrap_or(moe.hidden),
+    };
+    keys.each("feed_forward_length", &spec.layers.iter().map(width).collect::<Vec<_>>());
+    let Some(moe) = moes().next() else { return };
+    keys.count("expert_count", moe.routing.experts);
+    keys.count("expert_used_count", moe.routing.chosen);
+    keys.count("expert_feed_forward_length", moe.hidden);
+    keys.put("expert_weights_norm", moe.routing.normalise.is_some());
+    keys.put("expert_weights_scale", moe.routing.scale);
+    let function = match moe.routing.score {
+        Score::Softmax => Some(1u32),
+        Score::Sigmoid => Some(2),
+        Score::SoftmaxOfChosen => Some(3),
+        Score::SparseMixer { .. } => None,
+    };
+    if let Some(function) = function {
+        keys.put("expert_gating_func", function);
+    }
+    if let Some(groups) = &moe.routing.groups {
+        keys.count("expert_group_count", groups.groups);
+        keys.count("expert_group_used_count", groups.chosen);
+    }
+    if let Some(shared) = &moe.shared {
+        keys.count("expert_shared_feed_forward_length", shared.mlp.hidden);
+        keys.count("expert_shared_count", shared.mlp.hidden / moe.hidden.max(1));
+    }
+    let is_dense = |layer: &&LayerSpec| matches!(layer.ffn, Ffn::Dense(_));
+    keys.count("leading_dense_block_count", spec.layers.iter().take_while(is_dense).count());
+}
+
+/// What layers get beside the residual stream: inputs from tokens, other streams, gates of which few values count.
+fn beside(keys: &mut Keys, spec: &ModelSpec) {
+    if let Some(inputs) = &spec.token_inputs {
+        keys.count("embedding_length_per_layer_input", inputs.width);
+    }
+    let shares = |layer: &&LayerSpec| matches!(&layer.mixer, Mixer::Attention(a) if matches!(a.kv, KvSource::Layer(_)));
+    if spec.token_inputs.is_some() || spec.streams.is_some() {
+        keys.count("attention.shared_kv_layers", spec.layers.iter().filter(shares).count());
+    }
+    if let Some(streams) = &spec.streams {
+        keys.count("altup.num_inputs", streams.count);
+        keys.count("altup.active_idx", 0);
+        let cut = |layer: &LayerSpec| match &layer.ffn {
+            Ffn::Dense(mlp) => mlp.cut.unwrap_or(f32::NEG_INFINITY),
+            Ffn::Experts(_) => f32::NEG_INFINITY,
+        };
+        let cuts: Vec<f32> = spec.layers.iter().map(cut).collect();
+        keys.put("activation_sparsity_scale", Value::from(&cuts[..]));
+    }
 }
 
 fn rotary(arch: &str, rope: &RopeSpec, context: usize) -> Vec<(String, Value)> {
@@ -188,6 +385,10 @@ fn rotary(arch: &str, rope: &RopeSpec, context: usize) -> Vec<(String, Value)> {
             put("scaling.yarn_beta_slow", beta_slow.into());
             let usual = if factor <= 1.0 { 1.0 } else { 0.1 * factor.ln() + 1.0 };
             put("scaling.attn_factor", (magnitude / usual).into());
+        }
+        RopeScaling::LongRope { original, magnitudes: (magnitude, _), .. } => {
+            put("scaling.original_context_length", (original as u32).into());
+            put("scaling.attn_factor", magnitude.into());
         }
         _ => {}
     }
@@ -217,19 +418,20 @@ fn settle(book: &mut Book<'_>, translation: &Translation, output: &Path) -> Resu
     // The first error is the one to report.
     let _ = std::fs::remove_file(trial);
     let made = made?.map_err(|e| Error::Model { path: output.to_owned(), source: e })?;
-    if translate::same_model(&translation.spec, &made) {
-        return Ok(made);
+    match translate::difference(&translation.spec, &made) {
+        None => Ok(made),
+        Some(what) => {
+            let arch = &translation.spec.arch;
+            Err(Error::Mismatch(format!(
+                "{arch} has something that GGUF has no word for, so it is not converted: {what}"
+            )))
+        }
     }
-    let what = format!(
-        "{} has something that GGUF has no word for here, so it is not converted",
-        translation.spec.arch
-    );
-    Err(Error::Mismatch(what))
 }
 
 /// Puts rows of queries and keys into the order that GGUF wants.
 fn reorder(book: &mut Book<'_>, translation: &Translation, made: &ModelSpec) -> Result<(), Error> {
-    for place in translation.places.values() {
+    for place in &translation.places {
         let Change::Rotated { head_dim } = place.change else { continue };
         let Some(layer) = super::mixes::layer_of(&place.name) else { continue };
         match translate::is_reordered(&translation.spec, made, layer) {

@@ -20,6 +20,10 @@ pub(crate) enum Rows {
     PlusOne,
     /// Of each head, row `i` and row `i + head_dim / 2` come to lie side by side. A vector's values are its rows.
     PairsTogether { head_dim: usize },
+    /// These, in this order. A vector's values are its rows.
+    Order(Vec<usize>),
+    /// They are the columns of the one tensor.
+    Transposed,
     /// They are these values, and no other tensor's.
     Values(Vec<f32>),
 }
@@ -73,6 +77,14 @@ impl<'a> Sheet<'a> {
                 out.iter_mut().enumerate().for_each(|(i, out)| *out = values[apart(i, *head_dim)]);
             }
             Rows::PairsTogether { head_dim } => self.decode_source(apart(row, *head_dim), out),
+            Rows::Order(order) if self.shape.len() == 1 => {
+                let mut values = vec![0.0; out.len()];
+                self.decode_source(row, &mut values);
+                out.iter_mut().zip(order).for_each(|(out, from)| *out = values[*from]);
+            }
+            Rows::Order(order) => self.decode_source(order[row], out),
+            // Only `turned` has something to decode.
+            Rows::Transposed => out.fill(f32::NAN),
             Rows::Values(values) => out.copy_from_slice(&values[row * out.len()..(row + 1) * out.len()]),
         }
     }
@@ -84,6 +96,19 @@ impl<'a> Sheet<'a> {
             }
             row -= part.rows();
         }
+    }
+
+    /// The same with columns that have become rows, in memory.
+    fn turned(&self) -> Option<Sheet<'a>> {
+        let (Rows::Transposed, [part]) = (&self.change, &self.parts[..]) else { return None };
+        let (rows, cols) = (part.rows(), part.cols());
+        let (mut values, mut row) = (vec![0.0; rows * cols], vec![0.0; cols]);
+        for i in 0..rows {
+            part.decode_row(i, &mut row);
+            row.iter().enumerate().for_each(|(j, value)| values[j * rows + i] = *value);
+        }
+        let (name, shape) = (self.name.clone(), self.shape.clone());
+        Some(Sheet { name, shape, parts: Vec::new(), change: Rows::Values(values), ty: self.ty })
     }
 
     /// Whether the bytes are those of the tensors as they are.
@@ -182,6 +207,8 @@ impl<'a> Book<'a> {
                 check_values(sheet, threads)?;
                 sheet.parts.iter().try_for_each(|part| writer.write(&part.data))?;
             } else {
+                let turned = sheet.turned();
+                let sheet = turned.as_ref().unwrap_or(sheet);
                 encode(sheet, importance(&sheet.name).unwrap_or(&[]), threads, &mut writer)?;
             }
             sheet.parts.iter().for_each(|part| part.data.release());

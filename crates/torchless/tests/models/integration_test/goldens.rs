@@ -7,10 +7,10 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use torchless::ModelOptions;
 
-struct Prompt {
-    ids: Vec<u32>,
-    greedy: Vec<u32>,
-    logits: Vec<f32>,
+pub struct Prompt {
+    pub ids: Vec<u32>,
+    pub greedy: Vec<u32>,
+    pub logits: Vec<f32>,
 }
 
 /// Cases that no family here can run yet, each with why: the list has to shrink to none.
@@ -38,7 +38,7 @@ fn read(path: &Path) -> Value {
 }
 
 /// All decoders of the index but those that are not supported yet.
-fn cases() -> Vec<PathBuf> {
+pub fn cases() -> Vec<PathBuf> {
     let Some(fixtures) = fixtures() else { return Vec::new() };
     let folder = fixtures.join("goldens");
     let index = read(&folder.join("index.json"));
@@ -59,12 +59,12 @@ fn cases() -> Vec<PathBuf> {
 }
 
 /// What the fixtures allow: the reference itself is that far from exact arithmetic.
-fn tolerance(case: &Path) -> f32 {
+pub fn tolerance(case: &Path) -> f32 {
     let model_type = read(&case.join("config.json"))["model_type"].as_str().unwrap().to_owned();
     if model_type.starts_with("gemma4") || model_type.starts_with("qwen3_5") { 1e-3 } else { 5e-4 }
 }
 
-fn prompts(case: &Path) -> Vec<Prompt> {
+pub fn prompts(case: &Path) -> Vec<Prompt> {
     let expected = read(&case.join("expected.json"));
     let logits = floats(&case.join("logits.f32"));
     let vocab = expected["vocab_size"].as_u64().unwrap() as usize;

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod architectures;
+mod converted;
 mod encoders;
 mod encoders_deberta;
 mod goldens;
