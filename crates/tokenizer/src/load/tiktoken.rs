@@ -148,8 +148,27 @@ const TABLE: &[Known] = &[
         ranks: 163_584,
         pattern: "kimi-k2",
         nfc: false,
-        specials: &[("[BOS]", 163_584), ("[EOS]", 163_585), ("<|im_end|>", 163_586)],
-        numbered: None,
+        specials: &[
+            ("[BOS]", 163_584),
+            ("[EOS]", 163_585),
+            ("<|im_end|>", 163_586),
+            ("<|im_user|>", 163_587),
+            ("<|im_assistant|>", 163_588),
+            ("<|start_header_id|>", 163_590),
+            ("<|end_header_id|>", 163_591),
+            ("[EOT]", 163_593),
+            ("<|im_system|>", 163_594),
+            ("<|tool_calls_section_begin|>", 163_595),
+            ("<|tool_calls_section_end|>", 163_596),
+            ("<|tool_call_begin|>", 163_597),
+            ("<|tool_call_argument_begin|>", 163_598),
+            ("<|tool_call_end|>", 163_599),
+            ("<|im_middle|>", 163_601),
+            ("[UNK]", 163_838),
+            ("[PAD]", 163_839),
+        ],
+        // Their numbers are their ids.
+        numbered: Some(("<|reserved_token_", 163_584, 163_584..163_840)),
         bos: None,
         eos: Some("[EOS]"),
     },
@@ -238,4 +257,27 @@ fn rank(number: usize, line: &[u8]) -> Result<Option<(Vec<u8>, u32)>, TokenizerE
         file: FILE,
         what: format!("line {}: {:?} is not base64, a space and a rank", number + 1, excerpt(line)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reserved_id_has_a_name_and_no_name_stands_twice() {
+        for (row, first, last) in [("Kimi K2", 163_584, 163_839), ("Llama 3", 128_000, 128_255)] {
+            let known = TABLE.iter().find(|known| known.name == row).unwrap();
+            let tokens = specials(known, &Config::default()).unwrap();
+            let mut ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
+            ids.sort_unstable();
+            assert_eq!(ids, (first..=last).collect::<Vec<u32>>(), "{row}");
+            let mut names: Vec<&str> = tokens.iter().map(|token| token.text.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), tokens.len(), "{row}");
+        }
+        let kimi = TABLE.iter().find(|known| known.name == "Kimi K2").unwrap();
+        let named = specials(kimi, &Config::default()).unwrap();
+        assert!(named.iter().any(|t| (t.id, t.text.as_str()) == (163_589, "<|reserved_token_163589|>")));
+    }
 }
