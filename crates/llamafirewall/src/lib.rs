@@ -10,6 +10,7 @@ mod code_shield;
 mod hidden_text;
 mod judged;
 mod patterns;
+mod presets;
 mod tool_allow_list;
 
 pub use builtin::registry;
@@ -19,6 +20,7 @@ pub use hidden_text::HiddenAsciiScanner;
 pub use judged::{AlignmentCheckScanner, ChatJudge, PiiCheckScanner, Post};
 pub use llamafirewall_codeshield as codeshield;
 pub use patterns::{Group, Pattern, RegexScanner};
+pub use presets::UseCase;
 pub use tool_allow_list::ToolAllowList;
 
 pub use llamafirewall_core::*;

@@ -19,6 +19,7 @@ use own::OwnPattern;
 pub use own::Pattern;
 use personal::Numbers;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -47,6 +48,8 @@ pub struct RegexScanner {
     matcher: Matcher,
     numbers: Option<Numbers>,
     own: Vec<OwnPattern>,
+    /// What a blob leads to that nothing can read; `None` where blobs are not looked for.
+    opaque: Option<ScanDecision>,
 }
 
 /// What a policy may say of it.
@@ -56,6 +59,7 @@ struct Options {
     groups: Option<Vec<Group>>,
     #[serde(default)]
     patterns: Vec<Pattern>,
+    opaque: Option<ScanDecision>,
 }
 
 /// Makes the scanner `regex` for a policy.
@@ -70,7 +74,8 @@ pub(crate) fn build_secrets(options: &ScannerOptions) -> Result<Arc<dyn Scanner>
 
 fn named(options: &ScannerOptions, groups: &[Group]) -> Result<Arc<dyn Scanner>, ConfigurationError> {
     let read: Options = options.read()?;
-    let scanner = RegexScanner::with(read.groups.as_deref().unwrap_or(groups), read.patterns)?;
+    let mut scanner = RegexScanner::with(read.groups.as_deref().unwrap_or(groups), read.patterns)?;
+    scanner.opaque = read.opaque.or(scanner.opaque);
     Ok(Arc::new(scanner.called(options.name())))
 }
 
@@ -100,6 +105,7 @@ impl RegexScanner {
         let personal = groups.contains(&Group::Personal);
         Ok(Self {
             name: "regex".to_owned(),
+            opaque: groups.contains(&Group::Injection).then_some(ScanDecision::Allow),
             matcher: Matcher::new(groups).map_err(invalid)?,
             numbers: personal.then(Numbers::new).transpose().map_err(invalid)?,
             own: patterns.into_iter().map(OwnPattern::new).collect::<Result<_, _>>().map_err(invalid)?,
@@ -115,11 +121,12 @@ impl RegexScanner {
 
     fn findings(&self, input: &ScanInput) -> Vec<Finding> {
         let mut findings: Vec<Finding> = Vec::new();
+        let mut places: BTreeMap<Cow<'static, str>, Places> = BTreeMap::new();
         for view in input.views().iter() {
             self.look(view, &mut |found, decision, score| {
                 let span = view.original(found.span);
                 // The same thing seen in two forms is one finding.
-                if findings.iter().any(|known| known.rule == found.name && overlap(&known.span, &span)) {
+                if !places.entry(found.name.clone()).or_default().add(&span) {
                     return;
                 }
                 findings.push(Finding {
@@ -129,6 +136,15 @@ impl RegexScanner {
                     ..Finding::new(found.name, span)
                 });
             });
+        }
+        if let Some(decision) = self.opaque {
+            let score = if decision == ScanDecision::Allow { 0.0 } else { 1.0 };
+            let blobs = input.views().opaque().iter();
+            findings.extend(blobs.map(|span| Finding {
+                decision,
+                score,
+                ..Finding::new("Opaque blob", span.clone())
+            }));
         }
         findings
     }
@@ -179,8 +195,8 @@ impl RegexScanner {
     fn verdict(&self, input: &ScanInput) -> ScanResult {
         let findings = self.findings(input);
         let decision = findings.iter().map(|finding| finding.decision).max().unwrap_or_default();
-        if findings.is_empty() {
-            return ScanResult::allow("No regex patterns matched");
+        if decision == ScanDecision::Allow {
+            return ScanResult::allow("No regex patterns matched").with_findings(findings);
         }
         let score = findings.iter().filter(|f| f.decision == decision).map(|f| f.score).fold(0.0, f32::max);
         let mut names: Vec<&str> = Vec::new();
@@ -216,8 +232,20 @@ fn rank(name: &str) -> usize {
     ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len())
 }
 
-fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
-    a.start < b.end && b.start < a.end
+/// Places where one thing was found, by their beginnings.
+#[derive(Default)]
+struct Places(BTreeMap<usize, usize>);
+
+impl Places {
+    /// Adds a place, unless it overlaps one of its neighbours.
+    fn add(&mut self, span: &Range<usize>) -> bool {
+        let before = self.0.range(..span.end).next_back();
+        if before.is_some_and(|(_, end)| *end > span.start) {
+            return false;
+        }
+        self.0.insert(span.start, span.end);
+        true
+    }
 }
 
 impl Scanner for RegexScanner {

@@ -12,6 +12,8 @@ use std::ops::Range;
 
 /// How far a phrase reaches, in bytes.
 pub(super) const LONGEST_PHRASE: usize = 400;
+/// How much longer its last word may be.
+const LONGEST_ENDING: usize = 16;
 /// How far the secret may be from the name that it is given to.
 const LONGEST_ASSIGNMENT: usize = 40;
 /// How far the kind of a private key may be from its beginning.
@@ -147,14 +149,18 @@ fn tail(pattern: &str) -> Result<Automaton, Broken> {
 fn phrase(name: &'static str, tail: &Automaton, text: &str, keyword: Range<usize>) -> Seen {
     let window = &text.as_bytes()[..text.len().min(keyword.start + LONGEST_PHRASE)];
     let is_cut = window.len() < text.len();
+    let name = |end: usize| {
+        // The last word counts whole: `instruction` is known before its plural ends.
+        let end = end + run(text, end, LONGEST_ENDING, |byte| byte.is_ascii_alphabetic());
+        let open = (end == text.len()).then_some(keyword.start);
+        Seen { open, ..Seen::found(name, keyword.start..end) }
+    };
     match tail.first_match(window, keyword.end) {
-        Outcome::Match(read) => Seen::found(name, keyword.start..keyword.end + read),
+        Outcome::Match(read) => name(keyword.end + read),
         Outcome::Dead => Seen::nothing(),
         Outcome::Alive | Outcome::MatchAtEnd if is_cut => Seen::nothing(),
         Outcome::Alive => Seen::open_at(keyword.start),
-        Outcome::MatchAtEnd => {
-            Seen { open: Some(keyword.start), ..Seen::found(name, keyword.start..text.len()) }
-        }
+        Outcome::MatchAtEnd => name(text.len()),
     }
 }
 
