@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes the readers of model files: scripts/fuzz.sh [seconds per target] [target ...]
+# Fuzzes the readers of model files and the firewall: scripts/fuzz.sh [seconds per target] [target ...]
 # Needs nightly Rust and cargo-fuzz (cargo install cargo-fuzz). Seeds: the project's own files, and the files under
 # TORCHLESS_FIXTURES where that is set. Findings land in fuzz/artifacts/TARGET.
 set -euo pipefail
@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 
 seconds=${1:-600}
 shift || true
-if [ $# -gt 0 ]; then targets=("$@"); else targets=(gguf safetensors native_bin tokenizer_json sentencepiece chat_template); fi
-case $seconds in '' | *[!0-9]*) echo "usage: scripts/fuzz.sh [seconds] [gguf|safetensors|native_bin|tokenizer_json|sentencepiece|chat_template ...]" >&2; exit 2 ;; esac
+if [ $# -gt 0 ]; then targets=("$@"); else targets=(gguf safetensors native_bin tokenizer_json sentencepiece chat_template normalise output_guard policy); fi
+case $seconds in '' | *[!0-9]*) echo "usage: scripts/fuzz.sh [seconds] [gguf|safetensors|native_bin|tokenizer_json|sentencepiece|chat_template|normalise|output_guard|policy ...]" >&2; exit 2 ;; esac
 
 # Copies the files under the given places that are at most 256 KiB, packed ones unpacked, into a corpus.
 seed() {
@@ -40,6 +40,8 @@ for target in "${targets[@]}"; do
         tokenizer_json) seed "$corpus" '*.json' fuzz/seeds "$fixtures/tokenizers" ;;
         sentencepiece) seed "$corpus" '*.model' fuzz/seeds ;;
         chat_template) seed "$corpus" '*.jinja' "$fixtures/chat" ;;
+        normalise | output_guard) seed "$corpus" '*.md' docs "$fixtures/guard" ;;
+        policy) seed "$corpus" '*.toml' crates/llamafirewall/presets ;;
         *) echo "unknown target: $target" >&2; exit 2 ;;
     esac
     echo "== $target: $(find "$corpus" -type f | wc -l) seeds, $seconds seconds"
