@@ -174,10 +174,14 @@ fn token(token: &Token, text: &str, prefix: Range<usize>) -> Seen {
     // A colon may stand after a number; anything else begins a word.
     let before = prefix.start.checked_sub(1).map(|at| bytes[at]);
     let starts = bytes[prefix.start] == b':' || !before.is_some_and(is_word);
+    // Looked at first: a run of such beginnings would else be read again from each of them.
+    if !starts {
+        return Seen::nothing();
+    }
     let (fewest, most) = token.length;
     let length = run(text, prefix.end, most, |byte| token.class.has(byte));
     let end = prefix.end + length;
-    if !starts || length > most {
+    if length > most {
         return Seen::nothing();
     }
     let open = (end == text.len()).then_some(prefix.start);
