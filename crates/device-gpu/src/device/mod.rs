@@ -168,6 +168,11 @@ impl GpuDevice {
         grid: Grid,
         args: Args,
     ) -> Result<(), DeviceError> {
+        if args.is_beyond {
+            return Err(
+                self.refuse(format!("{name} over 2^31 values at once (fewer tokens per step are fewer)"))
+            );
+        }
         let kernel = self.kernels.get(&mut *self.driver, family, name)?;
         self.queue.push(kernel, grid, args);
         Ok(())

@@ -37,6 +37,8 @@ impl Kernels {
 pub(super) struct Args {
     list: Vec<Arg>,
     local: usize,
+    /// Whether a number was beyond what kernels count with.
+    pub(super) is_beyond: bool,
 }
 
 impl Args {
@@ -44,13 +46,16 @@ impl Args {
     pub(super) fn of(memories: &[MemoryId]) -> Self {
         let mut list = Vec::with_capacity(24);
         list.extend(memories.iter().map(|&m| Arg::Memory(m)));
-        Self { list, local: 0 }
+        Self { list, ..Self::default() }
     }
 
-    /// Then whole numbers. Panics beyond the range of `i32`: sizes were checked where memory was made.
+    /// Then whole numbers.
     pub(super) fn ints(mut self, values: &[usize]) -> Self {
-        let int = |&x: &usize| Arg::Int(i32::try_from(x).expect("a size within 2^31"));
-        self.list.extend(values.iter().map(int));
+        for &value in values {
+            let int = i32::try_from(value);
+            self.is_beyond |= int.is_err();
+            self.list.push(Arg::Int(int.unwrap_or(0)));
+        }
         self
     }
 
@@ -94,7 +99,8 @@ impl Queue {
         if groups.contains(&0) {
             return;
         }
-        let groups = groups.map(|n| u32::try_from(n).expect("groups within 2^32"));
+        // Numbers of kernels are below 2^31, and groups are no more than threads.
+        let groups = groups.map(|n| n as u32);
         self.launches.push(Launch {
             kernel,
             groups,
