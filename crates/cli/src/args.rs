@@ -250,6 +250,9 @@ pub struct RunArgs {
     /// Another chat template than the model's: the name of a built-in one, or a file; applies it
     #[arg(long, value_name = "NAME|FILE")]
     pub chat_template: Option<String>,
+    /// Tools that the model may call: a file with a JSON list, as chat templates take it; applies the template
+    #[arg(long, value_name = "FILE")]
+    pub tools: Option<PathBuf>,
     /// Show what the model thinks before it answers
     #[arg(long)]
     pub show_thinking: bool,

@@ -15,8 +15,7 @@ pub fn run(args: &RenderArgs) -> Result<()> {
     let mut conversation =
         Conversation::from_json(&json_text(&args.messages)?).map_err(usage(&args.messages))?;
     if let Some(path) = &args.tools {
-        let tools = Data::parse(&json_text(path)?).map_err(usage(path))?;
-        conversation.set_tools(tools).map_err(usage(path))?;
+        set_tools(&mut conversation, path)?;
     }
     let (template, mut options) = chosen(args)?;
     options.add_generation_prompt = args.add_generation_prompt;
@@ -30,6 +29,15 @@ pub fn run(args: &RenderArgs) -> Result<()> {
     let rendered = template.render(&conversation, &options).map_err(torchless::Error::from)?;
     if args.json { output::json(&report(&rendered)) } else { output::write(&rendered.text()) }?;
     Ok(())
+}
+
+/// Gives a conversation the tools of a file.
+///
+/// # Errors
+/// It cannot be read, or is no list of tools.
+pub(super) fn set_tools(conversation: &mut Conversation, path: &Path) -> Result<()> {
+    let tools = Data::parse(&json_text(path)?).map_err(usage(path))?;
+    Ok(conversation.set_tools(tools).map_err(usage(path))?)
 }
 
 /// Says which file is at fault.

@@ -1,5 +1,6 @@
 //! `torchless [MODEL] [PROMPT]`: a model completes a text, or answers.
 
+use super::render::set_tools;
 use crate::args::{RunArgs, ShowArgs};
 use crate::exit::{Interrupted, Usage};
 use crate::interrupt::Interrupt;
@@ -12,8 +13,7 @@ use std::time::Duration;
 use torchless::conversation::{Conversation, Data, Grammar};
 use torchless::gpu::driver::{DeviceInfo, Hardware};
 use torchless::{
-    DoneReason, Event, GenerateOptions, Message, Model, Prompt, Role, SamplerConfig, Source, Summary,
-    TokenId, gpu,
+    DoneReason, Event, GenerateOptions, Model, Prompt, SamplerConfig, Source, Summary, TokenId, gpu,
 };
 
 /// Runs the verb.
@@ -30,24 +30,28 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let session = Session { model: &model, options, show, interrupt: &interrupt };
     match asked {
         Asked::Once(prompt) => session.reply(prompt).map(drop),
-        Asked::Talk(system) => session.talk(system),
+        Asked::Talk(messages) => session.talk(messages),
     }
 }
 
 /// One prompt, or a conversation on the terminal.
 enum Asked {
     Once(Prompt),
-    Talk(Option<String>),
+    Talk(Conversation),
 }
 
-/// Text is completed as it is; `--chat` and `--system` make a conversation of it.
+/// Text is completed as it is; `--chat`, `--system` and `--tools` make a conversation of it.
 fn what_is_asked(args: &RunArgs, source: &Source) -> Result<Asked> {
     let given = input::prompt(args.prompt.as_deref().or(args.prompt_option.as_deref()))?;
-    let chat = args.chat || args.system.is_some() || args.chat_template.is_some();
+    let chat = args.chat || args.system.is_some() || args.chat_template.is_some() || args.tools.is_some();
     match given {
-        Some(text) if chat => Ok(Asked::Once(conversation(args.system.as_deref(), text))),
+        Some(text) if chat => {
+            let mut asked = beginning(args)?;
+            asked.push("user", &text);
+            Ok(Asked::Once(Prompt::Conversation(asked)))
+        }
         Some(text) => Ok(Asked::Once(Prompt::Text(text))),
-        None if chat && std::io::stdin().is_terminal() => Ok(Asked::Talk(args.system.clone())),
+        None if chat && std::io::stdin().is_terminal() => Ok(Asked::Talk(beginning(args)?)),
         // The story model begins on its own.
         None if *source == Source::Inside && !chat => Ok(Asked::Once(Prompt::Text(String::new()))),
         None if args.model.as_ref().is_some_and(|m| !m.exists()) => {
@@ -62,9 +66,16 @@ fn what_is_asked(args: &RunArgs, source: &Source) -> Result<Asked> {
     }
 }
 
-fn conversation(system: Option<&str>, text: String) -> Prompt {
-    let system = system.map(|s| Message::new(Role::System, s));
-    Prompt::Chat(system.into_iter().chain([Message::new(Role::User, text)]).collect())
+/// What a conversation has before the first message of the user.
+fn beginning(args: &RunArgs) -> Result<Conversation> {
+    let mut messages = Conversation::new();
+    if let Some(system) = &args.system {
+        messages.push("system", system);
+    }
+    if let Some(path) = &args.tools {
+        set_tools(&mut messages, path)?;
+    }
+    Ok(messages)
 }
 
 fn generate_options(args: &RunArgs) -> Result<GenerateOptions> {
@@ -202,11 +213,7 @@ impl Session<'_> {
     }
 
     /// Turn by turn on the terminal, until the input ends.
-    fn talk(&self, system: Option<String>) -> Result<()> {
-        let mut messages = Conversation::new();
-        if let Some(system) = system {
-            messages.push("system", &system);
-        }
+    fn talk(&self, mut messages: Conversation) -> Result<()> {
         let mut lines = std::io::stdin().lock().lines();
         eprintln!("Type a message; /bye or Ctrl-D ends, Ctrl-C stops a reply.");
         loop {
@@ -247,6 +254,7 @@ struct View<'a> {
 struct Reply {
     text: String,
     thinking: String,
+    calls: Vec<serde_json::Value>,
 }
 
 /// What was printed last.
@@ -280,7 +288,11 @@ impl View<'_> {
             }
             Event::ToolCall(call) => {
                 let call = json!({ "event": "tool_call", "name": call.name, "arguments": call.arguments });
-                output::json(&call)?;
+                if self.show.as_asked.json {
+                    self.reply.calls.push(call);
+                } else {
+                    output::json(&call)?;
+                }
             }
             Event::Done(_) => {}
         }
@@ -321,6 +333,9 @@ impl View<'_> {
             });
             if show.json {
                 report["text"] = json!(self.reply.text);
+            }
+            if show.json && !self.reply.calls.is_empty() {
+                report["tool_calls"] = json!(self.reply.calls);
             }
             if show.json && self.show.thinking {
                 report["thinking"] = json!(self.reply.thinking);

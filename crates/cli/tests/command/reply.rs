@@ -152,6 +152,28 @@ fn messages_go_through_the_template() {
 }
 
 #[test]
+fn tools_go_into_the_template() {
+    let folder = tempfile::tempdir().unwrap();
+    let template = "{% for t in tools %}{{ t.function.name }} {% endfor %}{{ messages[0].content }}";
+    let model =
+        Remake::story().with("tokenizer.chat_template", template).write(&folder.path().join("chat.gguf"));
+    let (model, path) = (text(&model), folder.path().join("tools.json"));
+    let tools = r#"[{"type": "function", "function": {"name": "run"}}, {"type": "function", "function": {"name": "sit"}}]"#;
+    std::fs::write(&path, tools).unwrap();
+    let ran = run(&[model, "hello", "--tools", text(&path), "--max-tokens", "1", "--debug"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let line = ran.err.lines().find_map(|l| l.strip_prefix("Tokens: ")).unwrap().to_owned();
+    let want = output(&["tokenize", "--ids", model, "run sit hello"]).trim().to_owned();
+    assert_eq!(line.trim_matches(['[', ']']).replace(' ', ""), want);
+    std::fs::write(&path, "{}").unwrap();
+    assert_refused(
+        &run(&[model, "hello", "--tools", text(&path)]),
+        2,
+        &["tools have to be a list of objects"],
+    );
+}
+
+#[test]
 fn a_broken_template_is_the_models_fault() {
     let folder = tempfile::tempdir().unwrap();
     for template in
