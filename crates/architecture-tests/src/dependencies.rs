@@ -23,6 +23,18 @@ pub const ALLOWED: &[Row] = &[
     ("torchless-chat", &["torchless-sampler", "torchless-base"]),
     ("llamafirewall-core", &[]),
     ("llamafirewall-codeshield", &[]),
+    (
+        "llamafirewall-ml",
+        &[
+            "llamafirewall-core",
+            "torchless-base",
+            "torchless-device",
+            "torchless-formats",
+            "torchless-kernels",
+            "torchless-model",
+            "torchless-tokenizer",
+        ],
+    ),
     ("llamafirewall", &["llamafirewall-codeshield", "llamafirewall-core"]),
     (
         "torchless",

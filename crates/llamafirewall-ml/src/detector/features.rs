@@ -1,0 +1,289 @@
+//! Text to hashed features, as `training/guard/features.py` does it: the golden scores hold both to the same numbers.
+//! Nothing here knows labels or weights.
+//!
+//! A text is lower-cased, whitespace becomes one space and digits become `0`, and it is cut into windows of words that
+//! overlap. The features of a window are the set of its hashed n-grams: of words, and of characters.
+
+/// Hashes are cut to this many bits.
+pub(super) const BUCKET_BITS: u32 = 20;
+/// Words in a window.
+pub(super) const WINDOW_WORDS: usize = 48;
+/// Words from one window to the next.
+pub(super) const STRIDE_WORDS: usize = 24;
+
+const LONGEST_WORD: usize = 32;
+const CHARACTER_GRAMS: [usize; 3] = [3, 4, 5];
+/// Words that stand in a feature, as distances from its first, and the number of the kind.
+const WORD_KINDS: [(&[usize], u32); 4] = [(&[0], 1), (&[0, 1], 2), (&[0, 1, 2], 3), (&[0, 2], 4)];
+const CHARACTER_KIND: u32 = 8;
+const PRIME: u32 = 0x0100_0193;
+const START: u32 = 0x811C_9DC5;
+
+/// What a character is to the detector.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Word,
+    /// A word by itself: scripts that do not part their words.
+    Single,
+    Symbol,
+    Space,
+}
+
+const SPACES: &[(u32, u32)] = &[
+    (0x09, 0x0D),
+    (0x1C, 0x20),
+    (0x85, 0x85),
+    (0xA0, 0xA0),
+    (0x1680, 0x1680),
+    (0x2000, 0x200A),
+    (0x2028, 0x2029),
+    (0x202F, 0x202F),
+    (0x205F, 0x205F),
+    (0x3000, 0x3000),
+];
+const SINGLES: &[(u32, u32)] = &[
+    (0x0E00, 0x0E7F),
+    (0x3040, 0x30FF),
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x3FFFF),
+];
+const SYMBOLS: &[(u32, u32)] = &[
+    (0x00, 0x08),
+    (0x0E, 0x1B),
+    (0x21, 0x2F),
+    (0x3A, 0x40),
+    (0x5B, 0x60),
+    (0x7B, 0x84),
+    (0x86, 0x9F),
+    (0xA1, 0xBF),
+    (0xD7, 0xD7),
+    (0xF7, 0xF7),
+    (0x200B, 0x2027),
+    (0x202A, 0x202E),
+    (0x2030, 0x205E),
+    (0x2060, 0x206F),
+    (0x2190, 0x2BFF),
+    (0x3001, 0x303F),
+    (0xFE00, 0xFE6F),
+    (0xFF00, 0xFF0F),
+    (0xFF1A, 0xFF20),
+    (0x1F000, 0x1FAFF),
+];
+
+fn class(point: u32) -> Class {
+    if point.wrapping_sub(u32::from(b'a')) < 26 || point == u32::from(b'0') {
+        return Class::Word;
+    }
+    let within = |ranges: &[(u32, u32)]| ranges.iter().any(|&(first, last)| first <= point && point <= last);
+    if within(SPACES) {
+        Class::Space
+    } else if within(SINGLES) {
+        Class::Single
+    } else if within(SYMBOLS) {
+        Class::Symbol
+    } else {
+        Class::Word
+    }
+}
+
+/// The finaliser of MurmurHash3, 32 bits (Appleby, public domain).
+fn mix(mut h: u32) -> u32 {
+    h ^= h >> 16;
+    h = h.wrapping_mul(0x85EB_CA6B);
+    h ^= h >> 13;
+    h = h.wrapping_mul(0xC2B2_AE35);
+    h ^ (h >> 16)
+}
+
+fn seed(kind: u32) -> u32 {
+    mix(START.wrapping_add(kind))
+}
+
+fn fold(state: u32, value: u32) -> u32 {
+    (state ^ value).wrapping_mul(PRIME)
+}
+
+/// A text as the features see it.
+pub(super) struct Prepared {
+    points: Vec<u32>,
+    /// For each point, the byte of the original text where its character starts.
+    bytes: Vec<usize>,
+    /// Where each word starts in `points`.
+    starts: Vec<usize>,
+    /// One hash per word.
+    hashes: Vec<u32>,
+    length: usize,
+}
+
+/// One stretch of a text: which words, and which characters.
+pub(super) struct Window {
+    words: std::ops::Range<usize>,
+    points: std::ops::Range<usize>,
+}
+
+/// Features of a window, sorted and each once. Kept between windows to spare allocations.
+#[derive(Default)]
+pub(super) struct Features {
+    /// Of words.
+    pub(super) words: Vec<u32>,
+    /// Of characters.
+    pub(super) characters: Vec<u32>,
+}
+
+impl Prepared {
+    pub(super) fn new(text: &str) -> Self {
+        let mut prepared = Self {
+            points: Vec::with_capacity(text.len()),
+            bytes: Vec::with_capacity(text.len()),
+            starts: Vec::new(),
+            hashes: Vec::new(),
+            length: text.len(),
+        };
+        for (at, c) in text.char_indices() {
+            for lower in c.to_lowercase() {
+                prepared.push(lower, at);
+            }
+        }
+        prepared.find_words();
+        prepared
+    }
+
+    fn push(&mut self, lower: char, at: usize) {
+        let digit = lower.is_ascii_digit();
+        let point = if digit { u32::from(b'0') } else { u32::from(lower) };
+        if class(point) == Class::Space {
+            if self.points.last() == Some(&0x20) {
+                return;
+            }
+            self.points.push(0x20);
+        } else {
+            self.points.push(point);
+        }
+        self.bytes.push(at);
+    }
+
+    fn find_words(&mut self) {
+        let mut at = 0;
+        while at < self.points.len() {
+            let first = at;
+            match class(self.points[at]) {
+                Class::Word => {
+                    while at < self.points.len()
+                        && at - first < LONGEST_WORD
+                        && class(self.points[at]) == Class::Word
+                    {
+                        at += 1;
+                    }
+                }
+                Class::Single => at += 1,
+                Class::Symbol | Class::Space => {
+                    at += 1;
+                    continue;
+                }
+            }
+            self.starts.push(first);
+            self.hashes.push(mix(self.points[first..at].iter().fold(seed(0), |h, p| fold(h, *p))));
+        }
+    }
+
+    /// All windows; together they hold every character, and the last one ends with the text.
+    pub(super) fn windows(&self) -> Vec<Window> {
+        let n = self.starts.len();
+        if n <= WINDOW_WORDS {
+            return vec![Window { words: 0..n, points: 0..self.points.len() }];
+        }
+        let firsts = (0..n - WINDOW_WORDS).step_by(STRIDE_WORDS).chain([n - WINDOW_WORDS]);
+        firsts.map(|first| self.window(first, first + WINDOW_WORDS)).collect()
+    }
+
+    fn window(&self, first: usize, last: usize) -> Window {
+        let begin = if first == 0 { 0 } else { self.starts[first] };
+        let end = self.starts.get(last).copied().unwrap_or(self.points.len());
+        Window { words: first..last, points: begin..end }
+    }
+
+    /// Bytes of the original text that a window looks at.
+    pub(super) fn span(&self, window: &Window) -> std::ops::Range<usize> {
+        let at = |point: usize| self.bytes.get(point).copied().unwrap_or(self.length);
+        at(window.points.start)..at(window.points.end)
+    }
+
+    /// The features of a window, into `features`.
+    pub(super) fn features(&self, window: &Window, features: &mut Features) {
+        let words = &self.hashes[window.words.clone()];
+        features.words.clear();
+        for (offsets, kind) in WORD_KINDS {
+            grams(words, offsets, kind, &mut features.words);
+        }
+        let points = &self.points[window.points.clone()];
+        features.characters.clear();
+        for n in CHARACTER_GRAMS {
+            let offsets = [0, 1, 2, 3, 4];
+            let kind = CHARACTER_KIND + n as u32;
+            grams(points, &offsets[..n], kind, &mut features.characters);
+        }
+        for group in [&mut features.words, &mut features.characters] {
+            group.sort_unstable();
+            group.dedup();
+        }
+    }
+}
+
+/// Buckets of the values at these offsets, for every place where all of them exist.
+fn grams(values: &[u32], offsets: &[usize], kind: u32, into: &mut Vec<u32>) {
+    let reach = offsets.last().copied().unwrap_or(0);
+    let start = seed(kind);
+    for at in 0..values.len().saturating_sub(reach) {
+        let hash = mix(offsets.iter().fold(start, |h, offset| fold(h, values[at + offset])));
+        into.push(hash >> (32 - BUCKET_BITS));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_hold_every_word_and_end_with_the_text() {
+        for n in [0, 1, 47, 48, 49, 72, 73, 500] {
+            let text = "word ".repeat(n);
+            let prepared = Prepared::new(&text);
+            let windows = prepared.windows();
+            assert_eq!(windows[0].points.start, 0);
+            assert_eq!(windows[windows.len() - 1].points.end, prepared.points.len(), "{n}");
+            for pair in windows.windows(2) {
+                assert!(pair[1].points.start <= pair[0].points.end, "{n}");
+            }
+        }
+    }
+
+    #[test]
+    fn spaces_and_capitals_and_digits_do_not_count() {
+        let of = |text: &str| {
+            let prepared = Prepared::new(text);
+            let mut features = Features::default();
+            prepared.features(&prepared.windows()[0], &mut features);
+            (features.words, features.characters)
+        };
+        assert_eq!(of("Ignore ALL 7 rules"), of("ignore all\t\n 3 rules"));
+        assert_ne!(of("ignore all rules"), of("ignore no rules"));
+    }
+
+    #[test]
+    fn a_word_of_any_length_is_cut() {
+        let prepared = Prepared::new(&"x".repeat(1000));
+        assert_eq!(prepared.starts.len(), 1000usize.div_ceil(LONGEST_WORD));
+    }
+
+    #[test]
+    fn spans_are_bytes_of_the_original() {
+        let text = format!("{}ende", "größe  ".repeat(100));
+        let prepared = Prepared::new(&text);
+        for window in prepared.windows() {
+            assert!(text.get(prepared.span(&window)).is_some());
+        }
+        assert_eq!(prepared.span(&prepared.windows()[prepared.windows().len() - 1]).end, text.len());
+    }
+}
