@@ -1,8 +1,18 @@
-//! Classifiers for the firewall: the [`Detector`] inside, which needs no file. It knows no policies: what follows from a
-//! score is decided by scanners.
+//! Classifiers for the firewall: the [`Detector`] inside, which needs no file, and [`NativeEngine`], which runs Prompt
+//! Guard and its like on the encoders of this project. It knows no policies: what follows from a score is decided by
+//! scanners.
 
 #![forbid(unsafe_code)]
 
+mod cache;
+mod classifier;
+mod cover;
 mod detector;
+mod native;
+mod selection;
+mod squeeze;
 
+pub use classifier::AttackClassifier;
 pub use detector::{Detector, DetectorError, Judgement, Origin};
+pub use native::{LoadError, NativeEngine, NativeOptions};
+pub use selection::{TorchDevice, select_model};

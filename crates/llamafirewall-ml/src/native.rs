@@ -1,0 +1,203 @@
+//! Prompt Guard, or any other classifier of texts, on the encoders of this project: safetensors and `tokenizer.json` in,
+//! logits out. Loaded once and shared; one inference runs at a time and uses all of its threads.
+
+use crate::cache::ScoreCache;
+use crate::{cover, squeeze};
+use llamafirewall_core::{InferenceEngine, InferenceError};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use torchless_base::TokenId;
+use torchless_device::{CpuDevice, CpuOptions};
+use torchless_formats::{Checkpoint, OpenOptions, TokenizerSource};
+use torchless_kernels::{Precision, best};
+use torchless_model::encoder::{
+    Encoder, EncoderOptions, EncoderSpec, EncoderText, HeadLevel, Want, load_encoder,
+};
+use torchless_tokenizer::{Beside, EncodeOptions, Tokenizer};
+
+/// Sequences whose logits are kept.
+const CACHED: usize = 4096;
+/// Tokens in a window where the model has room for more; Prompt Guard was trained on 512.
+const WINDOW: usize = 512;
+
+/// Why a classifier cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file is missing or damaged.
+    #[error(transparent)]
+    Format(#[from] torchless_formats::FormatError),
+    /// The files are no model that runs here: a tensor is missing, unused or of the wrong shape.
+    #[error("{}: {source}", path.display())]
+    Model {
+        /// Where the model is.
+        path: PathBuf,
+        /// What is wrong.
+        source: torchless_model::ModelError,
+    },
+    /// The tokenizer is damaged or of an unknown kind.
+    #[error(transparent)]
+    Tokenizer(#[from] torchless_tokenizer::TokenizerError),
+    /// It is a sound model that does not classify texts.
+    #[error("{}: {reason}", path.display())]
+    Unfit {
+        /// Where the model is.
+        path: PathBuf,
+        /// Why it does not fit, and what would.
+        reason: String,
+    },
+}
+
+/// How a classifier is run.
+#[derive(Clone, Copy, Debug)]
+pub struct NativeOptions {
+    /// Threads that share an inference.
+    pub threads: usize,
+    /// Whether whitespace is brought into the form that Prompt Guard was trained on.
+    pub squeeze: bool,
+    /// Sequences of tokens whose logits are kept; 0 for none.
+    pub cached: usize,
+}
+
+impl Default for NativeOptions {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { threads, squeeze: true, cached: CACHED }
+    }
+}
+
+/// A classifier of texts on the CPU.
+pub struct NativeEngine {
+    tokenizer: Tokenizer,
+    spec: EncoderSpec,
+    options: NativeOptions,
+    encoder: Mutex<Encoder>,
+    cache: Mutex<ScoreCache>,
+}
+
+impl NativeEngine {
+    /// Loads the model at `path`: a folder with `config.json`, safetensors and `tokenizer.json`.
+    ///
+    /// # Errors
+    /// A file is missing or damaged; the model has no head for texts, lacks a tensor or has one that nothing uses; or it
+    /// has no tokenizer.
+    pub fn open(path: &Path, options: NativeOptions) -> Result<Self, LoadError> {
+        let checkpoint = torchless_formats::open(path, &OpenOptions::default())?;
+        let unfit = |reason: &str| LoadError::Unfit { path: path.to_owned(), reason: reason.to_owned() };
+        let fault = |source| LoadError::Model { path: path.to_owned(), source };
+        let tokenizer = tokenizer(&checkpoint)?
+            .ok_or_else(|| unfit("there is no tokenizer.json beside the model, so it cannot read text"))?;
+        let cpu = CpuOptions { kernels: best(), threads: options.threads.max(1), precision: Precision::Fast };
+        let device = Box::new(CpuDevice::new(cpu));
+        let encoder = load_encoder(&checkpoint, device, &EncoderOptions::default(), &mut |_, _| {});
+        let encoder = encoder.map_err(fault)?;
+        let spec = encoder.spec().clone();
+        match spec.head.as_ref().map(|head| head.level) {
+            Some(HeadLevel::Text(_)) if spec.labels().len() > 1 => {}
+            Some(HeadLevel::Text(_)) => {
+                return Err(unfit("it has one label only: it ranks, and classifies not"));
+            }
+            Some(HeadLevel::Token) => return Err(unfit("it classifies tokens, not texts")),
+            None => return Err(unfit("it has no classification head: it only embeds")),
+        }
+        if tokenizer.vocab_size() > spec.vocab {
+            let (ids, rows) = (tokenizer.vocab_size(), spec.vocab);
+            return Err(unfit(&format!("its tokenizer has {ids} tokens, the model {rows}")));
+        }
+        tracing::info!(arch = spec.arch, labels = spec.labels().len(), "loaded a classifier");
+        let cache = Mutex::new(ScoreCache::new(options.cached));
+        Ok(Self { tokenizer, spec, options, encoder: Mutex::new(encoder), cache })
+    }
+
+    /// Names of the classes, in the order of the logits.
+    pub fn labels(&self) -> &[String] {
+        self.spec.labels()
+    }
+
+    /// The tokens that the model sees of a text.
+    fn tokens(&self, text: &str) -> Vec<TokenId> {
+        let text =
+            if self.options.squeeze { squeeze::squeezed(&self.tokenizer, text) } else { text.to_owned() };
+        self.tokenizer.encode(&text, EncodeOptions::TEXT)
+    }
+
+    fn room(&self) -> usize {
+        self.spec.context.min(WINDOW)
+    }
+
+    fn compute(&self, texts: &[Vec<TokenId>]) -> Result<Vec<Vec<f32>>, InferenceError> {
+        let plain: Vec<_> = texts.iter().map(|ids| EncoderText { ids, types: &[] }).collect();
+        let mut encoder = locked(&self.encoder);
+        encoder.encode(&plain, Want::Logits).map_err(|e| InferenceError(e.to_string()))
+    }
+
+    /// Cuts a range in halves until the model has room for what the pieces added up to wrongly.
+    fn halved(&self, text: &str, range: Range<usize>, out: &mut Vec<Range<usize>>) {
+        let length = range.end - range.start;
+        if self.tokens(&text[range.clone()]).len() <= self.room() || length < 2 {
+            out.push(range);
+            return;
+        }
+        let middle = text.floor_char_boundary(range.start + length / 2);
+        if middle == range.start {
+            out.push(range);
+            return;
+        }
+        self.halved(text, range.start..middle, out);
+        self.halved(text, middle..range.end, out);
+    }
+}
+
+impl InferenceEngine for NativeEngine {
+    fn infer(&self, text: &str) -> Result<Vec<f32>, InferenceError> {
+        let mut logits = self.infer_batch(&[text])?;
+        logits.pop().ok_or_else(|| InferenceError("the model gave no logits".to_owned()))
+    }
+
+    fn infer_batch(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, InferenceError> {
+        let ids: Vec<Vec<TokenId>> = texts.iter().map(|text| self.tokens(text)).collect();
+        let mut known: Vec<Option<Vec<f32>>> = {
+            let cache = locked(&self.cache);
+            ids.iter().map(|ids| cache.get(ids)).collect()
+        };
+        let missing: Vec<usize> = (0..ids.len()).filter(|&i| known[i].is_none()).collect();
+        let texts: Vec<Vec<TokenId>> = missing.iter().map(|&i| ids[i].clone()).collect();
+        let computed = self.compute(&texts)?;
+        let mut cache = locked(&self.cache);
+        for ((i, ids), logits) in missing.into_iter().zip(&texts).zip(computed) {
+            cache.put(ids, &logits);
+            known[i] = Some(logits);
+        }
+        known
+            .into_iter()
+            .collect::<Option<_>>()
+            .ok_or_else(|| InferenceError("a text has no logits".to_owned()))
+    }
+
+    fn windows(&self, text: &str) -> Result<Vec<Range<usize>>, InferenceError> {
+        if self.tokens(text).len() <= self.room() {
+            return Ok(std::iter::once(0..text.len()).collect());
+        }
+        let around = self.tokens("").len();
+        let room = self.room().saturating_sub(around).max(1);
+        let mut out = Vec::new();
+        for range in cover::windows(text, room, |piece| self.tokens(piece).len() - around) {
+            self.halved(text, range, &mut out);
+        }
+        Ok(out)
+    }
+}
+
+fn tokenizer(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, LoadError> {
+    let TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, .. } = &checkpoint.tokenizer else {
+        return Ok(None);
+    };
+    let config = tokenizer_config.as_ref().map(serde_json::Value::to_string);
+    let beside = Beside { tokenizer_config: config.as_deref().map(str::as_bytes), ..Beside::default() };
+    Ok(Some(Tokenizer::from_bytes(tokenizer_json, beside)?))
+}
+
+/// What a thread that panicked left behind is whole: every inference overwrites what it reads.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
