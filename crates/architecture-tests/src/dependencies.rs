@@ -35,7 +35,7 @@ pub const ALLOWED: &[Row] = &[
             "torchless-tokenizer",
         ],
     ),
-    ("llamafirewall", &["llamafirewall-codeshield", "llamafirewall-core"]),
+    ("llamafirewall", &["llamafirewall-codeshield", "llamafirewall-core", "llamafirewall-ml"]),
     (
         "torchless",
         &[

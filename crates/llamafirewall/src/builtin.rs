@@ -1,6 +1,6 @@
 //! The scanners that policies can name, one line each.
 
-use crate::{canary, code_shield, hidden_text, patterns, tool_allow_list};
+use crate::{canary, code_shield, hidden_text, patterns, prompt_guard, tool_allow_list};
 use llamafirewall_core::{BuildScanner, Registry};
 
 /// Name in policies, and what makes the scanner.
@@ -8,6 +8,7 @@ const BUILTIN: &[(&str, BuildScanner)] = &[
     ("canary", canary::build),
     ("code_shield", code_shield::build),
     ("hidden_ascii", hidden_text::build),
+    ("prompt_guard", prompt_guard::build),
     ("regex", patterns::build),
     ("secrets", patterns::build_secrets),
     ("tool_allow_list", tool_allow_list::build),

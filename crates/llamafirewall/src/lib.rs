@@ -11,6 +11,7 @@ mod hidden_text;
 mod judged;
 mod patterns;
 mod presets;
+mod prompt_guard;
 mod tool_allow_list;
 
 pub use builtin::registry;
@@ -21,6 +22,8 @@ pub use judged::{AlignmentCheckScanner, ChatJudge, PiiCheckScanner, Post};
 pub use llamafirewall_codeshield as codeshield;
 pub use patterns::{Group, Pattern, RegexScanner};
 pub use presets::UseCase;
+pub use prompt_guard::PromptGuardScanner;
 pub use tool_allow_list::ToolAllowList;
 
 pub use llamafirewall_core::*;
+pub use llamafirewall_ml::{AttackClassifier, NativeOptions};
