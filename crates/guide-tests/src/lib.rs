@@ -46,6 +46,8 @@ pages! {
     Development "docs/development.md"
     Encoders "docs/encoders.md"
     FirewallCodeshield "docs/firewall/codeshield.md"
+    GuardModelCard "docs/firewall/guard-model-card.md"
+    PromptGuard "docs/firewall/prompt-guard.md"
     ModelFormats "docs/formats/model-formats.md"
     GettingStarted "docs/getting-started.md"
     GpuBackends "docs/gpu/backends.md"
