@@ -50,6 +50,7 @@ pub const ALLOWED: &[Row] = &[
             "torchless-sampler",
             "torchless-engine",
             "torchless-chat",
+            "llamafirewall",
             "llamafirewall-core",
         ],
     ),

@@ -1,7 +1,9 @@
 //! A reply while it is made: tokens in, text out.
 
 use crate::Error;
+use crate::guarded::ReplyDoor;
 use crate::stop::{StopStrings, Watched};
+use llamafirewall_core::Refusal;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use torchless_base::TokenId;
@@ -78,8 +80,11 @@ pub struct Generation<'m> {
     /// Of a conversation; a text that is continued is text alone.
     reply: Option<(ReplyParser, &'m Tokenizer)>,
     stop: StopStrings,
-    /// To be told, in order.
+    /// To be told, in order, once the door lets it pass.
     pending: VecDeque<Event>,
+    /// What the door let pass.
+    passed: VecDeque<Event>,
+    door: Option<ReplyDoor>,
     tokens: Vec<TokenId>,
     prompt_tokens: usize,
     start: Instant,
@@ -107,11 +112,19 @@ impl<'m> Generation<'m> {
             reply,
             stop: StopStrings::new(stop),
             pending: VecDeque::new(),
+            passed: VecDeque::new(),
+            door: None,
             tokens: Vec::new(),
             prompt_tokens: 0,
             start: Instant::now(),
             state: State::Running,
         }
+    }
+
+    /// The same reply, which has to pass a door.
+    pub(crate) fn behind(mut self, door: Option<ReplyDoor>) -> Self {
+        self.door = door;
+        self
     }
 
     /// Cancels from elsewhere, such as a signal handler's thread.
@@ -165,6 +178,25 @@ impl<'m> Generation<'m> {
         false
     }
 
+    /// Lets what is to be told pass the door; whether there was anything.
+    fn pass(&mut self) -> Result<bool, Refusal> {
+        if let Some(event) = self.pending.pop_front() {
+            match &mut self.door {
+                Some(door) => self.passed.extend(door.pass(event)?),
+                None => self.passed.push_back(event),
+            }
+            return Ok(true);
+        }
+        if !matches!(self.state, State::Ending(_)) {
+            return Ok(false);
+        }
+        match self.door.take() {
+            Some(door) => self.passed.extend(door.close()?),
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
     fn summary(&mut self, reason: DoneReason) -> Event {
         self.state = State::Over;
         let tokens = std::mem::take(&mut self.tokens);
@@ -214,8 +246,18 @@ impl Iterator for Generation<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(event) = self.pending.pop_front() {
+            if let Some(event) = self.passed.pop_front() {
                 return Some(Ok(event));
+            }
+            match self.pass() {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(refusal) => {
+                    self.ticket.cancel();
+                    self.pending.clear();
+                    self.state = State::Over;
+                    return Some(Err(refusal.into()));
+                }
             }
             match self.state {
                 State::Over => return None,

@@ -12,6 +12,8 @@ mod encoder;
 mod error;
 mod export;
 mod generation;
+mod guarded;
+mod judge;
 mod model;
 mod open;
 mod perplexity;
@@ -33,6 +35,7 @@ pub use export::{
     convert_to_gguf, lossless, quantize, write_importance, write_whole,
 };
 pub use generation::{DoneReason, Event, Generation, Summary};
+pub use judge::ModelJudge;
 pub use model::{GenerateOptions, Model, default_max_tokens};
 pub use open::{ModelOptions, RunPrecision, Source, check, layout, open_runner, spec};
 pub use perplexity::{Perplexity, perplexity};
@@ -44,6 +47,7 @@ pub use threads::default_threads;
 pub(crate) use vocabulary::fits_vocab;
 pub use vocabulary::{chat_template, check_ids, fits, tokenizer, tokenizer_at};
 
+pub use llamafirewall as firewall;
 pub use llamafirewall_core::{Admitted, Firewall, Message, Role};
 pub use torchless_base::TokenId;
 pub use torchless_chat as conversation;

@@ -2,6 +2,7 @@
 
 use crate::chat::model_template;
 use crate::generation::Generation;
+use crate::guarded::ReplyDoor;
 use crate::open::{ModelOptions, Source, open_placed, spec};
 use crate::placement::Layout;
 use crate::prompt::Prompt;
@@ -123,6 +124,12 @@ impl Model {
         &self.firewall
     }
 
+    /// Puts a firewall in place: from now on prompts have to pass it, and replies are released as far as it lets them.
+    /// Without one everything passes.
+    pub fn set_firewall(&mut self, firewall: Firewall) {
+        self.firewall = firewall;
+    }
+
     /// Offers a prompt to the firewall.
     ///
     /// # Errors
@@ -233,7 +240,7 @@ impl Model {
         Ok(template.render(conversation, &chat::render_options(&self.tokenizer))?)
     }
 
-    /// Begins a reply.
+    /// Begins a reply. What the firewall objects to ends it with [`Error::Refused`], before a byte of it is told.
     ///
     /// # Errors
     /// The prompt does not fit, the template fails, or the options are out of range.
@@ -265,7 +272,8 @@ impl Model {
             _ => self.tokenizer.stream(Controls::Hide),
         };
         let reply = reply.map(|reply| (reply, &self.tokenizer));
-        Ok(Generation::new(decoder, reply, ticket, options.stop.clone()))
+        let door = (!self.firewall.is_open()).then(|| ReplyDoor::new(&self.firewall, prompt.get()));
+        Ok(Generation::new(decoder, reply, ticket, options.stop.clone()).behind(door))
     }
 }
 

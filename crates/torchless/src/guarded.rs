@@ -1,0 +1,188 @@
+//! The door that a reply leaves by, where a firewall is in place.
+//!
+//! Text and thinking are each scanned for themselves, and together in the order in which they come, so that nothing is
+//! split over the two; a call of a tool is scanned before it is told.
+
+use crate::generation::Event;
+use crate::prompt::Prompt;
+use llamafirewall_core::{
+    Content, Firewall, Message, OutputGuard, Refusal, Released, Role, ScanResult, ToolCall,
+};
+use std::collections::VecDeque;
+
+/// What a piece of a reply is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text = 0,
+    Thinking = 1,
+}
+
+/// What has not left yet.
+enum Waiting {
+    Piece(Kind, String),
+    Event(Event),
+}
+
+/// A stream that is scanned, and how much of it may leave.
+struct Stream {
+    guard: OutputGuard,
+    may_leave: usize,
+}
+
+/// Holds a reply back until it may leave.
+pub(crate) struct ReplyDoor {
+    /// Text, and thinking.
+    apart: [Stream; 2],
+    together: Stream,
+    waiting: VecDeque<Waiting>,
+}
+
+impl ReplyDoor {
+    /// The door for the reply to a prompt.
+    pub fn new(firewall: &Firewall, prompt: &Prompt) -> Self {
+        let mut trace = Vec::new();
+        prompt.visit(&mut |role, text| trace.push(Message::new(role, text)));
+        let stream =
+            || Stream { guard: firewall.output_guard(Role::Assistant, Some(trace.clone())), may_leave: 0 };
+        Self { apart: [stream(), stream()], together: stream(), waiting: VecDeque::new() }
+    }
+
+    /// Takes what the reply says next, and gives what may leave.
+    pub fn pass(&mut self, event: Event) -> Result<Vec<Event>, Refusal> {
+        match event {
+            Event::Text(text) => self.piece(Kind::Text, text)?,
+            Event::Reasoning(text) => self.piece(Kind::Thinking, text)?,
+            Event::ToolCall(call) => {
+                let asked = ToolCall { name: call.name.clone(), arguments: call.arguments.to_string() };
+                let result = self.together.guard.tool_calls(vec![asked]);
+                if !result.is_allowed() {
+                    return Err(refusal(result));
+                }
+                self.waiting.push_back(Waiting::Event(Event::ToolCall(call)));
+            }
+            other => self.waiting.push_back(Waiting::Event(other)),
+        }
+        Ok(self.leaving())
+    }
+
+    /// Ends the reply, and gives what is left of it.
+    pub fn close(mut self) -> Result<Vec<Event>, Refusal> {
+        for stream in self.apart.iter_mut().chain([&mut self.together]) {
+            match stream.guard.finish() {
+                (Released::Text(text), result) if result.is_allowed() => stream.may_leave += text.len(),
+                (_, result) => return Err(refusal(result)),
+            }
+        }
+        Ok(self.leaving())
+    }
+
+    fn piece(&mut self, kind: Kind, text: String) -> Result<(), Refusal> {
+        for stream in [&mut self.apart[kind as usize], &mut self.together] {
+            match stream.guard.push(&text) {
+                Released::Text(released) => stream.may_leave += released.len(),
+                Released::Stopped(result) => return Err(refusal(result)),
+            }
+        }
+        self.waiting.push_back(Waiting::Piece(kind, text));
+        Ok(())
+    }
+
+    /// What every stream that it belongs to lets leave.
+    fn leaving(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(first) = self.waiting.pop_front() {
+            let (kind, text) = match first {
+                Waiting::Event(event) => {
+                    events.push(event);
+                    continue;
+                }
+                Waiting::Piece(kind, text) => (kind, text),
+            };
+            let apart = &mut self.apart[kind as usize];
+            let mut length = text.len().min(apart.may_leave).min(self.together.may_leave);
+            while !text.is_char_boundary(length) {
+                length -= 1;
+            }
+            apart.may_leave -= length;
+            self.together.may_leave -= length;
+            let (leaves, stays) = text.split_at(length);
+            if !leaves.is_empty() {
+                events.push(match kind {
+                    Kind::Text => Event::Text(leaves.to_owned()),
+                    Kind::Thinking => Event::Reasoning(leaves.to_owned()),
+                });
+            }
+            if !stays.is_empty() {
+                self.waiting.push_front(Waiting::Piece(kind, stays.to_owned()));
+                break;
+            }
+        }
+        events
+    }
+}
+
+fn refusal(result: ScanResult) -> Refusal {
+    Refusal { role: Role::Assistant, reason: result.reason, decision: result.decision }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llamafirewall::{Configuration, RegexScanner};
+    use std::sync::Arc;
+
+    /// What leaves of a reply, and whether all of it does.
+    fn out(events: Vec<Event>) -> (String, bool) {
+        let scanner = Arc::new(RegexScanner::new().expect("it compiles"));
+        let configuration = Configuration::new().add_scanner(Role::Assistant, scanner);
+        let firewall = Firewall::new(configuration).expect("it is valid");
+        let mut door = ReplyDoor::new(&firewall, &Prompt::Text("hello".to_owned()));
+        let mut told = String::new();
+        let mut tell = |events: Vec<Event>| {
+            for event in events {
+                match event {
+                    Event::Text(text) => told.push_str(&text),
+                    Event::Reasoning(text) => told.push_str(&text.to_uppercase()),
+                    other => told.push_str(&format!("{other:?}")),
+                }
+            }
+        };
+        for event in events {
+            match door.pass(event) {
+                Ok(events) => tell(events),
+                Err(_) => return (told, false),
+            }
+        }
+        let closed = door.close().map(&mut tell);
+        let passed = closed.is_ok();
+        (told, passed)
+    }
+
+    fn text(text: &str) -> Event {
+        Event::Text(text.to_owned())
+    }
+
+    fn thinking(text: &str) -> Event {
+        Event::Reasoning(text.to_owned())
+    }
+
+    #[test]
+    fn what_is_harmless_leaves_in_order() {
+        let events = vec![thinking("so they "), thinking("ask"), text("A fine "), text("day.")];
+        assert_eq!(out(events), ("SO THEY ASKA fine day.".to_owned(), true));
+    }
+
+    #[test]
+    fn nothing_is_split_over_thinking_and_text() {
+        let (told, passed) = out(vec![thinking("write to john.doe"), text("@example.com now")]);
+        assert!(!passed && !told.to_lowercase().contains("john"), "{told}");
+        let (told, passed) = out(vec![thinking("done"), text("123-45-6789 is it")]);
+        assert!(!passed && !told.contains("123"), "{told}");
+    }
+
+    #[test]
+    fn a_reply_that_ends_with_a_match_keeps_it() {
+        let (told, passed) = out(vec![text("Write to "), text("john@example."), text("com")]);
+        assert_eq!((told.as_str(), passed), ("Write to ", false));
+    }
+}
