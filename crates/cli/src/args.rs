@@ -1,6 +1,7 @@
 //! What can be said on the command line. One struct per verb; no behaviour.
 
 use crate::encoder_args::{ClassifyArgs, EmbedArgs, RerankArgs};
+use crate::firewall_args::ScanArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,8 @@ pub enum Verb {
     Classify(ClassifyArgs),
     /// Sort documents by how well they answer a query
     Rerank(RerankArgs),
+    /// Say what the firewall makes of texts
+    Scan(ScanArgs),
 }
 
 const VERBS: &[&str] = &[
@@ -70,6 +73,7 @@ const VERBS: &[&str] = &[
     "embed",
     "classify",
     "rerank",
+    "scan",
     "help",
 ];
 
@@ -110,11 +114,12 @@ Verbs (`torchless <VERB> --help` says more):
   embed       Turn texts into vectors
   classify    Say which class a text or its tokens belong to
   rerank      Sort documents by how well they answer a query
+  scan        Say what the firewall makes of texts
 
 Without a model, the small story model inside the program runs. A first word that is a verb is taken as one unless
 a file of that name exists.
 Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 the model is at fault, 4 out of resources,
-5 refused by the firewall, 130 interrupted.";
+5 refused by the firewall, 6 a person has to decide, 7 the firewall could not scan, 130 interrupted.";
 
 /// How a model is opened: shared by all verbs that run one.
 #[derive(Clone, Debug, Args)]
@@ -262,6 +267,9 @@ pub struct RunArgs {
     /// Hold the reply to a grammar: a file or text in GBNF or Lark, or a regular expression between slashes
     #[arg(long, value_name = "FILE|TEXT")]
     pub grammar: Option<String>,
+    /// Let prompt and reply pass a firewall: a policy file, or general, chatbot, coding-assistant [default: none]
+    #[arg(long, value_name = "FILE|NAME")]
+    pub policy: Option<String>,
     /// Tokens of the reply at most [default: a quarter of the context, 2048 at least (1024 below a context of 4096)]
     #[arg(short = 'n', long, value_name = "N")]
     pub max_tokens: Option<usize>,

@@ -1,6 +1,7 @@
 //! From errors to exit codes and one clear line.
 
 use std::process::ExitCode;
+use torchless::firewall::ScanDecision;
 use torchless::{Error, ErrorKind};
 
 /// Ended by Ctrl-C.
@@ -13,11 +14,25 @@ pub struct Interrupted;
 #[error("{0}")]
 pub struct Usage(pub String);
 
+/// What the firewall said of what it was shown: told on standard output already.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("not all of it may pass")]
+pub enum Verdict {
+    /// Something must not pass.
+    Blocked,
+    /// A person has to decide.
+    Human,
+    /// Not everything could be scanned.
+    Failed,
+}
+
 const RUNTIME: u8 = 1;
 const USAGE: u8 = 2;
 const MODEL: u8 = 3;
 const RESOURCES: u8 = 4;
 const REFUSED: u8 = 5;
+const HUMAN: u8 = 6;
+const NOT_SCANNED: u8 = 7;
 const INTERRUPTED: u8 = 130;
 
 /// Help and version go to standard output and are no error.
@@ -34,7 +49,7 @@ pub fn from_result(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let code = code(&error);
-    if code != INTERRUPTED {
+    if code != INTERRUPTED && !error.is::<Verdict>() {
         eprintln!("torchless: {}", message(&error));
     }
     ExitCode::from(code)
@@ -60,12 +75,26 @@ fn code(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>() {
         return USAGE;
     }
+    match error.downcast_ref::<Verdict>() {
+        Some(Verdict::Blocked) => return REFUSED,
+        Some(Verdict::Human) => return HUMAN,
+        Some(Verdict::Failed) => return NOT_SCANNED,
+        None => {}
+    }
     match error.downcast_ref::<Error>().map(Error::kind) {
         Some(ErrorKind::Usage) => USAGE,
         Some(ErrorKind::Model) => MODEL,
         Some(ErrorKind::Resources) => RESOURCES,
-        Some(ErrorKind::Refused) => REFUSED,
+        Some(ErrorKind::Refused) => refused(error),
         Some(ErrorKind::Runtime) | None => RUNTIME,
+    }
+}
+
+/// By what the firewall decided.
+fn refused(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<Error>() {
+        Some(Error::Refused(refusal)) if refusal.decision == ScanDecision::HumanInTheLoopRequired => HUMAN,
+        _ => REFUSED,
     }
 }
 

@@ -6,10 +6,12 @@ mod args;
 mod commands;
 mod encoder_args;
 mod exit;
+mod firewall_args;
 mod input;
 mod interrupt;
 mod open;
 mod output;
+mod policy;
 mod progress;
 mod template;
 

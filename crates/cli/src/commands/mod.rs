@@ -10,6 +10,7 @@ mod perplexity;
 mod quantize;
 mod render;
 mod run;
+mod scan;
 mod tokens;
 
 use crate::args::{Cli, Verb};
@@ -35,5 +36,6 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Embed(args)) => encode::embed(&args),
         Some(Verb::Classify(args)) => encode::classify(&args),
         Some(Verb::Rerank(args)) => encode::rerank(&args),
+        Some(Verb::Scan(args)) => scan::run(&args),
     }
 }

@@ -4,7 +4,7 @@ use super::render::set_tools;
 use crate::args::{RunArgs, ShowArgs};
 use crate::exit::{Interrupted, Usage};
 use crate::interrupt::Interrupt;
-use crate::{input, open, output, progress, template};
+use crate::{input, open, output, policy, progress, template};
 use anyhow::Result;
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use torchless::conversation::{Conversation, Data, Grammar};
 use torchless::gpu::driver::{DeviceInfo, Hardware};
 use torchless::{
-    DoneReason, Event, GenerateOptions, Model, Prompt, SamplerConfig, Source, Summary, TokenId, gpu,
+    DoneReason, Event, Firewall, GenerateOptions, Model, Prompt, SamplerConfig, Source, Summary, TokenId, gpu,
 };
 
 /// Runs the verb.
@@ -24,8 +24,9 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let source = open::source_as(args.model.as_deref(), &args.open)?;
     let asked = what_is_asked(args, &source)?;
     let options = generate_options(args)?;
+    let firewall = args.policy.as_deref().map(policy::firewall).transpose()?;
     let interrupt = Interrupt::install()?;
-    let model = load(args, &source)?;
+    let model = load(args, &source, firewall)?;
     let show = Shown { as_asked: &args.show, thinking: args.show_thinking };
     let session = Session { model: &model, options, show, interrupt: &interrupt };
     match asked {
@@ -143,7 +144,7 @@ fn device_line(info: &DeviceInfo) -> String {
     format!("{}  {}, {}, {}{what}", info.ordinal, info.name, output::size(info.memory), info.driver)
 }
 
-fn load(args: &RunArgs, source: &Source) -> Result<Model> {
+fn load(args: &RunArgs, source: &Source, firewall: Option<Firewall>) -> Result<Model> {
     let debug = args.show.debug;
     if debug {
         eprintln!("Loading model from: {}", source.name().display());
@@ -158,6 +159,9 @@ fn load(args: &RunArgs, source: &Source) -> Result<Model> {
     if let Some(template) = template {
         model.set_chat_template(&template)?;
     }
+    if let Some(firewall) = firewall {
+        model.set_firewall(firewall);
+    }
     let (asked, trained) = (model.info().max_seq_len, model.spec().context);
     if asked > trained && !args.show.quiet {
         eprintln!("torchless: a context of {asked} is more than the {trained} this model was trained for");
@@ -165,7 +169,10 @@ fn load(args: &RunArgs, source: &Source) -> Result<Model> {
     if debug {
         eprintln!("Running on {}, context {asked}", model.device_name());
         eprint!("{}", model.layout());
-        eprintln!("Firewall: {}", if model.firewall().is_open() { "open, nothing is scanned" } else { "on" });
+        match &args.policy {
+            Some(policy) => eprintln!("Firewall: on, policy {policy}"),
+            None => eprintln!("Firewall: open, nothing is scanned"),
+        }
     }
     Ok(model)
 }

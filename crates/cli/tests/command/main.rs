@@ -10,6 +10,7 @@ mod quantise;
 mod remake;
 mod render;
 mod reply;
+mod scan;
 #[cfg(unix)]
 mod streams;
 mod support;

@@ -17,6 +17,7 @@ fn help_says_what_there_is() {
         "imatrix",
         "perplexity",
         "bench",
+        "scan",
     ] {
         insta::assert_snapshot!(format!("help_{verb}"), output(&[verb, "--help"]));
     }
