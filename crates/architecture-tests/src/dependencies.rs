@@ -54,7 +54,7 @@ pub const ALLOWED: &[Row] = &[
             "llamafirewall-core",
         ],
     ),
-    ("torchless-cli", &["torchless"]),
+    ("torchless-cli", &["torchless", "llamafirewall-core", "llamafirewall-ml"]),
     ("xtask", &["torchless-device-gpu"]),
     ("torchless-architecture-tests", &[]),
     ("torchless-guide-tests", &[]),

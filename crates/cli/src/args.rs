@@ -2,6 +2,7 @@
 
 use crate::encoder_args::{ClassifyArgs, EmbedArgs, RerankArgs};
 use crate::firewall_args::ScanArgs;
+use crate::guard_args::GuardArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ pub enum Verb {
     Rerank(RerankArgs),
     /// Say what the firewall makes of texts
     Scan(ScanArgs),
+    /// Measure the classifier that finds injections and jailbreaks
+    Guard(GuardArgs),
 }
 
 const VERBS: &[&str] = &[
@@ -74,6 +77,7 @@ const VERBS: &[&str] = &[
     "classify",
     "rerank",
     "scan",
+    "guard",
     "help",
 ];
 

@@ -7,6 +7,7 @@ mod commands;
 mod encoder_args;
 mod exit;
 mod firewall_args;
+mod guard_args;
 mod input;
 mod interrupt;
 mod open;

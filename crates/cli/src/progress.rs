@@ -39,3 +39,11 @@ impl Drop for LoadProgress {
         }
     }
 }
+
+/// A bar on standard error that counts; nothing where that is no terminal.
+pub fn count(what: &'static str, total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}");
+    ProgressBar::new(total)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_message(what)
+}

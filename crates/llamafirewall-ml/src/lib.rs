@@ -8,6 +8,7 @@ mod cache;
 mod classifier;
 mod cover;
 mod detector;
+pub mod evaluation;
 mod native;
 mod selection;
 mod squeeze;

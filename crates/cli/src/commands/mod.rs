@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 mod encode;
+mod guard;
 mod imatrix;
 mod inspect;
 mod logits;
@@ -37,5 +38,6 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Classify(args)) => encode::classify(&args),
         Some(Verb::Rerank(args)) => encode::rerank(&args),
         Some(Verb::Scan(args)) => scan::run(&args),
+        Some(Verb::Guard(args)) => guard::run(&args),
     }
 }

@@ -4,6 +4,7 @@
 
 mod constrained;
 mod encoders;
+mod guard;
 mod malformed;
 mod models;
 mod quantise;

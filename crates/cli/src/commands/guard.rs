@@ -1,0 +1,143 @@
+//! `torchless guard eval`: how good the guard's classifier is on labelled texts.
+
+use crate::exit::Usage;
+use crate::guard_args::{GuardArgs, GuardEvalArgs, GuardVerb};
+use crate::{output, progress};
+use anyhow::{Context, Result};
+use llamafirewall_core::Role;
+use llamafirewall_ml::evaluation::{Evaluation, Figures, Scored, evaluate};
+use llamafirewall_ml::{AttackClassifier, NativeOptions};
+use serde::Deserialize;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+/// Largest file of texts, in bytes.
+const LARGEST: u64 = 1 << 30;
+
+/// Does what was asked for.
+pub fn run(args: &GuardArgs) -> Result<()> {
+    match &args.verb {
+        GuardVerb::Eval(args) => eval(args),
+    }
+}
+
+fn eval(args: &GuardEvalArgs) -> Result<()> {
+    let mut texts = Vec::new();
+    for file in &args.files {
+        texts.extend(read(file)?);
+    }
+    if texts.is_empty() {
+        return Err(Usage("the files hold no texts".to_owned()).into());
+    }
+    let classifier = match &args.model {
+        None => AttackClassifier::inside()?,
+        Some(folder) => {
+            let defaults = NativeOptions::default();
+            let threads = args.threads.unwrap_or(defaults.threads);
+            // What is remembered would make repeated texts look fast.
+            AttackClassifier::open(folder, NativeOptions { threads, cached: 0, ..defaults })?
+        }
+    };
+    let bar = progress::count("scoring", texts.len() as u64);
+    let scored = texts.iter().map(|text| {
+        let scored = score(&classifier, text);
+        bar.inc(1);
+        scored
+    });
+    let scored = scored.collect::<Result<Vec<_>>>()?;
+    bar.finish_and_clear();
+    let found = evaluate(&scored);
+    if args.json {
+        return Ok(output::json(&serde_json::to_value(&found)?)?);
+    }
+    Ok(output::write(&table(&found))?)
+}
+
+/// A row of a file.
+#[derive(Deserialize)]
+struct Row {
+    text: String,
+    label: Label,
+    dataset: Option<String>,
+    role: Option<Role>,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Label {
+    Injection,
+    Benign,
+}
+
+/// A text with all that was left out.
+struct Labelled {
+    text: String,
+    label: Label,
+    dataset: String,
+    role: Role,
+}
+
+fn read(file: &Path) -> Result<Vec<Labelled>> {
+    let name = || file.display().to_string();
+    let size = std::fs::metadata(file).with_context(name)?.len();
+    if size > LARGEST {
+        return Err(Usage(format!("{}: {size} bytes, more than {LARGEST}", name())).into());
+    }
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let content = std::fs::read_to_string(file).with_context(name)?;
+    let lines = content.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let rows = lines.map(|(at, line)| {
+        let place = |what: &str| Usage(format!("{}, line {}: {what}", name(), at + 1));
+        let row: Row = serde_json::from_str(line).map_err(|e| place(&e.to_string()))?;
+        let dataset = row.dataset.unwrap_or_else(|| stem.clone());
+        if dataset == "overall" {
+            return Err(place("'overall' stands for all sets and cannot be the name of one").into());
+        }
+        Ok(Labelled { text: row.text, label: row.label, dataset, role: row.role.unwrap_or(Role::User) })
+    });
+    rows.collect()
+}
+
+fn score(classifier: &AttackClassifier, text: &Labelled) -> Result<Scored> {
+    let start = Instant::now();
+    let judged = classifier.judge(text.role, &text.text)?;
+    Ok(Scored {
+        dataset: text.dataset.clone(),
+        is_attack: text.label == Label::Injection,
+        score: judged.score,
+        milliseconds: start.elapsed().as_secs_f64() * 1000.0,
+    })
+}
+
+fn table(found: &Evaluation) -> String {
+    let widest =
+        found.datasets.keys().map(|name| name.chars().count()).max().unwrap_or(0).max("overall".len());
+    let mut out = format!(
+        "{:widest$}  {:>6}  {:>9}  {:>6}  {:>5}  {:>13}  {:>7}  {:>7}  {:>7}\n",
+        "", "n", "precision", "recall", "auc", "recall@1%fpr", "fpr", "p50 ms", "p99 ms"
+    );
+    let all = std::iter::once(("overall", &found.overall));
+    for (name, figures) in all.chain(found.datasets.iter().map(|(name, figures)| (&name[..], figures))) {
+        out += &line(name, figures, widest);
+    }
+    out
+}
+
+fn line(name: &str, figures: &Figures, widest: usize) -> String {
+    let percent = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{:.1} %", x * 100.0));
+    let auc = figures.auc.map_or("-".to_owned(), |x| format!("{x:.3}"));
+    let shown: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line = format!("{shown:widest$}  {:>6}  {:>9}", figures.n, percent(figures.precision));
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        line,
+        "  {:>6}  {auc:>5}  {:>13}  {:>7}  {:>7.2}  {:>7.2}",
+        percent(figures.recall),
+        percent(figures.recall_at_1pct_fpr),
+        percent(figures.false_positive_rate),
+        figures.latency_ms.p50,
+        figures.latency_ms.p99
+    );
+    line
+}
