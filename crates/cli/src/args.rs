@@ -119,6 +119,7 @@ Verbs (`torchless <VERB> --help` says more):
   classify    Say which class a text or its tokens belong to
   rerank      Sort documents by how well they answer a query
   scan        Say what the firewall makes of texts
+  guard       Measure the classifier that finds injections and jailbreaks
 
 Without a model, the small story model inside the program runs. A first word that is a verb is taken as one unless
 a file of that name exists.
