@@ -58,8 +58,10 @@ pub fn start(words: &[&str]) -> Child {
 /// Runs with something piped in.
 pub fn run_with(words: &[&str], input: &[u8]) -> Ran {
     let mut child = start(words);
-    child.stdin.take().unwrap().write_all(input).unwrap();
+    // What is refused for its options ends before it reads.
+    let written = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
+    assert!(written.is_ok() || !output.status.success(), "{words:?} did not read what was piped in");
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
