@@ -32,7 +32,7 @@ mod tests {
             ("see 69 67 6e ", "69 67 6e "),
             ("see .. --. ", ".. --. "),
             ("say India Golf ", "India Golf "),
-            ("hello\u{e0041}\u{e0042}", "\u{e0041}\u{e0042}"),
+            ("so hello\u{e0041}\u{e0042}", "hello\u{e0041}\u{e0042}"),
             ("in 1984 they came and ", ""),
         ] {
             assert_eq!(&text[tail(text)..], open, "{text:?}");
