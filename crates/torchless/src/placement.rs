@@ -5,7 +5,7 @@
 use crate::Error;
 use crate::open::{ModelOptions, RunPrecision};
 use std::fmt;
-use std::sync::PoisonError;
+use std::sync::{LazyLock, PoisonError};
 use torchless_device::{Device, EncoderDevice, Needs, Parts, Placed, Precision, Recorder};
 use torchless_device_gpu::driver::{DeviceInfo, Driver, Hardware, Limits, devices, open, usual_folder};
 use torchless_device_gpu::{Backend, GpuDevice};
@@ -152,7 +152,7 @@ impl Placement {
                 "the CPU has no GPU layers and no numbered devices: name another backend".to_owned(),
             )),
             Place::Cpu => Ok(None),
-            Place::Auto => match Backend::ALL.into_iter().find(|backend| leads_to_gpu(*backend)) {
+            Place::Auto => match *FIRST_GPU {
                 None if asks_for_gpu => Err(Error::Option(
                     "no GPU was found for these layers: --list-backends says why".to_owned(),
                 )),
@@ -175,6 +175,11 @@ impl Placement {
         ordinals.iter().map(open_one).collect()
     }
 }
+
+/// The first interface that leads to a graphics processor. Looked for once: it takes the libraries of all vendors, and every question
+/// about the placement comes here.
+static FIRST_GPU: LazyLock<Option<Backend>> =
+    LazyLock::new(|| Backend::ALL.into_iter().find(|&backend| leads_to_gpu(backend)));
 
 /// Whether an interface's first device is a graphics processor.
 fn leads_to_gpu(backend: Backend) -> bool {
