@@ -36,9 +36,11 @@ pub const ALLOWED: &[Row] = &[
         ],
     ),
     ("llamafirewall", &["llamafirewall-codeshield", "llamafirewall-core", "llamafirewall-ml"]),
+    ("tabagent-hardware", &[]),
     (
         "torchless",
         &[
+            "tabagent-hardware",
             "torchless-base",
             "torchless-quant",
             "torchless-formats",

@@ -4,8 +4,13 @@ use torchless_architecture_tests::repository::{Package, Repository, TextFile};
 use torchless_architecture_tests::{dependencies, manifest, rust_source, wording};
 
 /// Crates that may contain `unsafe`.
-const MAY_BE_UNSAFE: &[&str] =
-    &["torchless-kernels", "torchless-formats", "torchless-device-gpu", "torchless-gpu-emulator"];
+const MAY_BE_UNSAFE: &[&str] = &[
+    "torchless-kernels",
+    "torchless-formats",
+    "torchless-device-gpu",
+    "torchless-gpu-emulator",
+    "tabagent-hardware",
+];
 
 /// Crates whose errors a person reads at once.
 const MAY_USE_ANYHOW: &[&str] = &["torchless-cli", "xtask"];

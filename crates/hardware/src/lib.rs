@@ -1,0 +1,19 @@
+//! What this machine is: processor, memory, graphics processors, and which build of a library suits them.
+
+#![deny(unsafe_code)]
+
+mod arm_cores;
+mod cores;
+mod features;
+mod gpu;
+mod machine;
+mod microarchitecture;
+
+pub use arm_cores::{ArmCore, arm_core};
+pub use cores::{CoreKind, CoreSet, LogicalProcessor, parse_list};
+pub use features::{CpuidTable, Features, Isa};
+pub use gpu::{Gpu, GpuVendor};
+pub use machine::{
+    Cache, CacheKind, Cores, Cpu, CpuVendor, Machine, Memory, MemoryLimit, NumaNode, OperatingSystem,
+};
+pub use microarchitecture::{Identity, MICROARCHITECTURES, Microarchitecture, identify};
