@@ -6,6 +6,7 @@ mod arm_cores;
 mod cores;
 mod features;
 mod gpu;
+pub mod linux;
 mod machine;
 mod microarchitecture;
 

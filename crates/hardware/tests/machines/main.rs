@@ -1,0 +1,4 @@
+//! Machines that are not here, as trees of files that the tests write.
+
+mod linux;
+mod tree;
