@@ -22,7 +22,6 @@ mod prompt;
 mod score;
 mod shapes;
 mod stop;
-mod threads;
 mod vocabulary;
 
 pub use bench::BenchRun;
@@ -43,12 +42,12 @@ pub use placement::{Layout, LayoutRow, MEMORY_FRACTION, Place, Placement};
 pub use prompt::Prompt;
 pub use score::Scorer;
 pub use shapes::{Mix, SHAPES, Shape};
-pub use threads::default_threads;
 pub(crate) use vocabulary::fits_vocab;
 pub use vocabulary::{chat_template, check_ids, fits, tokenizer, tokenizer_at};
 
 pub use llamafirewall as firewall;
 pub use llamafirewall_core::{Admitted, Firewall, Message, Role};
+pub use tabagent_hardware as hardware;
 pub use torchless_base::TokenId;
 pub use torchless_chat as conversation;
 pub use torchless_device::{CacheType, Residency};

@@ -2,9 +2,9 @@
 
 use crate::Error;
 use crate::placement::{Layout, Placement, needs, place, plan};
-use crate::threads::default_threads;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tabagent_hardware::usable_cores;
 use torchless_device::{CacheType, CpuDevice, CpuOptions, Recorder, Residency, Witness};
 use torchless_formats::{Checkpoint, Format, OpenOptions, Tensor, open, open_adapter, open_bytes};
 use torchless_kernels::{Kernels, Precision};
@@ -115,7 +115,7 @@ impl ModelOptions {
 
     /// Threads that will be used.
     pub fn thread_count(&self) -> usize {
-        self.threads.unwrap_or_else(default_threads)
+        self.threads.unwrap_or_else(usable_cores)
     }
 
     fn check(&self) -> Result<(), Error> {

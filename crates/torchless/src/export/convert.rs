@@ -8,8 +8,8 @@ use super::mixes::{FileType, is_quantised};
 use super::replace::{refuse_same, write_whole};
 use crate::Error;
 use crate::open::Source;
-use crate::threads::default_threads;
 use std::path::Path;
+use tabagent_hardware::usable_cores;
 use torchless_device::Score;
 use torchless_formats::gguf::{Array, Value, ValueType};
 use torchless_formats::{Checkpoint, Format, OpenOptions, Tensor, TokenizerSource, open};
@@ -66,7 +66,7 @@ pub fn convert_to_gguf(
     }
     book.set("general.file_type", file.number);
     let none = |_: &str| None;
-    let threads = default_threads();
+    let threads = usable_cores();
     let bytes = write_whole(output, |out| book.write(out, &none, threads, progress).map(drop))?;
     let without_tokenizer =
         checkpoint.format != Format::Gguf && !matches!(checkpoint.tokenizer, TokenizerSource::None);

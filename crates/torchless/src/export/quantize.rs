@@ -7,8 +7,8 @@ use super::mixes::{self, Chooser, Facts, FileType, Overrides};
 use super::replace::{refuse_same, write_whole};
 use crate::Error;
 use crate::open::Source;
-use crate::threads::default_threads;
 use std::path::Path;
+use tabagent_hardware::usable_cores;
 use torchless_formats::gguf::Value;
 use torchless_quant::TensorType;
 
@@ -63,7 +63,7 @@ pub fn quantize(
     let mut done = choose(&mut book, how)?;
     describe(&mut book, how);
     let weights = |tensor: &str| how.importance.and_then(|matrix| matrix.of(tensor));
-    let threads = how.threads.unwrap_or_else(default_threads);
+    let threads = how.threads.unwrap_or_else(usable_cores);
     write_whole(output, |out| book.write(out, &weights, threads, progress).map(drop))?;
     done.tensors = book.sheets.len();
     Ok(done)
