@@ -8,11 +8,11 @@ use crate::load::parts_together;
 use crate::roles::{Layout, Naming, Part, Role};
 use crate::rope;
 use crate::spec::{
-    AttnSpec, ExpertStorage, Ffn, LayerSpec, Mixer, ModelSpec, NormWeight, RopeScaling, RopeSpec,
+    AttnSpec, DeltaSpec, ExpertStorage, Ffn, LayerSpec, Mixer, ModelSpec, NormWeight, RopeScaling, RopeSpec,
 };
 use std::collections::BTreeSet;
-use torchless_device::Pairing;
-use torchless_formats::Checkpoint;
+use torchless_device::{DeltaShape, HeadSharing, Pairing};
+use torchless_formats::{Checkpoint, Tensor};
 
 /// A tensor of the GGUF file and what it is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +41,17 @@ pub enum Change {
     },
     /// These rows, in this order; of a vector, these values.
     Order(Vec<usize>),
-    /// Columns become rows.
-    Transposed,
+    /// Of each row these values, in this order.
+    Columns(Vec<usize>),
+    /// Columns become rows, matrix by matrix: the column `first` of each and every `step`th after it.
+    Turned {
+        /// The first column.
+        first: usize,
+        /// From one column to the next.
+        step: usize,
+    },
+    /// Logarithms of magnitudes become negative numbers, these in this order.
+    Decay(Vec<usize>),
 }
 
 /// A checkpoint in the words of GGUF.
@@ -68,10 +77,11 @@ pub fn translate(checkpoint: &Checkpoint) -> Result<Translation, ModelError> {
     let spec = arch::spec(checkpoint, None)?;
     let (arch, family) = arch::in_gguf(config.family, &config.arch)
         .ok_or_else(|| refused(&format!("{} in GGUF", config.arch), "architectures that GGUF has"))?;
-    refuse_what_is_kept_otherwise(&spec)?;
     let from = Naming::new(checkpoint, Dialect::Json, config.family);
     let to = Naming::new(checkpoint, Dialect::Gguf, family);
-    let mut work = Work { checkpoint, spec: &spec, from, to, used: BTreeSet::new(), places: Vec::new() };
+    let sharing = arch::delta_sharing(Dialect::Gguf, arch);
+    let mut work =
+        Work { checkpoint, spec: &spec, sharing, from, to, used: BTreeSet::new(), places: Vec::new() };
     for &role in Role::ALL {
         let layers =
             if role.is_of_layers() { (0..spec.layers.len()).map(Some).collect() } else { vec![None] };
@@ -96,23 +106,12 @@ fn refused(what: &str, supported: &str) -> ModelError {
     ModelError::Unsupported { what: what.to_owned(), supported: supported.to_owned() }
 }
 
-/// Parts whose tensors hold other numbers in GGUF.
-fn refuse_what_is_kept_otherwise(spec: &ModelSpec) -> Result<(), ModelError> {
-    let columns = |ffn: &Ffn| matches!(ffn, Ffn::Experts(moe) if moe.storage == ExpertStorage::Columns);
-    let what = if spec.layers.iter().any(|layer| matches!(layer.mixer, Mixer::Delta(_))) {
-        "linear attention"
-    } else if spec.layers.iter().any(|layer| columns(&layer.ffn)) {
-        "experts that lie column by column"
-    } else {
-        return Ok(());
-    };
-    Err(refused(&format!("{what} on the way to GGUF"), "softmax attention, and experts that lie row by row"))
-}
-
 /// A translation under way.
 struct Work<'a> {
     checkpoint: &'a Checkpoint,
     spec: &'a ModelSpec,
+    /// In which order GGUF wants the value heads of linear attention.
+    sharing: HeadSharing,
     from: Naming,
     to: Naming,
     used: BTreeSet<String>,
@@ -138,10 +137,10 @@ impl Work<'_> {
         if count.is_some() {
             shape.insert(0, from.len());
         }
-        if role == Role::ExpertsGateUp {
-            self.halves(layer, &from[0], &shape)?;
+        if matches!(role, Role::ExpertsGateUp | Role::ExpertsGateUpBias) {
+            self.halves(role, layer, tensor)?;
         } else {
-            let change = self.arranged(role, layer, change, &mut shape);
+            let change = self.arranged((role, layer), change, tensor, &mut shape);
             self.push((target, layer, part), from.clone(), shape, change)?;
         }
         self.used.extend(from);
@@ -169,33 +168,70 @@ impl Work<'_> {
         }
     }
 
-    /// Gate and up of all experts, which lie in one tensor: rows of each gate before those of its other half.
-    fn halves(&mut self, layer: Option<usize>, name: &str, shape: &[usize]) -> Result<(), ModelError> {
-        let [experts, both, cols] = shape[..] else {
-            return Err(refused(
-                &format!("tensor '{name}' of shape {shape:?} in GGUF"),
-                "[experts, rows, cols]",
-            ));
-        };
-        let hidden = both / 2;
-        for (role, first) in [(Role::ExpertsGate, 0), (Role::ExpertsUp, hidden)] {
-            let rows = (0..experts).flat_map(|e| e * both + first..e * both + first + hidden).collect();
-            let (from, shape) = (vec![name.to_owned()], vec![experts, hidden, cols]);
-            self.push((role, layer, Part::Weight), from, shape, Change::Order(rows))?;
+    /// Gate and up of all experts, which lie in one tensor: rows of each gate before those of its other half, or both by turns.
+    fn halves(&mut self, role: Role, layer: Option<usize>, tensor: &Tensor) -> Result<(), ModelError> {
+        let (name, by_turns) = (&tensor.name, layer.is_some_and(|i| self.has_columns(i)));
+        let turned = by_turns && !is_packed(tensor);
+        for (half, target) in [Role::ExpertsGate, Role::ExpertsUp].into_iter().enumerate() {
+            let (part, shape, change) = match (role, &tensor.shape[..]) {
+                (Role::ExpertsGateUpBias, &[experts, both]) => {
+                    let own = (half..both).step_by(2).collect();
+                    (Part::Bias, vec![experts, both / 2], Change::Columns(own))
+                }
+                (Role::ExpertsGateUp, &[experts, cols, both]) if turned => {
+                    (Part::Weight, vec![experts, both / 2, cols], Change::Turned { first: half, step: 2 })
+                }
+                (Role::ExpertsGateUp, &[experts, both, cols]) => {
+                    let hidden = both / 2;
+                    let (start, step) = if by_turns { (half, 2) } else { (half * hidden, 1) };
+                    let of = |e: usize| (0..hidden).map(move |i| e * both + start + i * step);
+                    let rows = (0..experts).flat_map(of).collect();
+                    (Part::Weight, vec![experts, hidden, cols], Change::Order(rows))
+                }
+                (_, shape) => {
+                    let what = format!("tensor '{name}' of shape {shape:?} in GGUF");
+                    return Err(refused(&what, "[experts, rows, cols]"));
+                }
+            };
+            self.push((target, layer, part), vec![name.clone()], shape, change)?;
         }
         Ok(())
     }
 
+    /// Whether the experts of a layer lie column by column.
+    fn has_columns(&self, layer: usize) -> bool {
+        matches!(&self.spec.layers[layer].ffn, Ffn::Experts(moe) if moe.storage == ExpertStorage::Columns)
+    }
+
     /// What the arrangement of a checkpoint's matrices asks for beside.
-    fn arranged(&self, role: Role, layer: Option<usize>, change: Change, shape: &mut [usize]) -> Change {
-        let attn = layer.and_then(|i| attention(&self.spec.layers[i]));
-        match (self.from.layout(), attn) {
+    fn arranged(
+        &self,
+        (role, layer): (Role, Option<usize>),
+        change: Change,
+        tensor: &Tensor,
+        shape: &mut Vec<usize>,
+    ) -> Change {
+        let whole = Change::Turned { first: 0, step: 1 };
+        match (self.from.layout(), layer.map(|i| &self.spec.layers[i].mixer)) {
             (Layout::Columns, _) if shape.len() == 2 && layer.is_some() => {
                 shape.reverse();
-                Change::Transposed
+                whole
             }
-            (Layout::HeadsTakeTurns, Some(attn)) if role == Role::FusedQkv => {
+            (Layout::HeadsTakeTurns, Some(Mixer::Attention(attn))) if role == Role::FusedQkv => {
                 Change::Order(parts_together(attn.head_dim, shape[0]))
+            }
+            _ if role == Role::ExpertsDown && layer.is_some_and(|i| self.has_columns(i)) => {
+                if is_packed(tensor) || shape.len() != 3 {
+                    return change;
+                }
+                shape.swap(1, 2);
+                whole
+            }
+            (_, Some(Mixer::Delta(delta))) => {
+                if role == Role::DeltaConv {
+                    shape.retain(|n| *n != 1);
+                }
+                delta_change(role, delta, self.sharing).unwrap_or(change)
             }
             _ => change,
         }
@@ -208,7 +244,8 @@ impl Work<'_> {
         shape: Vec<usize>,
         change: Change,
     ) -> Result<(), ModelError> {
-        let name = self.to.find(role, layer, part_in_gguf(role, part));
+        let (role, part) = in_gguf(role, part);
+        let name = self.to.find(role, layer, part);
         let first = from.first().map_or("", String::as_str);
         let name =
             name.ok_or_else(|| refused(&format!("tensor '{first}' in GGUF"), "tensors that it has"))?;
@@ -217,13 +254,44 @@ impl Work<'_> {
     }
 }
 
-/// How names end in GGUF where they have no ending in the checkpoint.
-fn part_in_gguf(role: Role, part: Part) -> Part {
+/// What GGUF calls a role, and how the name ends, where it has no ending in the checkpoint.
+fn in_gguf(role: Role, part: Part) -> (Role, Part) {
     match (role, part) {
-        (Role::ChoiceBias, _) => Part::Bias,
-        (Role::RouterScale | Role::ExpertFactors, _) => Part::Bare,
-        (_, Part::Bare) => Part::Weight,
-        _ => part,
+        (Role::ExpertsDownBias, _) => (Role::ExpertsDown, Part::Bias),
+        (Role::ChoiceBias | Role::DeltaShift, _) => (role, Part::Bias),
+        (Role::RouterScale | Role::ExpertFactors | Role::DeltaRate, _) => (role, Part::Bare),
+        (_, Part::Bare) => (role, Part::Weight),
+        _ => (role, part),
+    }
+}
+
+/// Blocks of several values lie along rows that are multiplied, whatever a checkpoint does with whole values.
+fn is_packed(tensor: &Tensor) -> bool {
+    tensor.ty.info().block_len > 1
+}
+
+/// What happens to a tensor of linear attention, whose value heads GGUF may want in another order.
+fn delta_change(role: Role, delta: &DeltaSpec, sharing: HeadSharing) -> Option<Change> {
+    let DeltaShape { key_heads, value_heads, key_dim, value_dim, sharing: own } = delta.state.delta;
+    let each = value_heads / key_heads;
+    let heads: Vec<usize> = match (own, sharing) {
+        (HeadSharing::Runs, HeadSharing::Rounds) => {
+            (0..value_heads).map(|j| j % key_heads * each + j / key_heads).collect()
+        }
+        _ => (0..value_heads).collect(),
+    };
+    let moved = !heads.is_sorted();
+    let values = || heads.iter().flat_map(|head| head * value_dim..(head + 1) * value_dim);
+    let keys = 2 * key_heads * key_dim;
+    match role {
+        Role::DeltaRate => Some(Change::Decay(heads)),
+        Role::DeltaQkv | Role::DeltaConv if moved => {
+            Some(Change::Order((0..keys).chain(values().map(|i| keys + i)).collect()))
+        }
+        Role::DeltaZ if moved => Some(Change::Order(values().collect())),
+        Role::DeltaOut if moved => Some(Change::Columns(values().collect())),
+        Role::DeltaBeta | Role::DeltaAlpha | Role::DeltaShift if moved => Some(Change::Order(heads)),
+        _ => None,
     }
 }
 
@@ -308,10 +376,11 @@ fn plain(spec: &ModelSpec) -> ModelSpec {
     whole(&mut spec.final_norm.weight);
     for layer in &mut spec.layers {
         whole(&mut layer.norm.weight);
-        if let Ffn::Experts(moe) = &mut layer.ffn
-            && let Some(norm) = &mut moe.apart
-        {
-            whole(&mut norm.weight);
+        if let Ffn::Experts(moe) = &mut layer.ffn {
+            moe.storage = ExpertStorage::Rows;
+            if let Some(norm) = &mut moe.apart {
+                whole(&mut norm.weight);
+            }
         }
         match &mut layer.mixer {
             Mixer::Attention(attn) => {
@@ -322,7 +391,9 @@ fn plain(spec: &ModelSpec) -> ModelSpec {
                     whole(&mut norm.norm.weight);
                 }
             }
-            Mixer::Latent(_) | Mixer::Delta(_) => {}
+            // What follows from the order of heads, which the translation has seen to.
+            Mixer::Delta(delta) => delta.state.delta.sharing = HeadSharing::Runs,
+            Mixer::Latent(_) => {}
         }
     }
     spec

@@ -29,6 +29,8 @@ mod smollm3;
 mod stablelm;
 mod starcoder2;
 
+pub(crate) use qwen_next::sharing as delta_sharing;
+
 use crate::ModelError;
 use crate::config::{Config, Dialect, Fallback};
 use crate::roles::Names;

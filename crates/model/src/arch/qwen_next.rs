@@ -202,10 +202,13 @@ fn delta(c: &Config<'_>, norm: NormSpec) -> Result<DeltaSpec, ModelError> {
             width / value_heads
         }
     };
-    // llama.cpp's files of the later generation have value heads in another order.
-    let rounds = c.dialect == Dialect::Gguf && c.arch != "qwen3next";
-    let sharing = if rounds { HeadSharing::Rounds } else { HeadSharing::Runs };
+    let sharing = sharing(c.dialect, &c.arch);
     let delta = DeltaShape { key_heads, value_heads, key_dim, value_dim, sharing };
     let taps = c.need_size(TAPS, 64)?;
     Ok(DeltaSpec { state: StateShape { delta, taps }, norm })
+}
+
+/// In which order value heads lie: llama.cpp's files of the later generation have them otherwise.
+pub(crate) fn sharing(dialect: Dialect, arch: &str) -> HeadSharing {
+    if dialect == Dialect::Gguf && arch != "qwen3next" { HeadSharing::Rounds } else { HeadSharing::Runs }
 }

@@ -95,7 +95,9 @@ pub(crate) fn book<'a>(
         let change = match &place.change {
             Change::AddOne => Rows::PlusOne,
             Change::Order(order) => Rows::Order(order.clone()),
-            Change::Transposed => Rows::Transposed,
+            Change::Columns(order) => Rows::Columns(order.clone()),
+            Change::Turned { first, step } => Rows::Turned { first: *first, step: *step },
+            Change::Decay(order) => Rows::Decay(order.clone()),
             Change::None | Change::Rotated { .. } => Rows::AsTheyAre,
         };
         let (name, shape) = (place.name.clone(), place.shape.clone());
@@ -191,6 +193,7 @@ fn metadata(translation: &Translation) -> Vec<(String, Value)> {
         }
     }
     attention(&mut keys, spec);
+    linear_attention(&mut keys, spec);
     slides(&mut keys, spec);
     units(&mut keys, spec);
     if let Some(cap) = spec.logit_softcap {
@@ -229,7 +232,8 @@ fn stretched_scores(keys: &mut Keys, spec: &ModelSpec) {
 /// Heads, and what is done to their values.
 fn attention(keys: &mut Keys, spec: &ModelSpec) {
     let slides = |layer: &&LayerSpec| matches!(&layer.mixer, Mixer::Attention(attn) if attn.window.is_some());
-    let whole = spec.layers.iter().find(|layer| !slides(layer));
+    let linear = |layer: &&LayerSpec| matches!(layer.mixer, Mixer::Delta(_));
+    let whole = spec.layers.iter().find(|layer| !slides(layer) && !linear(layer));
     let local = spec.layers.iter().find(slides);
     if let Some(Mixer::Attention(attn)) = local.map(|layer| &layer.mixer) {
         keys.count("attention.key_length_swa", attn.head_dim);
@@ -242,10 +246,11 @@ fn attention(keys: &mut Keys, spec: &ModelSpec) {
         Some(Mixer::Attention(attn)) => {
             keys.count("attention.head_count", attn.heads);
             let kv_heads = |layer: &LayerSpec| match &layer.mixer {
-                Mixer::Attention(attn) => attn.kv_heads,
-                Mixer::Latent(_) | Mixer::Delta(_) => 0,
+                Mixer::Attention(attn) => Some(attn.kv_heads),
+                Mixer::Latent(_) | Mixer::Delta(_) => None,
             };
-            keys.each("attention.head_count_kv", &spec.layers.iter().map(kv_heads).collect::<Vec<_>>());
+            let kv_heads: Vec<_> = spec.layers.iter().filter_map(kv_heads).collect();
+            keys.each("attention.head_count_kv", &kv_heads);
             keys.count("attention.key_length", attn.head_dim);
             keys.count("attention.value_length", attn.v_dim);
             if let Some(cap) = attn.softcap {
@@ -274,6 +279,41 @@ fn attention(keys: &mut Keys, spec: &ModelSpec) {
     }
 }
 
+/// Linear attention, and which layers are of it.
+fn linear_attention(keys: &mut Keys, spec: &ModelSpec) {
+    let linear: Vec<bool> = spec.layers.iter().map(|layer| matches!(layer.mixer, Mixer::Delta(_))).collect();
+    let delta = |layer: &LayerSpec| if let Mixer::Delta(delta) = &layer.mixer { Some(*delta) } else { None };
+    let Some(delta) = spec.layers.iter().find_map(delta) else { return };
+    let heads = delta.state.delta;
+    keys.count("ssm.conv_kernel", delta.state.taps);
+    keys.count("ssm.group_count", heads.key_heads);
+    keys.count("ssm.time_step_rank", heads.value_heads);
+    keys.count("ssm.state_size", heads.key_dim);
+    keys.count("ssm.inner_size", delta.out_width());
+    match rounds_of(&linear) {
+        Some(interval) => keys.count("full_attention_interval", interval),
+        None => keys.put("attention.recurrent_layers", flags(&linear)),
+    }
+    if let Some(rope) = rope(spec) {
+        // Pairs for each direction of a picture; those of a text are all the same, so any division will do.
+        let third = (rope.dims / 2).div_ceil(3) as u32;
+        let rest = (rope.dims / 2) as u32 - (2 * third).min((rope.dims / 2) as u32);
+        keys.put("rope.dimension_sections", &[third, third, rest, 0][..]);
+    }
+}
+
+/// After how many layers one is not, where that holds for all.
+fn rounds_of(layers: &[bool]) -> Option<usize> {
+    let turn =
+        |n: &usize| layers.iter().zip(1..).all(|(layer, i): (_, usize)| *layer != i.is_multiple_of(*n));
+    (1..=layers.len()).find(turn)
+}
+
+fn flags(all: &[bool]) -> Value {
+    let bytes: Vec<u8> = all.iter().map(|one| u8::from(*one)).collect();
+    Value::Array(Array::Numbers { ty: ValueType::Bool, bytes: bytes.into() })
+}
+
 /// Which layers slide: every so many do not, or one by one.
 fn slides(keys: &mut Keys, spec: &ModelSpec) {
     let attn = |layer: &LayerSpec| match &layer.mixer {
@@ -287,15 +327,9 @@ fn slides(keys: &mut Keys, spec: &ModelSpec) {
         keys.put("rope.freq_base_swa", theta);
     }
     let slides: Vec<bool> = all.iter().map(|(window, _)| window.is_some()).collect();
-    let turn =
-        |n: &usize| slides.iter().zip(1..).all(|(slides, i): (_, usize)| *slides != i.is_multiple_of(*n));
-    match (1..=slides.len()).find(turn) {
+    match rounds_of(&slides) {
         Some(turn) => keys.count("attention.sliding_window_pattern", turn),
-        None => {
-            let bytes: Vec<u8> = slides.iter().map(|slides| u8::from(*slides)).collect();
-            let array = Array::Numbers { ty: ValueType::Bool, bytes: bytes.into() };
-            keys.put("attention.sliding_window_pattern", Value::Array(array));
-        }
+        None => keys.put("attention.sliding_window_pattern", flags(&slides)),
     }
 }
 

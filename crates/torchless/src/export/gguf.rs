@@ -22,8 +22,12 @@ pub(crate) enum Rows {
     PairsTogether { head_dim: usize },
     /// These, in this order. A vector's values are its rows.
     Order(Vec<usize>),
-    /// They are the columns of the one tensor.
-    Transposed,
+    /// Of each row these values, in this order.
+    Columns(Vec<usize>),
+    /// They are columns of the one tensor, matrix by matrix: the column `first` of each and every `step`th after it.
+    Turned { first: usize, step: usize },
+    /// Logarithms of magnitudes, which become negative numbers: these values of the one row, in this order.
+    Decay(Vec<usize>),
     /// They are these values, and no other tensor's.
     Values(Vec<f32>),
 }
@@ -72,21 +76,27 @@ impl<'a> Sheet<'a> {
                 out.iter_mut().for_each(|v| *v += 1.0);
             }
             Rows::PairsTogether { head_dim } if self.shape.len() == 1 => {
-                let mut values = vec![0.0; out.len()];
-                self.decode_source(row, &mut values);
-                out.iter_mut().enumerate().for_each(|(i, out)| *out = values[apart(i, *head_dim)]);
+                self.pick(row, out, |i| apart(i, *head_dim));
             }
             Rows::PairsTogether { head_dim } => self.decode_source(apart(row, *head_dim), out),
-            Rows::Order(order) if self.shape.len() == 1 => {
-                let mut values = vec![0.0; out.len()];
-                self.decode_source(row, &mut values);
-                out.iter_mut().zip(order).for_each(|(out, from)| *out = values[*from]);
-            }
+            Rows::Order(order) if self.shape.len() == 1 => self.pick(row, out, |i| order[i]),
             Rows::Order(order) => self.decode_source(order[row], out),
+            Rows::Columns(order) => self.pick(row, out, |i| order[i]),
+            Rows::Decay(order) => {
+                self.pick(row, out, |i| order[i]);
+                out.iter_mut().for_each(|v| *v = -v.exp());
+            }
             // Only `turned` has something to decode.
-            Rows::Transposed => out.fill(f32::NAN),
+            Rows::Turned { .. } => out.fill(f32::NAN),
             Rows::Values(values) => out.copy_from_slice(&values[row * out.len()..(row + 1) * out.len()]),
         }
+    }
+
+    /// Of a row that is there the values that `from` names.
+    fn pick(&self, row: usize, out: &mut [f32], from: impl Fn(usize) -> usize) {
+        let mut values = vec![0.0; self.parts.first().map_or(0, |part| part.cols())];
+        self.decode_source(row, &mut values);
+        out.iter_mut().enumerate().for_each(|(i, out)| *out = values[from(i)]);
     }
 
     fn decode_source(&self, mut row: usize, out: &mut [f32]) {
@@ -98,17 +108,53 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    /// The same with columns that have become rows, in memory.
-    fn turned(&self) -> Option<Sheet<'a>> {
-        let (Rows::Transposed, [part]) = (&self.change, &self.parts[..]) else { return None };
-        let (rows, cols) = (part.rows(), part.cols());
-        let (mut values, mut row) = (vec![0.0; rows * cols], vec![0.0; cols]);
-        for i in 0..rows {
-            part.decode_row(i, &mut row);
-            row.iter().enumerate().for_each(|(j, value)| values[j * rows + i] = *value);
+    /// Matrix `matrix` with columns that have become rows, in memory.
+    fn turned(&self, matrix: usize) -> Option<Sheet<'a>> {
+        let (&Rows::Turned { first, step }, [part], [.., rows, cols]) =
+            (&self.change, &self.parts[..], &self.shape[..])
+        else {
+            return None;
+        };
+        let (rows, cols) = (*rows, *cols);
+        let (mut values, mut row) = (vec![0.0; rows * cols], vec![0.0; part.cols()]);
+        for j in 0..cols {
+            part.decode_row(matrix * cols + j, &mut row);
+            let picked = row.iter().skip(first).step_by(step).take(rows);
+            picked.enumerate().for_each(|(i, value)| values[i * cols + j] = *value);
         }
-        let (name, shape) = (self.name.clone(), self.shape.clone());
-        Some(Sheet { name, shape, parts: Vec::new(), change: Rows::Values(values), ty: self.ty })
+        let name = self.name.clone();
+        Some(Sheet {
+            name,
+            shape: vec![rows, cols],
+            parts: Vec::new(),
+            change: Rows::Values(values),
+            ty: self.ty,
+        })
+    }
+
+    /// How many matrices it is.
+    fn matrices(&self) -> usize {
+        self.shape.iter().rev().skip(2).product()
+    }
+
+    /// Writes it in its type; `importance` has the weights of the columns of each matrix, or nothing.
+    fn encode<W: Write>(
+        &self,
+        importance: &[f32],
+        threads: usize,
+        writer: &mut Writer<W>,
+    ) -> Result<(), Error> {
+        if !matches!(self.change, Rows::Turned { .. }) {
+            return encode(self, importance, threads, writer);
+        }
+        // One matrix at a time is held, not all of a layer's.
+        for matrix in 0..self.matrices() {
+            let own = importance.chunks_exact(self.cols()).nth(matrix).unwrap_or(&[]);
+            if let Some(sheet) = self.turned(matrix) {
+                encode(&sheet, own, threads, writer)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the bytes are those of the tensors as they are.
@@ -207,9 +253,7 @@ impl<'a> Book<'a> {
                 check_values(sheet, threads)?;
                 sheet.parts.iter().try_for_each(|part| writer.write(&part.data))?;
             } else {
-                let turned = sheet.turned();
-                let sheet = turned.as_ref().unwrap_or(sheet);
-                encode(sheet, importance(&sheet.name).unwrap_or(&[]), threads, &mut writer)?;
+                sheet.encode(importance(&sheet.name).unwrap_or(&[]), threads, &mut writer)?;
             }
             sheet.parts.iter().for_each(|part| part.data.release());
         }
