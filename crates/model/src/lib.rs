@@ -12,6 +12,7 @@ pub mod encoder;
 mod error;
 mod load;
 mod memory;
+pub mod own_words;
 mod read;
 mod roles;
 mod rope;

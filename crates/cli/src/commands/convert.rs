@@ -48,6 +48,12 @@ fn to_gguf(args: &ConvertArgs, source: &Source) -> Result<()> {
     };
     let done = convert_to_gguf(source, &args.output, file, &mut |_, _| {})?;
     eprintln!("{} tensors, {} in {}", done.tensors, output::size(done.bytes), args.output.display());
+    if !done.own_words.is_empty() {
+        let words = done.own_words.join(", ");
+        eprintln!(
+            "note: only torchless reads this file, since GGUF has no word for what these keys say: {words}"
+        );
+    }
     if done.without_tokenizer {
         eprintln!("note: the tokenizer stays behind: the file takes token ids, not text");
     }

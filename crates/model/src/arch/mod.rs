@@ -33,6 +33,7 @@ pub(crate) use qwen_next::sharing as delta_sharing;
 
 use crate::ModelError;
 use crate::config::{Config, Dialect, Fallback};
+use crate::own_words;
 use crate::roles::Names;
 use crate::spec::ModelSpec;
 use torchless_formats::Checkpoint;
@@ -129,7 +130,8 @@ pub(crate) fn in_gguf(family: &'static Family, arch: &str) -> Option<(&'static s
 
 pub(crate) fn spec(checkpoint: &Checkpoint, architecture: Option<&str>) -> Result<ModelSpec, ModelError> {
     let config = Config::new(checkpoint, architecture)?;
-    let spec = (config.family.spec)(&config)?;
+    let mut spec = (config.family.spec)(&config)?;
+    own_words::amend(&config, &mut spec)?;
     config.finish()?;
     Ok(spec)
 }

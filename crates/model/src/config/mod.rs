@@ -8,11 +8,13 @@ pub use value::{Fallback, Value};
 
 use crate::ModelError;
 use crate::arch::{self, Family};
+use crate::own_words;
 use crate::roles::{Naming, Part, Role};
 use harmless::{HARMLESS_GGUF, HARMLESS_JSON};
 use serde_json::Value as Json;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use torchless_formats::gguf::GgufMetadata;
 use torchless_formats::{Checkpoint, Metadata};
 use torchless_quant::TensorType;
 use value::{flatten, gguf_value, native_values};
@@ -59,6 +61,10 @@ pub struct Config<'a> {
     read: RefCell<BTreeSet<String>>,
 }
 
+/// What stands before keys of our own, here and in the file.
+pub(crate) const OWN: &str = "own.";
+pub(crate) const OWN_PREFIX: &str = "torchless.";
+
 /// How weights are stored, or quantised while they are loaded.
 const QUANT_METHOD: &str = "quantization_config.quant_method";
 /// Those that say no more than the tensors and their scales do. Others change the arithmetic.
@@ -88,12 +94,8 @@ impl<'a> Config<'a> {
     ) -> Result<Self, ModelError> {
         let (dialect, prefix, values) = match &checkpoint.metadata {
             Metadata::Gguf(meta) => {
-                let arch = meta.get::<&str>("general.architecture")?.to_owned();
-                let prefix = format!("{arch}.");
-                let own = meta
-                    .iter()
-                    .filter_map(|(k, v)| Some((k.strip_prefix(&prefix)?.to_owned(), gguf_value(v))));
-                (Dialect::Gguf, arch, own.collect())
+                let (arch, values) = of_gguf(meta)?;
+                (Dialect::Gguf, arch, values)
             }
             Metadata::HuggingFace { config, .. } => {
                 let values = text_part(config);
@@ -150,6 +152,7 @@ impl<'a> Config<'a> {
 
     fn shown(&self, spelling: &str) -> String {
         match self.dialect {
+            Dialect::Gguf if spelling.starts_with(OWN) => spelling.replacen(OWN, OWN_PREFIX, 1),
             Dialect::Gguf => format!("{}.{spelling}", self.prefix),
             Dialect::Json => spelling.to_owned(),
         }
@@ -418,6 +421,22 @@ impl Config<'_> {
         let supported = "weights that are packed as ternary codes, or GGUF of ternary types".to_owned();
         Err(ModelError::Unsupported { what, supported })
     }
+}
+
+/// The architecture that a GGUF file names, and the keys under its name; keys of our own under [`OWN`].
+fn of_gguf(meta: &GgufMetadata) -> Result<(String, BTreeMap<String, Value>), ModelError> {
+    let named = meta.get::<&str>("general.architecture")?;
+    let arch = if named == own_words::ARCHITECTURE { meta.get::<&str>(own_words::OF)? } else { named };
+    let prefix = format!("{arch}.");
+    let mut values = BTreeMap::new();
+    for (key, value) in meta.iter().filter(|(key, _)| *key != own_words::OF) {
+        let plain = key.strip_prefix(&prefix).map(str::to_owned);
+        let own = key.strip_prefix(OWN_PREFIX).map(|key| format!("{OWN}{key}"));
+        if let Some(key) = own.or(plain) {
+            values.insert(key, gguf_value(value));
+        }
+    }
+    Ok((arch.to_owned(), values))
 }
 
 fn json_arch(values: &BTreeMap<String, Value>) -> String {

@@ -13,6 +13,7 @@ use tabagent_hardware::usable_cores;
 use torchless_device::Score;
 use torchless_formats::gguf::{Array, Value, ValueType};
 use torchless_formats::{Checkpoint, Format, OpenOptions, Tensor, TokenizerSource, open};
+use torchless_model::own_words;
 use torchless_model::translate::{self, Change, Translation};
 use torchless_model::{
     Ffn, KvSource, LayerSpec, Mixer, ModelSpec, MoeSpec, RopeScaling, RopeSpec, SharedNamed, SharedSpec,
@@ -34,7 +35,7 @@ pub fn lossless(source: &Source) -> Result<&'static FileType, Error> {
 }
 
 /// What became of a conversion.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Converted {
     /// Tensors.
     pub tensors: usize,
@@ -42,6 +43,8 @@ pub struct Converted {
     pub bytes: u64,
     /// Whether the tokenizer stayed behind.
     pub without_tokenizer: bool,
+    /// Keys that no other reader of GGUF knows, and that the model cannot do without.
+    pub own_words: Vec<String>,
 }
 
 /// Writes `source` as a GGUF file with matrices of the type of `file`, a floating-point one or `Q8_0`.
@@ -70,7 +73,9 @@ pub fn convert_to_gguf(
     let bytes = write_whole(output, |out| book.write(out, &none, threads, progress).map(drop))?;
     let without_tokenizer =
         checkpoint.format != Format::Gguf && !matches!(checkpoint.tokenizer, TokenizerSource::None);
-    Ok(Converted { tensors: book.sheets.len(), bytes, without_tokenizer })
+    let own_words = book.metadata.iter().map(|(key, _)| key).filter(|key| own_words::is_own(key));
+    let own_words = own_words.cloned().collect();
+    Ok(Converted { tensors: book.sheets.len(), bytes, without_tokenizer, own_words })
 }
 
 fn fitting(ty: TensorType, cols: usize) -> TensorType {
@@ -429,9 +434,31 @@ fn rotary(arch: &str, rope: &RopeSpec, context: usize) -> Vec<(String, Value)> {
     all
 }
 
-/// Reads the metadata back, drops what the architecture has no word for, and compares. The file that is read has all sizes and no
-/// weights: the system keeps no place for what was never written.
+/// Makes the metadata say what the original's says: in GGUF's words, and where these do not reach in some of our own.
 fn settle(book: &mut Book<'_>, translation: &Translation, output: &Path) -> Result<ModelSpec, Error> {
+    let wanted = &translation.spec;
+    let mut made = read_back(book, output)?;
+    let words = own_words::words(wanted, &made);
+    if translate::difference(wanted, &made).is_some() && !words.is_empty() {
+        book.set("general.architecture", own_words::ARCHITECTURE);
+        book.set(own_words::OF, translation.arch);
+        book.metadata.extend(words);
+        made = read_back(book, output)?;
+    }
+    match translate::difference(wanted, &made) {
+        None => Ok(made),
+        Some(what) => {
+            let arch = &wanted.arch;
+            Err(Error::Mismatch(format!(
+                "{arch} has something that GGUF has no word for, so it is not converted: {what}"
+            )))
+        }
+    }
+}
+
+/// Reads the metadata back, and drops what the architecture has no word for. The file that is read has all sizes and no weights: the
+/// system keeps no place for what was never written.
+fn read_back(book: &mut Book<'_>, output: &Path) -> Result<ModelSpec, Error> {
     let mut trial = output.to_owned().into_os_string();
     trial.push(".trial");
     let trial = Path::new(&trial);
@@ -451,16 +478,7 @@ fn settle(book: &mut Book<'_>, translation: &Translation, output: &Path) -> Resu
     };
     // The first error is the one to report.
     let _ = std::fs::remove_file(trial);
-    let made = made?.map_err(|e| Error::Model { path: output.to_owned(), source: e })?;
-    match translate::difference(&translation.spec, &made) {
-        None => Ok(made),
-        Some(what) => {
-            let arch = &translation.spec.arch;
-            Err(Error::Mismatch(format!(
-                "{arch} has something that GGUF has no word for, so it is not converted: {what}"
-            )))
-        }
-    }
+    made?.map_err(|e| Error::Model { path: output.to_owned(), source: e })
 }
 
 /// Puts rows of queries and keys into the order that GGUF wants.

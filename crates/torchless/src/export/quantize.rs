@@ -10,6 +10,7 @@ use crate::open::Source;
 use std::path::Path;
 use tabagent_hardware::usable_cores;
 use torchless_formats::gguf::Value;
+use torchless_model::own_words;
 use torchless_quant::TensorType;
 
 /// How a model is quantised.
@@ -139,9 +140,13 @@ fn check_importance(
 /// What the rules ask, from the metadata of whatever architecture.
 fn facts(metadata: &[(String, Value)]) -> Facts {
     let value = |key: &str| metadata.iter().find(|(there, _)| there == key).map(|(_, value)| value);
-    let arch = match value("general.architecture") {
+    let named = |key: &str| match value(key) {
         Some(Value::String(arch)) => arch.as_str(),
         _ => "",
+    };
+    let arch = match named("general.architecture") {
+        own_words::ARCHITECTURE => named(own_words::OF),
+        arch => arch,
     };
     let number = |key: &str| largest(value(&format!("{arch}.{key}"))?);
     let layers = number("block_count").unwrap_or(0);

@@ -1,0 +1,174 @@
+//! What a model is beyond the keys that GGUF has, in keys of our own.
+//!
+//! Other readers of GGUF pass over keys that they do not know, and would compute something else without a word. A file with such keys
+//! therefore names an architecture that nobody else has, [`ARCHITECTURE`]; the one that its other keys belong to is under [`OF`].
+
+use crate::ModelError;
+use crate::config::{Config, Key, OWN, OWN_PREFIX, key};
+use crate::read::MAX_CONTEXT;
+use crate::spec::{AttnSpec, Ffn, LatentSpec, Mixer, ModelSpec, RopeScaling, RopeSpec};
+use torchless_device::{Routing, Score};
+use torchless_formats::gguf::Value;
+
+/// Value of `general.architecture` in files with keys of our own.
+pub const ARCHITECTURE: &str = "torchless";
+/// The architecture that the other keys belong to.
+pub const OF: &str = "torchless.architecture";
+
+const WINDOWS: Key = key("own.attention.windows", &[]);
+const SCALES: Key = key("own.attention.scales", &[]);
+const LATENT_EPS: Key = key("own.attention.latent_norm_epsilon", &[]);
+const JITTER: Key = key("own.expert.sparse_mixer_jitter", &[]);
+const TRUNCATE: Key = key("own.rope.yarn_truncate", &[]);
+
+/// Changes a specification to what the file says in keys of our own.
+///
+/// # Errors
+/// A value is not of its kind.
+pub(crate) fn amend(c: &Config<'_>, spec: &mut ModelSpec) -> Result<(), ModelError> {
+    let layers = spec.layers.len();
+    if let Some(windows) = c.counts(WINDOWS, layers, MAX_CONTEXT)? {
+        each_attention(spec, |i, attn| attn.window = (windows[i] > 0).then_some(windows[i]));
+    }
+    if let Some(scales) = c.numbers(SCALES, layers)? {
+        each_attention(spec, |i, attn| attn.scale = scales[i]);
+    }
+    if let Some(eps) = c.positive(LATENT_EPS)? {
+        each_latent(spec, |latent| latent.norm.eps = eps);
+    }
+    if let Some(jitter) = c.positive(JITTER)? {
+        each_routing(spec, |routing| {
+            (routing.score, routing.normalise) = (Score::SparseMixer { jitter }, None);
+        });
+        let fault = routings(spec).find_map(|routing| routing.fault());
+        if let Some(fault) = fault {
+            return Err(c.bad(JITTER, &format!("a choice that can be made, not {fault}")));
+        }
+    }
+    if let Some(whole) = c.flag(TRUNCATE)? {
+        each_rope(spec, |rope| {
+            if let RopeScaling::Yarn { truncate, .. } = &mut rope.scaling {
+                *truncate = whole;
+            }
+        });
+    }
+    Ok(())
+}
+
+/// The keys that make `read`, a specification that a file without them gave, more like `wanted`.
+pub fn words(wanted: &ModelSpec, read: &ModelSpec) -> Vec<(String, Value)> {
+    let mut words = Vec::new();
+    let mut say = |key: Key<'_>, there: Said, here: Said| {
+        let name = key.gguf.replacen(OWN, OWN_PREFIX, 1);
+        if there != here {
+            words.extend(here.value().map(|value| (name, value)));
+        }
+    };
+    let windows = |spec: &ModelSpec| Said::Counts(of_layers(spec, |attn| attn.window.unwrap_or(0) as u32));
+    say(WINDOWS, windows(read), windows(wanted));
+    let scales = |spec: &ModelSpec| Said::Numbers(of_layers(spec, |attn| attn.scale));
+    say(SCALES, scales(read), scales(wanted));
+    let eps = |spec: &ModelSpec| Said::Number(latents(spec).map(|latent| latent.norm.eps).next());
+    say(LATENT_EPS, eps(read), eps(wanted));
+    say(JITTER, Said::Number(jitter(read)), Said::Number(jitter(wanted)));
+    say(TRUNCATE, Said::Flag(truncates(read)), Said::Flag(truncates(wanted)));
+    words
+}
+
+/// Whether a key of a GGUF file changes a model and is none of GGUF's.
+pub fn is_own(key: &str) -> bool {
+    key.starts_with(OWN_PREFIX) && key != OF
+}
+
+/// What a key says, or that there is nothing to say.
+#[derive(PartialEq)]
+enum Said {
+    Counts(Vec<u32>),
+    Numbers(Vec<f32>),
+    Number(Option<f32>),
+    Flag(Option<bool>),
+}
+
+impl Said {
+    fn value(self) -> Option<Value> {
+        match self {
+            Said::Counts(all) => Some(Value::from(&all[..])),
+            Said::Numbers(all) => Some(Value::from(&all[..])),
+            Said::Number(one) => one.map(Value::from),
+            Said::Flag(flag) => flag.map(Value::from),
+        }
+    }
+}
+
+/// A number of each layer; that of layers without softmax attention is nothing.
+fn of_layers<T: Default>(spec: &ModelSpec, of: impl Fn(&AttnSpec) -> T) -> Vec<T> {
+    let one = |mixer: &Mixer| if let Mixer::Attention(attn) = mixer { of(attn) } else { T::default() };
+    spec.layers.iter().map(|layer| one(&layer.mixer)).collect()
+}
+
+fn latents(spec: &ModelSpec) -> impl Iterator<Item = &LatentSpec> {
+    spec.layers.iter().filter_map(|layer| match &layer.mixer {
+        Mixer::Latent(latent) => Some(latent),
+        Mixer::Attention(_) | Mixer::Delta(_) => None,
+    })
+}
+
+fn routings(spec: &ModelSpec) -> impl Iterator<Item = &Routing> {
+    spec.layers.iter().filter_map(|layer| match &layer.ffn {
+        Ffn::Experts(moe) => Some(&moe.routing),
+        Ffn::Dense(_) => None,
+    })
+}
+
+fn jitter(spec: &ModelSpec) -> Option<f32> {
+    routings(spec).find_map(|routing| match routing.score {
+        Score::SparseMixer { jitter } => Some(jitter),
+        _ => None,
+    })
+}
+
+fn truncates(spec: &ModelSpec) -> Option<bool> {
+    let rope = |mixer: &Mixer| match mixer {
+        Mixer::Attention(attn) => attn.rope.as_ref().map(|rope| rope.scaling.clone()),
+        Mixer::Latent(latent) => Some(latent.rope.scaling.clone()),
+        Mixer::Delta(_) => None,
+    };
+    spec.layers.iter().find_map(|layer| match rope(&layer.mixer)? {
+        RopeScaling::Yarn { truncate, .. } => Some(truncate),
+        _ => None,
+    })
+}
+
+fn each_attention(spec: &mut ModelSpec, change: impl Fn(usize, &mut AttnSpec)) {
+    for (i, layer) in spec.layers.iter_mut().enumerate() {
+        if let Mixer::Attention(attn) = &mut layer.mixer {
+            change(i, attn);
+        }
+    }
+}
+
+fn each_latent(spec: &mut ModelSpec, change: impl Fn(&mut LatentSpec)) {
+    for layer in &mut spec.layers {
+        if let Mixer::Latent(latent) = &mut layer.mixer {
+            change(latent);
+        }
+    }
+}
+
+fn each_routing(spec: &mut ModelSpec, change: impl Fn(&mut Routing)) {
+    for layer in &mut spec.layers {
+        if let Ffn::Experts(moe) = &mut layer.ffn {
+            change(&mut moe.routing);
+        }
+    }
+}
+
+fn each_rope(spec: &mut ModelSpec, change: impl Fn(&mut RopeSpec)) {
+    for layer in &mut spec.layers {
+        match &mut layer.mixer {
+            Mixer::Attention(attn) => attn.rope.iter_mut().for_each(&change),
+            Mixer::Latent(latent) => change(&mut latent.rope),
+            Mixer::Delta(_) => {}
+        }
+    }
+}
