@@ -7,7 +7,7 @@ use crate::ModelError;
 use crate::config::{Config, Key, OWN, OWN_PREFIX, key};
 use crate::read::MAX_CONTEXT;
 use crate::spec::{AttnSpec, Ffn, LatentSpec, Mixer, ModelSpec, RopeScaling, RopeSpec};
-use torchless_device::{Routing, Score};
+use torchless_device::{GroupScore, Routing, Score};
 use torchless_formats::gguf::Value;
 
 /// Value of `general.architecture` in files with keys of our own.
@@ -18,7 +18,9 @@ pub const OF: &str = "torchless.architecture";
 const WINDOWS: Key = key("own.attention.windows", &[]);
 const SCALES: Key = key("own.attention.scales", &[]);
 const LATENT_EPS: Key = key("own.attention.latent_norm_epsilon", &[]);
+const GROUPS_BY: Key = key("own.expert.group_score", &[]);
 const JITTER: Key = key("own.expert.sparse_mixer_jitter", &[]);
+const LONG_MAGNITUDE: Key = key("own.rope.long_magnitude", &[]);
 const TRUNCATE: Key = key("own.rope.yarn_truncate", &[]);
 
 /// Changes a specification to what the file says in keys of our own.
@@ -36,14 +38,26 @@ pub(crate) fn amend(c: &Config<'_>, spec: &mut ModelSpec) -> Result<(), ModelErr
     if let Some(eps) = c.positive(LATENT_EPS)? {
         each_latent(spec, |latent| latent.norm.eps = eps);
     }
+    if let Some(name) = c.text(GROUPS_BY)? {
+        let known = GROUP_SCORES.iter().find(|(known, _)| *known == name);
+        let (_, by) = known.ok_or_else(|| c.bad(GROUPS_BY, "largest or two_largest"))?;
+        each_routing(spec, |routing| routing.groups.iter_mut().for_each(|groups| groups.by = *by));
+    }
     if let Some(jitter) = c.positive(JITTER)? {
         each_routing(spec, |routing| {
             (routing.score, routing.normalise) = (Score::SparseMixer { jitter }, None);
         });
-        let fault = routings(spec).find_map(|routing| routing.fault());
-        if let Some(fault) = fault {
-            return Err(c.bad(JITTER, &format!("a choice that can be made, not {fault}")));
-        }
+    }
+    if let Some(fault) = routings(spec).find_map(Routing::fault) {
+        let key = if c.states(JITTER) { JITTER } else { GROUPS_BY };
+        return Err(c.bad(key, &format!("a choice that can be made, not {fault}")));
+    }
+    if let Some(magnitude) = c.positive(LONG_MAGNITUDE)? {
+        each_rope(spec, |rope| {
+            if let RopeScaling::LongRope { magnitudes, .. } = &mut rope.scaling {
+                magnitudes.1 = magnitude;
+            }
+        });
     }
     if let Some(whole) = c.flag(TRUNCATE)? {
         each_rope(spec, |rope| {
@@ -70,7 +84,9 @@ pub fn words(wanted: &ModelSpec, read: &ModelSpec) -> Vec<(String, Value)> {
     say(SCALES, scales(read), scales(wanted));
     let eps = |spec: &ModelSpec| Said::Number(latents(spec).map(|latent| latent.norm.eps).next());
     say(LATENT_EPS, eps(read), eps(wanted));
+    say(GROUPS_BY, Said::Name(groups_by(read)), Said::Name(groups_by(wanted)));
     say(JITTER, Said::Number(jitter(read)), Said::Number(jitter(wanted)));
+    say(LONG_MAGNITUDE, Said::Number(long_magnitude(read)), Said::Number(long_magnitude(wanted)));
     say(TRUNCATE, Said::Flag(truncates(read)), Said::Flag(truncates(wanted)));
     words
 }
@@ -87,6 +103,7 @@ enum Said {
     Numbers(Vec<f32>),
     Number(Option<f32>),
     Flag(Option<bool>),
+    Name(Option<&'static str>),
 }
 
 impl Said {
@@ -96,6 +113,7 @@ impl Said {
             Said::Numbers(all) => Some(Value::from(&all[..])),
             Said::Number(one) => one.map(Value::from),
             Said::Flag(flag) => flag.map(Value::from),
+            Said::Name(name) => name.map(Value::from),
         }
     }
 }
@@ -120,6 +138,14 @@ fn routings(spec: &ModelSpec) -> impl Iterator<Item = &Routing> {
     })
 }
 
+const GROUP_SCORES: &[(&str, GroupScore)] =
+    &[("largest", GroupScore::Largest), ("two_largest", GroupScore::TwoLargest)];
+
+fn groups_by(spec: &ModelSpec) -> Option<&'static str> {
+    let by = routings(spec).find_map(|routing| Some(routing.groups?.by))?;
+    GROUP_SCORES.iter().find(|(_, known)| *known == by).map(|(name, _)| *name)
+}
+
 fn jitter(spec: &ModelSpec) -> Option<f32> {
     routings(spec).find_map(|routing| match routing.score {
         Score::SparseMixer { jitter } => Some(jitter),
@@ -128,14 +154,24 @@ fn jitter(spec: &ModelSpec) -> Option<f32> {
 }
 
 fn truncates(spec: &ModelSpec) -> Option<bool> {
-    let rope = |mixer: &Mixer| match mixer {
-        Mixer::Attention(attn) => attn.rope.as_ref().map(|rope| rope.scaling.clone()),
-        Mixer::Latent(latent) => Some(latent.rope.scaling.clone()),
-        Mixer::Delta(_) => None,
-    };
-    spec.layers.iter().find_map(|layer| match rope(&layer.mixer)? {
-        RopeScaling::Yarn { truncate, .. } => Some(truncate),
+    scalings(spec).find_map(|scaling| match scaling {
+        RopeScaling::Yarn { truncate, .. } => Some(*truncate),
         _ => None,
+    })
+}
+
+fn long_magnitude(spec: &ModelSpec) -> Option<f32> {
+    scalings(spec).find_map(|scaling| match scaling {
+        RopeScaling::LongRope { magnitudes, .. } => Some(magnitudes.1),
+        _ => None,
+    })
+}
+
+fn scalings(spec: &ModelSpec) -> impl Iterator<Item = &RopeScaling> {
+    spec.layers.iter().filter_map(|layer| match &layer.mixer {
+        Mixer::Attention(attn) => attn.rope.as_ref().map(|rope| &rope.scaling),
+        Mixer::Latent(latent) => Some(&latent.rope.scaling),
+        Mixer::Delta(_) => None,
     })
 }
 

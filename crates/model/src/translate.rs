@@ -356,7 +356,11 @@ fn same_rotation(a: &RopeSpec, b: &RopeSpec) -> bool {
         a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-6 * a.abs() + 1e-20)
     };
     let beyond = match (&a.beyond, &b.beyond) {
-        (Some(a), Some(b)) => a.tokens == b.tokens && near(&a.inv_freq, &b.inv_freq),
+        (Some(a), Some(b)) => {
+            a.tokens == b.tokens
+                && near(&a.inv_freq, &b.inv_freq)
+                && (a.magnitude - b.magnitude).abs() <= 1e-6 * a.magnitude
+        }
         (None, None) => true,
         _ => false,
     };
