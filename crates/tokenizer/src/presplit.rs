@@ -246,6 +246,11 @@ fn row_of(name: &str) -> Result<&'static PreSplit, TokenizerError> {
     })
 }
 
+/// The first name of every row, and whether a word that is a token is not split there.
+pub(crate) fn rows() -> impl Iterator<Item = (&'static str, bool)> {
+    TABLE.iter().filter_map(|row| Some((*row.names.first()?, row.ignore_merges)))
+}
+
 /// All names that [`find`] knows.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().flat_map(|row| row.names.iter().copied())

@@ -267,3 +267,34 @@ fn tokenizer_metadata_that_contradict_themselves_are_refused() {
     from_gguf(&folder.join("ok_minimal_v3.gguf")).unwrap();
     from_gguf(&folder.join("tok_empty_token.gguf")).unwrap();
 }
+
+/// Real vocabularies in the words of GGUF: which splitting was found, and the same ids for texts that were no part of the search.
+#[test]
+fn vocabularies_of_json_have_words_in_gguf() {
+    let Some(root) = fixtures() else { return };
+    let found = [
+        ("hf_ortext/falcon-tokenizer/tokenizer.json.gz", Some(("gpt2", Some("falcon"), true))),
+        ("hf_ortext/phi-2/tokenizer.json.gz", Some(("gpt2", Some("gpt-2"), true))),
+        // Added tokens swallow the space behind them, which GGUF cannot say.
+        ("hf_ortext/phi-3-mini/tokenizer.json.gz", Some(("llama", Some("default"), false))),
+        // Characters are composed, which GGUF cannot say.
+        ("npm/qwen2_5/tokenizer.json.gz", Some(("gpt2", Some("qwen2"), false))),
+        ("deberta_v3/tokenizer.json.gz", None),
+    ];
+    let texts = bytes(&root.join("tokenizers/llamacpp_vocab/ggml-vocab-gpt-2.gguf.inp"));
+    let texts = String::from_utf8(texts).unwrap();
+    for (name, wanted) in found {
+        let (tokenizer, json) = (vocabulary(&root, name), bytes(&root.join("tokenizers").join(name)));
+        let words = tokenizer.in_gguf(&json, tokenizer.vocab_size() + 5);
+        let kind = words.as_ref().map(|words| (words.vocab.model, words.vocab.pre, words.exact));
+        assert_eq!(kind, wanted, "{name}");
+        let Some(words) = words else { continue };
+        assert_eq!(words.vocab.tokens.len(), tokenizer.vocab_size() + 5);
+        let other = Tokenizer::from_gguf(words.vocab).unwrap();
+        for text in texts.split("\n__ggml_vocab_test__\n") {
+            let (a, b) = (tokenizer.encode(text, WHOLE), other.encode(text, WHOLE));
+            assert_eq!(a, b, "{name}: {text:?}");
+            assert_eq!(tokenizer.decode(&a), other.decode(&b), "{name}: {text:?}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ mod tekken;
 mod tiktoken;
 
 pub use config::Beside;
-pub use gguf::GgufVocab;
+pub use gguf::{GgufVocab, GgufWords};
 
 use std::borrow::Cow;
 

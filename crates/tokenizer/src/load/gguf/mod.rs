@@ -1,6 +1,9 @@
 //! A tokenizer from the `tokenizer.ggml.*` metadata of a GGUF file.
 
 mod kinds;
+mod words;
+
+pub use words::GgufWords;
 
 use torchless_base::TokenId;
 
