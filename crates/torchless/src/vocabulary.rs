@@ -26,7 +26,11 @@ pub fn tokenizer(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, Error> {
         }
         (source, _) => from_file(source)?,
     };
-    tokenizer.add_end_ids(&end_ids(&checkpoint.metadata)?)?;
+    let mut ends = end_ids(&checkpoint.metadata)?;
+    if let Metadata::Gguf(meta) = &checkpoint.metadata {
+        ends.extend(more_end_ids(meta)?.into_iter().map(TokenId));
+    }
+    tokenizer.add_end_ids(&ends)?;
     Ok(Some(tokenizer))
 }
 
@@ -128,6 +132,12 @@ fn end_ids(metadata: &Metadata) -> Result<Vec<TokenId>, Error> {
         }
     }
     Ok(ids)
+}
+
+/// Ids that end a reply, which GGUF has only three keys for.
+fn more_end_ids(meta: &GgufMetadata) -> Result<Vec<u32>, FormatError> {
+    let ids = meta.opt::<&Array>("tokenizer.torchless.end_token_ids")?.and_then(Array::integers);
+    Ok(ids.map(|ids| ids.map(|id| u32::try_from(id).unwrap_or(u32::MAX)).collect()).unwrap_or_default())
 }
 
 fn gguf_vocab(meta: &GgufMetadata) -> Result<GgufVocab<'_>, FormatError> {

@@ -6,6 +6,7 @@
 use super::gguf::{Book, Rows, Sheet};
 use super::mixes::{FileType, is_quantised};
 use super::replace::{refuse_same, write_whole};
+use super::tokens;
 use crate::Error;
 use crate::open::Source;
 use std::path::Path;
@@ -71,8 +72,8 @@ pub fn convert_to_gguf(
     let none = |_: &str| None;
     let threads = usable_cores();
     let bytes = write_whole(output, |out| book.write(out, &none, threads, progress).map(drop))?;
-    let without_tokenizer =
-        checkpoint.format != Format::Gguf && !matches!(checkpoint.tokenizer, TokenizerSource::None);
+    let had_tokenizer = !matches!(checkpoint.tokenizer, TokenizerSource::None);
+    let without_tokenizer = had_tokenizer && tokens::has_none(&book.metadata);
     let own_words = book.metadata.iter().map(|(key, _)| key).filter(|key| own_words::is_own(key));
     let own_words = own_words.cloned().collect();
     Ok(Converted { tensors: book.sheets.len(), bytes, without_tokenizer, own_words })
@@ -113,9 +114,10 @@ pub(crate) fn book<'a>(
     sheets.extend(stretch(&translation.spec));
     sheets.sort_by_cached_key(|sheet| (super::mixes::layer_of(&sheet.name), sheet.name.clone()));
     let mut book = Book { metadata: metadata(&translation), sheets };
-    book.set("tokenizer.ggml.model", "no_vocab");
     let made = settle(&mut book, &translation, output)?;
     reorder(&mut book, &translation, &made)?;
+    // The other metadata is written and read several times.
+    book.metadata.extend(tokens::metadata(checkpoint, translation.spec.vocab)?);
     Ok(book)
 }
 

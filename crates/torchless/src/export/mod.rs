@@ -7,6 +7,7 @@ mod importance;
 mod mixes;
 mod quantize;
 mod replace;
+mod tokens;
 
 pub use convert::{Converted, convert_to_gguf, lossless};
 pub use imatrix::{Calibrated, Calibration, write_importance};

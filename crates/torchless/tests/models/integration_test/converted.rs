@@ -3,19 +3,22 @@
 use super::goldens::{cases, prompts, tolerance};
 use super::made::{folder, tensors_of};
 use super::support::{Session, exact, fixtures, max_distance, ways};
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 use std::path::Path;
-use torchless::{FileType, Source, convert_to_gguf};
+use torchless::formats::Metadata;
+use torchless::{Around, EncodeOptions, FileType, Source, Special, convert_to_gguf};
 
 /// What GGUF has no place for, and what a file then says in keys that are no one else's.
 const OWN_WORDS: &[(&str, &str)] = &[
     ("deepseek_v2", "torchless.attention.latent_norm_epsilon"),
+    ("deepseek_v2", "torchless.expert.group_score"),
     ("deepseek_v2_lite", "torchless.attention.latent_norm_epsilon"),
     ("deepseek_v3", "torchless.attention.latent_norm_epsilon"),
     ("deepseek_v3_noqlora", "torchless.attention.latent_norm_epsilon"),
     ("gemma2", "torchless.attention.scales"),
     ("gpt_oss", "torchless.rope.yarn_truncate"),
     ("phimoe", "torchless.expert.sparse_mixer_jitter"),
+    ("phimoe", "torchless.rope.long_magnitude"),
     ("phi3_sliding", "torchless.attention.windows"),
     ("qwen2_sliding", "torchless.attention.windows"),
 ];
@@ -68,4 +71,67 @@ fn what_only_a_made_up_number_keeps_from_gguf_needs_no_words_without_it() {
             assert!(distance < tolerance(&base), "{name}: {distance}");
         }
     }
+}
+
+/// A byte-level tokenizer of a few letters; `normalizer` and `rstrip` are what GGUF has no words for.
+fn letters(normalizer: Json, rstrip: bool) -> Json {
+    let pieces = ["a", "b", "c", "d", "e", "Ġ", "Ċ", "1", "2", "ab", "Ġab", "abc", "de", "<s>", "<end>"];
+    let vocab: Map<String, Json> =
+        pieces.iter().zip(0..).map(|(piece, id)| ((*piece).to_owned(), id.into())).collect();
+    let added = |id: usize| json!({"id": id, "content": pieces[id], "special": true, "rstrip": rstrip});
+    json!({
+        "added_tokens": [added(13), added(14)],
+        "normalizer": normalizer,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
+        "decoder": {"type": "ByteLevel"},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [13], "tokens": ["<s>"]}}},
+        "model": {"type": "BPE", "vocab": vocab, "merges": ["a b", "Ġ ab", "ab c", ["d", "e"]]},
+    })
+}
+
+/// What a tokenizer and the same one after conversion make of texts, and whether the file has the original beside GGUF's words.
+fn check_tokenizer(tokenizer: &Json, keeps_original: bool) {
+    let Some(fixtures) = fixtures() else { return };
+    let base = fixtures.join("goldens/llama_plain");
+    let model = folder(&base, &tensors_of(&base), |_| {});
+    std::fs::write(model.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let config = json!({"bos_token": "<s>", "eos_token": "<end>", "chat_template": "{{ bos_token }}"});
+    std::fs::write(model.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+    let file = model.path().join("model.gguf");
+    let whole = FileType::from_name("F32").unwrap();
+    let source = Source::Path(model.path().to_owned());
+    let done = convert_to_gguf(&source, &file, whole, &mut |_, _| {}).unwrap();
+    assert!(!done.without_tokenizer);
+    let checkpoint = Source::Path(file).checkpoint().unwrap();
+    let Metadata::Gguf(metadata) = &checkpoint.metadata else { panic!("it is GGUF") };
+    assert_eq!(metadata.get::<&str>("tokenizer.ggml.pre").unwrap(), "gpt-2");
+    assert_eq!(metadata.get::<u32>("tokenizer.ggml.bos_token_id").unwrap(), 13);
+    assert_eq!(metadata.value("tokenizer.huggingface.json").is_some(), keeps_original);
+    let tokenizers = [&source.checkpoint().unwrap(), &checkpoint].map(|checkpoint| {
+        assert_eq!(torchless::chat_template(checkpoint).unwrap().as_deref(), Some("{{ bos_token }}"));
+        torchless::tokenizer(checkpoint).unwrap().unwrap()
+    });
+    for text in ["abc de abab", "<s> ab<end>  \nabc", "a\u{301}b", "12 12ab"] {
+        for special in [Special::Text, Special::Parse] {
+            let options = EncodeOptions { special, around: Around::ModelDefault };
+            let [a, b] = [0, 1].map(|i| tokenizers[i].encode(text, options));
+            assert_eq!(a, b, "{text:?}");
+        }
+    }
+    let [a, b] = [0, 1].map(|i| tokenizers[i].end_ids().to_vec());
+    assert_eq!(a, b);
+}
+
+#[test]
+fn a_tokenizer_comes_along_in_the_words_of_gguf() {
+    check_tokenizer(&letters(Json::Null, false), false);
+}
+
+#[test]
+fn a_tokenizer_that_gguf_has_no_words_for_comes_along_whole() {
+    check_tokenizer(&letters(Json::Null, true), true);
+    check_tokenizer(&letters(json!({"type": "NFC"}), false), true);
 }
