@@ -29,7 +29,10 @@ pub use cores::{CoreKind, CoreSet, LogicalProcessor, parse_list};
 pub use detect::{cpu, detect, usable_cores};
 pub use features::{CpuidTable, Features, Isa};
 pub use gpu::{Gpu, GpuVendor};
-pub use library_files::{data_folder, is_library_name, newest_library};
+pub use library_files::{
+    Installed, data_folder, installed_libraries, is_library_name, libraries_folder, newest_library,
+    package_platform,
+};
 pub use machine::{
     Cache, CacheKind, Cores, Cpu, CpuVendor, Machine, Memory, MemoryLimit, NumaNode, OperatingSystem,
 };

@@ -1,6 +1,8 @@
 //! What files of libllama are called, and where an installed one lies.
 
+use crate::features::Isa;
 use crate::machine::OperatingSystem;
+use serde::Serialize;
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -66,6 +68,67 @@ pub fn data_folder() -> Option<PathBuf> {
     Some(data.or_else(|| set("LOCALAPPDATA")).or_else(home)?.join("torchless"))
 }
 
+/// Where [`data_folder`] keeps builds of libllama: a folder for each, named `{package}-{version}`.
+#[must_use]
+pub fn libraries_folder() -> Option<PathBuf> {
+    Some(data_folder()?.join("libllama"))
+}
+
+/// A build of libllama that was installed for a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Installed {
+    /// Such as `linux-x64-vulkan`.
+    pub package: String,
+    /// Of the package.
+    pub version: String,
+    /// The library.
+    pub path: PathBuf,
+}
+
+/// Builds in a folder such as [`libraries_folder`] that are for this system and instruction set: the newest first, and of one version the
+/// one that was asked for by name (`linux-x64-cuda`) before the plain one.
+#[must_use]
+pub fn installed_libraries(folder: &Path, os: OperatingSystem, isa: Isa) -> Vec<Installed> {
+    let Some(platform) = package_platform(os, isa) else { return Vec::new() };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<Installed> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (package, version) = split_version(&name)?;
+            let suits = package == platform || package.strip_prefix(platform)?.starts_with('-');
+            let (package, version) = (package.to_owned(), version.to_owned());
+            suits.then_some(())?;
+            Some(Installed { package, version, path: newest_library(os, &entry.path())? })
+        })
+        .collect();
+    found.sort_by(|a, b| {
+        let newer = by_numbers(&b.version, &a.version);
+        newer.then_with(|| b.package.len().cmp(&a.package.len())).then_with(|| a.path.cmp(&b.path))
+    });
+    found
+}
+
+/// What packages of prebuilt libraries call a platform: `linux-x64`, `mac-arm64`, `win-x64`.
+#[must_use]
+pub fn package_platform(os: OperatingSystem, isa: Isa) -> Option<&'static str> {
+    match (os, isa) {
+        (OperatingSystem::Linux, Isa::X86_64) => Some("linux-x64"),
+        (OperatingSystem::Linux, Isa::Aarch64) => Some("linux-arm64"),
+        (OperatingSystem::MacOs, Isa::X86_64) => Some("mac-x64"),
+        (OperatingSystem::MacOs, Isa::Aarch64) => Some("mac-arm64"),
+        (OperatingSystem::Windows, Isa::X86_64) => Some("win-x64"),
+        (OperatingSystem::Windows, Isa::Aarch64) => Some("win-arm64"),
+        _ => None,
+    }
+}
+
+/// `linux-x64-cuda-3.22.1`: the version begins with a digit behind a hyphen.
+fn split_version(name: &str) -> Option<(&str, &str)> {
+    let begins = |(at, _): &(usize, &str)| name[at + 1..].starts_with(|c: char| c.is_ascii_digit());
+    let (at, _) = name.match_indices('-').find(begins)?;
+    Some((&name[..at], &name[at + 1..]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +163,33 @@ mod tests {
         assert_eq!(newest().as_deref(), Some("libllama.b8179.so"));
         fs::write(folder.path().join("libllama.so"), "").unwrap();
         assert_eq!(newest().as_deref(), Some("libllama.so"));
+    }
+
+    #[test]
+    fn installed_builds_are_listed_with_the_newest_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [
+            "linux-x64-3.9.0/libllama.so",
+            "linux-x64-3.22.1/libllama.v0.5.0.so",
+            "linux-x64-cuda-3.22.1/libllama.so",
+            "linux-x64-3.0.0-beta.4/libllama.so",
+            "linux-arm64-9.0.0/libllama.so",
+            "linux-x64-9.0.0/readme",
+            "win-x64-9.0.0/llama.dll",
+            ".partial-1/libllama.so",
+        ];
+        for name in names {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let found = installed_libraries(folder.path(), OperatingSystem::Linux, Isa::X86_64);
+        let shown: Vec<String> = found.iter().map(|one| format!("{} {}", one.package, one.version)).collect();
+        let expected =
+            ["linux-x64-cuda 3.22.1", "linux-x64 3.22.1", "linux-x64 3.9.0", "linux-x64 3.0.0-beta.4"];
+        assert_eq!(shown, expected);
+        assert!(
+            installed_libraries(&folder.path().join("gone"), OperatingSystem::Linux, Isa::X86_64).is_empty()
+        );
     }
 }
