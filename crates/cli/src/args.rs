@@ -3,6 +3,7 @@
 use crate::encoder_args::{ClassifyArgs, EmbedArgs, RerankArgs};
 use crate::firewall_args::ScanArgs;
 use crate::guard_args::GuardArgs;
+use crate::libllama_args::LibllamaArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,8 @@ pub enum Verb {
     Scan(ScanArgs),
     /// Measure the classifier that finds injections and jailbreaks
     Guard(GuardArgs),
+    /// Get a prebuilt library of llama.cpp, or show which are there
+    Libllama(LibllamaArgs),
 }
 
 const VERBS: &[&str] = &[
@@ -78,6 +81,7 @@ const VERBS: &[&str] = &[
     "rerank",
     "scan",
     "guard",
+    "libllama",
     "help",
 ];
 
@@ -120,6 +124,7 @@ Verbs (`torchless <VERB> --help` says more):
   rerank      Sort documents by how well they answer a query
   scan        Say what the firewall makes of texts
   guard       Measure the classifier that finds injections and jailbreaks
+  libllama    Get a prebuilt library of llama.cpp, or show which are there
 
 Without a model, the small story model inside the program runs. A first word that is a verb is taken as one unless
 a file of that name exists.

@@ -10,6 +10,8 @@ mod firewall_args;
 mod guard_args;
 mod input;
 mod interrupt;
+mod libllama;
+mod libllama_args;
 mod open;
 mod output;
 mod policy;

@@ -57,6 +57,7 @@ pages! {
     GpuBackends "docs/gpu/backends.md"
     GpuKernels "docs/gpu/kernels.md"
     GpuPlacement "docs/gpu/placement.md"
+    Libllama "docs/libllama.md"
     Library "docs/library.md"
     Lora "docs/lora.md"
     Build "docs/optimization/build.md"

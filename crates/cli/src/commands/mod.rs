@@ -6,6 +6,7 @@ mod encode;
 mod guard;
 mod imatrix;
 mod inspect;
+mod libllama;
 mod logits;
 mod perplexity;
 mod quantize;
@@ -39,5 +40,6 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Rerank(args)) => encode::rerank(&args),
         Some(Verb::Scan(args)) => scan::run(&args),
         Some(Verb::Guard(args)) => guard::run(&args),
+        Some(Verb::Libllama(args)) => libllama::run(&args),
     }
 }

@@ -5,6 +5,8 @@
 mod constrained;
 mod encoders;
 mod guard;
+#[cfg(unix)]
+mod libllama;
 mod malformed;
 mod models;
 mod quantise;

@@ -18,6 +18,7 @@ fn help_says_what_there_is() {
         "perplexity",
         "bench",
         "scan",
+        "libllama",
     ] {
         insta::assert_snapshot!(format!("help_{verb}"), output(&[verb, "--help"]));
     }
