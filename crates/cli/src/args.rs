@@ -1,5 +1,6 @@
 //! What can be said on the command line. One struct per verb; no behaviour.
 
+use crate::doctor_args::DoctorArgs;
 use crate::encoder_args::{ClassifyArgs, EmbedArgs, RerankArgs};
 use crate::firewall_args::ScanArgs;
 use crate::guard_args::GuardArgs;
@@ -60,6 +61,8 @@ pub enum Verb {
     Scan(ScanArgs),
     /// Measure the classifier that finds injections and jailbreaks
     Guard(GuardArgs),
+    /// Show what this machine is and what runs well on it
+    Doctor(DoctorArgs),
     /// Get a prebuilt library of llama.cpp, or show which are there
     Libllama(LibllamaArgs),
 }
@@ -81,6 +84,7 @@ const VERBS: &[&str] = &[
     "rerank",
     "scan",
     "guard",
+    "doctor",
     "libllama",
     "help",
 ];
@@ -124,6 +128,7 @@ Verbs (`torchless <VERB> --help` says more):
   rerank      Sort documents by how well they answer a query
   scan        Say what the firewall makes of texts
   guard       Measure the classifier that finds injections and jailbreaks
+  doctor      Show what this machine is and what runs well on it
   libllama    Get a prebuilt library of llama.cpp, or show which are there
 
 Without a model, the small story model inside the program runs. A first word that is a verb is taken as one unless

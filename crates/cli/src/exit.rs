@@ -14,6 +14,11 @@ pub struct Interrupted;
 #[error("{0}")]
 pub struct Usage(pub String);
 
+/// A model that does not fit into memory, as was told on standard output.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} does not fit into the memory of this machine")]
+pub struct TooLarge(pub String);
+
 /// What the firewall said of what it was shown: told on standard output already.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("not all of it may pass")]
@@ -74,6 +79,9 @@ fn code(error: &anyhow::Error) -> u8 {
     }
     if error.is::<Usage>() {
         return USAGE;
+    }
+    if error.is::<TooLarge>() {
+        return RESOURCES;
     }
     match error.downcast_ref::<Verdict>() {
         Some(Verdict::Blocked) => return REFUSED,

@@ -4,6 +4,8 @@
 
 mod args;
 mod commands;
+mod doctor;
+mod doctor_args;
 mod encoder_args;
 mod exit;
 mod firewall_args;

@@ -44,6 +44,7 @@ pages! {
     TensorStorage "docs/architecture/tensor-storage.md"
     Chat "docs/chat.md"
     Development "docs/development.md"
+    Doctor "docs/doctor.md"
     Encoders "docs/encoders.md"
     FirewallCodeshield "docs/firewall/codeshield.md"
     GuardModelCard "docs/firewall/guard-model-card.md"

@@ -36,7 +36,7 @@ pub use export::{
 pub use generation::{DoneReason, Event, Generation, Summary};
 pub use judge::ModelJudge;
 pub use model::{GenerateOptions, Model, default_max_tokens};
-pub use open::{ModelOptions, RunPrecision, Source, check, layout, open_runner, spec};
+pub use open::{ModelOptions, RunPrecision, Source, check, kernel_tables, layout, open_runner, spec};
 pub use perplexity::{Perplexity, perplexity};
 pub use placement::{Layout, LayoutRow, MEMORY_FRACTION, Place, Placement};
 pub use prompt::Prompt;

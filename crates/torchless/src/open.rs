@@ -108,8 +108,8 @@ impl ModelOptions {
     pub fn table(&self) -> Result<&'static Kernels, Error> {
         let Some(name) = &self.kernels else { return Ok(torchless_kernels::best()) };
         torchless_kernels::by_name(name).ok_or_else(|| {
-            let known: Vec<_> = torchless_kernels::available().iter().map(|k| k.name).collect();
-            Error::Option(format!("no kernels '{name}' on this CPU (there are: {})", known.join(", ")))
+            let known = kernel_tables().join(", ");
+            Error::Option(format!("no kernels '{name}' on this CPU (there are: {known})"))
         })
     }
 
@@ -176,6 +176,11 @@ impl ModelOptions {
             adapters,
         }
     }
+}
+
+/// Names of the tables of kernels that this CPU runs, the slowest first.
+pub fn kernel_tables() -> Vec<&'static str> {
+    torchless_kernels::available().iter().map(|table| table.name).collect()
 }
 
 /// Whether most weights are of a quantised type.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod convert;
+mod doctor;
 mod encode;
 mod guard;
 mod imatrix;
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Rerank(args)) => encode::rerank(&args),
         Some(Verb::Scan(args)) => scan::run(&args),
         Some(Verb::Guard(args)) => guard::run(&args),
+        Some(Verb::Doctor(args)) => doctor::run(&args),
         Some(Verb::Libllama(args)) => libllama::run(&args),
     }
 }

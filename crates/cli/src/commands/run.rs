@@ -2,6 +2,7 @@
 
 use super::render::set_tools;
 use crate::args::{RunArgs, ShowArgs};
+use crate::doctor::findings::device_line;
 use crate::exit::{Interrupted, Usage};
 use crate::interrupt::Interrupt;
 use crate::{input, open, output, policy, progress, template};
@@ -11,7 +12,6 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 use torchless::conversation::{Conversation, Data, Grammar};
-use torchless::gpu::driver::{DeviceInfo, Hardware};
 use torchless::{
     DoneReason, Event, Firewall, GenerateOptions, Model, Prompt, SamplerConfig, Source, Summary, TokenId, gpu,
 };
@@ -133,15 +133,6 @@ fn list_backends(args: &RunArgs) -> Result<()> {
         }
     }
     Ok(output::write(&list)?)
-}
-
-fn device_line(info: &DeviceInfo) -> String {
-    let what = match info.hardware {
-        Hardware::Gpu => "",
-        Hardware::Cpu => ", a CPU: not chosen by auto",
-        Hardware::Other => ", no GPU: not chosen by auto",
-    };
-    format!("{}  {}, {}, {}{what}", info.ordinal, info.name, output::size(info.memory), info.driver)
 }
 
 fn load(args: &RunArgs, source: &Source, firewall: Option<Firewall>) -> Result<Model> {
