@@ -98,6 +98,10 @@ pub(crate) fn experts(c: &Config<'_>, routing: Routing) -> Result<MoeSpec, Model
         Some(hidden) => hidden,
         None => ffn::hidden(c)?,
     };
+    if c.dialect == Dialect::Gguf {
+        // Files name the width of dense units even where there is none.
+        ffn::pass_hidden(c);
+    }
     Ok(MoeSpec {
         hidden,
         routing,

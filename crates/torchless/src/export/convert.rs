@@ -335,8 +335,9 @@ fn slides(keys: &mut Keys, spec: &ModelSpec) {
     }
     let slides: Vec<bool> = all.iter().map(|(window, _)| window.is_some()).collect();
     match rounds_of(&slides) {
-        Some(turn) => keys.count("attention.sliding_window_pattern", turn),
-        None => keys.put("attention.sliding_window_pattern", flags(&slides)),
+        // llama.cpp takes no number for this one.
+        Some(turn) if keys.arch != "gemma4" => keys.count("attention.sliding_window_pattern", turn),
+        _ => keys.put("attention.sliding_window_pattern", flags(&slides)),
     }
 }
 
@@ -383,15 +384,22 @@ fn units(keys: &mut Keys, spec: &ModelSpec) {
         keys.count("expert_shared_feed_forward_length", shared.mlp.hidden);
         keys.count("expert_shared_count", shared.mlp.hidden / moe.hidden.max(1));
     }
-    let is_dense = |layer: &&LayerSpec| matches!(layer.ffn, Ffn::Dense(_));
-    keys.count("leading_dense_block_count", spec.layers.iter().take_while(is_dense).count());
+    let sparse: Vec<bool> = spec.layers.iter().map(|layer| matches!(layer.ffn, Ffn::Experts(_))).collect();
+    let first = sparse.iter().take_while(|sparse| !**sparse).count();
+    keys.count("leading_dense_block_count", first);
+    let step = |n: &usize| (first..sparse.len()).all(|i| sparse[i] == (i + 1).is_multiple_of(*n));
+    if let Some(step) = (1..=sparse.len()).find(step) {
+        keys.count("interleave_moe_layer_step", step);
+    }
 }
 
 /// What layers get beside the residual stream: inputs from tokens, other streams, gates of which few values count.
 fn beside(keys: &mut Keys, spec: &ModelSpec) {
-    if let Some(inputs) = &spec.token_inputs {
-        keys.count("embedding_length_per_layer_input", inputs.width);
-    }
+    // A width of 0 is asked for where there are none.
+    keys.count(
+        "embedding_length_per_layer_input",
+        spec.token_inputs.as_ref().map_or(0, |inputs| inputs.width),
+    );
     let shares = |layer: &&LayerSpec| matches!(&layer.mixer, Mixer::Attention(a) if matches!(a.kv, KvSource::Layer(_)));
     if spec.token_inputs.is_some() || spec.streams.is_some() {
         keys.count("attention.shared_kv_layers", spec.layers.iter().filter(shares).count());
@@ -436,9 +444,14 @@ fn rotary(arch: &str, rope: &RopeSpec, context: usize) -> Vec<(String, Value)> {
     all
 }
 
+/// Keys that are read here and that llama.cpp passes over: in its words the model would be another one.
+const PASSED_OVER: &[(&str, &str)] = &[("llama", "attention.sliding_window")];
+
 /// Makes the metadata say what the original's says: in GGUF's words, and where these do not reach in some of our own.
 fn settle(book: &mut Book<'_>, translation: &Translation, output: &Path) -> Result<ModelSpec, Error> {
     let wanted = &translation.spec;
+    let passed_over = |key: &str| PASSED_OVER.iter().any(|(arch, name)| key == format!("{arch}.{name}"));
+    book.metadata.retain(|(key, _)| !passed_over(key));
     let mut made = read_back(book, output)?;
     let words = own_words::words(wanted, &made);
     if translate::difference(wanted, &made).is_some() && !words.is_empty() {

@@ -17,6 +17,7 @@ const OWN_WORDS: &[(&str, &str)] = &[
     ("deepseek_v3_noqlora", "torchless.attention.latent_norm_epsilon"),
     ("gemma2", "torchless.attention.scales"),
     ("gpt_oss", "torchless.rope.yarn_truncate"),
+    ("mistral_sliding", "torchless.attention.windows"),
     ("phimoe", "torchless.expert.sparse_mixer_jitter"),
     ("phimoe", "torchless.rope.long_magnitude"),
     ("phi3_sliding", "torchless.attention.windows"),
