@@ -20,6 +20,7 @@ mod postprocess;
 mod presplit;
 mod pretokenize;
 mod special;
+mod stop;
 #[cfg(test)]
 mod testing;
 mod tokenizer;
@@ -33,4 +34,5 @@ pub use load::{Beside, GgufVocab, GgufWords};
 pub use pattern::PatternError;
 pub use postprocess::Encoded;
 pub use special::SpecialIds;
+pub use stop::{StopStrings, Watched};
 pub use tokenizer::{Around, EncodeOptions, Part, Special, Tokenizer};

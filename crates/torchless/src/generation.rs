@@ -2,14 +2,13 @@
 
 use crate::Error;
 use crate::guarded::ReplyDoor;
-use crate::stop::{StopStrings, Watched};
 use llamafirewall_core::Refusal;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use torchless_base::TokenId;
 use torchless_chat::{Piece, ReplyParser, ToolCall};
 use torchless_engine::{Canceller, Event as EngineEvent, FinishReason, Ticket};
-use torchless_tokenizer::{StreamDecoder, Tokenizer};
+use torchless_tokenizer::{StopStrings, StreamDecoder, Tokenizer, Watched};
 
 /// What happens while a reply is made. The last event is `Done`.
 #[derive(Clone, Debug, PartialEq)]

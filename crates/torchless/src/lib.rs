@@ -21,7 +21,6 @@ mod placement;
 mod prompt;
 mod score;
 mod shapes;
-mod stop;
 mod vocabulary;
 
 pub use bench::BenchRun;
