@@ -95,6 +95,11 @@ pub trait Runner: Send {
         false
     }
 
+    /// Sequences that it can keep at the same time.
+    fn max_sequences(&self) -> usize {
+        usize::MAX
+    }
+
     /// Makes `to` a copy of `from` as far as the runner keeps state of its own; blocks are shared or copied by
     /// the pool.
     ///

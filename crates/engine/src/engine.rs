@@ -103,6 +103,7 @@ impl Engine {
         if runner.keeps_state() {
             config.prefix_reuse = PrefixReuse::Off;
         }
+        config.max_running = config.max_running.min(runner.max_sequences());
         let info = runner.info();
         let scheduler = Scheduler::new(&info, config)?;
         let limits = scheduler.limits();
