@@ -36,6 +36,12 @@ pub fn cpu() -> Cpu {
     here::System::open().cpu(allowed())
 }
 
+/// The memory alone; `None` where it cannot be read.
+#[must_use]
+pub fn memory() -> Option<Memory> {
+    here::System::open().memory()
+}
+
 /// How many threads are worth having: physical cores that this process may use; siblings of one core add nothing to arithmetic that
 /// fills it.
 #[must_use]

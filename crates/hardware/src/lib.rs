@@ -26,7 +26,7 @@ pub mod windows;
 
 pub use arm_cores::{ArmCore, arm_core};
 pub use cores::{CoreKind, CoreSet, LogicalProcessor, parse_list};
-pub use detect::{cpu, detect, usable_cores};
+pub use detect::{cpu, detect, memory, usable_cores};
 pub use features::{CpuidTable, Features, Isa};
 pub use gpu::{Gpu, GpuVendor};
 pub use library_files::{
