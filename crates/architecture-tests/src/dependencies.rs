@@ -38,6 +38,16 @@ pub const ALLOWED: &[Row] = &[
     ("llamafirewall", &["llamafirewall-codeshield", "llamafirewall-core", "llamafirewall-ml"]),
     ("tabagent-hardware", &[]),
     (
+        "model-loader",
+        &[
+            "tabagent-hardware",
+            "torchless-base",
+            "torchless-formats",
+            "torchless-sampler",
+            "torchless-tokenizer",
+        ],
+    ),
+    (
         "torchless",
         &[
             "tabagent-hardware",
@@ -68,6 +78,8 @@ pub const ALLOWED_IN_TESTS: &[Row] = &[
     ("torchless-guide-tests", &["llamafirewall", "torchless", "torchless-quant"]),
     ("torchless-device-gpu", &["torchless-gpu-emulator", "torchless-kernels"]),
     ("torchless-model", &["torchless-kernels"]),
+    ("model-loader", &["torchless-engine"]),
+    ("torchless", &["model-loader"]),
 ];
 
 /// Edges between members that neither table has, and members without a row.

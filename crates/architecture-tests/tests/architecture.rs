@@ -10,6 +10,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "torchless-device-gpu",
     "torchless-gpu-emulator",
     "tabagent-hardware",
+    "model-loader",
 ];
 
 /// Crates whose errors a person reads at once.
