@@ -276,12 +276,12 @@ pub const CONTEXT_ROWS: &[Row] = &[
         release: "b5590",
         pieces: &[SIZES, THREADS, TYPES, ROPE, ABORT, WITH_FLASH, OFFLOAD],
         has: &["llama_kv_self_clear"],
-        lacks: &["llama_flash_attn_type_name"],
+        lacks: &["llama_model_is_diffusion"],
     },
     Row {
         release: "b6122",
         pieces: &[SIZES, THREADS, TYPES, ROPE, ABORT, WITH_FLASH, OFFLOAD, UNIFIED],
-        has: &["llama_memory_clear"],
+        has: &["llama_memory_clear", "llama_model_is_diffusion"],
         lacks: &["llama_flash_attn_type_name"],
     },
     Row {
