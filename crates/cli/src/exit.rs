@@ -1,6 +1,5 @@
 //! From errors to exit codes and one clear line.
 
-use std::process::ExitCode;
 use torchless::firewall::ScanDecision;
 use torchless::{Error, ErrorKind};
 
@@ -31,6 +30,7 @@ pub enum Verdict {
     Failed,
 }
 
+const DONE: u8 = 0;
 const RUNTIME: u8 = 1;
 const USAGE: u8 = 2;
 const MODEL: u8 = 3;
@@ -41,23 +41,23 @@ const NOT_SCANNED: u8 = 7;
 const INTERRUPTED: u8 = 130;
 
 /// Help and version go to standard output and are no error.
-pub fn from_clap(error: &clap::Error) -> ExitCode {
+pub fn from_clap(error: &clap::Error) -> u8 {
     // Nothing is left to do where even this cannot be written.
     let _ = error.print();
-    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+    if error.use_stderr() { USAGE } else { DONE }
 }
 
 /// Prints what went wrong and picks the code.
-pub fn from_result(result: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = result else { return ExitCode::SUCCESS };
+pub fn from_result(result: anyhow::Result<()>) -> u8 {
+    let Err(error) = result else { return DONE };
     if is_closed_pipe(&error) {
-        return ExitCode::SUCCESS;
+        return DONE;
     }
     let code = code(&error);
     if code != INTERRUPTED && !error.is::<Verdict>() {
         eprintln!("torchless: {}", message(&error));
     }
-    ExitCode::from(code)
+    code
 }
 
 /// What went wrong, and why, on one line. Many errors tell their cause themselves: it is not told twice.
