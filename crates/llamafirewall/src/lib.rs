@@ -21,7 +21,7 @@ pub use hidden_text::HiddenAsciiScanner;
 pub use judged::{AlignmentCheckScanner, ChatJudge, PiiCheckScanner, Post};
 pub use llamafirewall_codeshield as codeshield;
 pub use patterns::{Group, Pattern, RegexScanner};
-pub use presets::UseCase;
+pub use presets::{UseCase, policy_named};
 pub use prompt_guard::PromptGuardScanner;
 pub use tool_allow_list::ToolAllowList;
 

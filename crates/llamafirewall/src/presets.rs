@@ -2,6 +2,7 @@
 
 use crate::registry;
 use llamafirewall_core::{Configuration, ConfigurationError};
+use std::path::Path;
 
 /// A use that there is a policy for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +51,37 @@ impl UseCase {
     }
 }
 
+/// The configuration that a word stands for: the name of a preset, or a policy file. A file wins.
+///
+/// # Errors
+/// It is neither, or the policy does not hold together.
+pub fn policy_named(word: &str) -> Result<Configuration, ConfigurationError> {
+    let path = Path::new(word);
+    match UseCase::named(word) {
+        Some(use_case) if !path.is_file() => use_case.configuration(),
+        None if !path.exists() => {
+            let known = UseCase::ALL.map(UseCase::name).join(", ");
+            let reason = format!("there is no file '{word}', and no such preset (known: {known})");
+            Err(ConfigurationError::Policy(reason))
+        }
+        _ => Configuration::from_policy_file(path, &registry()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use llamafirewall_core::{Firewall, Message};
+
+    #[test]
+    fn a_policy_is_named_by_word_or_by_file() {
+        assert!(policy_named("general").is_ok());
+        let error = policy_named("nonsense").err().expect("no such policy").to_string();
+        assert!(error.contains("'nonsense'") && error.contains("coding-assistant"), "{error}");
+        let presets = concat!(env!("CARGO_MANIFEST_DIR"), "/presets");
+        assert!(policy_named(&format!("{presets}/chatbot.toml")).is_ok());
+        assert!(policy_named(presets).is_err());
+    }
 
     #[test]
     fn every_use_has_a_policy_that_works() {
