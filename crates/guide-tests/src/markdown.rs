@@ -38,14 +38,14 @@ pub fn fences(text: &str) -> Result<Vec<Fence>, String> {
 #[must_use]
 pub fn fence_fault(fence: &Fence) -> Option<String> {
     let fault = match fence.info.as_str() {
-        "rust" | "rust,no_run" | "rust,should_panic" | "console" | "text" | "toml" => None,
+        "rust" | "rust,no_run" | "rust,should_panic" | "console" | "python" | "text" | "toml" => None,
         "json" => serde_json::from_str::<serde_json::Value>(&fence.lines.join("\n"))
             .err()
             .map(|error| format!("not valid JSON: {error}")),
         "sh" => sh_fault(&fence.lines),
         "" => Some("a block without a language (plain output is 'text')".to_string()),
         other => Some(format!(
-            "unknown language '{other}' (known: rust, rust,no_run, rust,should_panic, console, sh, json, toml, text)"
+            "unknown language '{other}' (known: rust, rust,no_run, rust,should_panic, console, python, sh, json, toml, text)"
         )),
     };
     fault.map(|fault| format!("line {}: {fault}", fence.line))
