@@ -67,6 +67,7 @@ pub const ALLOWED: &[Row] = &[
         ],
     ),
     ("torchless-cli", &["torchless", "llamafirewall-core", "llamafirewall-ml"]),
+    ("torchless-python", &["torchless", "torchless-cli", "tabagent-hardware"]),
     ("xtask", &["torchless-device-gpu"]),
     ("torchless-architecture-tests", &[]),
     ("torchless-guide-tests", &[]),

@@ -1,0 +1,158 @@
+//! Options as Python's dataclasses have them, in the words of the library.
+
+use crate::failure::Failure;
+use crate::firewall::Firewall;
+use pyo3::prelude::*;
+use std::path::PathBuf;
+use torchless::conversation::{Grammar, builtin};
+use torchless::formats::Format;
+use torchless::gpu::Backend;
+use torchless::{
+    CacheType, GenerateOptions, ModelOptions, Place, Placement, Residency, RunPrecision, SamplerConfig,
+    Source, TokenId,
+};
+
+/// How a model is opened: the attributes of `torchless._options.OpenOptions`.
+#[derive(FromPyObject)]
+pub struct OpenOptions {
+    path: Option<PathBuf>,
+    threads: Option<usize>,
+    context_size: Option<usize>,
+    sequences: usize,
+    batch_tokens: Option<usize>,
+    lazy: bool,
+    memory_limit: Option<u64>,
+    exact: bool,
+    kv_dtype: Option<String>,
+    kernels: Option<String>,
+    backend: String,
+    devices: Vec<usize>,
+    gpu_layers: Option<usize>,
+    gpu_memory_fraction: Option<f64>,
+    lora: Vec<(PathBuf, f32)>,
+    architecture: Option<String>,
+    format: Option<String>,
+    /// A built-in template's name, or a template.
+    pub chat_template: Option<String>,
+    /// What prompts and replies have to pass.
+    pub firewall: Option<Py<Firewall>>,
+}
+
+/// The row of a table that a word names.
+fn named<T: Copy>(what: &str, word: &str, table: &[(&str, T)]) -> Result<T, Failure> {
+    table.iter().find(|(name, _)| *name == word).map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<_> = table.iter().map(|(name, _)| *name).collect();
+        Failure::Usage(format!("{what} is '{word}', it has to be one of {}", known.join(", ")))
+    })
+}
+
+const BACKENDS: &[(&str, Place)] = &[
+    ("auto", Place::Auto),
+    ("cpu", Place::Cpu),
+    ("cuda", Place::Gpu(Backend::Cuda)),
+    ("rocm", Place::Gpu(Backend::Rocm)),
+    ("metal", Place::Gpu(Backend::Metal)),
+    ("opencl", Place::Gpu(Backend::OpenCl)),
+];
+const FORMATS: &[(&str, Format)] =
+    &[("gguf", Format::Gguf), ("safetensors", Format::Safetensors), ("bin", Format::Native)];
+const CACHES: &[(&str, CacheType)] = &[("f16", CacheType::F16), ("f32", CacheType::F32)];
+
+impl OpenOptions {
+    /// Where the model comes from.
+    ///
+    /// # Errors
+    /// A word is unknown, or goes with a file alone.
+    pub fn source(&self) -> Result<Source, Failure> {
+        let format = self.format.as_deref().map(|word| named("format", word, FORMATS)).transpose()?;
+        let architecture = self.architecture.clone();
+        match &self.path {
+            None if architecture.is_some() || format.is_some() => {
+                Err(Failure::Usage("architecture and format go with a model file".to_owned()))
+            }
+            None => Ok(Source::Inside),
+            Some(path) if architecture.is_none() && format.is_none() => Ok(Source::Path(path.clone())),
+            Some(path) => Ok(Source::As { path: path.clone(), architecture, format }),
+        }
+    }
+
+    /// How it is opened.
+    ///
+    /// # Errors
+    /// A word is unknown.
+    pub fn model_options(&self) -> Result<ModelOptions, Failure> {
+        let mapped = self.lazy || self.memory_limit.is_some();
+        Ok(ModelOptions {
+            residency: if mapped {
+                Residency::Mapped { limit: self.memory_limit }
+            } else {
+                Residency::Resident
+            },
+            precision: if self.exact { RunPrecision::Exact } else { RunPrecision::Fast },
+            cache: self.kv_dtype.as_deref().map(|word| named("kv_dtype", word, CACHES)).transpose()?,
+            kernels: self.kernels.clone(),
+            threads: self.threads,
+            max_seq_len: self.context_size,
+            sequences: self.sequences,
+            max_batch_tokens: self.batch_tokens,
+            adapters: self.lora.clone(),
+            placement: Placement {
+                place: named("backend", &self.backend, BACKENDS)?,
+                devices: self.devices.clone(),
+                gpu_layers: self.gpu_layers,
+                memory_fraction: self.gpu_memory_fraction,
+            },
+        })
+    }
+
+    /// The source of the chat template that was named.
+    pub fn template(&self) -> Option<String> {
+        let word = self.chat_template.as_ref()?;
+        Some(builtin(word).map_or_else(|| word.clone(), |builtin| builtin.source()))
+    }
+}
+
+/// What is asked of a reply: the attributes of `torchless._options.ReplyOptions`.
+#[derive(FromPyObject)]
+pub struct ReplyOptions {
+    max_tokens: Option<usize>,
+    temperature: f32,
+    top_k: usize,
+    top_p: f32,
+    min_p: f32,
+    repeat_penalty: f32,
+    repeat_last_n: usize,
+    presence_penalty: f32,
+    frequency_penalty: f32,
+    logit_bias: Vec<(u32, f32)>,
+    seed: u64,
+    stop: Vec<String>,
+    json_schema: Option<String>,
+    grammar: Option<String>,
+}
+
+impl ReplyOptions {
+    /// In the words of the library.
+    pub fn generate_options(self) -> GenerateOptions {
+        let schema = self.json_schema.map(Grammar::JsonSchema);
+        let sampler = SamplerConfig {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repeat_penalty: self.repeat_penalty,
+            repeat_last_n: self.repeat_last_n,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            logit_bias: self.logit_bias.into_iter().map(|(id, bias)| (TokenId(id), bias)).collect(),
+            seed: self.seed,
+            ..SamplerConfig::default()
+        };
+        GenerateOptions {
+            sampler,
+            max_tokens: self.max_tokens,
+            stop: self.stop,
+            grammar: schema.or_else(|| self.grammar.as_deref().map(Grammar::of_unknown_kind)),
+        }
+    }
+}
