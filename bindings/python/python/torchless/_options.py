@@ -1,0 +1,140 @@
+"""Options in the form in which the native module reads them, with their defaults."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, TypedDict, Union
+
+from ._errors import UsageError
+
+if TYPE_CHECKING:
+    from . import _native
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+
+@dataclass
+class OpenOptions:
+    """How a model is opened."""
+
+    path: Optional[PathLike] = None
+    threads: Optional[int] = None
+    context_size: Optional[int] = None
+    sequences: int = 1
+    batch_tokens: Optional[int] = None
+    lazy: bool = False
+    memory_limit: Optional[int] = None
+    exact: bool = False
+    kv_dtype: Optional[str] = None
+    kernels: Optional[str] = field(default_factory=lambda: os.environ.get("TORCHLESS_KERNELS"))
+    backend: str = "auto"
+    devices: Sequence[int] = ()
+    gpu_layers: Optional[int] = None
+    gpu_memory_fraction: Optional[float] = None
+    lora: Sequence[tuple[PathLike, float]] = ()
+    architecture: Optional[str] = None
+    format: Optional[str] = None
+    chat_template: Optional[str] = None
+    firewall: Optional[_native.Firewall] = None
+
+
+class GenerateOptions(TypedDict, total=False):
+    """What may be asked of a reply, as keywords of `Model.generate` and its kin."""
+
+    max_tokens: Optional[int]
+    """Tokens at most; by default a quarter of the context, 2048 at least (1024 below a context of 4096)."""
+    temperature: float
+    """Divides the logits; 0 takes the likeliest token. Default 0.7."""
+    top_k: int
+    """Keeps the k likeliest tokens; 0, the default, keeps all."""
+    top_p: float
+    """Keeps the likeliest tokens that together reach this probability; 1, the default, keeps all."""
+    min_p: float
+    """Keeps tokens with at least this share of the largest probability. Default 0."""
+    repeat_penalty: float
+    """Makes tokens of the last `repeat_last_n` less likely; 1, the default, changes nothing."""
+    repeat_last_n: int
+    """The window of the three penalties. Default 64."""
+    presence_penalty: float
+    """Subtracted once from the logits of tokens in the window. Default 0."""
+    frequency_penalty: float
+    """Subtracted from the logits of tokens for each time that they stand in the window. Default 0."""
+    logit_bias: Mapping[int, float]
+    """Added to the logits of these token ids; -100 bans one."""
+    seed: Optional[int]
+    """Seed of the choices. Default 0, so that two calls give the same reply; None takes another one each time."""
+    stop: Union[str, Sequence[str]]
+    """The reply ends before this text, or before any of these."""
+    json_schema: Union[str, Mapping[str, Any]]
+    """The reply is JSON that follows this schema."""
+    grammar: str
+    """The reply follows this grammar: GBNF, Lark, or a regular expression between slashes."""
+
+
+@dataclass
+class ReplyOptions:
+    """What is asked of a reply."""
+
+    max_tokens: Optional[int] = None
+    temperature: float = 0.7
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    repeat_last_n: int = 64
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Sequence[tuple[int, float]] = ()
+    seed: int = 0
+    stop: Sequence[str] = ()
+    json_schema: Optional[str] = None
+    grammar: Optional[str] = None
+
+
+def reply_options(asked: GenerateOptions) -> ReplyOptions:
+    """Keywords as the native module reads them."""
+    options: dict[str, Any] = dict(asked)
+    unknown = options.keys() - ReplyOptions.__dataclass_fields__.keys()
+    if unknown:
+        known = ", ".join(ReplyOptions.__dataclass_fields__)
+        raise TypeError(f"unknown option {sorted(unknown)[0]!r} (known: {known})")
+    if options.get("json_schema") is not None and options.get("grammar") is not None:
+        raise TypeError("a reply follows json_schema or grammar, not both")
+    if options.get("seed", 0) is None:
+        options["seed"] = secrets.randbits(32)
+    if isinstance(options.get("stop"), str):
+        options["stop"] = [options["stop"]]
+    if isinstance(options.get("json_schema"), Mapping):
+        options["json_schema"] = json.dumps(options["json_schema"], ensure_ascii=False)
+    options["logit_bias"] = list((options.get("logit_bias") or {}).items())
+    made = ReplyOptions(**options)
+    whole_numbers(made, "max_tokens", "top_k", "repeat_last_n", "seed")
+    return made
+
+
+def whole_numbers(options: object, *names: str) -> None:
+    """Whether these options are whole numbers, none of them negative, or not given."""
+    for name in names:
+        value = getattr(options, name)
+        if value is None:
+            continue
+        wanted = f"{name} is {value!r}, it has to be a whole number from 0 on"
+        if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+            raise TypeError(wanted)
+        if value < 0:
+            raise UsageError(wanted)
+
+
+@dataclass
+class FirewallOptions:
+    """What a firewall is made of."""
+
+    scanners: Sequence[tuple[str, _native.Scanner]]
+    thresholds: Sequence[tuple[str, str, float]] = ()
+    fail_mode: str = "closed"
+    time_limit: float = 30.0
+    text_limit: int = 4 << 20
+    audit_log: Optional[PathLike] = None
