@@ -32,7 +32,8 @@ fn check(arguments: &[&str], status: i32, wanted: &[&str]) {
 
 #[test]
 fn every_script_parses() {
-    let scripts = ["build", "build_releases", "check_gpu_kernels", "compile_ahead", "libllama", "nvrtc"];
+    let scripts =
+        ["build", "build_releases", "check_gpu_kernels", "compile_ahead", "libllama", "nvrtc", "python"];
     let scripts = scripts.map(|name| format!("scripts/{name}.sh"));
     for script in scripts.iter().map(String::as_str).chain([".ci/run"]) {
         check(&["-n", script], 0, &[]);
@@ -62,6 +63,15 @@ fn build_script_refuses_what_it_cannot_do() {
 fn kernel_check_names_what_it_knows() {
     check(&["scripts/check_gpu_kernels.sh"], 2, &["nvrtc", "hiprtc", "opencl", "metal"]);
     check(&["scripts/check_gpu_kernels.sh", "vulkan"], 2, &["check_gpu_kernels.sh nvrtc"]);
+}
+
+#[test]
+fn python_script_names_what_it_does() {
+    for arguments in
+        [&["scripts/python.sh"][..], &["scripts/python.sh", "bake"], &["scripts/python.sh", "build", "now"]]
+    {
+        check(arguments, 2, &["usage: scripts/python.sh build | test"]);
+    }
 }
 
 #[test]
