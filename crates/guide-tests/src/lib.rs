@@ -67,6 +67,7 @@ pages! {
     Simd "docs/optimization/simd.md"
     Params "docs/params.md"
     Performance "docs/performance.md"
+    Python "docs/python.md"
     SecurityPage "docs/security.md"
     Tokenizers "docs/tokenizers.md"
 }
