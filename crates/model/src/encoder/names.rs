@@ -231,6 +231,39 @@ pub(crate) const DEBERTA: Names = Names {
     ..BERT
 };
 
+/// BERT in GGUF: queries, keys and values apart.
+pub(crate) const GGML: Names = Names {
+    prefix: "",
+    tokens: Stem::Base("token_embd"),
+    positions: Stem::Base("position_embd"),
+    types: Stem::Base("token_types"),
+    embed_norm: Stem::Base("token_embd_norm"),
+    layer: "blk",
+    query: whole("attn_q"),
+    key: whole("attn_k"),
+    value: whole("attn_v"),
+    attention_out: whole("attn_output"),
+    attention_norm: "attn_output_norm",
+    gate: whole("ffn_gate"),
+    up: whole("ffn_up"),
+    down: whole("ffn_down"),
+    ffn_norm: "layer_output_norm",
+    final_norm: Stem::Base("output_norm"),
+    head_dense: Stem::Top("cls"),
+    head_norm: Stem::Top("cls.norm"),
+    classifier: Stem::Top("cls.output"),
+    harmless: &[],
+    ..BERT
+};
+
+/// The same with queries, keys and values in one tensor.
+pub(crate) const GGML_FUSED: Names = Names {
+    query: part("attn_qkv", 0, 3),
+    key: part("attn_qkv", 1, 3),
+    value: part("attn_qkv", 2, 3),
+    ..GGML
+};
+
 impl Names {
     /// Whether a tensor of this name may be left out.
     pub(crate) fn is_harmless(&self, name: &str) -> bool {

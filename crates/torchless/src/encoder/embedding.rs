@@ -3,7 +3,8 @@
 use crate::Error;
 use serde_json::Value as Json;
 use torchless_device::PoolKind;
-use torchless_formats::{Checkpoint, document_beside};
+use torchless_formats::gguf::GgufMetadata;
+use torchless_formats::{Checkpoint, Metadata, document_beside};
 use torchless_model::encoder::Pooling;
 
 /// How a text becomes a vector.
@@ -32,11 +33,14 @@ const POOLINGS: &[(&str, &str, Pooling)] = &[
 ];
 
 impl Embedding {
-    /// What `modules.json` and `1_Pooling/config.json` in the model's folder say; the default where there are none.
+    /// What `modules.json` and `1_Pooling/config.json` in the model's folder say, or the metadata of GGUF; the default where there are none.
     ///
     /// # Errors
     /// A file is broken, or names a step that is not built.
     pub(super) fn read(checkpoint: &Checkpoint) -> Result<Self, Error> {
+        if let Metadata::Gguf(metadata) = &checkpoint.metadata {
+            return Self::of_gguf(metadata);
+        }
         let Some(modules) = document_beside(checkpoint, "modules.json")? else {
             let pooling = document_beside(checkpoint, "1_Pooling/config.json")?;
             let pooling = pooling.as_ref().map(pooling_of).transpose()?;
@@ -64,6 +68,22 @@ impl Embedding {
             }
         }
         Ok(embedding)
+    }
+
+    /// What `pooling_type` says.
+    fn of_gguf(metadata: &GgufMetadata) -> Result<Self, Error> {
+        let arch = metadata.get::<&str>("general.architecture")?;
+        let pooling = match metadata.opt::<u32>(&format!("{arch}.pooling_type"))? {
+            None | Some(0 | 1) => Pooling::Rows(PoolKind::Mean),
+            // The first token is also what a reranker's classifier reads.
+            Some(2 | 4) => Pooling::First,
+            Some(3) => Pooling::Last,
+            Some(other) => {
+                let known = "0 (none), 1 (mean), 2 (first), 3 (last), 4 (classifier)";
+                return Err(mismatch(&format!("{arch}.pooling_type is {other} (known: {known})")));
+            }
+        };
+        Ok(Self { pooling, normalize: false })
     }
 
     /// The way to pool of this short name, `pooler` among them.

@@ -9,13 +9,13 @@ use super::super::spec::{
 };
 use super::Family;
 use crate::ModelError;
-use crate::config::{Key, key};
+use crate::config::{Config, Key, key};
 use torchless_device::Activation;
 
-pub(super) const BERT: Family = Family { json: &["bert"], spec: bert, names: &[names::BERT] };
+pub(super) const BERT: Family = Family { archs: &["bert"], spec: bert, names: &[names::BERT] };
 pub(super) const ROBERTA: Family =
-    Family { json: &["roberta", "xlm-roberta", "camembert"], spec: roberta, names: &[names::ROBERTA] };
-pub(super) const ELECTRA: Family = Family { json: &["electra"], spec: electra, names: &[names::ELECTRA] };
+    Family { archs: &["roberta", "xlm-roberta", "camembert"], spec: roberta, names: &[names::ROBERTA] };
+pub(super) const ELECTRA: Family = Family { archs: &["electra"], spec: electra, names: &[names::ELECTRA] };
 
 const DIM: Key<'static> = key("", &["hidden_size"]);
 const EPS: Key<'static> = key("", &["layer_norm_eps"]);
@@ -71,9 +71,17 @@ pub(super) fn body(keys: &Keys<'_>, default: &Defaults) -> Result<Body, ModelErr
 
 /// Attention of `heads` heads over `dim` values, with biases.
 pub(super) fn attention(keys: &Keys<'_>, dim: usize, heads: usize) -> Result<WithinSpec, ModelError> {
+    attention_of(keys.config, DIM, (dim, heads))
+}
+
+/// The same, where another key says how wide it is.
+pub(super) fn attention_of(
+    config: &Config<'_>,
+    key: Key<'_>,
+    (dim, heads): (usize, usize),
+) -> Result<WithinSpec, ModelError> {
     if !dim.is_multiple_of(heads) {
-        let key = keys.config.unsupported(DIM, &format!("a multiple of {heads} heads"));
-        return Err(key);
+        return Err(config.unsupported(key, &format!("a multiple of {heads} heads")));
     }
     let head_dim = dim / heads;
     let scale = 1.0 / (head_dim as f32).sqrt();

@@ -14,7 +14,7 @@ use crate::config::{Key, key};
 use serde_json::Value as Json;
 use torchless_device::Activation;
 
-pub(super) const FAMILY: Family = Family { json: &["deberta-v2"], spec, names: &[names::DEBERTA] };
+pub(super) const FAMILY: Family = Family { archs: &["deberta-v2"], spec, names: &[names::DEBERTA] };
 
 const DEFAULTS: Defaults =
     Defaults { vocab: 128100, dim: 1536, layers: 24, heads: 24, hidden: 6144, eps: 1e-7 };

@@ -11,7 +11,7 @@ use crate::ModelError;
 use crate::config::key;
 use torchless_device::Activation;
 
-pub(super) const FAMILY: Family = Family { json: &["distilbert"], spec, names: &[names::DISTILBERT] };
+pub(super) const FAMILY: Family = Family { archs: &["distilbert"], spec, names: &[names::DISTILBERT] };
 
 /// Not in the file.
 const NORM: LayerNorm = LayerNorm { eps: 1e-12, bias: true };

@@ -1,9 +1,10 @@
-//! One file per family of encoders: `config.json` in, specification out. Adding one is a file, its names and a line in
+//! One file per family of encoders: `config.json` in, specification out; GGUF's have one of their own. Adding one is a file, its names and a line in
 //! [`FAMILIES`].
 
 mod bert;
 mod deberta;
 mod distilbert;
+mod ggml;
 mod modernbert;
 mod mpnet;
 mod nomic;
@@ -18,8 +19,8 @@ use torchless_formats::Checkpoint;
 
 /// Architectures that share one translation.
 pub(super) struct Family {
-    /// Values of `model_type` in `config.json`.
-    pub json: &'static [&'static str],
+    /// Values of `model_type` in `config.json`, or of `general.architecture` in GGUF.
+    pub archs: &'static [&'static str],
     /// The translation.
     pub spec: fn(&Keys<'_>) -> Result<EncoderSpec, ModelError>,
     /// Names of the tensors; the first of which the file has the first layer's query is taken.
@@ -39,13 +40,19 @@ const FAMILIES: &[Family] = &[
 
 /// Names of all architectures, sorted.
 pub fn known_encoders() -> Vec<&'static str> {
-    let mut names: Vec<_> = FAMILIES.iter().flat_map(|f| f.json).copied().collect();
+    let all = FAMILIES.iter().chain(ggml::FAMILIES);
+    let mut names: Vec<_> = all.flat_map(|family| family.archs).copied().collect();
     names.sort_unstable();
+    names.dedup();
     names
 }
 
 fn family(dialect: Dialect, arch: &str) -> Option<&'static Family> {
-    FAMILIES.iter().find(|f| dialect == Dialect::Json && f.json.contains(&arch))
+    let families = match dialect {
+        Dialect::Json => FAMILIES,
+        Dialect::Gguf => ggml::FAMILIES,
+    };
+    families.iter().find(|family| family.archs.contains(&arch))
 }
 
 fn unknown(arch: &str) -> ModelError {

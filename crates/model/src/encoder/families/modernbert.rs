@@ -13,7 +13,7 @@ use crate::ModelError;
 use crate::config::{Key, key};
 use torchless_device::{Activation, PoolKind};
 
-pub(super) const FAMILY: Family = Family { json: &["modernbert"], spec, names: &[names::MODERNBERT] };
+pub(super) const FAMILY: Family = Family { archs: &["modernbert"], spec, names: &[names::MODERNBERT] };
 
 const POOLING: Key<'static> = key("", &["classifier_pooling"]);
 const FULL_THETA: Key<'static> = key("", &["rope_parameters.full_attention.rope_theta", "global_rope_theta"]);

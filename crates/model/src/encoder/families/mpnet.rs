@@ -9,7 +9,7 @@ use crate::ModelError;
 use crate::config::{Key, key};
 use torchless_device::Activation;
 
-pub(super) const FAMILY: Family = Family { json: &["mpnet"], spec, names: &[names::MPNET] };
+pub(super) const FAMILY: Family = Family { archs: &["mpnet"], spec, names: &[names::MPNET] };
 
 const DEFAULTS: Defaults =
     Defaults { vocab: 30527, dim: 768, layers: 12, heads: 12, hidden: 3072, eps: 1e-12 };

@@ -11,7 +11,7 @@ use crate::config::{Key, key};
 use torchless_device::Activation;
 
 pub(super) const FAMILY: Family =
-    Family { json: &["nomic_bert"], spec, names: &[names::NOMIC, names::NOMIC_SPLIT] };
+    Family { archs: &["nomic_bert"], spec, names: &[names::NOMIC, names::NOMIC_SPLIT] };
 
 const HEAD_DIM: Key<'static> = key("", &["head_dim"]);
 const THETA: Key<'static> = key("", &["rope_parameters.rope_theta", "rope_theta", "rotary_emb_base"]);

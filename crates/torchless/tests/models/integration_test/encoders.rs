@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use torchless::{Encoder, EncoderText, ModelOptions, Pooling, Source, TokenId};
 
 /// The difference between the two forms of GELU is larger.
-const TOLERANCE: f32 = 2e-4;
+pub(super) const TOLERANCE: f32 = 2e-4;
 
 const FAMILIES: &[&str] = &[
     "bert",
@@ -21,7 +21,7 @@ const FAMILIES: &[&str] = &[
 ];
 
 /// A text of a case, without its padding, and where its results are.
-struct Text {
+pub(super) struct Text {
     ids: Vec<TokenId>,
     types: Vec<u32>,
     /// Its first row among hidden states and logits of tokens.
@@ -31,20 +31,20 @@ struct Text {
 }
 
 impl Text {
-    fn given(&self) -> EncoderText<'_> {
+    pub(super) fn given(&self) -> EncoderText<'_> {
         EncoderText { ids: &self.ids, types: &self.types }
     }
 }
 
-struct Case {
-    folder: PathBuf,
-    texts: Vec<Text>,
-    labels: usize,
-    dim: usize,
+pub(super) struct Case {
+    pub folder: PathBuf,
+    pub texts: Vec<Text>,
+    pub labels: usize,
+    pub dim: usize,
     tokens: bool,
 }
 
-fn read(path: &Path) -> Value {
+pub(super) fn read(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -73,7 +73,7 @@ fn texts(expected: &Value) -> Vec<Text> {
     texts
 }
 
-fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let Some(fixtures) = fixtures() else { return Vec::new() };
     let folders = std::fs::read_dir(fixtures.join("goldens")).unwrap().map(|e| e.unwrap().path());
     let mut cases = Vec::new();
@@ -96,7 +96,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-fn open(folder: &Path, options: &ModelOptions) -> Encoder {
+pub(super) fn open(folder: &Path, options: &ModelOptions) -> Encoder {
     Encoder::open(&Source::Path(folder.to_owned()), options, &mut |_, _| {})
         .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
 }
@@ -108,7 +108,7 @@ fn results(case: &Case, name: &str) -> Option<Vec<f32>> {
 }
 
 /// The largest distance over all results of one kind.
-fn compare(case: &Case, name: &str, width: usize, found: &[Vec<f32>]) -> Option<f32> {
+pub(super) fn compare(case: &Case, name: &str, width: usize, found: &[Vec<f32>]) -> Option<f32> {
     let want = results(case, name)?;
     let per_token = name == "hidden.f32" || (name == "logits.f32" && case.tokens);
     let distance = |(text, found): (&Text, &Vec<f32>)| {

@@ -5,6 +5,7 @@ mod architectures;
 mod converted;
 mod encoders;
 mod encoders_deberta;
+mod encoders_gguf;
 mod goldens;
 mod made;
 mod malformed;
