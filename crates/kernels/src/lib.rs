@@ -11,6 +11,7 @@ mod lanes;
 mod matmul;
 mod ops;
 mod pool;
+mod rounded;
 mod table;
 
 pub use activation::Activation;
@@ -26,4 +27,5 @@ pub use ops::{
 };
 pub use ops::{DistanceRows, Offsets, WithinSpec};
 pub use pool::Pool;
+pub use rounded::{RoundedActs, RoundedJob, Rounding};
 pub use table::{Kernels, available, best, by_name};

@@ -23,6 +23,12 @@ impl<'a, T> Disjoint<'a, T> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
+    /// Where element `at` is, for kernels that take pointers. Panics where it lies outside the slice.
+    pub(crate) fn start(&self, at: usize) -> *mut T {
+        assert!(at < self.len, "element {at} of {}", self.len);
+        self.start.wrapping_add(at)
+    }
+
     /// `len` elements from `from` on. Panics where they lie outside the slice.
     ///
     /// # Safety

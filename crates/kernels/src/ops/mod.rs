@@ -21,6 +21,7 @@ mod table;
 pub use attention::{AttendSpec, KvLayer, KvShape, KvShapeError, KvSlice, KvType, KvValues};
 pub use attention::{DistanceRows, Offsets, WithinSpec};
 pub use delta::{DeltaGate, DeltaShape, HeadSharing};
+pub(crate) use disjoint::Disjoint;
 pub use norm::RowNorm;
 pub use rope::{RopePairing, RopeSpec, rope_angles};
 pub use rows::WeightedRow;

@@ -1,0 +1,149 @@
+//! AMX: 16 rows of activations by 16 rows of weights by 64 bytes of columns in one instruction. The intrinsics are not stable; the
+//! instructions are written out. Four sums of 16 x 16 at a time, so that a load serves two products.
+
+use super::{Call, Rounding, STEP, Sums};
+use std::arch::asm;
+use std::arch::x86_64::{__cpuid_count, __get_cpuid_max};
+use std::sync::OnceLock;
+
+/// Whether the processor has the instructions for a rounding and the system lets this process use the tiles.
+pub(super) fn is_allowed(rounding: Rounding) -> bool {
+    static SYSTEM: OnceLock<bool> = OnceLock::new();
+    const TILE: u32 = 1 << 24;
+    let wanted = TILE | if rounding == Rounding::Bf16 { 1 << 22 } else { 1 << 25 };
+    let has = || __get_cpuid_max(0).0 >= 7 && __cpuid_count(7, 0).edx & wanted == wanted;
+    has() && *SYSTEM.get_or_init(ask_system)
+}
+
+/// Asks for the right to use the tile registers, which are too large to be part of every thread's state unasked.
+#[cfg(target_os = "linux")]
+fn ask_system() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_int = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_ulong = 18;
+    // SAFETY: the request touches no memory. A system that does not know it says so.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_system() -> bool {
+    false
+}
+
+/// What `ldtilecfg` reads: eight tiles of 16 rows of 64 bytes.
+#[repr(C, align(64))]
+struct Config {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+static CONFIG: Config = Config {
+    palette: 1,
+    start_row: 0,
+    reserved: [0; 14],
+    bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+};
+
+/// Bytes between two rows of sums.
+const ROW: usize = size_of::<Sums>() / super::BLOCK;
+
+/// Tiles 0 to 3: sums. 4 and 5: activations. 6 and 7: weights.
+macro_rules! kernel {
+    ($name:ident, $product:literal) => {
+        /// # Safety
+        /// As [`super::Kernel::multiply`].
+        pub(super) unsafe fn $name(call: &Call) {
+            // SAFETY: as the caller promises: rows up to a multiple of 16 and all steps may be read, the sums written.
+            unsafe { if call.rows > 16 { tall(call) } else { flat(call) } }
+
+            /// # Safety
+            /// As [`super::Kernel::multiply`], for more than 16 rows.
+            #[inline(always)]
+            unsafe fn tall(call: &Call) {
+                // SAFETY: as the caller promises. The tiles' state is released before anything else runs.
+                unsafe {
+                    asm!(
+                        "ldtilecfg [{config}]",
+                        "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                        "2:",
+                        "tileloadd tmm4, [{a} + {stride}*1]",
+                        "tileloadd tmm6, [{b} + {line}*1]",
+                        "tileloadd tmm7, [{c} + {line}*1]",
+                        concat!($product, " tmm0, tmm4, tmm6"),
+                        "tileloadd tmm5, [{d} + {stride}*1]",
+                        concat!($product, " tmm1, tmm4, tmm7"),
+                        concat!($product, " tmm2, tmm5, tmm6"),
+                        concat!($product, " tmm3, tmm5, tmm7"),
+                        "add {a}, 64", "add {d}, 64", "add {b}, {step}", "add {c}, {step}",
+                        "dec {steps}", "jnz 2b",
+                        "mov {step:e}, {row}",
+                        "tilestored [{sums} + {step}*1], tmm0",
+                        "tilestored [{sums} + {step}*1 + 64], tmm1",
+                        "tilestored [{sums} + {step}*1 + {half}], tmm2",
+                        "tilestored [{sums} + {step}*1 + {half} + 64], tmm3",
+                        "tilerelease",
+                        config = in(reg) &raw const CONFIG,
+                        a = inout(reg) call.a => _,
+                        d = inout(reg) call.a.add(16 * call.a_stride) => _,
+                        b = inout(reg) call.b[0] => _,
+                        c = inout(reg) call.b[1] => _,
+                        stride = in(reg) call.a_stride,
+                        line = in(reg) STEP,
+                        step = inout(reg) call.b_step => _,
+                        steps = inout(reg) call.steps => _,
+                        sums = in(reg) call.sums,
+                        row = const ROW,
+                        half = const 16 * ROW,
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                        options(nostack),
+                    );
+                }
+            }
+
+            /// # Safety
+            /// As [`super::Kernel::multiply`], for up to 16 rows.
+            #[inline(always)]
+            unsafe fn flat(call: &Call) {
+                // SAFETY: as above.
+                unsafe {
+                    asm!(
+                        "ldtilecfg [{config}]",
+                        "tilezero tmm0", "tilezero tmm1",
+                        "2:",
+                        "tileloadd tmm4, [{a} + {stride}*1]",
+                        "tileloadd tmm6, [{b} + {line}*1]",
+                        concat!($product, " tmm0, tmm4, tmm6"),
+                        "tileloadd tmm7, [{c} + {line}*1]",
+                        concat!($product, " tmm1, tmm4, tmm7"),
+                        "add {a}, 64", "add {b}, {step}", "add {c}, {step}",
+                        "dec {steps}", "jnz 2b",
+                        "mov {step:e}, {row}",
+                        "tilestored [{sums} + {step}*1], tmm0",
+                        "tilestored [{sums} + {step}*1 + 64], tmm1",
+                        "tilerelease",
+                        config = in(reg) &raw const CONFIG,
+                        a = inout(reg) call.a => _,
+                        b = inout(reg) call.b[0] => _,
+                        c = inout(reg) call.b[1] => _,
+                        stride = in(reg) call.a_stride,
+                        line = in(reg) STEP,
+                        step = inout(reg) call.b_step => _,
+                        steps = inout(reg) call.steps => _,
+                        sums = in(reg) call.sums,
+                        row = const ROW,
+                        out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
+                        options(nostack),
+                    );
+                }
+            }
+        }
+    };
+}
+
+kernel!(bf16, "tdpbf16ps");
+// Activations signed, weights unsigned.
+kernel!(int8, "tdpbsud");
