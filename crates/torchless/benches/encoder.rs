@@ -1,13 +1,14 @@
 //! Speed of encoders with random weights in well-known shapes.
 //!
-//! `cargo bench -p torchless --bench encoder -- [--shape deberta-86m] [--threads N] [--kernels NAME] [--texts 1x16,1x512,8x128]`
+//! `cargo bench -p torchless --bench encoder -- [--shape deberta-86m | --model FOLDER] [--threads N] [--kernels NAME]
+//! [--texts 1x16,1x512,8x128] [--serve]`
 //! prints milliseconds per classification of so many texts of so many tokens: median and best of the repetitions. The
 //! vocabulary is small: looking rows up costs the same in a large one.
 
 #![expect(clippy::expect_used, reason = "a bench: a panic is the report")]
 
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use torchless::{Encoder, EncoderText, ModelOptions, Source, TokenId};
 
@@ -21,13 +22,19 @@ const REPEAT: usize = 7;
 
 struct Options {
     shape: Shape,
+    /// A model on disk instead of one of random weights.
+    folder: Option<PathBuf>,
     model: ModelOptions,
     texts: Vec<(usize, usize)>,
+    /// Whether batches come from standard input, one a line.
+    serve: bool,
 }
 
 fn options() -> Options {
     let mut found = Options {
         shape: SHAPES[0],
+        folder: None,
+        serve: false,
         model: ModelOptions::default(),
         texts: texts("1x16,1x64,1x128,1x256,1x512,8x128"),
     };
@@ -40,6 +47,8 @@ fn options() -> Options {
                 let named = SHAPES.iter().find(|shape| shape.0 == name);
                 found.shape = *named.unwrap_or_else(|| panic!("unknown shape {name} (known: {SHAPES:?})"));
             }
+            "--model" => found.folder = Some(PathBuf::from(value())),
+            "--serve" => found.serve = true,
             "--threads" => found.model.threads = Some(value().parse().expect("a number of threads")),
             "--kernels" => found.model.kernels = Some(value()),
             "--texts" => found.texts = texts(&value()),
@@ -140,24 +149,44 @@ fn clock() -> f64 {
     nanoseconds.expect("a number of nanoseconds") * 1e-9
 }
 
+/// Runs a batch once: milliseconds and logits.
+fn run(encoder: &mut Encoder, (count, length): (usize, usize)) -> (f64, Vec<Vec<f32>>) {
+    let ids: Vec<TokenId> = (0..length).map(|i| TokenId((i * 37 % VOCAB) as u32)).collect();
+    let texts = vec![EncoderText { ids: &ids, types: &[] }; count];
+    let start = clock();
+    let logits = encoder.logits_ids(&texts).expect("logits");
+    ((clock() - start) * 1e3, logits)
+}
+
+/// Answers each line `TEXTSxTOKENS` with a line of milliseconds and logits.
+fn serve(encoder: &mut Encoder) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", encoder.device_name())?;
+    for line in std::io::stdin().lines() {
+        for batch in texts(&line?) {
+            let (took, logits) = run(encoder, batch);
+            let logits: Vec<_> = logits.iter().flatten().map(f32::to_string).collect();
+            writeln!(out, "{took} {}", logits.join(" "))?;
+        }
+    }
+    Ok(())
+}
+
 fn main() {
     let options = options();
-    let folder = tempfile::tempdir().expect("a folder");
-    write(folder.path(), options.shape).expect("a model on disk");
-    let source = Source::Path(folder.path().to_owned());
-    let mut encoder = Encoder::open(&source, &options.model, &mut |_, _| {}).expect("an encoder");
+    let made = tempfile::tempdir().expect("a folder");
+    let folder = options.folder.clone().unwrap_or_else(|| {
+        write(made.path(), options.shape).expect("a model on disk");
+        made.path().to_owned()
+    });
+    let mut encoder =
+        Encoder::open(&Source::Path(folder), &options.model, &mut |_, _| {}).expect("an encoder");
+    if options.serve {
+        return serve(&mut encoder).expect("standard input and output");
+    }
     let mut lines = format!("{} on {}\n", options.shape.0, encoder.device_name());
     for (count, length) in options.texts {
-        let ids: Vec<TokenId> = (0..length).map(|i| TokenId((i * 37 % VOCAB) as u32)).collect();
-        let texts = vec![EncoderText { ids: &ids, types: &[] }; count];
-        let mut times: Vec<f64> = (0..=REPEAT)
-            .map(|_| {
-                let start = clock();
-                encoder.logits_ids(&texts).expect("logits");
-                (clock() - start) * 1e3
-            })
-            .skip(1)
-            .collect();
+        let mut times: Vec<f64> = (0..=REPEAT).map(|_| run(&mut encoder, (count, length)).0).skip(1).collect();
         times.sort_by(f64::total_cmp);
         lines += &format!("{count}x{length}: {:.1} ms, best {:.1}\n", times[REPEAT / 2], times[0]);
     }
