@@ -102,6 +102,7 @@ impl OpenOptions {
                 gpu_layers: self.gpu_layers,
                 memory_fraction: self.gpu_memory_fraction,
             },
+            ..ModelOptions::default()
         })
     }
 

@@ -3,7 +3,7 @@
 use crate::args::{PlacementArgs, at_least_one, bytes};
 use clap::Args;
 use std::path::PathBuf;
-use torchless::{ModelOptions, Residency, RunPrecision};
+use torchless::{EncoderPrecision, ModelOptions, Residency, RunPrecision};
 
 /// How an encoder is opened: it has no cache and no context of its own choosing.
 #[derive(Clone, Debug, Args)]
@@ -21,12 +21,21 @@ pub struct EncoderOpenArgs {
     /// Keep activations in f32 instead of quantising them: slower with quantised weights, for comparisons
     #[arg(long)]
     pub exact: bool,
+    /// Numbers in which the layers multiply: f32, bf16 or int8
+    #[arg(long, value_name = "NUMBERS", default_value = "f32", value_parser = precision)]
+    pub precision: EncoderPrecision,
     /// Where to run.
     #[command(flatten)]
     pub placement: PlacementArgs,
     /// CPU kernels, for tests and bug reports [default: the best that this CPU runs; also TORCHLESS_KERNELS]
     #[arg(long, value_name = "TABLE", hide = true)]
     pub kernels: Option<String>,
+}
+
+/// The numbers of this name.
+pub fn precision(name: &str) -> Result<EncoderPrecision, String> {
+    let known = || EncoderPrecision::ALL.map(EncoderPrecision::name).join(", ");
+    EncoderPrecision::named(name).ok_or_else(|| format!("known are {}", known()))
 }
 
 impl EncoderOpenArgs {
@@ -39,6 +48,7 @@ impl EncoderOpenArgs {
             } else {
                 Residency::Resident
             },
+            encoder_precision: self.precision,
             precision: if self.exact { RunPrecision::Exact } else { RunPrecision::Fast },
             kernels: self.kernels.clone().or_else(|| std::env::var("TORCHLESS_KERNELS").ok()),
             threads: self.threads,

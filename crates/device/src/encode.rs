@@ -110,6 +110,14 @@ pub struct PoolRows<'a> {
 
 /// A device that runs encoders.
 pub trait EncoderDevice: Device {
+    /// Another device with the same weights and the same handles, but buffers of its own without rows, that works with so many
+    /// threads; so that several threads can encode at once. Once there is one, neither takes more weights. `None` where a device
+    /// cannot share.
+    fn share(&self, threads: usize) -> Option<Box<dyn EncoderDevice>> {
+        let _ = threads;
+        None
+    }
+
     /// Takes what distances add.
     ///
     /// # Errors

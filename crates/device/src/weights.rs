@@ -62,6 +62,9 @@ pub enum MatrixUse {
     /// Products from which attention takes its queries, keys and values, or that mix what it found. Their activations are worth
     /// more bits: an error in a score is one in all that is read by it.
     Attention,
+    /// Products for which activations may be rounded to what the weights are kept in: to bf16 for `BF16`, to bytes with a scale per row
+    /// for `Q8_0`, whose rows have one scale each.
+    Rounded,
     /// Both: an embedding table that is the head too.
     Both,
 }

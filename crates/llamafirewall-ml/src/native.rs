@@ -1,5 +1,5 @@
 //! Prompt Guard, or any other classifier of texts, on the encoders of this project: safetensors and `tokenizer.json` in,
-//! logits out. Loaded once and shared; one inference runs at a time and uses all of its threads.
+//! logits out. Loaded once and shared: threads that infer at the same time do not wait for each other.
 
 use crate::cache::ScoreCache;
 use crate::{cover, squeeze};
@@ -12,7 +12,7 @@ use torchless_device::{CpuDevice, CpuOptions};
 use torchless_formats::{Checkpoint, OpenOptions, TokenizerSource};
 use torchless_kernels::{Precision, best};
 use torchless_model::encoder::{
-    Encoder, EncoderOptions, EncoderSpec, EncoderText, HeadLevel, Want, load_encoder,
+    Encoder, EncoderOptions, EncoderPrecision, EncoderText, HeadLevel, Want, load_encoder,
 };
 use torchless_tokenizer::{Beside, EncodeOptions, Tokenizer};
 
@@ -51,8 +51,10 @@ pub enum LoadError {
 /// How a classifier is run.
 #[derive(Clone, Copy, Debug)]
 pub struct NativeOptions {
-    /// Threads that share an inference.
+    /// Threads that share an inference; those that run beside one work on the thread that asks.
     pub threads: usize,
+    /// In which numbers the layers multiply.
+    pub precision: EncoderPrecision,
     /// Whether whitespace is brought into the form that Prompt Guard was trained on.
     pub squeeze: bool,
     /// Sequences of tokens whose logits are kept; 0 for none.
@@ -62,16 +64,15 @@ pub struct NativeOptions {
 impl Default for NativeOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads, squeeze: true, cached: CACHED }
+        Self { threads, precision: EncoderPrecision::F32, squeeze: true, cached: CACHED }
     }
 }
 
 /// A classifier of texts on the CPU.
 pub struct NativeEngine {
     tokenizer: Tokenizer,
-    spec: EncoderSpec,
     options: NativeOptions,
-    encoder: Mutex<Encoder>,
+    encoder: Encoder,
     cache: Mutex<ScoreCache>,
 }
 
@@ -89,9 +90,9 @@ impl NativeEngine {
             .ok_or_else(|| unfit("there is no tokenizer.json beside the model, so it cannot read text"))?;
         let cpu = CpuOptions { kernels: best(), threads: options.threads.max(1), precision: Precision::Fast };
         let device = Box::new(CpuDevice::new(cpu));
-        let encoder = load_encoder(&checkpoint, device, &EncoderOptions::default(), &mut |_, _| {});
-        let encoder = encoder.map_err(fault)?;
-        let spec = encoder.spec().clone();
+        let load = EncoderOptions { precision: options.precision, ..EncoderOptions::default() };
+        let encoder = load_encoder(&checkpoint, device, &load, &mut |_, _| {}).map_err(fault)?;
+        let spec = encoder.spec();
         match spec.head.as_ref().map(|head| head.level) {
             Some(HeadLevel::Text(_)) if spec.labels().len() > 1 => {}
             Some(HeadLevel::Text(_)) => {
@@ -106,12 +107,12 @@ impl NativeEngine {
         }
         tracing::info!(arch = spec.arch, labels = spec.labels().len(), "loaded a classifier");
         let cache = Mutex::new(ScoreCache::new(options.cached));
-        Ok(Self { tokenizer, spec, options, encoder: Mutex::new(encoder), cache })
+        Ok(Self { tokenizer, options, encoder, cache })
     }
 
     /// Names of the classes, in the order of the logits.
     pub fn labels(&self) -> &[String] {
-        self.spec.labels()
+        self.encoder.spec().labels()
     }
 
     /// The tokens that the model sees of a text.
@@ -122,13 +123,12 @@ impl NativeEngine {
     }
 
     fn room(&self) -> usize {
-        self.spec.context.min(WINDOW)
+        self.encoder.spec().context.min(WINDOW)
     }
 
     fn compute(&self, texts: &[Vec<TokenId>]) -> Result<Vec<Vec<f32>>, InferenceError> {
         let plain: Vec<_> = texts.iter().map(|ids| EncoderText { ids, types: &[] }).collect();
-        let mut encoder = locked(&self.encoder);
-        encoder.encode(&plain, Want::Logits).map_err(|e| InferenceError(e.to_string()))
+        self.encoder.encode(&plain, Want::Logits).map_err(|e| InferenceError(e.to_string()))
     }
 
     /// Cuts a range in halves until the model has room for what the pieces added up to wrongly.
@@ -197,7 +197,7 @@ fn tokenizer(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, LoadError> {
     Ok(Some(Tokenizer::from_bytes(tokenizer_json, beside)?))
 }
 
-/// What a thread that panicked left behind is whole: every inference overwrites what it reads.
+/// What a thread that panicked left behind is whole: entries are added last.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

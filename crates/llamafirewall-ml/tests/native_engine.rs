@@ -46,7 +46,8 @@ fn tokenizer() -> Value {
     })
 }
 
-const PLAIN: fn() -> NativeOptions = || NativeOptions { threads: 1, squeeze: false, cached: 16 };
+const PLAIN: fn() -> NativeOptions =
+    || NativeOptions { threads: 1, squeeze: false, cached: 16, ..NativeOptions::default() };
 
 /// Texts and logits of the cases that are one text between the tokens 1 and 2.
 fn cases(golden: &Path) -> Vec<(String, Vec<f32>)> {

@@ -1,7 +1,7 @@
 //! Speed of encoders with random weights in well-known shapes.
 //!
-//! `cargo bench -p torchless --bench encoder -- [--shape deberta-86m | --model FOLDER] [--threads N] [--kernels NAME]
-//! [--texts 1x16,1x512,8x128] [--serve]`
+//! `cargo bench -p torchless --bench encoder -- [--shape deberta-86m | --model FOLDER] [--precision f32|bf16|int8]
+//! [--threads N] [--kernels NAME] [--texts 1x16,1x512,8x128] [--serve]`
 //! prints milliseconds per classification of so many texts of so many tokens: median and best of the repetitions. The
 //! vocabulary is small: looking rows up costs the same in a large one.
 
@@ -10,7 +10,7 @@
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use torchless::{Encoder, EncoderText, ModelOptions, Source, TokenId};
+use torchless::{Encoder, EncoderPrecision, EncoderText, ModelOptions, Source, TokenId};
 
 /// Name, layers, width, heads, inner width.
 type Shape = (&'static str, usize, usize, usize, usize);
@@ -48,6 +48,11 @@ fn options() -> Options {
                 found.shape = *named.unwrap_or_else(|| panic!("unknown shape {name} (known: {SHAPES:?})"));
             }
             "--model" => found.folder = Some(PathBuf::from(value())),
+            "--precision" => {
+                let name = value();
+                let named = EncoderPrecision::named(&name);
+                found.model.encoder_precision = named.unwrap_or_else(|| panic!("unknown precision {name}"));
+            }
             "--serve" => found.serve = true,
             "--threads" => found.model.threads = Some(value().parse().expect("a number of threads")),
             "--kernels" => found.model.kernels = Some(value()),
@@ -150,7 +155,7 @@ fn clock() -> f64 {
 }
 
 /// Runs a batch once: milliseconds and logits.
-fn run(encoder: &mut Encoder, (count, length): (usize, usize)) -> (f64, Vec<Vec<f32>>) {
+fn run(encoder: &Encoder, (count, length): (usize, usize)) -> (f64, Vec<Vec<f32>>) {
     let ids: Vec<TokenId> = (0..length).map(|i| TokenId((i * 37 % VOCAB) as u32)).collect();
     let texts = vec![EncoderText { ids: &ids, types: &[] }; count];
     let start = clock();
@@ -159,7 +164,7 @@ fn run(encoder: &mut Encoder, (count, length): (usize, usize)) -> (f64, Vec<Vec<
 }
 
 /// Answers each line `TEXTSxTOKENS` with a line of milliseconds and logits.
-fn serve(encoder: &mut Encoder) -> std::io::Result<()> {
+fn serve(encoder: &Encoder) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{}", encoder.device_name())?;
     for line in std::io::stdin().lines() {
@@ -179,14 +184,13 @@ fn main() {
         write(made.path(), options.shape).expect("a model on disk");
         made.path().to_owned()
     });
-    let mut encoder =
-        Encoder::open(&Source::Path(folder), &options.model, &mut |_, _| {}).expect("an encoder");
+    let encoder = Encoder::open(&Source::Path(folder), &options.model, &mut |_, _| {}).expect("an encoder");
     if options.serve {
-        return serve(&mut encoder).expect("standard input and output");
+        return serve(&encoder).expect("standard input and output");
     }
     let mut lines = format!("{} on {}\n", options.shape.0, encoder.device_name());
     for (count, length) in options.texts {
-        let mut times: Vec<f64> = (0..=REPEAT).map(|_| run(&mut encoder, (count, length)).0).skip(1).collect();
+        let mut times: Vec<f64> = (0..=REPEAT).map(|_| run(&encoder, (count, length)).0).skip(1).collect();
         times.sort_by(f64::total_cmp);
         lines += &format!("{count}x{length}: {:.1} ms, best {:.1}\n", times[REPEAT / 2], times[0]);
     }

@@ -53,7 +53,9 @@ pub use torchless_device::{CacheType, Residency};
 pub use torchless_device_gpu as gpu;
 pub use torchless_engine::Canceller;
 pub use torchless_formats as formats;
-pub use torchless_model::encoder::{EncodeError, EncoderSpec, EncoderText, HeadLevel, Pooling, Scores};
+pub use torchless_model::encoder::{
+    EncodeError, EncoderPrecision, EncoderSpec, EncoderText, HeadLevel, Pooling, Scores,
+};
 pub use torchless_model::{Ffn, MemoryNeed, Mixer, MlpForm, ModelSpec, RopeSpec};
 pub use torchless_quant::TensorType;
 pub use torchless_sampler::SamplerConfig;

@@ -8,6 +8,7 @@ use tabagent_hardware::usable_cores;
 use torchless_device::{CacheType, CpuDevice, CpuOptions, Recorder, Residency, Witness};
 use torchless_formats::{Checkpoint, Format, OpenOptions, Tensor, open, open_adapter, open_bytes};
 use torchless_kernels::{Kernels, Precision};
+use torchless_model::encoder::EncoderPrecision;
 use torchless_model::{LoadOptions, ModelSpec, NativeRunner, RunnerOptions, ScaledAdapter, load};
 use torchless_quant::TensorType;
 
@@ -65,6 +66,8 @@ pub struct ModelOptions {
     pub residency: Residency,
     /// Keep activations in f32 instead of quantising them.
     pub precision: RunPrecision,
+    /// In which numbers the layers of an encoder multiply; models that complete text take their file's types.
+    pub encoder_precision: EncoderPrecision,
     /// Element type of the KV cache; by default F16 where weights are quantised or lie on a GPU, and F32 elsewhere and in exact runs.
     pub cache: Option<CacheType>,
     /// Name of the table of CPU kernels; by default the best.

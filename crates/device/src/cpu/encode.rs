@@ -1,6 +1,6 @@
 //! Encoders on the CPU.
 
-use super::{Buffer, CpuDevice, handle};
+use super::{Buffer, CpuDevice, CpuOptions, handle};
 use crate::encode::{
     AttendWithin, EncoderDevice, Gather, OffsetSource, OffsetsId, PoolKind, PoolRows, Unfold,
 };
@@ -10,6 +10,17 @@ use std::ops::Range;
 use torchless_kernels::{DistanceRows, Offsets, WithinSpec};
 
 impl EncoderDevice for CpuDevice {
+    fn share(&self, threads: usize) -> Option<Box<dyn EncoderDevice>> {
+        let options = CpuOptions { kernels: self.cpu.kernels, threads, precision: self.precision };
+        let mut other = CpuDevice::new(options);
+        other.matrices = self.matrices.clone();
+        other.vectors = self.vectors.clone();
+        other.offsets = self.offsets.clone();
+        other.ropes = self.ropes.clone();
+        other.buffers = self.buffers.iter().map(|b| Buffer { width: b.width, data: Vec::new() }).collect();
+        Some(Box::new(other))
+    }
+
     fn offsets(&mut self, source: &OffsetSource<'_>) -> Result<OffsetsId, DeviceError> {
         let offsets = match *source {
             OffsetSource::Bias { heads, values } => Offsets::bias(heads, values.to_vec()),
@@ -25,7 +36,7 @@ impl EncoderDevice for CpuDevice {
                 })
             }
         };
-        Ok(OffsetsId(handle(&mut self.offsets, offsets)))
+        Ok(OffsetsId(handle(self.offsets.alone()?, offsets)))
     }
 
     fn resize(&mut self, buf: BufId, tokens: usize) -> Result<(), DeviceError> {

@@ -3,7 +3,7 @@
 use crate::{DeviceError, MatrixSource, MatrixUse, Residency, WeightBytes};
 use std::ops::Range;
 use torchless_kernels::{
-    ActNeeds, Cpu, Layout, MatrixRef, PackedMatrix, Precision, is_decoded, packed_bytes,
+    ActNeeds, Cpu, Layout, MatrixRef, PackedMatrix, Precision, Rounding, is_decoded, packed_bytes,
 };
 use torchless_quant::TensorType;
 
@@ -40,6 +40,9 @@ impl Matrix {
             let (op, device) = (format!("the matrix {source:?}"), cpu.kernels.name.to_owned());
             return Err(DeviceError::Unsupported { op, device });
         };
+        if source.purpose == MatrixUse::Rounded {
+            check_scales(&source)?;
+        }
         let bytes = bytes as u64;
         let home = match residency {
             _ if source.purpose == MatrixUse::Lookup => Home::File,
@@ -78,6 +81,14 @@ impl Matrix {
         ActNeeds::of(self.ty(), if fine { Precision::Fine } else { precision })
     }
 
+    /// What its products round activations to where a run has `precision`, if they do.
+    pub(super) fn rounding(&self, cpu: &Cpu, precision: Precision) -> Option<Rounding> {
+        let rounds = self.source.purpose == MatrixUse::Rounded
+            && precision == Precision::Fast
+            && matches!(self.home, Home::Packed(_));
+        if rounds { cpu.rounding(self.source.ty, self.source.cols) } else { None }
+    }
+
     pub(super) fn cols(&self) -> usize {
         self.source.cols
     }
@@ -114,6 +125,23 @@ impl Matrix {
         Ok(())
     }
 }
+
+/// Refuses rows of bytes with several scales where products take the first for all.
+fn check_scales(source: &MatrixSource) -> Result<(), DeviceError> {
+    if source.ty != TensorType::Q8_0 {
+        return Ok(());
+    }
+    let (bytes, row) = (source.data.bytes(), source.data.bytes().len() / source.rows.max(1));
+    let one = |row: &[u8]| row.chunks_exact(Q8_0_BYTES).all(|block| block[..2] == row[..2]);
+    if row > 0 && !bytes.chunks_exact(row).all(one) {
+        let reason = "a row has several scales, where products with rounded activations take one".to_owned();
+        return Err(DeviceError::Weights { what: source.name.clone(), reason });
+    }
+    Ok(())
+}
+
+/// Bytes of a block of `Q8_0`: a scale and 32 codes.
+const Q8_0_BYTES: usize = 34;
 
 /// Some rows in the file's layout.
 fn rows(source: &MatrixSource, range: Range<usize>) -> MatrixRef<'_> {

@@ -5,6 +5,8 @@ mod experts;
 mod latent;
 mod matrix;
 mod recurrent;
+mod rounded;
+mod shared;
 mod stack;
 mod step;
 mod stream;
@@ -20,6 +22,8 @@ use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
 use crate::{DeviceError, MatrixSource, Residency, Witness};
 use matrix::Matrix;
+use rounded::Rounded;
+use shared::Shared;
 use stack::{Grouped, Stack};
 use step::{Rotation, Step};
 use stream::Stream;
@@ -44,15 +48,16 @@ pub struct CpuOptions {
 pub struct CpuDevice {
     cpu: Cpu,
     precision: Precision,
-    matrices: Vec<Matrix>,
-    vectors: Vectors,
+    matrices: Shared<Vec<Matrix>>,
+    vectors: Shared<Vectors>,
     ropes: Vec<Rotation>,
     buffers: Vec<Buffer>,
     caches: Vec<KvLayer>,
-    offsets: Vec<Offsets>,
+    offsets: Shared<Vec<Offsets>>,
     stacks: Vec<Stack>,
     states: recurrent::States,
     scratch: Option<Scratch>,
+    rounded: Rounded,
     grouped: Grouped,
     routed: experts::Routed,
     latent: latent::Latent,
@@ -108,15 +113,16 @@ impl CpuDevice {
         Self {
             cpu: Cpu::new(options.kernels, options.threads),
             precision: options.precision,
-            matrices: Vec::new(),
-            vectors: Vectors::default(),
+            matrices: Shared::default(),
+            vectors: Shared::default(),
             ropes: Vec::new(),
             buffers: Vec::new(),
             caches: Vec::new(),
-            offsets: Vec::new(),
+            offsets: Shared::default(),
             stacks: Vec::new(),
             states: recurrent::States::default(),
             scratch: None,
+            rounded: Rounded::default(),
             grouped: Grouped::default(),
             routed: experts::Routed::default(),
             latent: latent::Latent::default(),
@@ -183,7 +189,8 @@ impl CpuDevice {
         let tokens = self.buffers.iter().map(|b| b.data.len() / b.width.max(1)).max().unwrap_or(0);
         let width = self.buffers.iter().map(|b| b.width).max().unwrap_or(0);
         let cols = self.matrices.iter().map(Matrix::cols).max().unwrap_or(0);
-        let needs = self.matrices.iter().filter(|m| m.is_product()).map(|m| m.needs(self.precision));
+        let own = |m: &&Matrix| m.is_product() && m.rounding(&self.cpu, self.precision).is_none();
+        let needs = self.matrices.iter().filter(own).map(|m| m.needs(self.precision));
         let needs = needs.fold(ActNeeds::default(), ActNeeds::and);
         let normed = vec![0.0; tokens * width.min(cols)];
         self.scratch = Some(Scratch { normed, acts: Activations::new(tokens, cols, needs), up: Vec::new() });
@@ -313,7 +320,7 @@ impl Device for CpuDevice {
         if self.seen.by.is_some() {
             self.seen.matrices.push(source.name.clone());
         }
-        Ok(MatrixId(handle(&mut self.matrices, matrix)))
+        Ok(MatrixId(handle(self.matrices.alone()?, matrix)))
     }
 
     fn stack(&mut self, sources: &[MatrixSource], residency: Residency) -> Result<StackId, DeviceError> {
@@ -325,9 +332,9 @@ impl Device for CpuDevice {
     }
 
     fn vector(&mut self, _name: &str, values: &[f32]) -> Result<VectorId, DeviceError> {
-        let zeros = &mut self.vectors.zeros;
-        zeros.resize(zeros.len().max(values.len()), 0.0);
-        Ok(VectorId(handle(&mut self.vectors.all, values.to_vec())))
+        let vectors = self.vectors.alone()?;
+        vectors.zeros.resize(vectors.zeros.len().max(values.len()), 0.0);
+        Ok(VectorId(handle(&mut vectors.all, values.to_vec())))
     }
 
     fn rope(&mut self, rope: &Rope) -> Result<RopeId, DeviceError> {
@@ -388,6 +395,10 @@ impl Device for CpuDevice {
     }
 
     fn linear(&mut self, op: &Linear<'_>) -> Result<(), DeviceError> {
+        if let Some(rounding) = self.rounding(op.projections.iter().map(|p| p.matrix)) {
+            self.linear_rounded(op, rounding);
+            return Ok(());
+        }
         let streamed = op.projections.iter().any(|p| self.matrices[p.matrix.0 as usize].is_streamed());
         let needs =
             op.projections.iter().map(|p| self.needs(p.matrix)).fold(ActNeeds::default(), ActNeeds::and);
@@ -409,6 +420,10 @@ impl Device for CpuDevice {
     }
 
     fn glu(&mut self, op: &Glu) -> Result<(), DeviceError> {
+        if let Some(rounding) = self.rounding([op.gate.0, op.up.0]) {
+            self.glu_rounded(op, rounding);
+            return Ok(());
+        }
         let needs = self.needs(op.gate.0).and(self.needs(op.up.0));
         self.prepare(op.rows, op.input, op.norm.as_ref(), needs);
         self.show_rows((op.rows, op.input, op.norm.is_some()), &[op.gate.0, op.up.0]);

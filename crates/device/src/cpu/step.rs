@@ -71,6 +71,7 @@ impl Step {
 }
 
 /// A rotary embedding with the cosines and sines of the step's positions.
+#[derive(Clone)]
 pub(super) struct Rotation {
     rope: Rope,
     cos: Vec<f32>,

@@ -5,6 +5,7 @@ use super::handles::{Buffers, Dense, EncoderHandles, HeadHandles, LayerHandles, 
 use super::spec::{
     ConvSpec, EmbedProjection, EncoderLayer, EncoderSpec, EncoderWiring, HeadLevel, Pooling, PositionOrder,
 };
+use super::workspaces::{Workspace, Workspaces};
 use std::ops::Range;
 use torchless_base::{SeqId, StepPlan, TokenId, Wanted};
 use torchless_device::{
@@ -34,14 +35,13 @@ pub enum Want {
     Logits,
 }
 
-/// An encoder on a device.
+/// An encoder on a device. Threads share it: where the device can, each that encodes has buffers of its own over the same weights.
 pub struct Encoder {
     spec: EncoderSpec,
     handles: EncoderHandles,
-    device: Box<dyn EncoderDevice>,
     buffers: Buffers,
-    /// Rows of the buffers.
-    room: usize,
+    workspaces: Workspaces,
+    device_name: String,
     batch_tokens: usize,
 }
 
@@ -54,7 +54,8 @@ impl Encoder {
     ) -> Result<Self, DeviceError> {
         let buffers = Buffers::new(&spec, &mut *device)?;
         let batch_tokens = if batch_tokens == 0 { BATCH_TOKENS } else { batch_tokens };
-        Ok(Self { spec, handles, device, buffers, room: 0, batch_tokens })
+        let device_name = device.name();
+        Ok(Self { spec, handles, buffers, workspaces: Workspaces::new(device), device_name, batch_tokens })
     }
 
     /// What the model is.
@@ -64,7 +65,7 @@ impl Encoder {
 
     /// Where it runs.
     pub fn device_name(&self) -> String {
-        self.device.name()
+        self.device_name.clone()
     }
 
     /// What is wanted of each of `texts`, in order. Texts are computed together as far as they fit; the result of one
@@ -73,22 +74,26 @@ impl Encoder {
     /// # Errors
     /// A text is empty, too long or has ids or types that the model does not know; the model cannot give what is
     /// wanted; the device fails.
-    pub fn encode(&mut self, texts: &[EncoderText<'_>], want: Want) -> Result<Vec<Vec<f32>>, EncodeError> {
+    pub fn encode(&self, texts: &[EncoderText<'_>], want: Want) -> Result<Vec<Vec<f32>>, EncodeError> {
         self.check_want(want)?;
         texts.iter().enumerate().try_for_each(|(i, text)| self.check(i, text))?;
-        let mut results = Vec::with_capacity(texts.len());
-        let mut rest = texts;
-        while !rest.is_empty() {
-            let mut tokens = 0;
-            let fits = |text: &&EncoderText<'_>| {
-                tokens += text.ids.len();
-                tokens <= self.batch_tokens
-            };
-            let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
-            self.step(now, want, &mut results)?;
-            rest = later;
-        }
-        Ok(results)
+        self.workspaces.with(|workspace| {
+            let mut results = Vec::with_capacity(texts.len());
+            let mut rest = texts;
+            while !rest.is_empty() {
+                let mut tokens = 0;
+                let fits = |text: &&EncoderText<'_>| {
+                    tokens += text.ids.len();
+                    tokens <= self.batch_tokens
+                };
+                let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+                let model = Parts { spec: &self.spec, handles: &self.handles, buffers: &self.buffers };
+                model.make_room(now, self.batch_tokens, workspace)?;
+                Step { model, device: &mut *workspace.device }.run(now, want, &mut results)?;
+                rest = later;
+            }
+            Ok(results)
+        })
     }
 
     fn check_want(&self, want: Want) -> Result<(), EncodeError> {
@@ -134,9 +139,42 @@ impl Encoder {
             None => Ok(()),
         }
     }
+}
 
-    /// Runs some texts together.
-    fn step(
+/// What an encoder is, without a device.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    spec: &'a EncoderSpec,
+    handles: &'a EncoderHandles,
+    buffers: &'a Buffers,
+}
+
+impl Parts<'_> {
+    fn make_room(
+        &self,
+        texts: &[EncoderText<'_>],
+        batch_tokens: usize,
+        to: &mut Workspace,
+    ) -> Result<(), DeviceError> {
+        let rows: usize = texts.iter().map(|text| text.ids.len()).sum();
+        if rows > to.room {
+            // Half as much again, so that texts that grow do not move everything each time.
+            let room = (rows + rows / 2).min(rows.max(batch_tokens));
+            self.buffers.all().into_iter().try_for_each(|buf| to.device.resize(buf, room))?;
+            to.room = room;
+        }
+        Ok(())
+    }
+}
+
+/// One pass over some texts.
+struct Step<'a> {
+    model: Parts<'a>,
+    device: &'a mut dyn EncoderDevice,
+}
+
+impl Step<'_> {
+    fn run(
         &mut self,
         texts: &[EncoderText<'_>],
         want: Want,
@@ -147,7 +185,6 @@ impl Encoder {
             plan.push((SeqId(i as u32), 0), text.ids, &[], Wanted::Nothing);
         }
         let rows = plan.tokens.len();
-        self.make_room(rows)?;
         self.device.begin(&plan)?;
         self.embed(texts, rows)?;
         self.run_layers(rows)?;
@@ -156,22 +193,12 @@ impl Encoder {
         Ok(self.device.end()?)
     }
 
-    fn make_room(&mut self, rows: usize) -> Result<(), DeviceError> {
-        if rows > self.room {
-            // Half as much again, so that texts that grow do not move everything each time.
-            let room = (rows + rows / 2).min(rows.max(self.batch_tokens));
-            self.buffers.all().into_iter().try_for_each(|buf| self.device.resize(buf, room))?;
-            self.room = room;
-        }
-        Ok(())
-    }
-
     /// From ids to the first hidden states.
     fn embed(&mut self, texts: &[EncoderText<'_>], rows: usize) -> Result<(), DeviceError> {
-        let (h, b, out) = (&self.handles, &self.buffers, self.buffers.embedded);
+        let (h, b, out) = (self.model.handles, self.model.buffers, self.model.buffers.embedded);
         let ids: Vec<u32> = texts.iter().flat_map(|text| text.ids.iter().map(|id| id.0)).collect();
         self.device.gather(&Gather { table: h.tokens, rows: &ids, out, store: Store::Set })?;
-        if let (Some(table), Some(positions)) = (h.positions, self.spec.embed.positions) {
+        if let (Some(table), Some(positions)) = (h.positions, self.model.spec.embed.positions) {
             let places: Vec<u32> = texts.iter().flat_map(|text| places(text.ids, positions.order)).collect();
             self.device.gather(&Gather { table, rows: &places, out, store: Store::Add })?;
         }
@@ -180,7 +207,7 @@ impl Encoder {
             self.device.gather(&Gather { table, rows: &types, out, store: Store::Add })?;
         }
         let norm = h.embed_norm;
-        match (self.spec.embed.projection, h.projection) {
+        match (self.model.spec.embed.projection, h.projection) {
             (Some(EmbedProjection::BeforeNorm), Some(dense)) => {
                 let projections = &[dense.onto(b.x, Store::Set)];
                 self.device.linear(&Linear { rows, input: out, norm: None, projections })?;
@@ -195,7 +222,7 @@ impl Encoder {
     }
 
     fn run_layers(&mut self, rows: usize) -> Result<(), DeviceError> {
-        let (h, b, spec) = (&self.handles, &self.buffers, &self.spec);
+        let (h, b, spec) = (self.model.handles, self.model.buffers, self.model.spec);
         let device = &mut *self.device;
         for (i, (layer, spec_of)) in h.layers.iter().zip(&spec.layers).enumerate() {
             let conv = spec.conv.zip(h.conv).zip(b.conv).filter(|_| i == 0);
@@ -219,14 +246,18 @@ impl Encoder {
         want: Want,
         results: &mut Vec<Vec<f32>>,
     ) -> Result<(), DeviceError> {
-        let (dim, b) = (self.spec.dim, &self.buffers);
+        let (dim, b) = (self.model.spec.dim, self.model.buffers);
         let (buf, width, per_token) = match want {
             Want::Hidden => (b.x, dim, true),
             Want::Pooled(pooling) => (self.pool(texts, pooling)?, dim, false),
             Want::Logits => {
-                let Some((head, out)) = self.handles.head.zip(b.logits) else { return Ok(()) };
-                let (level, labels) =
-                    self.spec.head.as_ref().map_or((HeadLevel::Token, 1), |h| (h.level, h.labels.len()));
+                let Some((head, out)) = self.model.handles.head.zip(b.logits) else { return Ok(()) };
+                let (level, labels) = self
+                    .model
+                    .spec
+                    .head
+                    .as_ref()
+                    .map_or((HeadLevel::Token, 1), |h| (h.level, h.labels.len()));
                 let (input, rows) = match level {
                     HeadLevel::Token => (b.x, texts.last().map_or(0, |text| text.end)),
                     HeadLevel::Text(pooling) => (self.pool(texts, pooling)?, texts.len()),
@@ -249,7 +280,7 @@ impl Encoder {
 
     /// One row per text.
     fn pool(&mut self, texts: &[Range<usize>], pooling: Pooling) -> Result<BufId, DeviceError> {
-        let (input, out) = (self.buffers.x, self.buffers.pooled);
+        let (input, out) = (self.model.buffers.x, self.model.buffers.pooled);
         let mut select = |f: fn(&Range<usize>) -> usize| {
             let rows: Vec<_> = texts.iter().map(f).collect();
             self.device.select(&Select { input, rows: &rows, out })
@@ -259,7 +290,7 @@ impl Encoder {
             Pooling::Last => select(|text| text.end - 1)?,
             Pooling::Rows(kind) => self.device.pool_rows(&PoolRows { input, texts, kind, out })?,
         }
-        match self.handles.pooler.filter(|_| pooling == Pooling::Pooler) {
+        match self.model.handles.pooler.filter(|_| pooling == Pooling::Pooler) {
             Some(pooler) => self.transform(&pooler, (out, texts.len())),
             None => Ok(out),
         }
@@ -270,7 +301,7 @@ impl Encoder {
         t: &TransformHandles,
         (input, rows): (BufId, usize),
     ) -> Result<BufId, DeviceError> {
-        let out = self.buffers.shaped;
+        let out = self.model.buffers.shaped;
         let projections = &[t.dense.onto(out, Store::Set)];
         self.device.linear(&Linear { rows, input, norm: None, projections })?;
         self.device.activate(rows, t.act, out)?;

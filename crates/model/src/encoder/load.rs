@@ -7,6 +7,7 @@ use super::families;
 use super::forward::Encoder;
 use super::handles::{Dense, EncoderHandles, HeadHandles, LayerHandles, TransformHandles};
 use super::names::{Names, Place, Stem, whole};
+use super::precision::EncoderPrecision;
 use super::spec::{
     ConvSpec, EmbedProjection, EncoderLayer, EncoderSpec, FfnKind, LayerNorm, Transform, WithinSpec,
 };
@@ -16,7 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use torchless_device::{
     EncoderDevice, MatrixId, MatrixSource, MatrixUse, Norm, NormKind, Pairing, Residency, Rope, RopeId,
-    VectorId,
+    VectorId, WeightBytes,
 };
 use torchless_formats::{Checkpoint, Tensor};
 use torchless_quant::TensorType;
@@ -24,8 +25,10 @@ use torchless_quant::TensorType;
 /// How to load an encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EncoderOptions {
-    /// Where weights live.
+    /// Where weights live; those that are converted live in memory.
     pub residency: Residency,
+    /// In which numbers the layers' matrices are multiplied.
+    pub precision: EncoderPrecision,
     /// Tokens of all texts that are encoded together; a longer text goes alone. 0 stands for 1024.
     pub batch_tokens: usize,
 }
@@ -42,7 +45,7 @@ pub fn load_encoder(
     progress: Progress<'_>,
 ) -> Result<Encoder, ModelError> {
     let (spec, names) = families::read(checkpoint)?;
-    let mut loader = Loader::new(checkpoint, names, (&mut *device, options.residency), progress);
+    let mut loader = Loader::new(checkpoint, names, (&mut *device, *options), progress);
     let handles = loader.encoder(&spec)?;
     loader.refuse_unused()?;
     Ok(Encoder::new(spec, handles, device, options.batch_tokens)?)
@@ -53,7 +56,7 @@ struct Loader<'a> {
     names: &'static Names,
     prefix: &'static str,
     device: &'a mut dyn EncoderDevice,
-    residency: Residency,
+    options: EncoderOptions,
     used: BTreeSet<String>,
     ropes: Vec<(WithinSpec, RopeId)>,
     done: u64,
@@ -65,7 +68,7 @@ impl<'a> Loader<'a> {
     fn new(
         checkpoint: &'a Checkpoint,
         names: &'static Names,
-        (device, residency): (&'a mut dyn EncoderDevice, Residency),
+        (device, options): (&'a mut dyn EncoderDevice, EncoderOptions),
         progress: Progress<'a>,
     ) -> Self {
         let (Stem::Base(tokens) | Stem::Top(tokens)) = names.tokens;
@@ -75,7 +78,7 @@ impl<'a> Loader<'a> {
             names,
             prefix: if behind { names.prefix } else { "" },
             device,
-            residency,
+            options,
             used: BTreeSet::new(),
             ropes: Vec::new(),
             done: 0,
@@ -277,7 +280,7 @@ impl Loader<'_> {
 
     fn placed(&mut self, i: usize, place: Place, shape: [usize; 2], bias: bool) -> Result<Dense, ModelError> {
         let name = self.in_layer(i, place.name);
-        let matrix = self.matrix(&format!("{name}.weight"), shape, (place, MatrixUse::Product))?;
+        let matrix = self.matrix(&format!("{name}.weight"), shape, (place, MatrixUse::Rounded))?;
         let bias = bias.then(|| self.vector_part(&format!("{name}.bias"), shape[0], place)).transpose()?;
         Ok(Dense { matrix, bias })
     }
@@ -292,16 +295,26 @@ impl Loader<'_> {
         check_shape(&tensor, &[rows * place.of, cols])?;
         let size = tensor.data.len() / place.of;
         let data = tensor.data.slice(place.part * size..(place.part + 1) * size);
-        let source = MatrixSource {
-            name: name.to_owned(),
-            purpose,
-            ty: tensor.ty,
-            rows,
-            cols,
-            data: Arc::new(FileBytes(data.unwrap_or_else(|| tensor.data.clone()))),
-            scales: None,
+        let stored = FileBytes(data.unwrap_or_else(|| tensor.data.clone()));
+        let own = place.part * rows..(place.part + 1) * rows;
+        let converted = match purpose {
+            MatrixUse::Rounded => self.options.precision.convert(&tensor, own, cols)?,
+            _ => None,
         };
-        let id = self.device.matrix(&source, self.residency)?;
+        // What stays as it is, is multiplied as usual.
+        let purpose = match purpose {
+            MatrixUse::Rounded if converted.is_none() => MatrixUse::Product,
+            other => other,
+        };
+        let (ty, data, residency): (_, Arc<dyn WeightBytes>, _) = match converted {
+            Some((ty, bytes)) => {
+                stored.release(0..size);
+                (ty, Arc::new(bytes), Residency::Resident)
+            }
+            None => (tensor.ty, Arc::new(stored), self.options.residency),
+        };
+        let source = MatrixSource { name: name.to_owned(), purpose, ty, rows, cols, data, scales: None };
+        let id = self.device.matrix(&source, residency)?;
         self.advance(&tensor);
         Ok(id)
     }

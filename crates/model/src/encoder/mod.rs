@@ -12,12 +12,15 @@ mod handles;
 mod keys;
 mod load;
 mod names;
+mod precision;
 mod spec;
+mod workspaces;
 
 pub use error::EncodeError;
 pub use families::{is_encoder, known_encoders};
 pub use forward::{Encoder, EncoderText, Want};
 pub use load::{EncoderOptions, load_encoder};
+pub use precision::EncoderPrecision;
 pub use spec::{
     ConvSpec, DisentangledSpec, DistanceMatrices, DistanceSpec, EmbedProjection, EmbedSpec, EncoderFfn,
     EncoderLayer, EncoderSpec, EncoderWiring, FfnKind, HeadLevel, HeadSpec, LayerNorm, Pooling,

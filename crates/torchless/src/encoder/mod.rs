@@ -89,7 +89,7 @@ pub struct TokenClasses {
     pub classes: Classes,
 }
 
-/// A model that embeds, classifies or reranks texts.
+/// A model that embeds, classifies or reranks texts. Threads share it; those that use it at the same time do not wait for each other.
 pub struct Encoder {
     model: torchless_model::encoder::Encoder,
     tokenizer: Option<Tokenizer>,
@@ -120,7 +120,8 @@ impl Encoder {
         }
         let embedding = Embedding::read(&checkpoint)?;
         let batch_tokens = options.max_batch_tokens.unwrap_or(0);
-        let load = EncoderOptions { residency: options.residency, batch_tokens };
+        let precision = options.encoder_precision;
+        let load = EncoderOptions { residency: options.residency, precision, batch_tokens };
         let device = place_encoder(&checkpoint, options)?;
         let model = load_encoder(&checkpoint, device, &load, progress).map_err(fault)?;
         tracing::info!(arch = spec.arch, layers = spec.layers.len(), context = spec.context, "opened");
@@ -204,7 +205,7 @@ impl Encoder {
     ///
     /// # Errors
     /// The model has no tokenizer, a text is too long, or the device fails.
-    pub fn embed(&mut self, texts: &Admitted<Texts>) -> Result<Vec<Vec<f32>>, Error> {
+    pub fn embed(&self, texts: &Admitted<Texts>) -> Result<Vec<Vec<f32>>, Error> {
         let ids = self.tokens(texts)?;
         self.embed_ids(&plain(&ids))
     }
@@ -213,7 +214,7 @@ impl Encoder {
     ///
     /// # Errors
     /// A text is too long or has unknown ids, or the device fails.
-    pub fn embed_ids(&mut self, texts: &[EncoderText<'_>]) -> Result<Vec<Vec<f32>>, Error> {
+    pub fn embed_ids(&self, texts: &[EncoderText<'_>]) -> Result<Vec<Vec<f32>>, Error> {
         let mut vectors = self.encode(texts, Want::Pooled(self.embedding.pooling))?;
         if self.embedding.normalize {
             vectors.iter_mut().for_each(|vector| embedding::normalize(vector));
@@ -225,7 +226,7 @@ impl Encoder {
     ///
     /// # Errors
     /// The model classifies no texts or has no tokenizer, a text is too long, or the device fails.
-    pub fn classify(&mut self, texts: &Admitted<Texts>) -> Result<Vec<Classes>, Error> {
+    pub fn classify(&self, texts: &Admitted<Texts>) -> Result<Vec<Classes>, Error> {
         let scores = self.head(HeadLevelName::Text)?;
         let ids = self.tokens(texts)?;
         let logits = self.logits_ids(&plain(&ids))?;
@@ -236,7 +237,7 @@ impl Encoder {
     ///
     /// # Errors
     /// The model classifies no tokens or has no tokenizer, a text is too long, or the device fails.
-    pub fn classify_tokens(&mut self, texts: &Admitted<Texts>) -> Result<Vec<Vec<TokenClasses>>, Error> {
+    pub fn classify_tokens(&self, texts: &Admitted<Texts>) -> Result<Vec<Vec<TokenClasses>>, Error> {
         let scores = self.head(HeadLevelName::Token)?;
         let labels = self.labels().len();
         let ids = self.tokens(texts)?;
@@ -261,7 +262,7 @@ impl Encoder {
     ///
     /// # Errors
     /// The model has not one label for texts, or no tokenizer; a pair is too long, or the device fails.
-    pub fn rerank(&mut self, candidates: &Admitted<Candidates>) -> Result<Vec<Classes>, Error> {
+    pub fn rerank(&self, candidates: &Admitted<Candidates>) -> Result<Vec<Classes>, Error> {
         let scores = self.head(HeadLevelName::Text)?;
         if self.labels().len() != 1 {
             let n = self.labels().len();
@@ -283,7 +284,7 @@ impl Encoder {
     ///
     /// # Errors
     /// The model does not classify, a text is too long or has unknown ids, or the device fails.
-    pub fn logits_ids(&mut self, texts: &[EncoderText<'_>]) -> Result<Vec<Vec<f32>>, Error> {
+    pub fn logits_ids(&self, texts: &[EncoderText<'_>]) -> Result<Vec<Vec<f32>>, Error> {
         self.encode(texts, Want::Logits)
     }
 
@@ -291,11 +292,11 @@ impl Encoder {
     ///
     /// # Errors
     /// A text is too long or has unknown ids, or the device fails.
-    pub fn hidden_ids(&mut self, texts: &[EncoderText<'_>]) -> Result<Vec<Vec<f32>>, Error> {
+    pub fn hidden_ids(&self, texts: &[EncoderText<'_>]) -> Result<Vec<Vec<f32>>, Error> {
         self.encode(texts, Want::Hidden)
     }
 
-    fn encode(&mut self, texts: &[EncoderText<'_>], want: Want) -> Result<Vec<Vec<f32>>, Error> {
+    fn encode(&self, texts: &[EncoderText<'_>], want: Want) -> Result<Vec<Vec<f32>>, Error> {
         Ok(self.model.encode(texts, want)?)
     }
 

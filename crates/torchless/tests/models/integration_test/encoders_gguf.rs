@@ -107,7 +107,7 @@ fn encoders_in_gguf_compute_the_same() {
         write(&case, &config, &file);
         let texts: Vec<_> = case.texts.iter().map(|text| text.given()).collect();
         for options in ways(&exact()) {
-            let mut encoder = open(&file, &options);
+            let encoder = open(&file, &options);
             let check = |name_of: &str, width, rows: &[Vec<f32>]| {
                 let distance = compare(&case, name_of, width, rows).unwrap_or(0.0);
                 assert!(distance < TOLERANCE, "{name}, {name_of}: {distance} with {options:?}");
