@@ -3,7 +3,7 @@
 //! A step is opened with [`Device::begin`]: each slice of the plan is a text from its first token on, without blocks.
 
 use crate::DeviceError;
-use crate::ops::{BufId, Device, MatrixId, RopeId, Store};
+use crate::ops::{Activation, BufId, Device, Linear, MatrixId, RopeId, Store};
 use std::ops::Range;
 
 /// What the distance of two tokens adds to their score.
@@ -123,6 +123,15 @@ pub trait EncoderDevice: Device {
     /// # Errors
     /// Memory is short, or the device cannot do it.
     fn offsets(&mut self, source: &OffsetSource<'_>) -> Result<OffsetsId, DeviceError>;
+
+    /// [`Device::linear`] and then a function of what it wrote, which replaces what was there.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn linear_then(&mut self, op: &Linear<'_>, act: Activation) -> Result<(), DeviceError> {
+        self.linear(op)?;
+        op.projections.iter().try_for_each(|p| self.activate(op.rows, act, p.out))
+    }
 
     /// Makes room for `tokens` rows in a buffer; its content is lost.
     ///

@@ -4,7 +4,7 @@ use super::{Buffer, CpuDevice, CpuOptions, handle};
 use crate::encode::{
     AttendWithin, EncoderDevice, Gather, OffsetSource, OffsetsId, PoolKind, PoolRows, Unfold,
 };
-use crate::ops::{BufId, Store};
+use crate::ops::{Activation, BufId, Linear, Store};
 use crate::{Device, DeviceError};
 use std::ops::Range;
 use torchless_kernels::{DistanceRows, Offsets, WithinSpec};
@@ -37,6 +37,15 @@ impl EncoderDevice for CpuDevice {
             }
         };
         Ok(OffsetsId(handle(self.offsets.alone()?, offsets)))
+    }
+
+    fn linear_then(&mut self, op: &Linear<'_>, act: Activation) -> Result<(), DeviceError> {
+        if let Some(rounding) = self.rounding(op.projections.iter().map(|p| p.matrix)) {
+            self.linear_rounded(op, rounding, Some(act));
+            return Ok(());
+        }
+        self.linear(op)?;
+        op.projections.iter().try_for_each(|p| self.activate(op.rows, act, p.out))
     }
 
     fn resize(&mut self, buf: BufId, tokens: usize) -> Result<(), DeviceError> {

@@ -57,6 +57,8 @@ pub struct CpuDevice {
     stacks: Vec<Stack>,
     states: recurrent::States,
     scratch: Option<Scratch>,
+    /// Changes places with a buffer that is normed in place.
+    normed: Vec<f32>,
     rounded: Rounded,
     grouped: Grouped,
     routed: experts::Routed,
@@ -122,6 +124,7 @@ impl CpuDevice {
             stacks: Vec::new(),
             states: recurrent::States::default(),
             scratch: None,
+            normed: Vec::new(),
             rounded: Rounded::default(),
             grouped: Grouped::default(),
             routed: experts::Routed::default(),
@@ -383,20 +386,23 @@ impl Device for CpuDevice {
 
     fn norm(&mut self, rows: usize, input: BufId, norm: &Norm, out: BufId) -> Result<(), DeviceError> {
         let width = self.buf(input).width;
-        let len = rows * width;
-        if let Some(scratch) = &mut self.scratch {
-            scratch.normed.resize(scratch.normed.len().max(len), 0.0);
-            let normed = &mut scratch.normed[..len];
-            let (input, out) = (input.0 as usize, out.0 as usize);
-            apply_norm(&self.cpu, norm, &self.vectors, (&self.buffers[input].data[..len], width), normed);
-            self.buffers[out].data[..len].copy_from_slice(normed);
+        let mut normed = if input == out { std::mem::take(&mut self.normed) } else { self.take(out) };
+        if input == out {
+            // What lies behind the rows is no part of any result.
+            normed.resize(self.buf(input).data.len(), 0.0);
         }
+        let x = &self.buf(input).data[..rows * width];
+        apply_norm(&self.cpu, norm, &self.vectors, (x, width), &mut normed[..rows * width]);
+        if input == out {
+            self.normed = self.take(out);
+        }
+        self.give(out, normed);
         Ok(())
     }
 
     fn linear(&mut self, op: &Linear<'_>) -> Result<(), DeviceError> {
         if let Some(rounding) = self.rounding(op.projections.iter().map(|p| p.matrix)) {
-            self.linear_rounded(op, rounding);
+            self.linear_rounded(op, rounding, None);
             return Ok(());
         }
         let streamed = op.projections.iter().any(|p| self.matrices[p.matrix.0 as usize].is_streamed());

@@ -49,13 +49,13 @@ impl CpuDevice {
         }
     }
 
-    pub(super) fn linear_rounded(&mut self, op: &Linear<'_>, rounding: Rounding) {
+    pub(super) fn linear_rounded(&mut self, op: &Linear<'_>, rounding: Rounding, act: Option<Activation>) {
         self.round((op.rows, op.input), op.norm.as_ref(), rounding);
         let mut outs: Vec<_> = op.projections.iter().map(|p| self.take(p.out)).collect();
         let mut jobs = Vec::with_capacity(outs.len());
         for (y, p) in outs.iter_mut().zip(op.projections) {
             let len = op.rows * self.buf(p.out).width;
-            let job = self.job((p.matrix, p.bias), None, &mut y[..len]);
+            let job = self.job((p.matrix, p.bias), act, &mut y[..len]);
             let store = if p.store == Store::Add { kernels::Store::Add } else { kernels::Store::Set };
             jobs.push(RoundedJob { store, ..job });
         }

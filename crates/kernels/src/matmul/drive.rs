@@ -27,6 +27,8 @@ const FEW_STRETCH: usize = 512;
 const FILE_STRETCH: usize = 512;
 /// Columns of a stretch of weights turned into single precision.
 const EXACT_STRETCH: usize = 256;
+/// Tokens whose sums are brought to the output together.
+const FINISHED: usize = 32;
 /// Strips of a chunk with many tokens.
 const CHUNK: usize = 8;
 /// Bytes of weights of a chunk with few tokens: some microseconds of work.
@@ -280,14 +282,17 @@ impl Cpu {
             (self.kernels.ops.glu)(up.act, gate_sums, up_sums);
         }
         let bias = if piece.up.is_some() { None } else { piece.bias };
-        for (i, strip) in chunk.strips.clone().enumerate() {
+        // A few tokens at a time: strips of a token lie side by side in the output, those of the next one pages away.
+        let blocks = (0..tokens).step_by(FINISHED);
+        for (block, (i, strip)) in blocks.flat_map(|b| chunk.strips.clone().enumerate().map(move |s| (b, s)))
+        {
             let first = strip * ROWS;
             let finish = Finish {
-                acc: room.sums[i * tokens * ROWS..].as_ptr(),
-                tokens,
+                acc: room.sums[(i * tokens + block) * ROWS..].as_ptr(),
+                tokens: (tokens - block).min(FINISHED),
                 rows: (rows - first).min(ROWS),
                 bias: bias.map_or(std::ptr::null(), |bias| bias[first..].as_ptr()),
-                y: piece.y.0.wrapping_add(chunk.tokens.start * rows + first),
+                y: piece.y.0.wrapping_add((chunk.tokens.start + block) * rows + first),
                 stride: rows,
                 add: piece.add,
             };

@@ -59,13 +59,13 @@ const STEP: usize = 64;
 /// Rows of activations that a call of a kernel takes.
 const BLOCK: usize = 32;
 
-/// One product `y = act(w x + bias)` or `y += act(w x + bias)`.
+/// One product `y = act(w x + bias)` or `y += w x + bias`.
 pub struct RoundedJob<'a> {
     /// The weights, `[rows, cols]`, packed. Of `Q8_0` all blocks of a row must have the scale of the first.
     pub w: MatrixRef<'a>,
     /// `[rows]`.
     pub bias: Option<&'a [f32]>,
-    /// Applied to the sums.
+    /// Applied to what replaces `y`; not where it is added.
     pub act: Option<Activation>,
     /// `[n, rows]`, row-major.
     pub y: &'a mut [f32],
@@ -123,7 +123,12 @@ struct Kernel {
 /// The kernel for a rounding that goes with a table.
 fn kernel(kernels: &Kernels, rounding: Rounding) -> Option<Kernel> {
     #[cfg(target_arch = "x86_64")]
-    return x86_kernels(rounding).into_iter().rev().find(|(name, _)| *name == kernels.name).map(|(_, k)| k);
+    {
+        use std::sync::OnceLock;
+        static BEST: OnceLock<[Option<(&str, Kernel)>; 2]> = OnceLock::new();
+        let best = BEST.get_or_init(|| [Rounding::Bf16, Rounding::Int8].map(|r| x86_kernels(r).pop()));
+        best[rounding as usize].filter(|(name, _)| *name == kernels.name).map(|(_, kernel)| kernel)
+    }
     #[cfg(not(target_arch = "x86_64"))]
     {
         let _ = (kernels, rounding);
@@ -192,6 +197,7 @@ fn check(job: &RoundedJob<'_>, x: &RoundedActs) {
     assert!(job.w.cols == cols, "a matrix of {} columns by activations of {cols}", job.w.cols);
     let bytes = job.w.rows.div_ceil(tile::ROWS) * (cols / rounding.columns()) * rounding.strip_step();
     assert!(job.w.data.len() >= bytes, "{} bytes of weights, {bytes} wanted", job.w.data.len());
+    assert!(job.act.is_none() || job.store == Store::Set, "a function of what is added");
     assert!(job.bias.is_none_or(|bias| bias.len() == job.w.rows), "a bias of another length");
     assert!(Some(job.y.len()) == n.checked_mul(job.w.rows), "an output of {} values", job.y.len());
 }

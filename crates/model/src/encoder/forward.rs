@@ -390,8 +390,7 @@ fn feed(
         }
         None => {
             let projections = &[layer.up.onto(out, Store::Set)];
-            device.linear(&Linear { rows, input: b.x, norm, projections })?;
-            device.activate(rows, act, out)?;
+            device.linear_then(&Linear { rows, input: b.x, norm, projections }, act)?;
         }
     }
     let projections = &[layer.down.onto(b.x, Store::Add)];

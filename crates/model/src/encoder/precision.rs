@@ -74,7 +74,8 @@ const BLOCK: usize = 32;
 
 /// A row as blocks of `Q8_0` that have one scale.
 fn push_bytes(row: &[f32], out: &mut Vec<u8>) {
-    let most = row.iter().fold(0.0_f32, |most, x| if x.is_nan() { *x } else { most.max(x.abs()) });
+    // Compared as integers, NaN is the greatest of all, so that it is not lost.
+    let most = f32::from_bits(row.iter().fold(0, |most, x| x.abs().to_bits().max(most)));
     let mut scale = f16::from_f32(most / 127.0);
     // Tiny scales have few bits: rather too large a one than codes that are cut.
     if scale.to_f32() * 127.5 < most {

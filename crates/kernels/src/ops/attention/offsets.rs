@@ -19,8 +19,10 @@ enum Kind {
         dim: usize,
         /// Columns of the tables, padded.
         stride: usize,
-        /// The column of each distance; descending.
+        /// The column of each distance; ascending: the model's rows backwards.
         columns: Vec<u32>,
+        /// The distances around 0, counted from `-reach`, whose columns follow each other.
+        even: Range<usize>,
         /// `[heads, dim, stride]`: what queries are multiplied with.
         keys: Option<Vec<f32>>,
         /// The same for keys.
@@ -81,15 +83,18 @@ impl Offsets {
             from.map(|from| {
                 assert!(from.len() >= count * heads * dim, "{} values for {count} distances", from.len());
                 let mut to = vec![0.0; heads * dim * stride];
-                for (column, row) in from.chunks_exact(heads * dim).take(count).enumerate() {
+                for (row, column) in from.chunks_exact(heads * dim).zip((0..count).rev()) {
                     row.iter().zip(to.chunks_exact_mut(stride)).for_each(|(x, to)| to[column] = *x);
                 }
                 to
             })
         };
         let (keys, queries) = (table(rows.keys), table(rows.queries));
-        let kind = Kind::Products { dim, stride, columns: columns.to_vec(), keys, queries };
-        Self { reach: columns.len() / 2, heads, kind }
+        let columns: Vec<u32> = columns.iter().map(|c| count as u32 - 1 - c).collect();
+        let even = even_around(&columns, columns.len() / 2);
+        let reach = columns.len() / 2;
+        let kind = Kind::Products { dim, stride, columns, even, keys, queries };
+        Self { reach, heads, kind }
     }
 
     /// Panics where a text of `n` tokens is too long, or heads are others.
@@ -110,10 +115,18 @@ impl Offsets {
     /// The columns of all distances within `n` tokens.
     pub(super) fn columns(&self, n: usize) -> Pair {
         let Kind::Products { columns, keys, queries, .. } = &self.kind else { return Pair::default() };
-        let (least, most) = (columns[self.reach + n - 1] as usize, columns[self.reach + 1 - n] as usize);
+        let (least, most) = (columns[self.reach + 1 - n] as usize, columns[self.reach + n - 1] as usize);
         let first = least / WIDTH * WIDTH;
         let width = (most + 1 - first).next_multiple_of(WIDTH);
         Pair { first, width, stride: width + WIDTH, by_query: keys.is_some(), by_key: queries.is_some() }
+    }
+
+    /// Of those columns, the ones that some of these queries and some of these keys need, whole registers of them.
+    pub(super) fn between(&self, pair: Pair, queries: &Range<usize>, keys: &Range<usize>) -> Range<usize> {
+        let Kind::Products { columns, .. } = &self.kind else { return 0..0 };
+        let least = columns[self.reach + keys.start + 1 - queries.end] as usize - pair.first;
+        let most = columns[self.reach + keys.end - 1 - queries.start] as usize - pair.first;
+        least / WIDTH * WIDTH..(most + 1).next_multiple_of(WIDTH)
     }
 
     /// The column of each key's distance from query `i`.
@@ -122,6 +135,13 @@ impl Offsets {
             Kind::Bias(_) => &[],
             Kind::Products { columns, .. } => &columns[self.distances(i, seen)],
         }
+    }
+
+    /// Those of the keys `seen` whose columns follow each other.
+    pub(super) fn even(&self, i: usize, seen: &Range<usize>) -> Range<usize> {
+        let Kind::Products { even, .. } = &self.kind else { return seen.end..seen.end };
+        let key = |distance: usize| (distance + i).saturating_sub(self.reach).clamp(seen.start, seen.end);
+        key(even.start)..key(even.end)
     }
 
     /// The bias of each key's distance from query `i`.
@@ -148,6 +168,14 @@ impl Offsets {
         let Kind::Products { dim, stride, .. } = self.kind else { return None };
         Some(HeadTable { values: &values[head * dim * stride..][pair.first..], stride })
     }
+}
+
+/// The stretch around `middle` in which each number is the one before plus 1.
+fn even_around(columns: &[u32], middle: usize) -> Range<usize> {
+    let follows = |i: &usize| columns[*i] == columns[*i - 1] + 1;
+    let start = (1..=middle).rev().take_while(follows).last().map_or(middle, |i| i - 1);
+    let end = (middle + 1..columns.len()).take_while(follows).last().map_or(middle + 1, |i| i + 1);
+    start..end
 }
 
 impl std::fmt::Debug for Offsets {

@@ -228,26 +228,39 @@ impl Work<'_> {
 
     /// Products of all keys and the relative positions that queries are embedded at.
     fn relate_keys(&self, sizes: &Sizes, (head, at): (usize, usize), room: &mut Room<'_>) {
-        let Some(table) = self.spec.offsets.and_then(|o| o.queries(head, sizes.pair)) else { return };
+        let Some(offsets) = self.spec.offsets else { return };
+        let Some(table) = offsets.queries(head, sizes.pair) else { return };
         for first in (0..sizes.n).step_by(ROWS) {
             let block = Block { first, rows: ROWS.min(sizes.n - first), head };
             self.gather(self.qkv[1], at, &block, room);
             let rows = &mut room.by_key[first * sizes.pair.stride..][..block.rows * sizes.pair.stride];
-            rows.fill(0.0);
-            let b = (table.values, table.stride, sizes.pair.width);
-            self.product(block.rows, room.left, b, &mut Target { c: rows, stride: sizes.pair.stride });
+            let columns = offsets.between(sizes.pair, &(0..sizes.n), &(first..first + block.rows));
+            for row in rows.chunks_exact_mut(sizes.pair.stride) {
+                row[columns.clone()].fill(0.0);
+            }
+            let b = (&table.values[columns.start..], table.stride, columns.len());
+            let mut target = Target { c: &mut rows[columns.start..], stride: sizes.pair.stride };
+            self.product(block.rows, room.left, b, &mut target);
         }
+    }
+
+    /// Products of some queries and the relative positions that keys are embedded at.
+    fn relate_queries(&self, sizes: &Sizes, block: &Block, room: &mut Room<'_>) {
+        let Some(offsets) = self.spec.offsets else { return };
+        let Some(table) = offsets.keys(block.head, sizes.pair) else { return };
+        let (seen, stride) = (block.seen(sizes.n, self.spec.window), sizes.pair.stride);
+        let columns = offsets.between(sizes.pair, &(block.first..block.first + block.rows), &seen);
+        for row in room.by_query.chunks_exact_mut(stride).take(block.rows) {
+            row[columns.clone()].fill(0.0);
+        }
+        let b = (&table.values[columns.start..], table.stride, columns.len());
+        let mut target = Target { c: &mut room.by_query[columns.start..], stride };
+        self.product(block.rows, room.left, b, &mut target);
     }
 
     /// Scales the scores and adds what distances add.
     fn relate(&self, sizes: &Sizes, block: &Block, room: &mut Room<'_>) {
-        let table = self.spec.offsets.and_then(|o| o.keys(block.head, sizes.pair));
-        if let Some(table) = table {
-            room.by_query[..block.rows * sizes.pair.stride].fill(0.0);
-            let b = (table.values, table.stride, sizes.pair.width);
-            let mut target = Target { c: room.by_query, stride: sizes.pair.stride };
-            self.product(block.rows, room.left, b, &mut target);
-        }
+        self.relate_queries(sizes, block, room);
         let (pair, scale) = (sizes.pair, self.spec.scale);
         for (row, scores) in room.scores.chunks_exact_mut(sizes.stride).take(block.rows).enumerate() {
             let seen = block.seen_by(row, sizes.n, self.spec.window);
@@ -258,8 +271,19 @@ impl Work<'_> {
             };
             if pair.by_query {
                 let products = &room.by_query[row * pair.stride..][..pair.width];
-                for (score, &column) in scores.iter_mut().zip(offsets.rows(block.first + row, &seen)) {
-                    *score += products[column as usize - pair.first];
+                let columns = offsets.rows(block.first + row, &seen);
+                let even = offsets.even(block.first + row, &seen);
+                let even = even.start - seen.start..even.end - seen.start;
+                let mut add = |some: Range<usize>| {
+                    for (score, &column) in scores[some.clone()].iter_mut().zip(&columns[some]) {
+                        *score += products[column as usize - pair.first];
+                    }
+                };
+                add(0..even.start);
+                add(even.end..seen.len());
+                if let Some(&column) = columns[even.clone()].first() {
+                    let run = &products[column as usize - pair.first..][..even.len()];
+                    (self.cpu.kernels.ops.add)(&mut scores[even], run);
                 }
             }
             if pair.by_key {
