@@ -83,45 +83,31 @@ pub(crate) struct Finish {
 }
 
 /// # Safety
-/// `acc` leads to `tokens * 16` floats, `bias` to `rows` floats unless null.
-#[inline(always)]
-unsafe fn biased(acc: *const f32, bias: *const f32, rows: usize) -> [f32; 16] {
-    // SAFETY: as the caller promises.
-    let mut sums = unsafe { acc.cast::<[f32; 16]>().read() };
-    if !bias.is_null() {
-        // SAFETY: as the caller promises.
-        let bias = unsafe { std::slice::from_raw_parts(bias, rows) };
-        for (sum, bias) in sums.iter_mut().zip(bias) {
-            *sum += bias;
-        }
-    }
-    sums
-}
-
-/// # Safety
 /// [`Finish`]'s pointers must lead to what it says, and nobody else may use this part of `y` meanwhile.
 #[inline(always)]
 pub(crate) unsafe fn finish(f: &Finish) {
-    for t in 0..f.tokens {
-        // SAFETY: as the caller promises.
-        unsafe {
-            let sums = biased(f.acc.add(t * 16), f.bias, f.rows);
-            write(f, t, sums);
-        }
+    let mut bias = [0.0; 16];
+    if !f.bias.is_null() {
+        // SAFETY: as the caller promises: `rows` floats.
+        bias[..f.rows].copy_from_slice(unsafe { std::slice::from_raw_parts(f.bias, f.rows) });
     }
-}
-
-/// # Safety
-/// As [`finish`].
-#[inline(always)]
-unsafe fn write(f: &Finish, t: usize, sums: [f32; 16]) {
-    // SAFETY: as the caller promises: `rows` floats of token `t`.
-    let y = unsafe { std::slice::from_raw_parts_mut(f.y.add(t * f.stride), f.rows) };
-    match (f.add, <&mut [f32; 16]>::try_from(&mut *y)) {
-        (false, Ok(y)) => *y = sums,
-        (false, Err(_)) => y.copy_from_slice(&sums[..f.rows]),
-        (true, Ok(y)) => y.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum),
-        (true, Err(_)) => y.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum),
+    for t in 0..f.tokens {
+        // SAFETY: as the caller promises: 16 sums, and `rows` floats of token `t`.
+        let (sums, y) = unsafe {
+            (
+                &*f.acc.add(t * 16).cast::<[f32; 16]>(),
+                std::slice::from_raw_parts_mut(f.y.add(t * f.stride), f.rows),
+            )
+        };
+        match <&mut [f32; 16]>::try_from(&mut *y) {
+            Ok(y) if f.add => (0..16).for_each(|i| y[i] += sums[i] + bias[i]),
+            Ok(y) => (0..16).for_each(|i| y[i] = sums[i] + bias[i]),
+            Err(_) => {
+                for ((y, sum), bias) in y.iter_mut().zip(sums).zip(&bias) {
+                    *y = if f.add { *y + (sum + bias) } else { sum + bias };
+                }
+            }
+        }
     }
 }
 

@@ -241,6 +241,8 @@ pub(crate) unsafe fn dequantise<I: Isa, W: Weights>(src: *const u8, units: usize
 pub(crate) trait FloatWeights: Copy + 'static {
     /// Bytes in a unit of two columns.
     const BYTES: usize;
+    /// Whether it is single precision.
+    const IS_F32: bool = false;
     /// Column `k`, 0 or 1.
     unsafe fn column<I: Isa>(unit: *const u8, k: usize) -> I::Floats;
 }
@@ -251,6 +253,7 @@ pub(crate) struct F32;
 
 impl FloatWeights for F32 {
     const BYTES: usize = 128;
+    const IS_F32: bool = true;
     #[inline(always)]
     unsafe fn column<I: Isa>(unit: *const u8, k: usize) -> I::Floats {
         // SAFETY: as the caller promises.
@@ -295,6 +298,9 @@ impl FloatWeights for Bf16 {
 pub(crate) unsafe fn float_tile<I: Isa, W: FloatWeights, const R: usize, const T: usize>(tile: &Tile) {
     // SAFETY: as the caller promises.
     unsafe {
+        if R == 2 && W::IS_F32 && I::pair_of_floats(tile) {
+            return;
+        }
         let mut acc = load_sums::<I, R, T>(tile);
         for u in 0..tile.units {
             if R == 1 {

@@ -210,6 +210,12 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn pair_of_floats(tile: &crate::matmul::tile::Tile) -> bool {
+            // SAFETY: as the caller promises.
+            unsafe { super::avx512_floats::pair(tile) }
+        }
+
+        #[inline(always)]
         unsafe fn store_halves(p: *mut u8, v: __m512i) {
             // SAFETY: 32 writable bytes.
             unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(v)) }

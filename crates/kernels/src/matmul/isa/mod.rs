@@ -8,6 +8,8 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_eight;
+#[cfg(target_arch = "x86_64")]
+mod avx512_floats;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 
@@ -140,6 +142,15 @@ pub(crate) trait Isa: Copy + 'static {
         _next: *const u8,
     ) -> [Self::Floats; T] {
         unreachable!("asked for only where EIGHT says so")
+    }
+
+    /// Two strips of `F32` by a panel in a form of its own, with the same result; `false` where there is none for that width.
+    ///
+    /// # Safety
+    /// As [`super::tile::float_tile`] with two strips.
+    #[inline(always)]
+    unsafe fn pair_of_floats(_tile: &super::tile::Tile) -> bool {
+        false
     }
 
     /// Asks for the cache line of `p`, which need not be readable.
