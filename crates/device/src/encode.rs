@@ -80,6 +80,8 @@ pub struct AttendWithin {
     pub window: Option<usize>,
     /// What distances add.
     pub offsets: Option<OffsetsId>,
+    /// Whether the factors of products may be rounded to bf16.
+    pub halves: bool,
 }
 
 /// How the rows of a text become one.

@@ -59,6 +59,14 @@ impl AlignedBuf {
         (bytes, unsafe { std::slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), len) })
     }
 
+    /// The first `words` words, and as many `f32` behind them as make `total` of both, all to write to.
+    /// Panics where the buffer is shorter.
+    pub(crate) fn split_words(&mut self, words: usize, total: usize) -> (&mut [u32], &mut [f32]) {
+        let (first, rest) = self.as_mut_f32(total).split_at_mut(words);
+        // SAFETY: words are as large as floats, and any bits are a word; the slice takes over the exclusive borrow.
+        (unsafe { std::slice::from_raw_parts_mut(first.as_mut_ptr().cast(), words) }, rest)
+    }
+
     /// Makes the buffer at least `len` bytes long. Its content is lost where it has to grow.
     pub fn grow(&mut self, len: usize) {
         if len > self.len {

@@ -7,7 +7,7 @@ use crate::encode::{
 use crate::ops::{Activation, BufId, Linear, Store};
 use crate::{Device, DeviceError};
 use std::ops::Range;
-use torchless_kernels::{DistanceRows, Offsets, WithinSpec};
+use torchless_kernels::{DistanceRows, Offsets, Precision, WithinSpec};
 
 impl EncoderDevice for CpuDevice {
     fn share(&self, threads: usize) -> Option<Box<dyn EncoderDevice>> {
@@ -111,8 +111,9 @@ impl EncoderDevice for CpuDevice {
         }
         let len = self.step.positions.len() * width;
         let texts: Vec<_> = self.step.texts().collect();
+        let halves = op.halves && self.precision == Precision::Fast;
         let offsets = op.offsets.map(|o| &self.offsets[o.0 as usize]);
-        let spec = WithinSpec { heads: op.heads, dim, scale: op.scale, window: op.window, offsets };
+        let spec = WithinSpec { heads: op.heads, dim, scale: op.scale, window: op.window, offsets, halves };
         let mut out = std::mem::take(&mut self.buffers[op.out.0 as usize].data);
         let rows = |buf: BufId| &self.buf(buf).data[..len];
         self.cpu.attend_within(&texts, [rows(op.q), rows(op.k), rows(op.v)], &spec, &mut out[..len]);

@@ -119,15 +119,29 @@ mod wide {
     }
 }
 
-/// To the nearest bf16, ties to even; NaN stays NaN.
+/// Rounds values to pairs of bf16, the first in the low half. What is left of `to` becomes zeros.
+pub(crate) fn round_to_pairs(x: &[f32], to: &mut [u32]) {
+    // SAFETY: any four bytes are a word, and bytes need no alignment.
+    let (_, bytes, _) = unsafe { to.align_to_mut::<u8>() };
+    let (own, rest) = bytes.split_at_mut(2 * x.len());
+    (row_rounding().halves)(x, own);
+    rest.fill(0);
+}
+
+/// The nearest bf16, ties to even; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn to_half(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    let kept = if x.is_nan() { bits >> 16 | 0x40 } else { rounded };
+    kept as u16
+}
+
 #[inline(always)]
 fn round_to_halves(x: &[f32], out: &mut [u8]) {
     let (out, _) = out.as_chunks_mut::<2>();
     for (x, out) in x.iter().zip(out) {
-        let bits = x.to_bits();
-        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-        let kept = if x.is_nan() { bits >> 16 | 0x40 } else { rounded };
-        *out = (kept as u16).to_le_bytes();
+        *out = to_half(*x).to_le_bytes();
     }
 }
 

@@ -1,7 +1,7 @@
 //! AMX: 16 rows of activations by 16 rows of weights by 64 bytes of columns in one instruction. The intrinsics are not stable; the
 //! instructions are written out. Four sums of 16 x 16 at a time, so that a load serves two products.
 
-use super::{Call, Rounding, STEP, Sums};
+use super::{Call, Rounding, STEP};
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid_count, __get_cpuid_max};
 use std::sync::OnceLock;
@@ -47,9 +47,6 @@ static CONFIG: Config = Config {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
-/// Bytes between two rows of sums.
-const ROW: usize = size_of::<Sums>() / super::BLOCK;
-
 /// Tiles 0 to 3: sums. 4 and 5: activations. 6 and 7: weights.
 macro_rules! kernel {
     ($name:ident, $product:literal) => {
@@ -79,11 +76,13 @@ macro_rules! kernel {
                         concat!($product, " tmm3, tmm5, tmm7"),
                         "add {a}, 64", "add {d}, 64", "add {b}, {step}", "add {c}, {step}",
                         "dec {steps}", "jnz 2b",
-                        "mov {step:e}, {row}",
-                        "tilestored [{sums} + {step}*1], tmm0",
-                        "tilestored [{sums} + {step}*1 + 64], tmm1",
-                        "tilestored [{sums} + {step}*1 + {half}], tmm2",
-                        "tilestored [{sums} + {step}*1 + {half} + 64], tmm3",
+                        "tilestored [{sums} + {row}*1], tmm0",
+                        "tilestored [{sums} + {row}*1 + 64], tmm1",
+                        "mov {a}, {row}",
+                        "shl {a}, 4",
+                        "add {a}, {sums}",
+                        "tilestored [{a} + {row}*1], tmm2",
+                        "tilestored [{a} + {row}*1 + 64], tmm3",
                         "tilerelease",
                         config = in(reg) &raw const CONFIG,
                         a = inout(reg) call.a => _,
@@ -92,11 +91,10 @@ macro_rules! kernel {
                         c = inout(reg) call.b[1] => _,
                         stride = in(reg) call.a_stride,
                         line = in(reg) STEP,
-                        step = inout(reg) call.b_step => _,
+                        step = in(reg) call.b_step,
                         steps = inout(reg) call.steps => _,
                         sums = in(reg) call.sums,
-                        row = const ROW,
-                        half = const 16 * ROW,
+                        row = in(reg) call.sums_stride,
                         out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                         out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                         options(nostack),
@@ -121,9 +119,8 @@ macro_rules! kernel {
                         concat!($product, " tmm1, tmm4, tmm7"),
                         "add {a}, 64", "add {b}, {step}", "add {c}, {step}",
                         "dec {steps}", "jnz 2b",
-                        "mov {step:e}, {row}",
-                        "tilestored [{sums} + {step}*1], tmm0",
-                        "tilestored [{sums} + {step}*1 + 64], tmm1",
+                        "tilestored [{sums} + {row}*1], tmm0",
+                        "tilestored [{sums} + {row}*1 + 64], tmm1",
                         "tilerelease",
                         config = in(reg) &raw const CONFIG,
                         a = inout(reg) call.a => _,
@@ -131,10 +128,10 @@ macro_rules! kernel {
                         c = inout(reg) call.b[1] => _,
                         stride = in(reg) call.a_stride,
                         line = in(reg) STEP,
-                        step = inout(reg) call.b_step => _,
+                        step = in(reg) call.b_step,
                         steps = inout(reg) call.steps => _,
                         sums = in(reg) call.sums,
-                        row = const ROW,
+                        row = in(reg) call.sums_stride,
                         out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
                         options(nostack),
                     );

@@ -138,7 +138,7 @@ unsafe fn rows<S: Step, const T: usize>(call: &Call, first: usize) {
         }
         for t in 0..T {
             for r in 0..2 {
-                S::store((&raw mut (*call.sums).0[first + t][r]).cast(), sums[t][r]);
+                S::store(call.sums.add((first + t) * call.sums_stride + 64 * r), sums[t][r]);
             }
         }
     }

@@ -91,7 +91,8 @@ impl Cpu {
                     b: [strip, partner].map(|s| piece.w.data[s * steps * b_step..].as_ptr()),
                     b_step,
                     steps,
-                    sums: &raw mut sums,
+                    sums: (&raw mut sums).cast(),
+                    sums_stride: size_of::<Sums>() / BLOCK,
                 };
                 // SAFETY: `check` has seen that the weights have all strips, and `round` has made room for whole blocks of
                 // rows; the table in use is one that this processor can run.

@@ -15,6 +15,7 @@ mod drive;
 mod tests;
 
 pub use acts::RoundedActs;
+pub(crate) use acts::{round_to_pairs, to_half};
 
 use crate::cpu::Cpu;
 use crate::matmul::{Layout, MatrixRef, Store};
@@ -57,7 +58,7 @@ impl Rounding {
 /// Bytes of a row that a step multiplies.
 const STEP: usize = 64;
 /// Rows of activations that a call of a kernel takes.
-const BLOCK: usize = 32;
+pub(crate) const BLOCK: usize = 32;
 
 /// One product `y = act(w x + bias)` or `y += w x + bias`.
 pub struct RoundedJob<'a> {
@@ -74,16 +75,19 @@ pub struct RoundedJob<'a> {
 }
 
 /// A kernel's operands: up to [`BLOCK`] rows of activations by two strips of weights.
-struct Call {
+pub(crate) struct Call {
     /// Rows, `a_stride` bytes apart; up to the next multiple of 16 they may be read.
-    a: *const u8,
-    a_stride: usize,
-    rows: usize,
+    pub(crate) a: *const u8,
+    pub(crate) a_stride: usize,
+    pub(crate) rows: usize,
     /// Steps of each strip, `b_step` bytes apart.
-    b: [*const u8; 2],
-    b_step: usize,
-    steps: usize,
-    sums: *mut Sums,
+    pub(crate) b: [*const u8; 2],
+    pub(crate) b_step: usize,
+    pub(crate) steps: usize,
+    /// `[rows][2 strips]` sums, as `f32` or `i32`, rows `sums_stride` bytes apart; up to the next multiple of 16 they may be
+    /// written.
+    pub(crate) sums: *mut u8,
+    pub(crate) sums_stride: usize,
 }
 
 /// `[BLOCK][2 strips]` sums, as `f32` or `i32`.
@@ -111,17 +115,17 @@ struct Finish<'a> {
 
 /// The functions for one rounding.
 #[derive(Clone, Copy)]
-struct Kernel {
+pub(crate) struct Kernel {
     /// # Safety
     /// The pointers of the call lead to what it says; the processor has the kernel's instructions.
-    multiply: unsafe fn(&Call),
+    pub(crate) multiply: unsafe fn(&Call),
     /// # Safety
     /// As `multiply`, and nobody else uses this part of `y` meanwhile.
     finish: unsafe fn(&Finish<'_>),
 }
 
 /// The kernel for a rounding that goes with a table.
-fn kernel(kernels: &Kernels, rounding: Rounding) -> Option<Kernel> {
+pub(crate) fn kernel(kernels: &Kernels, rounding: Rounding) -> Option<Kernel> {
     #[cfg(target_arch = "x86_64")]
     {
         use std::sync::OnceLock;

@@ -365,6 +365,7 @@ fn attend(
         scale: a.scale,
         window: a.window,
         offsets: layer.offsets,
+        halves: layer.halves,
     })?;
     let projections = &[layer.out.onto(b.x, Store::Add)];
     device.linear(&Linear { rows, input: b.mixed, norm: None, projections })?;

@@ -29,6 +29,8 @@ pub(super) struct LayerHandles {
     pub out: Dense,
     pub rope: Option<RopeId>,
     pub offsets: Option<OffsetsId>,
+    /// Whether attention multiplies in bf16.
+    pub halves: bool,
     pub ffn_norm: Norm,
     pub gate: Option<Dense>,
     pub up: Dense,

@@ -157,6 +157,7 @@ impl<'a> Loader<'a> {
             out: self.placed(i, names.attention_out, [dim, inner], a.out_bias)?,
             rope: self.rope(a)?,
             offsets: None,
+            halves: self.options.precision != EncoderPrecision::F32,
             ffn_norm: self.norm(&self.in_layer(i, names.ffn_norm), layer.ffn_norm, dim)?,
             gate: match ffn.kind {
                 FfnKind::Plain => None,

@@ -6,7 +6,8 @@ use std::ops::Range;
 use torchless_formats::Tensor;
 use torchless_quant::TensorType;
 
-/// In which numbers the matrices of an encoder's layers are kept and multiplied. Norms, attention and heads are `f32` in any case.
+/// In which numbers the matrices of an encoder's layers are kept and multiplied. Norms, softmax, sums and the head are `f32` in any
+/// case; attention multiplies in bf16 where this is not `F32` and the processor can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EncoderPrecision {
     /// Weights as they are stored, activations in `f32`.

@@ -145,7 +145,7 @@ fn a_whole_model_loads_and_says_what_it_is() {
     assert!(is_encoder(&bert.checkpoint()) && is_encoder(&deberta.checkpoint()));
     let spec = encoder_spec(&bert.checkpoint()).unwrap();
     assert_eq!((spec.context, spec.labels()), (6, &["SAFE".to_owned(), "BAD".to_owned()][..]));
-    let mut bert = bert.load().unwrap();
+    let bert = bert.load().unwrap();
     let tokens = ids(&[1, 2, 3]);
     let logits = bert.encode(&[text(&tokens)], Want::Logits).unwrap();
     assert_eq!((logits.len(), logits[0].len()), (1, 2));
@@ -285,9 +285,9 @@ fn layers_of_a_modernbert_see_what_either_spelling_says() {
 
 #[test]
 fn texts_that_do_not_fit_are_refused_with_both_numbers() {
-    let mut bert = Tiny::bert().load().unwrap();
+    let bert = Tiny::bert().load().unwrap();
     let (long, wrong, good) = (ids(&[1; 7]), ids(&[1, 11]), ids(&[1, 2]));
-    let mut run =
+    let run =
         |text: EncoderText<'_>| bert.encode(&[EncoderText { ids: &good, types: &[] }, text], Want::Hidden);
     assert_eq!(run(text(&long)), Err(EncodeError::TooLong { text: 1, tokens: 7, limit: 6 }));
     assert_eq!(run(text(&[])), Err(EncodeError::Empty { text: 1 }));
@@ -298,7 +298,7 @@ fn texts_that_do_not_fit_are_refused_with_both_numbers() {
     }
     assert!(run(EncoderText { ids: &good, types: &[0, 1] }).is_ok());
     let tokens = ids(&[1]);
-    let mut deberta = Tiny::deberta().load().unwrap();
+    let deberta = Tiny::deberta().load().unwrap();
     let typed = deberta.encode(&[EncoderText { ids: &tokens, types: &[0] }], Want::Hidden);
     assert!(matches!(typed, Err(EncodeError::Types { .. })), "{typed:?}");
     let pooled = deberta.encode(&[text(&tokens)], Want::Pooled(Pooling::Pooler));
@@ -308,7 +308,7 @@ fn texts_that_do_not_fit_are_refused_with_both_numbers() {
 #[test]
 fn texts_together_are_texts_alone() {
     for tiny in [Tiny::bert(), Tiny::deberta()] {
-        let mut encoder = tiny.load().unwrap();
+        let encoder = tiny.load().unwrap();
         let all = [ids(&[3]), ids(&[1, 2, 3, 4, 5, 6]), ids(&[9, 9]), ids(&[1, 10, 3])];
         let texts: Vec<_> = all.iter().map(|ids| text(ids)).collect();
         for want in [Want::Hidden, Want::Logits, Want::Pooled(Pooling::Last)] {
@@ -325,7 +325,7 @@ fn a_device_is_asked_for_nothing_else() {
     let recorder = Recorder::new();
     let transcript = recorder.transcript();
     let tiny = Tiny::deberta();
-    let mut encoder =
+    let encoder =
         load_encoder(&tiny.checkpoint(), Box::new(recorder), &EncoderOptions::default(), &mut |_, _| {})
             .unwrap();
     let (one, two) = (ids(&[1, 2, 3]), ids(&[4]));

@@ -4,6 +4,7 @@
 //! and value together. Where there are fewer tasks than workers, their spans of positions are shared out as well; the
 //! merging is the same either way.
 
+mod halves;
 mod kv;
 mod offsets;
 mod span;

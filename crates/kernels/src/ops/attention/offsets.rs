@@ -1,7 +1,9 @@
 //! What the distance of two tokens adds to their score: a bias per head, or products with embeddings of distances.
 
+use super::halves::TableStrips;
 use crate::lanes::WIDTH;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// A table over distances from `-reach` to `reach`, key position less query position.
 pub struct Offsets {
@@ -27,6 +29,8 @@ enum Kind {
         keys: Option<Vec<f32>>,
         /// The same for keys.
         queries: Option<Vec<f32>>,
+        /// Both in bf16, made when they are first asked for.
+        halves: OnceLock<[Option<TableStrips>; 2]>,
     },
 }
 
@@ -93,7 +97,7 @@ impl Offsets {
         let columns: Vec<u32> = columns.iter().map(|c| count as u32 - 1 - c).collect();
         let even = even_around(&columns, columns.len() / 2);
         let reach = columns.len() / 2;
-        let kind = Kind::Products { dim, stride, columns, even, keys, queries };
+        let kind = Kind::Products { dim, stride, columns, even, keys, queries, halves: OnceLock::new() };
         Self { reach, heads, kind }
     }
 
@@ -150,6 +154,15 @@ impl Offsets {
             Kind::Bias(values) => Some(&values[head * (2 * self.reach + 1)..][self.distances(i, seen)]),
             Kind::Products { .. } => None,
         }
+    }
+
+    /// What queries and what keys are multiplied with, in bf16.
+    pub(super) fn halves(&self) -> [Option<&TableStrips>; 2] {
+        let Kind::Products { dim, stride, keys, queries, halves, .. } = &self.kind else { return [None; 2] };
+        let strips = |table: &Option<Vec<f32>>| {
+            table.as_ref().map(|table| TableStrips::new(table, (self.heads, *dim, *stride)))
+        };
+        halves.get_or_init(|| [strips(keys), strips(queries)]).each_ref().map(Option::as_ref)
     }
 
     /// What the queries of a head are multiplied with.

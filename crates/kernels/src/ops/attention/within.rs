@@ -9,6 +9,7 @@ use super::tile::{self, Panel, Product, SPAN, Target};
 use crate::buffer::AlignedBuf;
 use crate::cpu::Cpu;
 use crate::lanes::{Lanes, WIDTH};
+use crate::rounded::{self, Rounding};
 use std::ops::Range;
 
 /// Queries that are worked on together.
@@ -27,6 +28,8 @@ pub struct WithinSpec<'a> {
     pub window: Option<usize>,
     /// What the distance of two tokens adds to their score.
     pub offsets: Option<&'a Offsets>,
+    /// Whether the factors of products may be rounded to bf16, where the table in use has instructions for that.
+    pub halves: bool,
 }
 
 impl Cpu {
@@ -44,10 +47,13 @@ impl Cpu {
         let work = Work { cpu: self, qkv, spec };
         work.check(texts, out.len());
         let out = Disjoint::new(out);
+        let kernel = rounded::kernel(self.kernels, Rounding::Bf16).filter(|_| spec.halves);
         self.for_chunks(texts.len() * spec.heads, &|memory, i| {
             let (text, head) = (&texts[i / spec.heads], i % spec.heads);
-            if !text.is_empty() {
-                work.run(text, head, memory, &out);
+            match kernel {
+                _ if text.is_empty() => {}
+                Some(kernel) => work.run_halves((text, head), memory, &out, kernel),
+                None => work.run(text, head, memory, &out),
             }
         });
     }
@@ -60,10 +66,21 @@ pub(crate) fn multiply<L: Lanes>(l: L, job: &Product<'_, f32>, to: &mut Target<'
 }
 
 /// All that a call was given.
-struct Work<'a> {
-    cpu: &'a Cpu,
-    qkv: [&'a [f32]; 3],
-    spec: &'a WithinSpec<'a>,
+pub(super) struct Work<'a> {
+    pub(super) cpu: &'a Cpu,
+    pub(super) qkv: [&'a [f32]; 3],
+    pub(super) spec: &'a WithinSpec<'a>,
+}
+
+/// Scores of a block of queries, and what distances add to them.
+pub(super) struct Scored<'a> {
+    /// `[queries, stride]`.
+    pub scores: &'a mut [f32],
+    pub stride: usize,
+    pub pair: Pair,
+    /// `[queries, columns]` and `[tokens, columns]`.
+    pub by_query: &'a [f32],
+    pub by_key: &'a [f32],
 }
 
 /// Sizes of one task.
@@ -261,16 +278,24 @@ impl Work<'_> {
     /// Scales the scores and adds what distances add.
     fn relate(&self, sizes: &Sizes, block: &Block, room: &mut Room<'_>) {
         self.relate_queries(sizes, block, room);
-        let (pair, scale) = (sizes.pair, self.spec.scale);
-        for (row, scores) in room.scores.chunks_exact_mut(sizes.stride).take(block.rows).enumerate() {
-            let seen = block.seen_by(row, sizes.n, self.spec.window);
+        let (by_query, by_key) = (&*room.by_query, &*room.by_key);
+        let scored = Scored { scores: room.scores, stride: sizes.stride, pair: sizes.pair, by_query, by_key };
+        self.add_distances(sizes.n, block, scored);
+    }
+
+    /// Adds what distances add, and scales.
+    #[inline(always)]
+    pub(super) fn add_distances(&self, n: usize, block: &Block, scored: Scored<'_>) {
+        let (pair, scale) = (scored.pair, self.spec.scale);
+        for (row, scores) in scored.scores.chunks_exact_mut(scored.stride).take(block.rows).enumerate() {
+            let seen = block.seen_by(row, n, self.spec.window);
             let scores = &mut scores[seen.clone()];
             let Some(offsets) = self.spec.offsets else {
                 (self.cpu.kernels.ops.scale)(scores, scale);
                 continue;
             };
             if pair.by_query {
-                let products = &room.by_query[row * pair.stride..][..pair.width];
+                let products = &scored.by_query[row * pair.stride..][..pair.width];
                 let columns = offsets.rows(block.first + row, &seen);
                 let even = offsets.even(block.first + row, &seen);
                 let even = even.start - seen.start..even.end - seen.start;
@@ -287,7 +312,7 @@ impl Work<'_> {
                 }
             }
             if pair.by_key {
-                let keys = room.by_key[seen.start * pair.stride..].chunks_exact(pair.stride);
+                let keys = scored.by_key[seen.start * pair.stride..].chunks_exact(pair.stride);
                 for ((score, key), &column) in
                     scores.iter_mut().zip(keys).zip(offsets.rows(block.first + row, &seen))
                 {
@@ -301,11 +326,15 @@ impl Work<'_> {
         }
     }
 
-    /// Turns scores into weights that sum to 1.
     fn weigh(&self, sizes: &Sizes, block: &Block, room: &mut Room<'_>) {
-        let all = block.seen(sizes.n, self.spec.window);
-        for (row, scores) in room.scores.chunks_exact_mut(sizes.stride).take(block.rows).enumerate() {
-            let seen = block.seen_by(row, sizes.n, self.spec.window);
+        self.soften((room.scores, sizes.stride), sizes.n, block);
+    }
+
+    /// Turns scores into weights that sum to 1.
+    pub(super) fn soften(&self, (scores, stride): (&mut [f32], usize), n: usize, block: &Block) {
+        let all = block.seen(n, self.spec.window);
+        for (row, scores) in scores.chunks_exact_mut(stride).take(block.rows).enumerate() {
+            let seen = block.seen_by(row, n, self.spec.window);
             (self.cpu.kernels.ops.softmax)(&mut scores[seen.clone()]);
             scores[all.start..seen.start].fill(0.0);
             scores[seen.end..all.end].fill(0.0);
@@ -350,21 +379,21 @@ impl Work<'_> {
 }
 
 /// Some queries of a text and the head that they belong to.
-struct Block {
-    first: usize,
-    rows: usize,
-    head: usize,
+pub(super) struct Block {
+    pub first: usize,
+    pub rows: usize,
+    pub head: usize,
 }
 
 impl Block {
     /// The keys that query number `row` of the block sees.
-    fn seen_by(&self, row: usize, n: usize, window: Option<usize>) -> Range<usize> {
+    pub(super) fn seen_by(&self, row: usize, n: usize, window: Option<usize>) -> Range<usize> {
         let i = self.first + row;
         window.map_or(0..n, |w| i.saturating_sub(w)..n.min(i.saturating_add(w).saturating_add(1)))
     }
 
     /// The keys that any of the queries sees.
-    fn seen(&self, n: usize, window: Option<usize>) -> Range<usize> {
+    pub(super) fn seen(&self, n: usize, window: Option<usize>) -> Range<usize> {
         self.seen_by(0, n, window).start..self.seen_by(self.rows - 1, n, window).end
     }
 }

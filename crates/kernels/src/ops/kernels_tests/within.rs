@@ -40,11 +40,16 @@ struct Tables {
     columns: Vec<u32>,
 }
 
+/// A number that bf16 has too, so that only weights are rounded where factors are.
+fn short(x: f32) -> f32 {
+    half::bf16::from_f32(x).to_f32()
+}
+
 impl Case {
     fn data(&self, rows: usize) -> Data {
         let mut random = Random::new(rows as u64);
         let mut values = |factor: f32| -> Vec<f32> {
-            random.values(rows * self.heads * self.dim).iter().map(|x| x * factor).collect()
+            random.values(rows * self.heads * self.dim).iter().map(|x| short(x * factor)).collect()
         };
         Data { q: values(2.0), k: values(2.0), v: values(1.0) }
     }
@@ -57,8 +62,8 @@ impl Case {
         let reach = self.reach as isize;
         Tables {
             bias: random.values(self.heads * (2 * self.reach + 1)),
-            keys: random.values(2 * self.span * width),
-            queries: random.values(2 * self.span * width),
+            keys: random.values(2 * self.span * width).into_iter().map(short).collect(),
+            queries: random.values(2 * self.span * width).into_iter().map(short).collect(),
             columns: (-reach..=reach).map(|d| column(d) as u32).collect(),
         }
     }
@@ -84,10 +89,14 @@ impl Case {
     }
 
     fn run(&self, cpu: &Cpu, texts: &[Range<usize>], data: &Data) -> Vec<f32> {
+        self.run_with(false, cpu, (texts, data))
+    }
+
+    fn run_with(&self, halves: bool, cpu: &Cpu, (texts, data): (&[Range<usize>], &Data)) -> Vec<f32> {
         let offsets = self.offsets();
         let scale = 1.0 / (self.dim as f32).sqrt();
         let Self { heads, dim, window, .. } = *self;
-        let spec = WithinSpec { heads, dim, scale, window, offsets: offsets.as_ref() };
+        let spec = WithinSpec { heads, dim, scale, window, offsets: offsets.as_ref(), halves };
         let mut out = vec![f32::NAN; data.q.len()];
         cpu.attend_within(texts, [&data.q, &data.k, &data.v], &spec, &mut out);
         out
@@ -138,6 +147,9 @@ impl Case {
         for cpu in single_cpus() {
             let got = self.run(&cpu, std::slice::from_ref(&text), &data);
             assert_close(&got, &want, 5e-5, &format!("{} {self:?} of {n}", cpu.kernels.name));
+            // Weights sum to 1, each off by up to 2^-9 of itself; values are up to 1.
+            let got = self.run_with(true, &cpu, (std::slice::from_ref(&text), &data));
+            assert_close(&got, &want, 5e-3, &format!("{} in bf16, {self:?} of {n}", cpu.kernels.name));
         }
     }
 }
@@ -183,14 +195,17 @@ fn company_and_threads_change_no_bit() {
         let texts = [3..40, 40..41, 45..200, 200..200];
         let data = case.data(204);
         let width = case.heads * case.dim;
-        for cpu in cpus() {
-            let all = case.run(&cpu, &texts, &data);
+        for (cpu, halves) in cpus()
+            .into_iter()
+            .flat_map(|cpu| [false, true].map(|halves| (Cpu::new(cpu.kernels, cpu.workers()), halves)))
+        {
+            let all = case.run_with(halves, &cpu, (&texts, &data));
             for text in &texts {
                 let rows = text.start * width..text.end * width;
                 let cut = |x: &[f32]| x[rows.clone()].to_vec();
                 let alone = Data { q: cut(&data.q), k: cut(&data.k), v: cut(&data.v) };
                 let single = Cpu::new(cpu.kernels, 1);
-                let got = case.run(&single, std::slice::from_ref(&(0..text.len())), &alone);
+                let got = case.run_with(halves, &single, (std::slice::from_ref(&(0..text.len())), &alone));
                 assert_eq!(bits(&all[rows]), bits(&got), "{} {text:?}", cpu.kernels.name);
             }
             assert!(all[..3 * width].iter().all(|x| x.is_nan()), "rows of no text were written");
