@@ -1,8 +1,10 @@
 //! What can be said to `torchless guard`.
 
 use crate::args::at_least_one;
+use crate::encoder_args::precision;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
+use torchless::EncoderPrecision;
 
 /// The classifier behind the firewall's scanner `prompt_guard`.
 #[derive(Debug, Args)]
@@ -31,6 +33,9 @@ pub struct GuardEvalArgs {
     /// Threads of the model [default: the number of processors]
     #[arg(short = 't', long, value_name = "N", value_parser = at_least_one, requires = "model")]
     pub threads: Option<usize>,
+    /// Numbers in which the model's layers multiply: f32, bf16 or int8
+    #[arg(long, value_name = "NUMBERS", default_value = "f32", value_parser = precision, requires = "model")]
+    pub precision: EncoderPrecision,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,

@@ -17,3 +17,4 @@ pub use classifier::AttackClassifier;
 pub use detector::{Detector, DetectorError, Judgement, Origin};
 pub use native::{LoadError, NativeEngine, NativeOptions};
 pub use selection::{TorchDevice, select_model};
+pub use torchless_model::encoder::EncoderPrecision;

@@ -7,7 +7,7 @@ use llamafirewall_core::{
     ConfigurationError, Finding, Role, ScanFuture, ScanInput, ScanResult, Scanner, ScannerError,
     ScannerOptions, ScannerType, View, ViewKind,
 };
-use llamafirewall_ml::{AttackClassifier, NativeOptions};
+use llamafirewall_ml::{AttackClassifier, EncoderPrecision, NativeOptions};
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,17 +33,27 @@ struct Options {
     model: Option<PathBuf>,
     /// Threads of the model.
     threads: Option<usize>,
+    /// Numbers in which its layers multiply: f32, bf16 or int8.
+    precision: Option<String>,
 }
 
 /// Makes the scanner for a policy.
 pub(crate) fn build(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, ConfigurationError> {
     let invalid = |reason: String| ConfigurationError::Options { scanner: options.name().to_owned(), reason };
-    let Options { model, threads } = options.read()?;
+    let Options { model, threads, precision } = options.read()?;
+    let precision = precision.as_deref().map_or(Some(EncoderPrecision::F32), EncoderPrecision::named);
+    let precision = precision.ok_or_else(|| {
+        invalid(format!(
+            "precision is one of {}",
+            EncoderPrecision::ALL.map(EncoderPrecision::name).join(", ")
+        ))
+    })?;
     let classifier = match model {
         None => AttackClassifier::inside().map_err(|e| invalid(e.to_string()))?,
         Some(model) => {
             let defaults = NativeOptions::default();
-            let native = NativeOptions { threads: threads.unwrap_or(defaults.threads), ..defaults };
+            let threads = threads.unwrap_or(defaults.threads);
+            let native = NativeOptions { threads, precision, ..defaults };
             AttackClassifier::open(&options.path(&model), native).map_err(|e| invalid(e.to_string()))?
         }
     };

@@ -47,11 +47,11 @@ pub fn embed(args: &EmbedArgs) -> Result<()> {
 /// Labels of texts, or of each token.
 pub fn classify(args: &ClassifyArgs) -> Result<()> {
     if let Some(ids) = Ids::parse(&args.raw)? {
-        let mut encoder = load(&args.model, &args.open)?;
-        return logits(&mut encoder, &ids, &args.raw);
+        let encoder = load(&args.model, &args.open)?;
+        return logits(&encoder, &ids, &args.raw);
     }
     let texts = Texts(texts(&args.texts)?);
-    let mut encoder = load(&args.model, &args.open)?;
+    let encoder = load(&args.model, &args.open)?;
     let texts = encoder.admit(texts)?;
     if encoder.classifies_tokens() {
         let found = encoder.classify_tokens(&texts)?;
@@ -73,10 +73,10 @@ pub fn classify(args: &ClassifyArgs) -> Result<()> {
 /// Documents by how well they answer.
 pub fn rerank(args: &RerankArgs) -> Result<()> {
     if let Some(ids) = Ids::parse(&args.raw)? {
-        let mut encoder = load(&args.model, &args.open)?;
-        return logits(&mut encoder, &ids, &args.raw);
+        let encoder = load(&args.model, &args.open)?;
+        return logits(&encoder, &ids, &args.raw);
     }
-    let mut encoder = load(&args.model, &args.open)?;
+    let encoder = load(&args.model, &args.open)?;
     let query = args.query.clone().unwrap_or_default();
     let candidates = encoder.admit(Candidates { query, documents: args.documents.clone() })?;
     let found = encoder.rerank(&candidates)?;
@@ -101,7 +101,7 @@ pub fn rerank(args: &RerankArgs) -> Result<()> {
 }
 
 /// Logits of one text in ids: to a file, as JSON, or a line per row.
-fn logits(encoder: &mut Encoder, ids: &Ids, raw: &RawArgs) -> Result<()> {
+fn logits(encoder: &Encoder, ids: &Ids, raw: &RawArgs) -> Result<()> {
     let rows = encoder.logits_ids(&[ids.text()])?;
     let labels = encoder.labels();
     let per_row = labels.len();

@@ -36,7 +36,8 @@ fn eval(args: &GuardEvalArgs) -> Result<()> {
             let defaults = NativeOptions::default();
             let threads = args.threads.unwrap_or(defaults.threads);
             // What is remembered would make repeated texts look fast.
-            AttackClassifier::open(folder, NativeOptions { threads, cached: 0, ..defaults })?
+            let precision = args.precision;
+            AttackClassifier::open(folder, NativeOptions { threads, precision, cached: 0, ..defaults })?
         }
     };
     let bar = progress::count("scoring", texts.len() as u64);

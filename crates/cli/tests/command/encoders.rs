@@ -24,7 +24,7 @@ fn numbers(value: &Value) -> Vec<f32> {
 
 #[test]
 fn texts_become_vectors() {
-    let mut encoder = open(CLASSIFIER);
+    let encoder = open(CLASSIFIER);
     let texts = encoder.admit(Texts(vec!["one".to_owned(), "another".to_owned()])).unwrap();
     let want = encoder.embed(&texts).unwrap();
     let found = json(&["embed", CLASSIFIER, "one", "another"]);
@@ -52,7 +52,7 @@ fn vectors_are_pooled_and_scaled_as_asked_for() {
 
 #[test]
 fn texts_get_labels_by_their_scores() {
-    let mut encoder = open(CLASSIFIER);
+    let encoder = open(CLASSIFIER);
     let texts = encoder.admit(Texts(vec!["hello there".to_owned()])).unwrap();
     let want = encoder.classify(&texts).unwrap().remove(0);
     let found = json(&["classify", CLASSIFIER, "hello there"]);
@@ -78,7 +78,7 @@ fn ids_need_no_tokenizer_and_go_to_a_file() {
     let file = folder.path().join("out.f32");
     let ids = [0, 108, 105, 2].map(TokenId);
     let text = [EncoderText { ids: &ids, types: &[] }];
-    let mut encoder = open(CLASSIFIER);
+    let encoder = open(CLASSIFIER);
     for (verb, want) in
         [("embed", encoder.embed_ids(&text).unwrap()), ("classify", encoder.logits_ids(&text).unwrap())]
     {
@@ -130,7 +130,7 @@ fn tokens_get_labels_of_their_own() {
 #[test]
 fn documents_are_sorted_by_their_scores() {
     let documents = ["the sky", "a cat", "nothing at all"];
-    let mut encoder = open(RERANKER);
+    let encoder = open(RERANKER);
     let candidates =
         Candidates { query: "what is up".to_owned(), documents: documents.map(str::to_owned).to_vec() };
     let candidates = encoder.admit(candidates).unwrap();

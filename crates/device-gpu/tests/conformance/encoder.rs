@@ -40,8 +40,7 @@ fn run(rig: &mut Rig, added: Added, window: Option<usize>, (turned, dim): (bool,
     let mut two = plan(0, 0, 69);
     push(&mut two, 1, 0, ROWS - 69);
     rig.begin(&two);
-    let op =
-        AttendWithin { q, k, v, out, heads: HEADS, rope, scale: 0.3, window, offsets, halves: false };
+    let op = AttendWithin { q, k, v, out, heads: HEADS, rope, scale: 0.3, window, offsets, halves: false };
     rig.device.attend_within(&op).unwrap();
     rig.read(out, ROWS * width)
 }

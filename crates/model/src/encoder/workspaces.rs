@@ -89,3 +89,47 @@ impl Drop for Place<'_> {
         self.0.returned.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use torchless_device::{CpuDevice, CpuOptions, Recorder};
+    use torchless_kernels::{Precision, best};
+
+    fn cpu() -> Box<dyn EncoderDevice> {
+        Box::new(CpuDevice::new(CpuOptions { kernels: best(), threads: 2, precision: Precision::Fast }))
+    }
+
+    #[test]
+    fn the_one_with_all_threads_is_taken_first() {
+        let workspaces = Workspaces::new(cpu());
+        for _ in 0..3 {
+            assert!(workspaces.with(|workspace| workspace.is_first));
+        }
+        workspaces.with(|_| {
+            if workspaces.most > 1 {
+                assert!(workspaces.with(|other| !other.is_first));
+            }
+        });
+        assert!(workspaces.with(|workspace| workspace.is_first));
+    }
+
+    #[test]
+    fn what_a_panic_leaves_is_replaced() {
+        let workspaces = Workspaces::new(cpu());
+        for _ in 0..5 {
+            let broken = catch_unwind(AssertUnwindSafe(|| workspaces.with(|_| panic!("broken"))));
+            assert!(broken.is_err());
+        }
+        workspaces.with(|workspace| assert_eq!(workspace.room, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "lost in a panic")]
+    fn a_device_that_cannot_be_replaced_is_missed() {
+        let workspaces = Workspaces::new(Box::new(Recorder::new()));
+        drop(catch_unwind(AssertUnwindSafe(|| workspaces.with(|_| panic!("broken")))));
+        workspaces.with(|_| {});
+    }
+}

@@ -1,5 +1,6 @@
 //! Whole models on a device that computes nothing.
 
+mod encoder_precision;
 mod encoders;
 mod families;
 mod load;

@@ -3,7 +3,7 @@
 use super::support::{exact, fixtures, floats, max_distance, ways};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use torchless::{Encoder, EncoderText, ModelOptions, Pooling, Source, TokenId};
+use torchless::{Encoder, EncoderPrecision, EncoderText, ModelOptions, Pooling, Source, TokenId};
 
 /// The difference between the two forms of GELU is larger.
 pub(super) const TOLERANCE: f32 = 2e-4;
@@ -157,6 +157,33 @@ fn every_way_to_run_gives_hidden_states_vectors_and_logits() {
     }
 }
 
+/// bf16 has 8 bits: an error of 2^-9 per factor, and a few layers of them.
+const TOLERANCE_BF16: f32 = 0.06;
+
+#[test]
+fn rounded_to_bf16_everything_stays_near() {
+    let mut worst = ("", 0.0);
+    for case in cases() {
+        let fast = ModelOptions { encoder_precision: EncoderPrecision::Bf16, ..ModelOptions::default() };
+        let found = distances(&case, &mut open(&case.folder, &fast));
+        for (name, distance) in found {
+            assert!(distance < TOLERANCE_BF16, "{} {name}: {distance}", case.folder.display());
+            worst = if distance > worst.1 { (name, distance) } else { worst };
+        }
+    }
+    eprintln!("bf16: at most {} off, in {}", worst.1, worst.0);
+}
+
+#[test]
+fn rows_that_are_no_blocks_cannot_be_bytes() {
+    for case in cases() {
+        let options = ModelOptions { encoder_precision: EncoderPrecision::Int8, ..ModelOptions::default() };
+        let refused = Encoder::open(&Source::Path(case.folder.clone()), &options, &mut |_, _| {});
+        let error = refused.err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(error.contains("multiples of 32"), "{}: {error}", case.folder.display());
+    }
+}
+
 /// A folder with the weights of a case and another `config.json`.
 fn with_config(case: &Path, config: &[u8]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -188,7 +215,7 @@ fn company_and_threads_change_no_bit() {
             let threads = ModelOptions { threads: Some(3), ..options.clone() };
             let small = ModelOptions { max_batch_tokens: Some(1), ..options.clone() };
             let all = |options: &ModelOptions| {
-                let mut encoder = open(&case.folder, options);
+                let encoder = open(&case.folder, options);
                 let logits = if case.labels > 0 { encoder.logits_ids(&texts).unwrap() } else { Vec::new() };
                 (encoder.hidden_ids(&texts).unwrap(), encoder.embed_ids(&texts).unwrap(), logits)
             };

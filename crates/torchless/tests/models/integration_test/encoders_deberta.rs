@@ -37,7 +37,7 @@ fn tensors(path: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
 fn hidden_states_and_logits_of_padded_batches_equal_pytorch() {
     let Some(fixtures) = fixtures() else { return };
     let folder = fixtures.join("guard/deberta-tiny-hidden-states");
-    let mut encoder = open(&folder);
+    let encoder = open(&folder);
     let cases = tensors(&folder.join("tiny_cases.safetensors"));
     let layers = encoder.spec().layers.len();
     for case in 0.. {
@@ -66,7 +66,7 @@ fn hidden_states_and_logits_of_padded_batches_equal_pytorch() {
 fn logits_equal_exact_arithmetic() {
     let Some(fixtures) = fixtures() else { return };
     let folder = fixtures.join("models/deberta-v2-tiny-random");
-    let mut encoder = open(&folder);
+    let encoder = open(&folder);
     assert_eq!(encoder.labels(), ["SAFE", "INJECTION"]);
     let golden: Value =
         serde_json::from_slice(&std::fs::read(folder.join("golden_numpy.json")).unwrap()).unwrap();
