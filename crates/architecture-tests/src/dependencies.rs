@@ -27,6 +27,7 @@ pub const ALLOWED: &[Row] = &[
         "llamafirewall-ml",
         &[
             "llamafirewall-core",
+            "llamafirewall-tch",
             "torchless-base",
             "torchless-device",
             "torchless-formats",
@@ -35,6 +36,7 @@ pub const ALLOWED: &[Row] = &[
             "torchless-tokenizer",
         ],
     ),
+    ("llamafirewall-tch", &["llamafirewall-core", "torchless-tokenizer"]),
     ("llamafirewall", &["llamafirewall-codeshield", "llamafirewall-core", "llamafirewall-ml"]),
     ("tabagent-hardware", &[]),
     (
@@ -81,6 +83,7 @@ pub const ALLOWED_IN_TESTS: &[Row] = &[
     ("torchless-model", &["torchless-kernels"]),
     ("model-loader", &["torchless-engine"]),
     ("torchless", &["model-loader"]),
+    ("llamafirewall-tch", &["llamafirewall", "llamafirewall-ml"]),
 ];
 
 /// Edges between members that neither table has, and members without a row.

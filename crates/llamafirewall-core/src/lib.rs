@@ -20,6 +20,7 @@ mod policy;
 mod registry;
 mod scanner;
 mod stream;
+mod torchscript;
 mod verdict;
 
 pub use admission::{Admitted, Content, Refusal};
@@ -34,4 +35,5 @@ pub use normalize::{Invisible, View, ViewKind, Views};
 pub use registry::{BuildScanner, Registry, ScannerOptions};
 pub use scanner::{Placement, ScanFuture, ScanInput, Scanner, ScannerError, ScannerType};
 pub use stream::{OutputGuard, Released};
+pub use torchscript::{TorchDevice, model_for, select_model};
 pub use verdict::{Finding, ScanDecision, ScanResult, ScanStatus};

@@ -10,11 +10,12 @@ mod cover;
 mod detector;
 pub mod evaluation;
 mod native;
-mod selection;
 mod squeeze;
 
 pub use classifier::AttackClassifier;
 pub use detector::{Detector, DetectorError, Judgement, Origin};
+pub use llamafirewall_core::{TorchDevice, model_for, select_model};
+#[cfg(feature = "tch")]
+pub use llamafirewall_tch::{ModelMetadata, TchError, TchInferenceEngine, TchModel};
 pub use native::{LoadError, NativeEngine, NativeOptions};
-pub use selection::{TorchDevice, select_model};
 pub use torchless_model::encoder::EncoderPrecision;

@@ -29,12 +29,26 @@ impl TorchDevice {
     /// Names of the files that fit, best first: one made for the device, then the one for all.
     pub fn file_names(self) -> &'static [&'static str] {
         match self {
-            TorchDevice::Cuda => &["promptguard_cuda.pt", "promptguard.pt"],
-            TorchDevice::Mps => &["promptguard_mps.pt", "promptguard.pt"],
-            TorchDevice::Cpu => &["promptguard.pt"],
+            TorchDevice::Cuda => &["promptguard_cuda.pt", GENERAL],
+            TorchDevice::Mps => &["promptguard_mps.pt", GENERAL],
+            TorchDevice::Cpu => &[GENERAL],
         }
     }
 }
+
+/// The file that a path of a user stands for on a device: within a folder the one that fits best, beside the model for all the one made for
+/// the device, and any other file itself. `exists` says which ones are there.
+pub fn model_for(path: &Path, device: TorchDevice, exists: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let is_general = path.file_name().is_some_and(|name| name == GENERAL);
+    match path.parent() {
+        Some(folder) if is_general => select_model(folder, device, exists),
+        _ if path.extension().is_some_and(|end| end == "pt") => exists(path).then(|| path.to_owned()),
+        _ => select_model(path, device, exists),
+    }
+}
+
+/// The model that runs on any device.
+const GENERAL: &str = "promptguard.pt";
 
 /// The first file of `folder` that fits the device; `exists` says which ones are there.
 pub fn select_model(folder: &Path, device: TorchDevice, exists: impl Fn(&Path) -> bool) -> Option<PathBuf> {
@@ -59,6 +73,25 @@ mod tests {
         assert_eq!(selected(TorchDevice::Cpu, &all).unwrap(), "promptguard.pt");
         assert_eq!(selected(TorchDevice::Cuda, &all[..2]).unwrap(), "promptguard.pt");
         assert_eq!(selected(TorchDevice::Cpu, &all[1..]), None);
+    }
+
+    #[test]
+    fn a_path_stands_for_what_fits_the_device() {
+        let there = ["promptguard.pt", "promptguard_mps.pt", "mine.pt"];
+        let exists = |path: &Path| there.iter().any(|name| path.ends_with(name));
+        let found = |path: &str, device| {
+            let path = model_for(Path::new(path), device, exists)?;
+            Some(path.to_str()?.replace('\\', "/"))
+        };
+        assert_eq!(found("models", TorchDevice::Mps).unwrap(), "models/promptguard_mps.pt");
+        assert_eq!(found("models/promptguard.pt", TorchDevice::Mps).unwrap(), "models/promptguard_mps.pt");
+        assert_eq!(found("models/promptguard.pt", TorchDevice::Cuda).unwrap(), "models/promptguard.pt");
+        assert_eq!(
+            found("models/promptguard_mps.pt", TorchDevice::Cpu).unwrap(),
+            "models/promptguard_mps.pt"
+        );
+        assert_eq!(found("mine.pt", TorchDevice::Cuda).unwrap(), "mine.pt");
+        assert_eq!(found("other.pt", TorchDevice::Cpu), None);
     }
 
     #[test]
