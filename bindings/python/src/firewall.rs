@@ -45,7 +45,7 @@ impl Scanner {
             let options = NativeOptions { threads: threads.unwrap_or(usual.threads), ..usual };
             let opened = AttackClassifier::open(&folder, options);
             let classifier = opened.map_err(|e| Failure::Usage(format!("scanner 'prompt_guard': {e}")))?;
-            Ok(Self(Arc::new(PromptGuardScanner::new(classifier))))
+            Ok(Self(Arc::new(PromptGuardScanner::with_classifier(classifier))))
         })
     }
 

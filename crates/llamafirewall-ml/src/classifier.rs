@@ -1,7 +1,7 @@
 //! From a text of any length to how likely it is an attack, by the detector inside or by a model.
 
 use crate::{Detector, DetectorError, Judgement, LoadError, NativeEngine, NativeOptions, Origin};
-use llamafirewall_core::{InferenceEngine, InferenceError, Role};
+use llamafirewall_core::{InferenceEngine, InferenceError, Role, TorchDevice, model_for};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,7 +35,23 @@ impl AttackClassifier {
     /// # Errors
     /// It cannot be loaded, or has other labels.
     pub fn open(folder: &Path, options: NativeOptions) -> Result<Self, LoadError> {
-        let engine = NativeEngine::open(folder, options)?;
+        Self::native(folder, NativeEngine::open(folder, options)?)
+    }
+
+    /// By the model in a file and a `tokenizer.json`: safetensors with `config.json` beside, or TorchScript (`.pt`, or a folder of it) in
+    /// a build with the feature `tch`.
+    ///
+    /// # Errors
+    /// It cannot be loaded, has other labels, or needs libtorch in a build without.
+    pub fn open_files(model: &Path, tokenizer: &Path, options: NativeOptions) -> Result<Self, LoadError> {
+        let script = model.extension().is_some_and(|end| end == "pt");
+        if script || model_for(model, TorchDevice::Cuda, |path| path.is_file()).is_some() {
+            return by_torch(model, tokenizer);
+        }
+        Self::native(model, NativeEngine::open_files(model, tokenizer, options)?)
+    }
+
+    fn native(folder: &Path, engine: NativeEngine) -> Result<Self, LoadError> {
         let labels = engine.labels().len();
         if labels != 2 && labels != 3 {
             let reason =
@@ -63,6 +79,21 @@ impl AttackClassifier {
             Source::Engine(engine) => judged_by(&**engine, origin, text),
         }
     }
+}
+
+#[cfg(feature = "tch")]
+fn by_torch(model: &Path, tokenizer: &Path) -> Result<AttackClassifier, LoadError> {
+    let unfit = |reason: String| LoadError::Unfit { path: model.to_owned(), reason };
+    let (model, tokenizer) = (model.to_string_lossy(), tokenizer.to_string_lossy());
+    let engine = crate::TchInferenceEngine::new(&model, &tokenizer).map_err(|e| unfit(format!("{e:#}")))?;
+    Ok(AttackClassifier::with_engine(Arc::new(engine)))
+}
+
+#[cfg(not(feature = "tch"))]
+fn by_torch(model: &Path, _tokenizer: &Path) -> Result<AttackClassifier, LoadError> {
+    let reason = "TorchScript runs in a build with the feature `tch`; a folder with config.json, safetensors and \
+                  tokenizer.json runs in any";
+    Err(LoadError::Unfit { path: model.to_owned(), reason: reason.to_owned() })
 }
 
 fn judged_by(engine: &dyn InferenceEngine, origin: Origin, text: &str) -> Result<Judgement, InferenceError> {
@@ -144,6 +175,15 @@ mod tests {
         assert!(judge(Role::User, text).unwrap().score < 0.01);
         assert!(judge(Role::Tool, text).unwrap().score > 0.9);
         assert!(judge(Role::User, "0 -9 3").unwrap().score > 0.9);
+    }
+
+    #[cfg(not(feature = "tch"))]
+    #[test]
+    fn torchscript_is_refused_with_what_would_work() {
+        let (model, tokenizer) = (Path::new("models/promptguard.pt"), Path::new("models/tokenizer.json"));
+        let refused = AttackClassifier::open_files(model, tokenizer, NativeOptions::default());
+        let error = refused.err().unwrap().to_string();
+        assert!(error.contains("feature `tch`") && error.contains("safetensors"), "{error}");
     }
 
     #[test]

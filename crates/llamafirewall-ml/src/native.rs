@@ -84,14 +84,40 @@ impl NativeEngine {
     /// has no tokenizer.
     pub fn open(path: &Path, options: NativeOptions) -> Result<Self, LoadError> {
         let checkpoint = torchless_formats::open(path, &OpenOptions::default())?;
+        let tokenizer = tokenizer(&checkpoint)?.ok_or_else(|| LoadError::Unfit {
+            path: path.to_owned(),
+            reason: "there is no tokenizer.json beside the model, so it cannot read text".to_owned(),
+        })?;
+        Self::load((path, &checkpoint), tokenizer, options)
+    }
+
+    /// Loads the model at `path`, a folder or a safetensors file with its `config.json` beside, with a `tokenizer.json` that may be
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// As [`NativeEngine::open`].
+    pub fn open_files(path: &Path, tokenizer: &Path, options: NativeOptions) -> Result<Self, LoadError> {
+        let checkpoint = torchless_formats::open(path, &OpenOptions::default())?;
+        let unreadable = |e: std::io::Error| LoadError::Unfit {
+            path: tokenizer.to_owned(),
+            reason: format!("no tokenizer can be read: {e}"),
+        };
+        let bytes = std::fs::read(tokenizer).map_err(unreadable)?;
+        let tokenizer = Tokenizer::from_bytes(&bytes, Beside::default())?;
+        Self::load((path, &checkpoint), tokenizer, options)
+    }
+
+    fn load(
+        (path, checkpoint): (&Path, &Checkpoint),
+        tokenizer: Tokenizer,
+        options: NativeOptions,
+    ) -> Result<Self, LoadError> {
         let unfit = |reason: &str| LoadError::Unfit { path: path.to_owned(), reason: reason.to_owned() };
         let fault = |source| LoadError::Model { path: path.to_owned(), source };
-        let tokenizer = tokenizer(&checkpoint)?
-            .ok_or_else(|| unfit("there is no tokenizer.json beside the model, so it cannot read text"))?;
         let cpu = CpuOptions { kernels: best(), threads: options.threads.max(1), precision: Precision::Fast };
         let device = Box::new(CpuDevice::new(cpu));
         let load = EncoderOptions { precision: options.precision, ..EncoderOptions::default() };
-        let encoder = load_encoder(&checkpoint, device, &load, &mut |_, _| {}).map_err(fault)?;
+        let encoder = load_encoder(checkpoint, device, &load, &mut |_, _| {}).map_err(fault)?;
         let spec = encoder.spec();
         match spec.head.as_ref().map(|head| head.level) {
             Some(HeadLevel::Text(_)) if spec.labels().len() > 1 => {}

@@ -9,7 +9,7 @@ use llamafirewall_core::{
 };
 use llamafirewall_ml::{AttackClassifier, EncoderPrecision, NativeOptions};
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The score from which on a message is blocked where no policy says otherwise.
@@ -59,13 +59,24 @@ pub(crate) fn build(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, Config
     };
     Ok(Arc::new(PromptGuardScanner {
         name: options.name().to_owned(),
-        ..PromptGuardScanner::new(classifier)
+        ..PromptGuardScanner::with_classifier(classifier)
     }))
 }
 
 impl PromptGuardScanner {
+    /// With the model in a file: safetensors with `config.json` beside, or TorchScript (`.pt`) in a build with the feature `tch`, and a
+    /// `tokenizer.json`.
+    ///
+    /// # Errors
+    /// It cannot be loaded, or needs libtorch in a build without.
+    pub fn new(model_path: &str, tokenizer_path: &str) -> Result<Self, ScannerError> {
+        let (model, tokenizer) = (Path::new(model_path), Path::new(tokenizer_path));
+        let classifier = AttackClassifier::open_files(model, tokenizer, NativeOptions::default());
+        Ok(Self::with_classifier(classifier.map_err(|e| ScannerError(e.to_string()))?))
+    }
+
     /// A scanner that blocks from a score of 0.9 on.
-    pub fn new(classifier: AttackClassifier) -> Self {
+    pub fn with_classifier(classifier: AttackClassifier) -> Self {
         Self { name: "prompt_guard".to_owned(), classifier, threshold: BLOCKS }
     }
 
@@ -75,7 +86,7 @@ impl PromptGuardScanner {
     /// The weights in the program are damaged.
     pub fn inside() -> Result<Self, ScannerError> {
         let classifier = AttackClassifier::inside().map_err(|e| ScannerError(e.to_string()))?;
-        Ok(Self::new(classifier))
+        Ok(Self::with_classifier(classifier))
     }
 
     /// The same scanner with another threshold, between 0 and 1.
@@ -185,7 +196,7 @@ mod tests {
                 Err(InferenceError("out of memory".to_owned()))
             }
         }
-        let scanner = PromptGuardScanner::new(AttackClassifier::with_engine(Arc::new(Broken)));
+        let scanner = PromptGuardScanner::with_classifier(AttackClassifier::with_engine(Arc::new(Broken)));
         let input = ScanInput::text_of(Role::User, "x");
         assert!(block_on(scanner.scan(&input)).unwrap_err().to_string().contains("out of memory"));
     }
