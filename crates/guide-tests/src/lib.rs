@@ -18,10 +18,12 @@ pub struct Page {
 }
 
 macro_rules! pages {
-    ($($name:ident $path:literal)*) => {
+    ($($name:ident $path:literal)* $(; elsewhere $($other:literal)*)?) => {
         /// Every page that is checked; a test compares the list with the files.
-        pub const PAGES: &[Page] =
-            &[$(Page { path: $path, text: include_str!(concat!("../../../", $path)) }),*];
+        pub const PAGES: &[Page] = &[
+            $(Page { path: $path, text: include_str!(concat!("../../../", $path)) },)*
+            $($(Page { path: $other, text: include_str!(concat!("../../../", $other)) },)*)?
+        ];
 
         #[cfg(doctest)]
         mod compiled {
@@ -70,4 +72,6 @@ pages! {
     Python "docs/python.md"
     SecurityPage "docs/security.md"
     Tokenizers "docs/tokenizers.md"
+    // Its Rust blocks are documentation tests of crate llamafirewall-tch, which has libtorch.
+    ; elsewhere "docs/firewall/libtorch.md"
 }
