@@ -7,6 +7,7 @@ and the table gives its median, least and greatest value over the rounds. Needs 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -16,12 +17,18 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 # `pp512`, `tg64`, and what an engine may append for depth or company: `tg64@d4096`, `tg64 @ d4096`, `tg64x8`.
 TEST_NAME = re.compile(r"^(pp|tg)(\d+)(?!\d)")
 MEGABYTE = 1e6
+BATCHED_PROMPT = 16
+
+
+# Seconds, where the others are tokens per second.
+START = "seconds to the first token"
 
 
 class Failure(Exception):
@@ -34,16 +41,38 @@ class Engine:
 
     name: str
     command: tuple
-    dialect: str  # "torchless" or "llama-bench"
+    dialect: str  # "torchless", "llama-bench" or "ik-bench" (llama-bench as ik_llama.cpp has it: depth by -gp)
 
     def arguments(self, model, plan):
         """The full command line for one run of `plan` on `model`."""
-        tests = ["-p", str(plan.prompt), "-n", str(plan.generate), "-d", str(plan.depth), "-t", str(plan.threads)]
-        repetitions = [] if plan.repetitions is None else ["-r", str(plan.repetitions)]
         program, *extra = self.command
+        if plan.start:
+            return [program, *self.first_token(model, plan), *extra]
+        if plan.sequences > 1 and self.dialect != "torchless":
+            return [program, *batched(model, plan), *extra]
+        repetitions = [] if plan.repetitions is None else ["-r", str(plan.repetitions)]
+        if self.dialect == "ik-bench" and plan.depth > 0:
+            tests = ["-p", "0", "-n", "0", "-gp", f"{plan.depth},{plan.generate}", "-t", str(plan.threads)]
+        else:
+            depth = ["-d", str(plan.depth)] if self.dialect != "ik-bench" else []
+            tests = ["-p", str(plan.prompt), "-n", str(plan.generate), *depth, "-t", str(plan.threads)]
         if self.dialect == "torchless":
-            return [program, "bench", str(model), *tests, *repetitions, "--json", *extra]
+            company = ["-b", str(plan.sequences)] if plan.sequences > 1 else []
+            return [program, "bench", str(model), *tests, *company, *repetitions, "--json", *extra]
         return [program, "-m", str(model), *tests, *repetitions, "-o", "json", *extra]
+
+    def first_token(self, model, plan):
+        """Arguments of a run that ends with its first token."""
+        if self.dialect == "torchless":
+            return [str(model), "--prompt", plan.start, "--max-tokens", "1", "--quiet", "--threads", str(plan.threads)]
+        return ["-m", str(model), "-p", plan.start, "-n", "1", "-t", str(plan.threads)]
+
+
+def batched(model, plan):
+    """Arguments of llama-batched-bench: a short prompt for each sequence, then all of them generate together."""
+    context = plan.sequences * (BATCHED_PROMPT + plan.generate)
+    return ["-m", str(model), "-c", str(context), "-b", "2048", "-ub", "512", "-npp", str(BATCHED_PROMPT),
+            "-ntg", str(plan.generate), "-npl", str(plan.sequences), "-t", str(plan.threads)]
 
 
 @dataclass(frozen=True)
@@ -56,9 +85,14 @@ class Plan:
     threads: int
     repetitions: "int | None"
     timeout: float
+    sequences: int = 1
+    start: str = ""
+    busy: bool = False
 
     def tests(self):
         """The names of the tests a run must report."""
+        if self.start:
+            return [START]
         return [f"{kind}{n}" for kind, n in (("pp", self.prompt), ("tg", self.generate)) if n > 0]
 
 
@@ -69,6 +103,7 @@ class Run:
     samples: dict
     threads: "int | None"
     peak_bytes: "int | None"
+    anonymous_bytes: "int | None" = None
 
 
 @dataclass
@@ -85,6 +120,10 @@ class Series:
     def peaks(self):
         """The greatest resident memory of each run in megabytes."""
         return [run.peak_bytes / MEGABYTE for run in self.runs if run.peak_bytes]
+
+    def anonymous(self):
+        """The greatest memory of its own that was seen in each run, in megabytes."""
+        return [run.anonymous_bytes / MEGABYTE for run in self.runs if run.anonymous_bytes]
 
 
 def test_key(name):
@@ -108,12 +147,23 @@ def parse_llama_bench(report):
     samples, threads = {}, None
     for entry in report:
         prompt, generate = entry["n_prompt"], entry["n_gen"]
+        if prompt and generate and entry.get("test", "").startswith("tg"):
+            prompt = 0  # ik_llama.cpp: generated after a prompt that is not part of the time
         if bool(prompt) == bool(generate):
             raise Failure(f"a test of {prompt} prompt and {generate} generated tokens is neither ppN nor tgN")
         test = f"pp{prompt}" if prompt else f"tg{generate}"
         samples[test] = [float(x) for x in entry.get("samples_ts") or [entry["avg_ts"]]]
         threads = entry.get("n_threads", threads)
     return Run(samples, threads, None)
+
+
+def parse_batched_bench(text):
+    """Reads the table of llama-batched-bench: the total of generated tokens per second is its eighth column."""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if len(cells) == 10 and cells[0].isdigit():
+            return Run({f"tg{cells[1]}": [float(cells[7])]}, None, None)
+    raise Failure("no row of a table on standard output")
 
 
 def parse(text):
@@ -130,13 +180,45 @@ def parse(text):
         raise Failure(f"unexpected JSON: {error!r}") from error
 
 
+class Watch(threading.Thread):
+    """Looks at a process from time to time: the most memory of its own, not of files, that it had resident."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.status, self.over, self.most = Path(f"/proc/{pid}/status"), threading.Event(), 0
+
+    def run(self):
+        while not self.over.wait(0.05):
+            try:
+                found = re.search(r"^RssAnon:\s+(\d+) kB", self.status.read_text(), re.M)
+            except OSError:
+                return
+            if found:
+                self.most = max(self.most, int(found.group(1)) * 1024)
+
+
+@dataclass
+class Finished:
+    """What is known of a command that has ended."""
+
+    status: int
+    out: str
+    err: str
+    seconds: float
+    peak_bytes: int
+    anonymous_bytes: "int | None"
+
+
 def spawn(arguments, timeout):
-    """Runs a command; returns (exit status, stdout, stderr, greatest resident bytes as the system counted them)."""
+    """Runs a command to its end."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        start = time.monotonic()
         try:
             process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         except OSError as error:
             raise Failure(str(error)) from error
+        watch = Watch(process.pid)
+        watch.start()
         timer = threading.Timer(timeout, process.kill)
         timer.start()
         try:
@@ -146,21 +228,43 @@ def spawn(arguments, timeout):
             raise
         finally:
             timer.cancel()
+            watch.over.set()
+        seconds = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         unit = 1 if sys.platform == "darwin" else 1024
         out.seek(0)
         err.seek(0)
-        return process.returncode, out.read(), err.read(), usage.ru_maxrss * unit
+        return Finished(process.returncode, out.read(), err.read(), seconds, usage.ru_maxrss * unit, watch.most or None)
+
+
+@contextlib.contextmanager
+def company(wanted):
+    """Keeps one core busy with another process meanwhile."""
+    if not wanted:
+        yield
+        return
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        other.kill()
+        other.wait()
 
 
 def measure(engine, model, plan):
     """Runs `engine` once. Every test of the plan must be reported, with positive speeds, on the asked number of threads."""
     arguments = engine.arguments(model, plan)
-    status, out, err, peak = spawn(arguments, plan.timeout)
-    if status != 0:
-        last = "\n  ".join(err.strip().splitlines()[-5:])
-        raise Failure(f"exit status {status}\n  command: {shlex.join(arguments)}\n  {last}")
-    run = parse(out)
+    with company(plan.busy):
+        done = spawn(arguments, plan.timeout)
+    if done.status != 0:
+        last = "\n  ".join(done.err.strip().splitlines()[-5:])
+        raise Failure(f"exit status {done.status}\n  command: {shlex.join(arguments)}\n  {last}")
+    if plan.start:
+        run = Run({START: [done.seconds]}, None, None)
+    elif plan.sequences > 1 and engine.dialect != "torchless":
+        run = parse_batched_bench(done.out)
+    else:
+        run = parse(done.out)
     for test in plan.tests():
         speeds = run.samples.get(test)
         if not speeds or any(not 0 < x < float("inf") for x in speeds):
@@ -168,7 +272,7 @@ def measure(engine, model, plan):
     if run.threads is not None and run.threads != plan.threads:
         raise Failure(f"ran on {run.threads} threads where {plan.threads} were asked for")
     # The system's count is taken for all, so that nobody's own idea of memory decides.
-    run.peak_bytes = peak
+    run.peak_bytes, run.anonymous_bytes = done.peak_bytes, done.anonymous_bytes
     return run
 
 
@@ -208,17 +312,21 @@ def ratios(ours, theirs):
 def rows(model, series, plan):
     """Table rows of one model: for each test and for memory, ours, then each peer with the ratio to ours."""
     ours, *peers = series
-    suffix = f"@d{plan.depth}" if plan.depth else ""
+    suffix = (f"@d{plan.depth}" if plan.depth else "") + (f"x{plan.sequences}" if plan.sequences > 1 else "")
+    suffix += " beside a busy process" if plan.busy else ""
     for test in plan.tests():
         mine = ours.speeds(test)
-        row = [model.stem, f"{test}{suffix} tok/s", spread(mine, 1)]
+        what, digits = (test, 2) if plan.start else (f"{test}{suffix} tok/s", 1)
+        row = [model.stem, what, spread(mine, digits)]
         for peer in peers:
-            row += [spread(peer.speeds(test), 1), spread(ratios(mine, peer.speeds(test)), 2)]
+            row += [spread(peer.speeds(test), digits), spread(ratios(mine, peer.speeds(test)), 2)]
         yield row
-    row = [model.stem, "peak memory MB", spread(ours.peaks(), 0)]
-    for peer in peers:
-        row += [spread(peer.peaks(), 0), spread(ratios(ours.peaks(), peer.peaks()), 2)]
-    yield row
+    for what, of in (("peak memory MB", Series.peaks), ("of its own MB", Series.anonymous)):
+        if all(of(one) for one in series):
+            row = [model.stem, what, spread(of(ours), 0)]
+            for peer in peers:
+                row += [spread(of(peer), 0), spread(ratios(of(ours), of(peer)), 2)]
+            yield row
 
 
 def table(header, body):
@@ -243,7 +351,11 @@ def record(model, series, plan):
             {
                 "name": one.engine.name,
                 "command": shlex.join(one.engine.arguments(model, plan)),
-                "runs": [{"tokens_per_second": run.samples, "peak_rss_bytes": run.peak_bytes} for run in one.runs],
+                "runs": [
+                    {"tokens_per_second": run.samples, "peak_rss_bytes": run.peak_bytes,
+                     "peak_anonymous_bytes": run.anonymous_bytes}
+                    for run in one.runs
+                ],
             }
             for one in series
         ],
@@ -287,19 +399,27 @@ def arguments(argv):
                         help="the torchless to measure (default: %(default)s)")
     parser.add_argument("--peer", action="append", default=[], metavar="[NAME=]PATH [ARGS]",
                         help="a program that takes llama-bench's options and prints its JSON; may be repeated")
+    parser.add_argument("--ik", action="append", default=[], metavar="[NAME=]PATH [ARGS]",
+                        help="as --peer, for the llama-bench of ik_llama.cpp; may be repeated")
     parser.add_argument("--build", action="append", default=[], metavar="[NAME=]PATH [ARGS]",
                         help="another build of torchless, for before and after; may be repeated")
     parser.add_argument("-p", "--prompt", type=count(0), default=512, help="tokens to prefill (default: %(default)s, 0: none)")
     parser.add_argument("-n", "--generate", type=count(0), default=64, help="tokens to generate (default: %(default)s, 0: none)")
     parser.add_argument("-d", "--depth", type=count(0), default=0, help="tokens already in the cache (default: %(default)s)")
+    parser.add_argument("-b", "--sequences", type=count(1), default=1,
+                        help="sequences at once; peers are programs like llama-batched-bench then (default: %(default)s)")
+    parser.add_argument("--start", metavar="PROMPT", default="",
+                        help="measure seconds from the start of a process to its end after one token instead; "
+                             "peers are programs like llama-cli then")
+    parser.add_argument("--busy", action="store_true", help="keep one core busy with another process meanwhile")
     parser.add_argument("-t", "--threads", type=count(1), default=available_threads(), help="threads (default here: %(default)s)")
     parser.add_argument("-r", "--repetitions", type=count(1), help="repetitions within a run (default: each engine's own)")
     parser.add_argument("--rounds", type=count(1), default=3, help="times every engine is run (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="longest run (default: %(default)s)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write every sample as JSON")
     options = parser.parse_args(argv)
-    if not options.peer and not options.build:
-        parser.error("nothing to compare with: give --peer or --build")
+    if not options.peer and not options.build and not options.ik:
+        parser.error("nothing to compare with: give --peer, --ik or --build")
     if options.prompt == 0 and options.generate == 0:
         parser.error("nothing to measure: -p and -n are both 0")
     return options
@@ -310,6 +430,7 @@ def engines_of(options):
     engines = [named(options.ours, "torchless")]
     engines += [named(text, "torchless") for text in options.build]
     engines += [named(text, "llama-bench") for text in options.peer]
+    engines += [named(text, "ik-bench") for text in options.ik]
     names = [engine.name for engine in engines]
     if len(set(names)) != len(names):
         raise Failure(f"two engines have one name ({', '.join(names)}); name them as NAME=PATH")
@@ -319,7 +440,9 @@ def engines_of(options):
 def main(argv):
     """Runs the comparison; returns the exit status."""
     options = arguments(argv)
-    plan = Plan(options.prompt, options.generate, options.depth, options.threads, options.repetitions, options.timeout)
+    prompt = 0 if options.sequences > 1 else options.prompt
+    plan = Plan(prompt, options.generate, options.depth, options.threads, options.repetitions, options.timeout,
+                options.sequences, options.start, options.busy)
     body, records = [], []
     try:
         engines = engines_of(options)

@@ -55,6 +55,43 @@ class Compare(unittest.TestCase):
         b = self.program("peer", json.dumps(peer))
         return ["--ours", a, "--peer", f"{b} --repack 0", "-t", 2]
 
+    def test_sequences_at_once_come_from_the_table_of_batched_bench(self):
+        row = "|    16 |     64 |    8 |    640 |    0.1 |   100.00 |    0.2 |    10.00 |    0.3 |    80.00 |\n"
+        ours = {**OURS, "results": [{"test": "tg64x8", "tokens_per_second": [40.0]}]}
+        a, b = self.program("ours", json.dumps(ours)), self.program("peer", "| PP | TG |\n" + row)
+        status, out, _ = self.run_main(self.model, "--ours", a, "--peer", b, "-b", 8, "-t", 2, "--rounds", 1)
+        self.assertEqual(status, 0)
+        self.assertIn("tg64x8 tok/s", out)
+        self.assertIn("4.00 (4.00..4.00)", out)
+        log = (self.folder / "log").read_text()
+        self.assertIn("-b 8", log)
+        self.assertIn("-npp 16 -ntg 64 -npl 8 -t 2", log)
+
+    def test_the_depth_of_ik_is_a_prompt_before_the_clock(self):
+        entry = {"n_prompt": 128, "n_gen": 64, "n_threads": 2, "avg_ts": 10.0, "test": "tg64@pp128"}
+        a, b = self.program("ours", json.dumps(OURS)), self.program("peer", json.dumps([entry]))
+        arguments = ["--ours", a, "--ik", b, "-p", 0, "-d", 128, "-t", 2, "--rounds", 1]
+        status, out, _ = self.run_main(self.model, *arguments)
+        self.assertEqual(status, 0)
+        self.assertIn("tg64@d128 tok/s", out)
+        self.assertIn("-gp 128,64", (self.folder / "log").read_text())
+
+    def test_a_start_is_timed_to_the_end_of_one_token(self):
+        a, b = self.program("ours", "x"), self.program("peer", "x")
+        status, out, _ = self.run_main(self.model, "--ours", a, "--peer", b, "--start", "a b", "-t", 2, "--rounds", 1)
+        self.assertEqual(status, 0)
+        self.assertIn("seconds to the first token", out)
+        log = (self.folder / "log").read_text()
+        self.assertIn("--prompt a b --max-tokens 1", log)
+        self.assertIn("-p a b -n 1", log)
+
+    def test_the_busy_process_is_gone_afterwards(self):
+        with compare.company(True):
+            pass
+        status, out, _ = self.run_main(self.model, *self.pair(), "--busy", "--rounds", 1)
+        self.assertEqual(status, 0)
+        self.assertIn("beside a busy process", out)
+
     def test_ratios_of_medians_round_by_round(self):
         status, out, _ = self.run_main(self.model, *self.pair(), "--rounds", 2)
         self.assertEqual(status, 0)
@@ -120,7 +157,7 @@ class Compare(unittest.TestCase):
 
     def test_a_run_that_never_ends_is_ended(self):
         engine = compare.Engine("endless", (sys.executable, "-c", "while True: pass"), "torchless")
-        status, *_ = compare.spawn(list(engine.command), 0.2)
+        status = compare.spawn(list(engine.command), 0.2).status
         self.assertNotEqual(status, 0)
 
     def test_save_keeps_every_sample(self):
