@@ -369,6 +369,15 @@ impl ModelSpec {
         self.layers.iter().map(|l| l.mixer.cached_values() * value_bytes).sum()
     }
 
+    /// The share of its experts that a token meets; 1 where there are none.
+    pub fn experts_per_token(&self) -> f64 {
+        let share = |l: &LayerSpec| match &l.ffn {
+            Ffn::Experts(moe) => Some(moe.routing.chosen as f64 / moe.routing.experts.max(1) as f64),
+            Ffn::Dense(_) => None,
+        };
+        self.layers.iter().find_map(share).unwrap_or(1.0)
+    }
+
     /// Tokens beyond which all positions of a sequence are computed in another way.
     pub fn turning_point(&self) -> Option<usize> {
         let point = |l: &LayerSpec| match &l.mixer {

@@ -22,8 +22,10 @@ pub struct Shape {
     pub kv_heads: usize,
     /// Values per head.
     pub head_dim: usize,
-    /// Inner width of the feed-forward part.
+    /// Inner width of the feed-forward part, of each expert where there are some.
     pub hidden: usize,
+    /// How many experts there are, and how many of them a token goes to; none in a dense model.
+    pub experts: Option<(usize, usize)>,
     /// Tokens.
     pub vocab: usize,
     /// The head is the embedding table.
@@ -42,6 +44,7 @@ macro_rules! shape {
             kv_heads: $kv,
             head_dim: $hd,
             hidden: $hidden,
+            experts: None,
             vocab: $vocab,
             tied: $tied,
             theta: $theta,
@@ -57,6 +60,11 @@ pub const SHAPES: &[Shape] = &[
     shape!("llama-3.2-3b", 3072 x 28, 24 / 8 x 128, 8192, 128256, true, 500000.0),
     shape!("mistral-7b", 4096 x 32, 32 / 8 x 128, 14336, 32000, false, 10000.0),
     shape!("llama-3.1-8b", 4096 x 32, 32 / 8 x 128, 14336, 128256, false, 500000.0),
+    // Four of 48 layers, so that it fits anywhere.
+    Shape {
+        experts: Some((128, 8)),
+        ..shape!("qwen3-30b-a3b-4-layers", 2048 x 4, 32 / 4 x 128, 768, 151936, true, 1000000.0)
+    },
 ];
 
 /// What llama.cpp calls a file of mixed types, or one type for all matrices.
@@ -133,21 +141,54 @@ impl Shape {
                 ("attn_k", [kv, self.dim]),
                 ("attn_v", [kv, self.dim]),
                 ("attn_output", [self.dim, q]),
-                ("ffn_gate", [self.hidden, self.dim]),
-                ("ffn_up", [self.hidden, self.dim]),
-                ("ffn_down", [self.dim, self.hidden]),
             ] {
                 all.push(matrix(role, Some(i), shape));
             }
+            let parts = [
+                ("ffn_gate", [self.hidden, self.dim]),
+                ("ffn_up", [self.hidden, self.dim]),
+                ("ffn_down", [self.dim, self.hidden]),
+            ];
+            match self.experts {
+                None => all.extend(parts.map(|(role, shape)| matrix(role, Some(i), shape))),
+                Some((experts, _)) => {
+                    all.extend(parts.map(|(role, shape)| Planned {
+                        name: format!("blk.{i}.{role}_exps.weight"),
+                        ty: mix.of(role, i, self.layers),
+                        shape: [&[experts], &shape[..]].concat(),
+                    }));
+                    all.extend(self.beside_experts(i));
+                }
+            }
         }
         all
+    }
+
+    /// What a layer of Qwen 3 with experts has besides: the router and the norms of heads.
+    fn beside_experts(&self, layer: usize) -> [Planned; 3] {
+        let (experts, _) = self.experts.unwrap_or_default();
+        let of = |role: &str, shape: Vec<usize>| Planned {
+            name: format!("blk.{layer}.{role}.weight"),
+            ty: TensorType::F32,
+            shape,
+        };
+        [
+            of("ffn_gate_inp", vec![experts, self.dim]),
+            of("attn_q_norm", vec![self.head_dim]),
+            of("attn_k_norm", vec![self.head_dim]),
+        ]
+    }
+
+    /// What GGUF calls the architecture.
+    fn architecture(&self) -> &'static str {
+        if self.experts.is_some() { "qwen3moe" } else { "llama" }
     }
 
     fn metadata(&self) -> Vec<(String, Value)> {
         let int = |n: usize| Value::Int(ValueType::U32, n as i128);
         let text = |s: &str| Value::String(s.to_owned());
         let mut all = vec![
-            ("general.architecture".to_owned(), text("llama")),
+            ("general.architecture".to_owned(), text(self.architecture())),
             ("general.name".to_owned(), text(&format!("random weights in the shape of {}", self.name))),
         ];
         for (key, value) in [
@@ -164,7 +205,14 @@ impl Shape {
             ("attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
             ("rope.freq_base", Value::F32(self.theta)),
         ] {
-            all.push((format!("llama.{key}"), value));
+            all.push((format!("{}.{key}", self.architecture()), value));
+        }
+        if let Some((experts, used)) = self.experts {
+            for (key, n) in
+                [("expert_count", experts), ("expert_used_count", used), ("expert_feed_forward_length", self.hidden)]
+            {
+                all.push((format!("{}.{key}", self.architecture()), int(n)));
+            }
         }
         all.extend(self.vocabulary());
         all
