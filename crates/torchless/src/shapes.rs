@@ -208,9 +208,11 @@ impl Shape {
             all.push((format!("{}.{key}", self.architecture()), value));
         }
         if let Some((experts, used)) = self.experts {
-            for (key, n) in
-                [("expert_count", experts), ("expert_used_count", used), ("expert_feed_forward_length", self.hidden)]
-            {
+            for (key, n) in [
+                ("expert_count", experts),
+                ("expert_used_count", used),
+                ("expert_feed_forward_length", self.hidden),
+            ] {
                 all.push((format!("{}.{key}", self.architecture()), int(n)));
             }
         }
