@@ -129,9 +129,9 @@ pub(crate) fn kernel(kernels: &Kernels, rounding: Rounding) -> Option<Kernel> {
     #[cfg(target_arch = "x86_64")]
     {
         use std::sync::OnceLock;
-        static BEST: OnceLock<[Option<(&str, Kernel)>; 2]> = OnceLock::new();
-        let best = BEST.get_or_init(|| [Rounding::Bf16, Rounding::Int8].map(|r| x86_kernels(r).pop()));
-        best[rounding as usize].filter(|(name, _)| *name == kernels.name).map(|(_, kernel)| kernel)
+        static FOUND: OnceLock<[Vec<(&str, Kernel)>; 2]> = OnceLock::new();
+        let found = FOUND.get_or_init(|| [Rounding::Bf16, Rounding::Int8].map(x86_kernels));
+        found[rounding as usize].iter().rfind(|(name, _)| *name == kernels.name).map(|(_, kernel)| *kernel)
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
@@ -140,22 +140,22 @@ pub(crate) fn kernel(kernels: &Kernels, rounding: Rounding) -> Option<Kernel> {
     }
 }
 
-/// The kernels that this processor has, by the names of the tables that they go with, the best last.
+/// The kernels that this processor has, by the names of the tables that they go with, the best last. A table for AMX has AMX and what
+/// it lacks of AVX-512; where there is no such table, the one of AVX-512 has both.
 #[cfg(target_arch = "x86_64")]
 fn x86_kernels(rounding: Rounding) -> Vec<(&'static str, Kernel)> {
     let mut found: Vec<(&'static str, Kernel)> = Vec::new();
+    let Some(vnni) = crate::table::by_name("avx512-vnni") else { return found };
+    let matrices = crate::table::by_name("amx").map_or(vnni.name, |table| table.name);
     let with = |multiply| Kernel { multiply, finish: avx512::finish };
-    let vnni = crate::table::by_name("avx512-vnni").is_some();
-    match rounding {
-        Rounding::Int8 if vnni => found.push(("avx512-vnni", with(avx512::int8))),
-        Rounding::Bf16 if vnni && is_x86_feature_detected!("avx512bf16") => {
-            found.push(("avx512-vnni", with(avx512::bf16)));
-        }
-        _ => {}
-    }
-    if vnni && amx::is_allowed(rounding) {
-        let multiply: unsafe fn(&Call) = if rounding == Rounding::Bf16 { amx::bf16 } else { amx::int8 };
-        found.push(("avx512-vnni", with(multiply)));
+    let vectors = match rounding {
+        Rounding::Int8 => Some(with(avx512::int8)),
+        Rounding::Bf16 => is_x86_feature_detected!("avx512bf16").then(|| with(avx512::bf16)),
+    };
+    found.extend(vectors.map(|kernel| (matrices, kernel)));
+    found.extend(vectors.map(|kernel| (vnni.name, kernel)));
+    if amx::is_allowed(rounding) {
+        found.push((matrices, with(if rounding == Rounding::Bf16 { amx::bf16 } else { amx::int8 })));
     }
     found
 }
