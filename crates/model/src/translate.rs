@@ -1,6 +1,10 @@
 //! From a checkpoint with `config.json` to the names and conventions of GGUF: which tensor goes where, and what has to happen
 //! to its rows on the way. The metadata is for whoever writes the file; [`same_model`] says whether it was right.
 
+mod back;
+
+pub use back::{BackPlace, BackTranslation, translate_back};
+
 use crate::ModelError;
 use crate::arch;
 use crate::config::{Config, Dialect};
@@ -34,6 +38,8 @@ pub enum Change {
     None,
     /// 1 is added: the weight of a norm that is stored less one.
     AddOne,
+    /// 1 is taken away.
+    LessOne,
     /// Rows of queries or keys, whose heads have so many: reordered where GGUF wants rotated pairs side by side.
     Rotated {
         /// Rows of a head.

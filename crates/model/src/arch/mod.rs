@@ -128,6 +128,22 @@ pub(crate) fn in_gguf(family: &'static Family, arch: &str) -> Option<(&'static s
     elsewhere().or(own).or_else(|| first(family)).or_else(|| first(candidates.first()?))
 }
 
+/// What `config.json` may call an architecture of GGUF, with the families that read it there, likeliest first.
+pub(crate) fn in_json(family: &'static Family, arch: &str) -> Vec<(&'static str, &'static Family)> {
+    let named: Vec<_> = families().flat_map(|f| f.json.iter().map(move |name| (*name, f))).collect();
+    let elsewhere = |name: &str| ELSEWHERE.iter().any(|(json, gguf)| *json == name && *gguf == arch);
+    let same = |f: &Family| std::ptr::fn_addr_eq(f.spec, family.spec);
+    let rank = |(name, f): &(&'static str, &'static Family)| match () {
+        () if name.replace('_', "") == arch.replace(['-', '_'], "") => Some(0),
+        () if elsewhere(name) => Some(1),
+        () if same(f) => Some(2),
+        () => None,
+    };
+    let mut all: Vec<_> = named.into_iter().filter(|one| rank(one).is_some()).collect();
+    all.sort_by_key(rank);
+    all
+}
+
 pub(crate) fn spec(checkpoint: &Checkpoint, architecture: Option<&str>) -> Result<ModelSpec, ModelError> {
     let config = Config::new(checkpoint, architecture)?;
     let mut spec = (config.family.spec)(&config)?;
