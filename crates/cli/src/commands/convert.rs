@@ -1,29 +1,62 @@
-//! `torchless convert`: to GGUF, or safetensors to the native format.
+//! `torchless convert`: to GGUF, from GGUF to a folder of safetensors, and to the native format.
 
 use crate::args::{ConvertArgs, NativeQuant};
 use crate::exit::Usage;
 use crate::{open, output};
 use anyhow::Result;
+use std::path::Path;
 use torchless::formats::Format;
 use torchless::formats::native::{self, Quant};
-use torchless::{Error, FileType, Source, convert_to_gguf, lossless};
+use torchless::{Converted, Error, FileType, Source, TensorType, convert_to_gguf, lossless};
 
 /// Runs the verb. What is there already is replaced only once the new file is whole.
 pub fn run(args: &ConvertArgs) -> Result<()> {
     let source = open::source(Some(&args.input));
-    if args.output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf")) {
+    let ends_in =
+        |ending: &str| args.output.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
+    if ends_in("gguf") {
         return to_gguf(args, &source);
     }
-    if args.ty.is_some() {
-        return Err(Usage("--type is for GGUF: give the output a name that ends in .gguf".to_owned()).into());
+    if ends_in("safetensors") {
+        let what = "safetensors come in a folder, with config.json: give the name of a new folder";
+        return Err(Usage(what.to_owned()).into());
     }
     let checkpoint = source.checkpoint()?;
-    if checkpoint.format != Format::Safetensors {
-        let name = checkpoint.format.name();
-        let what = format!("{} is {name}: convert takes a safetensors file or folder", args.input.display());
-        return Err(Usage(what).into());
+    match (checkpoint.format, ends_in("bin")) {
+        (Format::Gguf, false) => to_folder(args, &source),
+        (Format::Gguf, true) => {
+            // The native format has the names of safetensors, which a folder beside the file has first.
+            let parent = args.output.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let folder = tempfile::tempdir_in(parent.unwrap_or(Path::new(".")))?;
+            let through = folder.path().join("model");
+            torchless::convert_to_folder(&source, &through, TensorType::F32)?;
+            to_native(args, &Source::Path(through))
+        }
+        (Format::Safetensors, _) => to_native(args, &source),
+        (Format::Native, _) => {
+            let what = format!("{} is native .bin: convert takes it to GGUF", args.input.display());
+            Err(Usage(what).into())
+        }
     }
-    torchless::spec(&source, &checkpoint)?;
+}
+
+fn to_folder(args: &ConvertArgs, source: &Source) -> Result<()> {
+    let file = file_type(args, source, &["F32", "F16", "BF16"])?;
+    let done = torchless::convert_to_folder(source, &args.output, file.ty)?;
+    eprintln!("{} tensors, {} in {}", done.tensors, output::size(done.bytes), args.output.display());
+    say_what_stays(&done);
+    Ok(())
+}
+
+fn to_native(args: &ConvertArgs, source: &Source) -> Result<()> {
+    if args.ty.is_some() {
+        return Err(Usage(
+            "--type is for GGUF and folders of safetensors; for .bin it is --quant".to_owned(),
+        )
+        .into());
+    }
+    let checkpoint = source.checkpoint()?;
+    torchless::spec(source, &checkpoint)?;
     let quant = match args.quant {
         NativeQuant::F32 => Quant::F32,
         NativeQuant::Int8 => Quant::Int8,
@@ -35,17 +68,18 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
     Ok(())
 }
 
+/// The kind of file that is asked for, or the one that loses nothing.
+fn file_type(args: &ConvertArgs, source: &Source, known: &[&str]) -> Result<&'static FileType> {
+    let Some(name) = &args.ty else { return Ok(lossless(source)?) };
+    let file = FileType::from_name(name).filter(|file| known.contains(&file.name));
+    Ok(file.ok_or_else(|| {
+        let known = known.join(", ");
+        Usage(format!("'{name}' is no type to convert to ({known} are; others are for quantize)"))
+    })?)
+}
+
 fn to_gguf(args: &ConvertArgs, source: &Source) -> Result<()> {
-    let file = match &args.ty {
-        None => lossless(source)?,
-        Some(name) => FileType::from_name(name)
-            .filter(|file| matches!(file.name, "F32" | "F16" | "BF16" | "Q8_0"))
-            .ok_or_else(|| {
-                Usage(format!(
-                    "'{name}' is no type to convert to: F32, F16, BF16 and Q8_0 are; others are for quantize"
-                ))
-            })?,
-    };
+    let file = file_type(args, source, &["F32", "F16", "BF16", "Q8_0"])?;
     let done = convert_to_gguf(source, &args.output, file, &mut |_, _| {})?;
     eprintln!("{} tensors, {} in {}", done.tensors, output::size(done.bytes), args.output.display());
     if !done.own_words.is_empty() {
@@ -54,8 +88,12 @@ fn to_gguf(args: &ConvertArgs, source: &Source) -> Result<()> {
             "note: only torchless reads this file, since GGUF has no word for what these keys say: {words}"
         );
     }
-    if done.without_tokenizer {
-        eprintln!("note: the tokenizer stays behind: the file takes token ids, not text");
-    }
+    say_what_stays(&done);
     Ok(())
+}
+
+fn say_what_stays(done: &Converted) {
+    if done.without_tokenizer {
+        eprintln!("note: the tokenizer stays behind: the result takes token ids, not text");
+    }
 }

@@ -259,6 +259,32 @@ fn safetensors(folder: &Path) {
 }
 
 #[test]
+fn gguf_is_converted_to_the_other_formats() {
+    let folder = tempfile::tempdir().unwrap();
+    let [hub, bin] = ["hub", "story.bin"].map(|name| folder.path().join(name));
+    let tell = |model: &str| {
+        let logits = folder.path().join("logits.f32");
+        output(&["logits", model, "--ids", "1,482,515", "--exact", "--output", text(&logits)]);
+        std::fs::read(&logits).unwrap()
+    };
+    let near = |a: &[u8], b: &[u8]| {
+        let values = |bytes: &[u8]| -> Vec<f32> {
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        };
+        a.len() == b.len() && values(a).iter().zip(values(b)).all(|(a, b)| (a - b).abs() < 1e-4)
+    };
+    let want = tell(STORY);
+    for made in [&hub, &bin] {
+        assert_eq!(output(&["convert", STORY, text(made)]), "");
+        assert!(near(&tell(text(made)), &want), "{}", made.display());
+    }
+    assert_refused(&run(&["convert", STORY, text(&hub)]), 2, &["is not empty"]);
+    assert_refused(&run(&["convert", STORY, "x.safetensors"]), 2, &["new folder"]);
+    assert_refused(&run(&["convert", text(&bin), text(&folder.path().join("again"))]), 2, &["native .bin"]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "nothing is left beside");
+}
+
+#[test]
 fn a_converted_model_computes_the_same() {
     let folder = tempfile::tempdir().unwrap();
     safetensors(folder.path());
@@ -294,7 +320,6 @@ fn what_cannot_be_converted_is_refused_and_the_old_file_kept() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.bin");
     std::fs::write(&out, "old").unwrap();
-    assert_refused(&run(&["convert", STORY, text(&out)]), 2, &["GGUF", "safetensors"]);
     safetensors(folder.path());
     let config = folder.path().join("config.json");
     let spoiled = std::fs::read_to_string(&config).unwrap().replace("mistral", "nonsense");

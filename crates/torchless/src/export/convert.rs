@@ -99,7 +99,8 @@ pub(crate) fn book<'a>(
         let parts: Vec<&Tensor> =
             place.from.iter().map(|name| checkpoint.tensors.get(name)).collect::<Result<_, _>>()?;
         let change = match &place.change {
-            Change::AddOne => Rows::PlusOne,
+            Change::AddOne => Rows::Plus(1.0),
+            Change::LessOne => Rows::Plus(-1.0),
             Change::Order(order) => Rows::Order(order.clone()),
             Change::Columns(order) => Rows::Columns(order.clone()),
             Change::Turned { first, step } => Rows::Turned { first: *first, step: *step },

@@ -4,20 +4,23 @@ use crate::Error;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
-use torchless_formats::gguf::{Header, Value, Writer};
+use torchless_formats::gguf::{Header, Value};
 use torchless_formats::{Checkpoint, Metadata, Tensor};
 use torchless_quant::TensorType;
 
 /// Values that all threads together hold in single precision.
 const SLAB_VALUES: usize = 8 << 20;
 
+/// Where encoded rows go.
+pub(crate) type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Error> + 'a;
+
 /// What happens to the rows of a tensor.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Rows {
     /// Nothing.
     AsTheyAre,
-    /// 1 is added to every value.
-    PlusOne,
+    /// This is added to every value.
+    Plus(f32),
     /// Of each head, row `i` and row `i + head_dim / 2` come to lie side by side. A vector's values are its rows.
     PairsTogether { head_dim: usize },
     /// These, in this order. A vector's values are its rows.
@@ -71,9 +74,9 @@ impl<'a> Sheet<'a> {
     fn decode_row(&self, row: usize, out: &mut [f32]) {
         match &self.change {
             Rows::AsTheyAre => self.decode_source(row, out),
-            Rows::PlusOne => {
+            Rows::Plus(more) => {
                 self.decode_source(row, out);
-                out.iter_mut().for_each(|v| *v += 1.0);
+                out.iter_mut().for_each(|v| *v += more);
             }
             Rows::PairsTogether { head_dim } if self.shape.len() == 1 => {
                 self.pick(row, out, |i| apart(i, *head_dim));
@@ -138,20 +141,20 @@ impl<'a> Sheet<'a> {
     }
 
     /// Writes it in its type; `importance` has the weights of the columns of each matrix, or nothing.
-    fn encode<W: Write>(
+    pub(crate) fn encode(
         &self,
         importance: &[f32],
         threads: usize,
-        writer: &mut Writer<W>,
+        sink: &mut Sink<'_>,
     ) -> Result<(), Error> {
         if !matches!(self.change, Rows::Turned { .. }) {
-            return encode(self, importance, threads, writer);
+            return encode(self, importance, threads, sink);
         }
         // One matrix at a time is held, not all of a layer's.
         for matrix in 0..self.matrices() {
             let own = importance.chunks_exact(self.cols()).nth(matrix).unwrap_or(&[]);
             if let Some(sheet) = self.turned(matrix) {
-                encode(&sheet, own, threads, writer)?;
+                encode(&sheet, own, threads, sink)?;
             }
         }
         Ok(())
@@ -253,7 +256,8 @@ impl<'a> Book<'a> {
                 check_values(sheet, threads)?;
                 sheet.parts.iter().try_for_each(|part| writer.write(&part.data))?;
             } else {
-                sheet.encode(importance(&sheet.name).unwrap_or(&[]), threads, &mut writer)?;
+                let mut sink = |bytes: &[u8]| Ok(writer.write(bytes)?);
+                sheet.encode(importance(&sheet.name).unwrap_or(&[]), threads, &mut sink)?;
             }
             sheet.parts.iter().for_each(|part| part.data.release());
         }
@@ -338,12 +342,7 @@ fn check_values(sheet: &Sheet<'_>, threads: usize) -> Result<(), Error> {
     })
 }
 
-fn encode<W: Write>(
-    sheet: &Sheet<'_>,
-    importance: &[f32],
-    threads: usize,
-    writer: &mut Writer<W>,
-) -> Result<(), Error> {
+fn encode(sheet: &Sheet<'_>, importance: &[f32], threads: usize, sink: &mut Sink<'_>) -> Result<(), Error> {
     let (rows, cols) = (sheet.rows(), sheet.cols());
     let row_bytes = sheet.ty.row_bytes(cols).ok_or_else(|| Error::Weights {
         tensor: sheet.name.clone(),
@@ -355,7 +354,7 @@ fn encode<W: Write>(
         let count = step.min(rows - first);
         let out = &mut out[..count * row_bytes];
         Slab { sheet, importance, first, rows: count }.encode_by(threads.clamp(1, count), out)?;
-        writer.write(out)?;
+        sink(out)?;
     }
     Ok(())
 }

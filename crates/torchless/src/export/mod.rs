@@ -1,6 +1,7 @@
 //! Model files from model files: what goes into a GGUF, in which types, and the writing of it.
 
 mod convert;
+mod folder;
 mod gguf;
 mod imatrix;
 mod importance;
@@ -10,6 +11,7 @@ mod replace;
 mod tokens;
 
 pub use convert::{Converted, convert_to_gguf, lossless};
+pub use folder::convert_to_folder;
 pub use imatrix::{Calibrated, Calibration, write_importance};
 pub use importance::Importance;
 pub use mixes::{FILE_TYPES, FileType, Overrides};

@@ -12,4 +12,5 @@ mod malformed;
 mod packed;
 mod placed;
 mod quantised;
+mod returned;
 mod support;
