@@ -47,7 +47,8 @@ impl Firewall {
     }
 
     /// Scans a message with every scanner of its role, side by side, and the arguments of each tool that it wants to
-    /// call as a text of its own. The worst decision wins.
+    /// call as texts of their own: as they are written, and the strings in them as the tool reads them. The worst
+    /// decision wins.
     pub async fn scan(&self, message: &Message, trace: Option<&[Message]>) -> ScanResult {
         if self.configuration.entries(message.role).is_empty() {
             return unscanned();
@@ -143,14 +144,16 @@ impl Firewall {
         let mut results = vec![("text", self.scan_one(input).await)];
         let message = input.message();
         for call in &message.tool_calls {
-            let arguments = Message::new(message.role, &call.arguments);
-            let mut result = self.scan_one(&Arc::new(ScanInput::new(&arguments, input.trace()))).await;
-            for finding in &mut result.findings {
-                // The place is one in the arguments, not in the text.
-                finding.seen_in = "arguments of a tool call".into();
-                finding.span = 0..0;
+            for arguments in call.readings() {
+                let arguments = Message::new(message.role, arguments);
+                let mut result = self.scan_one(&Arc::new(ScanInput::new(&arguments, input.trace()))).await;
+                for finding in &mut result.findings {
+                    // The place is one in the arguments, not in the text.
+                    finding.seen_in = "arguments of a tool call".into();
+                    finding.span = 0..0;
+                }
+                results.push(("tool call", result));
             }
-            results.push(("tool call", result));
         }
         self.recorded(message, combined(results))
     }

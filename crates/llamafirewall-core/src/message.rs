@@ -54,6 +54,36 @@ pub struct ToolCall {
     pub arguments: String,
 }
 
+/// Strings of several lines in the arguments of a call that are each scanned alone; the others are scanned together.
+const MOST_ALONE: usize = 16;
+
+impl ToolCall {
+    /// What there is to scan: the arguments as they are written, and where they are JSON, the strings in them as the
+    /// tool gets them, so that a program is read with its line breaks.
+    pub(crate) fn readings(&self) -> Vec<String> {
+        let mut strings = Vec::new();
+        if let Ok(value) = serde_json::from_str(&self.arguments) {
+            collect(value, &mut strings);
+        }
+        let (mut alone, mut together): (Vec<_>, Vec<_>) =
+            strings.into_iter().partition(|text| text.contains('\n'));
+        together.extend(alone.split_off(alone.len().min(MOST_ALONE)));
+        let together = together.join("\n");
+        let parts = [self.arguments.clone(), together].into_iter().chain(alone);
+        parts.enumerate().filter(|(at, text)| *at == 0 || !text.is_empty()).map(|(_, text)| text).collect()
+    }
+}
+
+/// The strings of a value. Its depth is bounded by the parser.
+fn collect(value: serde_json::Value, into: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => into.push(text),
+        serde_json::Value::Array(values) => values.into_iter().for_each(|value| collect(value, into)),
+        serde_json::Value::Object(fields) => fields.into_iter().for_each(|(_, value)| collect(value, into)),
+        _ => {}
+    }
+}
+
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use llamafirewall::{
     CodeShieldScanner, Configuration, ConfigurationError, Firewall, Message, Released, Role, ScanDecision,
-    ScanResult, ScanStatus, Scanner, ScannerOptions, registry,
+    ScanResult, ScanStatus, Scanner, ScannerOptions, ToolCall, registry,
 };
 
 fn firewall(scanner: Arc<dyn Scanner>) -> Firewall {
@@ -125,6 +125,27 @@ fn a_stream_gets_the_verdict_of_the_whole_and_lets_nothing_out() {
             assert!(most < text.len() || out == text, "{size}: {out}");
         }
     }
+}
+
+#[test]
+fn code_in_the_arguments_of_a_tool_call_is_scanned() {
+    let call = |arguments: &str| {
+        let call = ToolCall { name: "run".to_owned(), arguments: arguments.to_owned() };
+        let message = Message::assistant("").with_tool_calls(vec![call]);
+        firewall(Arc::new(CodeShieldScanner::new())).scan_blocking(&message, None)
+    };
+    for insecure in [
+        r#"{"code": "import os\n\nfor folder in folders:\n    os.system('ls ' + folder)\n"}"#,
+        r#"{"language": "python", "code": "eval(input())"}"#,
+        r#"{"files": [{"path": "a.c", "text": "int main(void) {\n  char s[9];\n  gets(s);\n}\n"}]}"#,
+        "import os\nos.system(command)\n",
+    ] {
+        let result = call(insecure);
+        assert_eq!(result.decision, ScanDecision::Block, "{insecure}");
+        assert!(result.findings.iter().all(|finding| finding.seen_in == "arguments of a tool call"));
+    }
+    let clean = r#"{"code": "import subprocess\nsubprocess.run(['ls', folder])\n", "note": "lists a folder"}"#;
+    assert_eq!(call(clean).decision, ScanDecision::Allow);
 }
 
 #[test]
