@@ -128,117 +128,148 @@ impl Grammar {
     }
 }
 
+/// Kinds that mean the same in every grammar that has them; any other means nothing to a rule.
+const ROLES: &[(Role, &[&str])] = &[
+    (Role::Arguments, &["argument_list", "arguments"]),
+    (Role::Array, &["array", "list", "tuple", "array_creation_expression", "initializer_list"]),
+    (Role::Assign, &["assignment", "assignment_expression"]),
+    (Role::Attribute, &["attribute"]),
+    (Role::Augment, &["augmented_assignment", "augmented_assignment_expression", "update_expression"]),
+    (Role::Binary, &["binary_operator", "binary_expression"]),
+    (
+        Role::Block,
+        &[
+            "block",
+            "statement_block",
+            "compound_statement",
+            "module",
+            "program",
+            "translation_unit",
+            "compilation_unit",
+            "class_body",
+            "declaration_list",
+            "field_declaration_list",
+            "constructor_body",
+            "switch_section",
+            "switch_case",
+            "switch_default",
+            "switch_block_statement_group",
+            "case_statement",
+            "preproc_if",
+            "preproc_ifdef",
+            "preproc_else",
+            "preproc_elif",
+        ],
+    ),
+    (Role::Boolean, &["true", "false", "boolean_literal"]),
+    (Role::Call, &["call", "call_expression", "method_invocation", "invocation_expression"]),
+    (Role::Cast, &["cast_expression"]),
+    (Role::Class, &["class_declaration", "class_definition", "class_specifier", "struct_specifier", "class"]),
+    (Role::Conditional, &["conditional_expression", "ternary_expression"]),
+    (Role::Comment, &["comment", "line_comment", "block_comment"]),
+    (
+        Role::Declaration,
+        &[
+            "declaration",
+            "local_variable_declaration",
+            "field_declaration",
+            "variable_declaration",
+            "lexical_declaration",
+        ],
+    ),
+    (Role::Declarator, &["variable_declarator", "init_declarator"]),
+    (
+        Role::ForEach,
+        &[
+            "for_statement",
+            "for_in_statement",
+            "for_in_clause",
+            "foreach_statement",
+            "enhanced_for_statement",
+            "for_range_loop",
+        ],
+    ),
+    (
+        Role::Function,
+        &[
+            "function_definition",
+            "function_declaration",
+            "function_expression",
+            "generator_function",
+            "generator_function_declaration",
+            "method_definition",
+            "method_declaration",
+            "constructor_declaration",
+            "local_function_statement",
+        ],
+    ),
+    (Role::Lambda, &["lambda", "arrow_function", "lambda_expression", "anonymous_method_expression"]),
+    (Role::If, &["if_statement"]),
+    (Role::Import, &["import_statement", "import_from_statement", "import_declaration", "using_directive"]),
+    (Role::Initializer, &["initializer_expression"]),
+    (Role::Interpolation, &["interpolation", "template_substitution"]),
+    (Role::JsxAttribute, &["jsx_attribute"]),
+    (
+        Role::Member,
+        &[
+            "member_expression",
+            "field_access",
+            "field_expression",
+            "member_access_expression",
+            "qualified_name",
+            "qualified_identifier",
+            "scoped_identifier",
+            "scoped_type_identifier",
+        ],
+    ),
+    (
+        Role::Name,
+        &[
+            "identifier",
+            "property_identifier",
+            "shorthand_property_identifier",
+            "shorthand_property_identifier_pattern",
+            "type_identifier",
+            "field_identifier",
+            "namespace_identifier",
+            "dotted_name",
+            "this",
+            "generic_name",
+        ],
+    ),
+    (Role::New, &["new_expression", "object_creation_expression"]),
+    (
+        Role::Number,
+        &[
+            "integer",
+            "float",
+            "number",
+            "number_literal",
+            "decimal_integer_literal",
+            "integer_literal",
+            "real_literal",
+        ],
+    ),
+    (Role::Object, &["object", "object_pattern"]),
+    (Role::Pair, &["pair", "pair_pattern"]),
+    (
+        Role::Parameter,
+        &["parameter", "formal_parameter", "typed_parameter", "default_parameter", "parameter_declaration"],
+    ),
+    (Role::Paren, &["parenthesized_expression", "condition_clause"]),
+    (Role::Pointer, &["pointer_expression"]),
+    (Role::Regex, &["regex"]),
+    (Role::Return, &["return_statement"]),
+    (
+        Role::Str,
+        &["string", "string_literal", "concatenated_string", "verbatim_string_literal", "raw_string_literal"],
+    ),
+    (Role::Subscript, &["subscript", "subscript_expression", "element_access_expression"]),
+    (Role::Template, &["template_string", "interpolated_string_expression"]),
+];
+
 fn role(kind: &str) -> Role {
-    match kind {
-        "argument_list" | "arguments" => Role::Arguments,
-        "array" | "list" | "tuple" | "array_creation_expression" | "initializer_list" => Role::Array,
-        "assignment" | "assignment_expression" => Role::Assign,
-        "attribute" => Role::Attribute,
-        "augmented_assignment" | "augmented_assignment_expression" | "update_expression" => Role::Augment,
-        "binary_operator" | "binary_expression" => Role::Binary,
-        "block"
-        | "statement_block"
-        | "compound_statement"
-        | "module"
-        | "program"
-        | "translation_unit"
-        | "compilation_unit"
-        | "class_body"
-        | "declaration_list"
-        | "field_declaration_list"
-        | "constructor_body"
-        | "switch_section"
-        | "switch_case"
-        | "switch_default"
-        | "switch_block_statement_group"
-        | "case_statement"
-        | "preproc_if"
-        | "preproc_ifdef"
-        | "preproc_else"
-        | "preproc_elif" => Role::Block,
-        "true" | "false" | "boolean_literal" => Role::Boolean,
-        "call" | "call_expression" | "method_invocation" | "invocation_expression" => Role::Call,
-        "cast_expression" => Role::Cast,
-        "class_declaration" | "class_definition" | "class_specifier" | "struct_specifier" | "class" => {
-            Role::Class
-        }
-        "conditional_expression" | "ternary_expression" => Role::Conditional,
-        "comment" | "line_comment" | "block_comment" => Role::Comment,
-        "declaration"
-        | "local_variable_declaration"
-        | "field_declaration"
-        | "variable_declaration"
-        | "lexical_declaration" => Role::Declaration,
-        "variable_declarator" | "init_declarator" => Role::Declarator,
-        "for_statement"
-        | "for_in_statement"
-        | "for_in_clause"
-        | "foreach_statement"
-        | "enhanced_for_statement"
-        | "for_range_loop" => Role::ForEach,
-        "function_definition"
-        | "function_declaration"
-        | "function_expression"
-        | "generator_function"
-        | "generator_function_declaration"
-        | "method_definition"
-        | "method_declaration"
-        | "constructor_declaration"
-        | "local_function_statement" => Role::Function,
-        "lambda" | "arrow_function" | "lambda_expression" | "anonymous_method_expression" => Role::Lambda,
-        "if_statement" => Role::If,
-        "import_statement" | "import_from_statement" | "import_declaration" | "using_directive" => {
-            Role::Import
-        }
-        "initializer_expression" => Role::Initializer,
-        "interpolation" | "template_substitution" => Role::Interpolation,
-        "jsx_attribute" => Role::JsxAttribute,
-        "member_expression"
-        | "field_access"
-        | "field_expression"
-        | "member_access_expression"
-        | "qualified_name"
-        | "qualified_identifier"
-        | "scoped_identifier"
-        | "scoped_type_identifier" => Role::Member,
-        "identifier"
-        | "property_identifier"
-        | "shorthand_property_identifier"
-        | "shorthand_property_identifier_pattern"
-        | "type_identifier"
-        | "field_identifier"
-        | "namespace_identifier"
-        | "dotted_name"
-        | "this"
-        | "generic_name" => Role::Name,
-        "new_expression" | "object_creation_expression" => Role::New,
-        "integer"
-        | "float"
-        | "number"
-        | "number_literal"
-        | "decimal_integer_literal"
-        | "integer_literal"
-        | "real_literal" => Role::Number,
-        "object" | "object_pattern" => Role::Object,
-        "pair" | "pair_pattern" => Role::Pair,
-        "parameter"
-        | "formal_parameter"
-        | "typed_parameter"
-        | "default_parameter"
-        | "parameter_declaration" => Role::Parameter,
-        "parenthesized_expression" | "condition_clause" => Role::Paren,
-        "pointer_expression" => Role::Pointer,
-        "regex" => Role::Regex,
-        "return_statement" => Role::Return,
-        "string"
-        | "string_literal"
-        | "concatenated_string"
-        | "verbatim_string_literal"
-        | "raw_string_literal" => Role::Str,
-        "subscript" | "subscript_expression" | "element_access_expression" => Role::Subscript,
-        "template_string" | "interpolated_string_expression" => Role::Template,
-        _ => Role::Other,
-    }
+    ROLES.iter().find(|(_, kinds)| kinds.contains(&kind)).map_or(Role::Other, |(role, _)| *role)
 }
 
 fn field(name: &str) -> Field {
