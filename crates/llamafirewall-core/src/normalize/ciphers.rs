@@ -3,7 +3,8 @@
 
 use super::ViewKind;
 use super::mapping::{Mapping, Rewriting};
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use aho_corasick::AhoCorasick;
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 /// Words that instructions to a model can hardly do without.
@@ -147,32 +148,65 @@ impl Cipher {
     }
 }
 
-/// The ciphers that a text may be written in.
-pub(super) fn suspected(text: &str) -> Vec<Cipher> {
-    static TELLTALES: OnceLock<Option<(AhoCorasick, Vec<Cipher>)>> = OnceLock::new();
-    let build = || {
-        let mut words = Vec::new();
-        let mut ciphers = Vec::new();
+/// Telling words in every cipher, found by their first four letters: a bit per hash of four letters says at once of almost
+/// every place in a text that none of them begins there.
+struct Telltales {
+    begins: Box<[u64; 1 << (HASH_BITS - 6)]>,
+    /// By their first four letters, which are small.
+    words: HashMap<u32, Vec<(Vec<u8>, Cipher)>>,
+}
+
+const HASH_BITS: u32 = 16;
+/// Makes ASCII capitals small, and other bytes something else than a small letter or themselves.
+const SMALL: u32 = 0x2020_2020;
+
+/// The word and the bit of it that stand for four letters.
+fn bit(four: u32) -> (usize, u64) {
+    let hash = four.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS);
+    ((hash >> 6) as usize, 1 << (hash & 63))
+}
+
+impl Telltales {
+    fn new() -> Self {
+        let mut made = Self { begins: Box::new([0; 1 << (HASH_BITS - 6)]), words: HashMap::new() };
         for cipher in Cipher::all() {
             let last = if cipher == Cipher::Reversed { LAST } else { &[] };
             for word in TELLING.iter().chain(last) {
-                words.push(cipher.hides(word));
-                ciphers.push(cipher);
+                let word = cipher.hides(word).into_bytes();
+                let Some(four) = word.first_chunk() else { continue };
+                let four = u32::from_le_bytes(*four) | SMALL;
+                let (at, bit) = bit(four);
+                made.begins[at] |= bit;
+                made.words.entry(four).or_default().push((word, cipher));
             }
         }
-        let automaton =
-            AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA)).build(words);
-        // The words are a constant, and few.
-        automaton.ok().map(|automaton| (automaton, ciphers))
-    };
-    let Some((automaton, ciphers)) = TELLTALES.get_or_init(build) else {
-        return Cipher::all().collect();
-    };
+        made
+    }
+
+    /// The ciphers of the words that begin at a place.
+    fn at<'a>(&'a self, text: &'a [u8], four: u32) -> impl Iterator<Item = Cipher> + 'a {
+        let words = self.words.get(&four).into_iter().flatten();
+        let stands =
+            |word: &[u8]| text.get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
+        words.filter(move |(word, _)| stands(word)).map(|(_, cipher)| *cipher)
+    }
+}
+
+/// The ciphers that a text may be written in.
+pub(super) fn suspected(text: &str) -> Vec<Cipher> {
+    static TELLTALES: OnceLock<Telltales> = OnceLock::new();
+    let telltales = TELLTALES.get_or_init(Telltales::new);
     let mut found: Vec<Cipher> = Vec::new();
-    for hit in automaton.find_overlapping_iter(text) {
-        let cipher = ciphers[hit.pattern().as_usize()];
-        if !found.contains(&cipher) {
-            found.push(cipher);
+    for (at, four) in text.as_bytes().windows(4).enumerate() {
+        let four = u32::from_le_bytes([four[0], four[1], four[2], four[3]]) | SMALL;
+        let (word, bit) = bit(four);
+        if telltales.begins[word] & bit != 0 {
+            let ciphers = telltales.at(&text.as_bytes()[at..], four);
+            ciphers.for_each(|cipher| {
+                if !found.contains(&cipher) {
+                    found.push(cipher)
+                }
+            });
         }
     }
     found

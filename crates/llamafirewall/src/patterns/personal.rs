@@ -115,13 +115,26 @@ fn regions(text: &str) -> impl Iterator<Item = Range<usize>> {
     let bytes = text.as_bytes();
     let mut at = 0;
     std::iter::from_fn(move || {
-        at += bytes[at..].iter().take_while(|byte| !byte.is_ascii_digit()).count();
+        at = next_digit(bytes, at);
         let start = at;
         at += bytes[at..].iter().take_while(|byte| in_region(**byte)).count();
         // What may stand before the first digit.
         let before = bytes[..start].iter().rev().take(2).take_while(|byte| b"+(".contains(byte)).count();
         (at > start).then_some(start - before..at)
     })
+}
+
+/// The first digit from `at` on, or the end. Most text has few: it is passed over in strides, without a branch per byte.
+fn next_digit(bytes: &[u8], at: usize) -> usize {
+    const STRIDE: usize = 32;
+    let mut at = at;
+    while let Some(stride) = bytes.get(at..at + STRIDE) {
+        if stride.iter().fold(false, |any, byte| any | byte.is_ascii_digit()) {
+            break;
+        }
+        at += STRIDE;
+    }
+    bytes[at..].iter().position(u8::is_ascii_digit).map_or(bytes.len(), |more| at + more)
 }
 
 fn digits(text: &str) -> impl DoubleEndedIterator<Item = u32> {
@@ -162,15 +175,28 @@ fn in_account(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' '
 }
 
-/// International bank account numbers (ISO 13616), by length and check digits.
+/// International bank account numbers (ISO 13616), by length and check digits: two capitals, then digits first.
 fn accounts(text: &str) -> impl Iterator<Item = Range<usize>> {
     let bytes = text.as_bytes();
-    let begins = move |at: &usize| {
-        let is_start = *at == 0 || !is_word(bytes[at - 1]);
-        is_start
-            && matches!(bytes[*at..], [a, b, c, d, ..] if a.is_ascii_uppercase() && b.is_ascii_uppercase() && c.is_ascii_digit() && d.is_ascii_digit())
-    };
-    (0..bytes.len().saturating_sub(14)).filter(begins).filter_map(move |start| account(bytes, start))
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let digit = next_digit(bytes, at);
+            if digit == bytes.len() {
+                return None;
+            }
+            at = digit + 1;
+            let Some(start) = digit.checked_sub(2) else { continue };
+            let begins = matches!(
+                bytes[start..],
+                [a, b, _, d, ..] if a.is_ascii_uppercase() && b.is_ascii_uppercase() && d.is_ascii_digit()
+            );
+            if begins && (start == 0 || !is_word(bytes[start - 1])) {
+                return Some(start);
+            }
+        }
+    })
+    .filter_map(move |start| account(bytes, start))
 }
 
 fn account(bytes: &[u8], start: usize) -> Option<Range<usize>> {
