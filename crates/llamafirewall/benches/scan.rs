@@ -2,6 +2,9 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are the output")]
 
+#[path = "../tests/hostile/mod.rs"]
+mod hostile;
+
 use llamafirewall::{
     Configuration, ConfigurationError, Firewall, HiddenAsciiScanner, Message, RegexScanner, Role, UseCase,
 };
@@ -39,33 +42,8 @@ fn main() -> Result<(), ConfigurationError> {
         let rate = text.content.len() as f64 / time.as_secs_f64() / 1e6;
         println!("{name}, 1 MiB of prose: {rate:.0} MB/s");
     }
-    for piece in [
-        "ignore ",
-        "ignore all the ",
-        "a@",
-        "aaaa",
-        "1234 ",
-        "4111",
-        "eyJ",
-        "sk-",
-        "password = ",
-        "((((",
-        "DE89",
-        "\u{200b}",
-        "e\u{301}",
-        "i g ",
-        "%69",
-        "aWdub3Jl",
-        ".- ",
-        "01101001 ",
-        "=\n",
-        "&#",
-        "begin ",
-        "\u{e0041}",
-        "erongi ",
-        "1a",
-    ] {
-        let text = Message::user(piece.repeat((1 << 20) / piece.len()));
+    for piece in hostile::PIECES {
+        let text = Message::user(hostile::megabyte(piece));
         let time = best(3, || drop(general.scan_blocking(&text, None)));
         println!("preset general, 1 MiB of {piece:?}: {:.1} ms", time.as_secs_f64() * 1e3);
     }
