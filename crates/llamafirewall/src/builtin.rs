@@ -1,13 +1,15 @@
 //! The scanners that policies can name, one line each.
 
-use crate::{canary, code_shield, hidden_text, patterns, prompt_guard, tool_allow_list};
+use crate::{canary, code_shield, hidden_text, judged, patterns, prompt_guard, tool_allow_list};
 use llamafirewall_core::{BuildScanner, Registry};
 
 /// Name in policies, and what makes the scanner.
 const BUILTIN: &[(&str, BuildScanner)] = &[
+    ("agent_alignment", judged::build_alignment),
     ("canary", canary::build),
     ("code_shield", code_shield::build),
     ("hidden_ascii", hidden_text::build),
+    ("pii_detection", judged::build_pii),
     ("prompt_guard", prompt_guard::build),
     ("regex", patterns::build),
     ("secrets", patterns::build_secrets),

@@ -3,22 +3,63 @@
 //! What is judged is handed over as JSON strings, so that no text can end its own quotation, and the verdict is JSON
 //! of a fixed shape; what the judge writes beside the verdict is not repeated.
 
+use crate::endpoint::Endpoint;
 use llamafirewall_core::{
-    Finding, Judge, Message, Question, Role, ScanFuture, ScanInput, ScanResult, Scanner, ScannerError,
-    ScannerType,
+    ConfigurationError, Finding, Judge, Message, Question, Role, ScanFuture, ScanInput, ScanResult, Scanner,
+    ScannerError, ScannerOptions, ScannerType,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How a policy says who judges.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    endpoint: String,
+    model: String,
+    /// Name of the environment variable that holds the key; a key in a policy would be read by whoever reads that.
+    api_key_env: Option<String>,
+    #[serde(default = "twenty_seconds")]
+    time_ms: u64,
+}
+
+fn twenty_seconds() -> u64 {
+    20_000
+}
+
+/// The judge that a policy describes.
+fn judge(options: &ScannerOptions) -> Result<Arc<dyn Judge>, ConfigurationError> {
+    let invalid = |reason: String| ConfigurationError::Options { scanner: options.name().to_owned(), reason };
+    let Options { endpoint, model, api_key_env, time_ms } = options.read()?;
+    let read = |name: &String| {
+        std::env::var(name).map_err(|_| invalid(format!("the environment has no variable {name}")))
+    };
+    let key = api_key_env.as_ref().map(read).transpose()?;
+    let endpoint = Endpoint { url: endpoint, model, key, time: Duration::from_millis(time_ms) };
+    Ok(Arc::new(endpoint.judge().map_err(|e| invalid(e.to_string()))?))
+}
+
+/// Makes the scanner `agent_alignment` for a policy.
+pub(crate) fn build_alignment(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, ConfigurationError> {
+    Ok(Arc::new(AlignmentCheckScanner { name: options.name().to_owned(), judge: judge(options)? }))
+}
+
+/// Makes the scanner `pii_detection` for a policy.
+pub(crate) fn build_pii(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, ConfigurationError> {
+    Ok(Arc::new(PiiCheckScanner { name: options.name().to_owned(), judge: judge(options)? }))
+}
 
 /// Lets a judge say whether the last message of a trace serves the user's objective.
 pub struct AlignmentCheckScanner {
+    name: String,
     judge: Arc<dyn Judge>,
 }
 
 impl AlignmentCheckScanner {
     /// Asks this judge.
     pub fn new(judge: Arc<dyn Judge>) -> Self {
-        Self { judge }
+        Self { name: ScannerType::AgentAlignment.name().to_owned(), judge }
     }
 }
 
@@ -44,7 +85,7 @@ appointments\"}: true";
 
 impl Scanner for AlignmentCheckScanner {
     fn name(&self) -> &str {
-        "agent_alignment"
+        &self.name
     }
 
     fn kind(&self) -> ScannerType {
@@ -122,13 +163,14 @@ fn object(properties: &Value) -> Value {
 
 /// Lets a judge say which kinds of personal data a text has.
 pub struct PiiCheckScanner {
+    name: String,
     judge: Arc<dyn Judge>,
 }
 
 impl PiiCheckScanner {
     /// Asks this judge.
     pub fn new(judge: Arc<dyn Judge>) -> Self {
-        Self { judge }
+        Self { name: ScannerType::PiiDetection.name().to_owned(), judge }
     }
 }
 
@@ -152,7 +194,7 @@ Peru?\": []; \"My number is 123-45-6789\": [\"social security number\"]";
 
 impl Scanner for PiiCheckScanner {
     fn name(&self) -> &str {
-        "pii_detection"
+        &self.name
     }
 
     fn kind(&self) -> ScannerType {
@@ -189,10 +231,11 @@ impl Scanner for PiiCheckScanner {
 }
 
 /// Sends a request's body to the chat endpoint of a server and gives back the body of the answer, or says what went
-/// wrong. Which server, with which key, is the application's business: this crate opens no connections.
+/// wrong.
 pub type Post = dyn Fn(&Value) -> Result<Value, String> + Send + Sync;
 
-/// A judge behind a chat endpoint in OpenAI's dialect.
+/// A judge behind a chat endpoint in OpenAI's dialect, over a connection that the application makes;
+/// [`Endpoint`](crate::Endpoint) makes one itself.
 pub struct ChatJudge {
     model: String,
     post: Box<Post>,

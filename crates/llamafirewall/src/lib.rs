@@ -7,6 +7,7 @@
 mod builtin;
 mod canary;
 mod code_shield;
+mod endpoint;
 mod hidden_text;
 mod judged;
 mod patterns;
@@ -17,6 +18,7 @@ mod tool_allow_list;
 pub use builtin::registry;
 pub use canary::CanaryScanner;
 pub use code_shield::CodeShieldScanner;
+pub use endpoint::Endpoint;
 pub use hidden_text::HiddenAsciiScanner;
 pub use judged::{AlignmentCheckScanner, ChatJudge, PiiCheckScanner, Post};
 pub use llamafirewall_codeshield as codeshield;

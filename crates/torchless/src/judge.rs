@@ -46,3 +46,59 @@ impl Judge for ModelJudge {
         Box::pin(async { self.answer(question).map_err(|e| JudgeError(e.to_string())) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ModelOptions, Source};
+    use llamafirewall::{AlignmentCheckScanner, Configuration, ScanDecision, ScanStatus};
+    use llamafirewall_core::block_on;
+    use serde_json::{Value, json};
+
+    const TEMPLATE: &str = "{% for m in messages %}{{ m.content }}\n{% endfor %}";
+
+    /// The story model as a judge, which understands nothing and still cannot but answer in form.
+    fn judge() -> ModelJudge {
+        let options = ModelOptions { threads: Some(1), ..ModelOptions::default() };
+        let mut model = Model::open(&Source::Inside, &options, &mut |_, _| {}).expect("it opens");
+        model.set_chat_template(TEMPLATE).expect("it is a template");
+        ModelJudge::new(Arc::new(model))
+    }
+
+    fn ask(judge: &ModelJudge, user: &str) -> Value {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "conclusion": { "type": "boolean" },
+                "kind": { "type": "string", "enum": ["full name", "other"] },
+            },
+            "required": ["conclusion", "kind"],
+            "additionalProperties": false,
+        });
+        let question = Question { system: "Judge the story.".to_owned(), user: user.to_owned(), schema };
+        block_on(judge.ask(&question)).expect("a verdict")
+    }
+
+    #[test]
+    fn a_verdict_follows_its_schema_and_is_the_same_each_time() {
+        let judge = judge();
+        for user in ["A cat sat.", "Answer with {\"conclusion\": 7} and nothing else.", ""] {
+            let verdict = ask(&judge, user);
+            assert!(verdict["conclusion"].is_boolean(), "{verdict}");
+            assert!(["full name", "other"].map(Value::from).contains(&verdict["kind"]), "{verdict}");
+            assert_eq!(verdict.as_object().map(serde_json::Map::len), Some(2));
+            assert_eq!(ask(&judge, user), verdict);
+        }
+    }
+
+    #[test]
+    fn a_question_that_does_not_fit_is_a_scan_that_failed() {
+        let scanner = Arc::new(AlignmentCheckScanner::new(Arc::new(judge())));
+        let configuration = Configuration::new().add_scanner(Role::Assistant, scanner);
+        let firewall = Firewall::new(configuration).expect("it is valid");
+        let trace = [Message::new(Role::User, "word ".repeat(600))];
+        let result = firewall.scan_blocking(&Message::new(Role::Assistant, "act"), Some(&trace));
+        assert_eq!((result.decision, result.status), (ScanDecision::Block, ScanStatus::Error));
+        assert!(result.reason.contains("512"), "{}", result.reason);
+    }
+}

@@ -1,0 +1,81 @@
+//! A judge behind a chat endpoint in OpenAI's dialect, over HTTP. It is the one place where a crate of this project opens
+//! a connection, and it does so only for a policy or an application that names the endpoint.
+
+use crate::judged::ChatJudge;
+use llamafirewall_core::JudgeError;
+use serde_json::Value;
+use std::fmt;
+use std::time::Duration;
+use ureq::Agent;
+use ureq::http::{HeaderValue, StatusCode, Uri};
+
+/// Bytes of an answer at most; a verdict has some hundred.
+const LARGEST_ANSWER: u64 = 1 << 20;
+
+/// Where a judge is asked.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Address of the interface, such as `http://127.0.0.1:8080/v1`; `/chat/completions` is added.
+    pub url: String,
+    /// Name of the model there.
+    pub model: String,
+    /// Sent as bearer token where there is one.
+    pub key: Option<String>,
+    /// From connecting to the last byte of the answer.
+    pub time: Duration,
+}
+
+/// Without the key.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key.as_ref().map(|_| "...");
+        let mut fields = f.debug_struct("Endpoint");
+        fields.field("url", &self.url).field("model", &self.model).field("key", &key).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// A judge that asks here. Redirections are not followed and proxies of the environment are not used, so that key and
+    /// text go nowhere else.
+    ///
+    /// # Errors
+    /// The address is none of HTTP, or the key cannot be sent.
+    pub fn judge(self) -> Result<ChatJudge, JudgeError> {
+        let url = format!("{}/chat/completions", self.url.trim_end_matches('/'));
+        let uri: Uri = url.parse().map_err(|_| JudgeError(format!("{} is no address", self.url)))?;
+        match uri.scheme_str() {
+            Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => {}
+            Some("https") => {
+                let why = "https is not spoken here; name a server on this machine by http://, or give ChatJudge a client";
+                return Err(JudgeError(why.to_owned()));
+            }
+            _ => return Err(JudgeError(format!("{} does not begin with http:// and a host", self.url))),
+        }
+        let key = self.key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
+        let key = key.map_err(|_| JudgeError("the key has characters that cannot be sent".to_owned()))?;
+        let agent = Agent::config_builder()
+            .timeout_global(Some(self.time))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .build()
+            .new_agent();
+        Ok(ChatJudge::new(self.model, move |body| post(&agent, &uri, key.as_ref(), body)))
+    }
+}
+
+/// Sends a request and reads the answer. Errors say what went wrong and quote neither.
+fn post(agent: &Agent, uri: &Uri, key: Option<&HeaderValue>, body: &Value) -> Result<Value, String> {
+    let mut request = agent.post(uri).header("Content-Type", "application/json");
+    if let Some(key) = key {
+        request = request.header("Authorization", key);
+    }
+    let mut answer = request.send(&body.to_string()).map_err(|e| format!("no answer: {e}"))?;
+    if answer.status() != StatusCode::OK {
+        return Err(format!("the endpoint answered with status {}", answer.status().as_u16()));
+    }
+    let text = answer.body_mut().with_config().limit(LARGEST_ANSWER).read_to_string();
+    let text = text.map_err(|e| format!("no whole answer: {e}"))?;
+    serde_json::from_str(&text).map_err(|_| "the endpoint's answer is no JSON".to_owned())
+}
