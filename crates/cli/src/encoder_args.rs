@@ -24,6 +24,9 @@ pub struct EncoderOpenArgs {
     /// Numbers in which the layers multiply: f32, bf16 or int8
     #[arg(long, value_name = "NUMBERS", default_value = "f32", value_parser = precision)]
     pub precision: EncoderPrecision,
+    /// Let texts pass a firewall first: a policy file, or general, chatbot, coding-assistant [default: none]
+    #[arg(long, value_name = "POLICY", conflicts_with = "ids")]
+    pub policy: Option<String>,
     /// Where to run.
     #[command(flatten)]
     pub placement: PlacementArgs,

@@ -2,7 +2,7 @@
 
 use crate::encoder_args::{ClassifyArgs, EmbedArgs, EncoderOpenArgs, RawArgs, RerankArgs};
 use crate::exit::Usage;
-use crate::{input, open, output, progress};
+use crate::{input, open, output, policy, progress};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -14,9 +14,14 @@ use torchless::{Candidates, Classes, Embedding, Encoder, EncoderText, Texts, Tok
 const SHOWN: usize = 60;
 
 fn load(model: &Path, args: &EncoderOpenArgs) -> Result<Encoder> {
+    let firewall = args.policy.as_deref().map(policy::firewall).transpose()?;
     let mut bar = progress::LoadProgress::new(true);
     let source = open::source(Some(model));
-    Ok(Encoder::open(&source, &args.options(), &mut |done, total| bar.update(done, total))?)
+    let mut encoder = Encoder::open(&source, &args.options(), &mut |done, total| bar.update(done, total))?;
+    if let Some(firewall) = firewall {
+        encoder.set_firewall(firewall);
+    }
+    Ok(encoder)
 }
 
 /// One vector per text.

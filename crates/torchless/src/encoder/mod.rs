@@ -180,6 +180,11 @@ impl Encoder {
         self.embedding = embedding;
     }
 
+    /// Puts a firewall before the model; without one, everything is let in.
+    pub fn set_firewall(&mut self, firewall: Firewall) {
+        self.firewall = firewall;
+    }
+
     /// Offers texts to the firewall.
     ///
     /// # Errors
