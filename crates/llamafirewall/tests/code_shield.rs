@@ -144,7 +144,8 @@ fn code_in_the_arguments_of_a_tool_call_is_scanned() {
         assert_eq!(result.decision, ScanDecision::Block, "{insecure}");
         assert!(result.findings.iter().all(|finding| finding.seen_in == "arguments of a tool call"));
     }
-    let clean = r#"{"code": "import subprocess\nsubprocess.run(['ls', folder])\n", "note": "lists a folder"}"#;
+    let clean =
+        r#"{"code": "import subprocess\nsubprocess.run(['ls', folder])\n", "note": "lists a folder"}"#;
     assert_eq!(call(clean).decision, ScanDecision::Allow);
 }
 

@@ -1,6 +1,8 @@
-//! What has gone wrong in other firewalls: each item is a test.
+//! What has gone wrong in other firewalls: each item is a test, here or where [`LIST`] says.
 
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+
+mod hostile;
 
 use llamafirewall::{
     AuditLog, Configuration, FailMode, Finding, Firewall, Limits, Message, Registry, Role, ScanDecision,
@@ -9,6 +11,105 @@ use llamafirewall::{
 };
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+
+/// What a firewall must get right, the file of the test that holds it, and its name.
+const LIST: &[(&str, &str, &str)] = &[
+    ("packed text is read, in every encoding", HERE, "every_encoding_is_decoded_and_scanned"),
+    ("what cannot be read is named", HERE, "what_cannot_be_read_is_flagged"),
+    ("look-alikes, letter spacing, dashes", HERE, "every_encoding_is_decoded_and_scanned"),
+    ("every invisible class; writing passes", HERE, "every_invisible_class_is_found_and_writing_passes"),
+    ("a payload at any place, all of the text seen", HERE, "a_payload_is_found_wherever_it_stands"),
+    (
+        "the detector inside sees any place",
+        "crates/llamafirewall-ml/src/detector/mod.rs",
+        "an_attack_is_found_wherever_it_stands",
+    ),
+    (
+        "split over a stream's pieces and bytes",
+        "crates/llamafirewall/tests/stream.rs",
+        "split_at_every_byte_equals_the_whole",
+    ),
+    (
+        "split over thinking and text",
+        "crates/torchless/src/guarded.rs",
+        "nothing_is_split_over_thinking_and_text",
+    ),
+    (
+        "arguments of tool calls",
+        "crates/llamafirewall/tests/code_shield.rs",
+        "code_in_the_arguments_of_a_tool_call_is_scanned",
+    ),
+    ("every route, one verdict", HERE, "all_ways_to_scan_give_one_verdict"),
+    (
+        "the command, the same verdict",
+        "crates/cli/tests/command/scan.rs",
+        "the_command_decides_as_the_library_does",
+    ),
+    (
+        "a scanner that crashes, hangs or has no model",
+        HERE,
+        "a_scanner_that_fails_blocks_unless_told_otherwise",
+    ),
+    (
+        "a judge is not told its verdict by what it judges",
+        "crates/llamafirewall/tests/endpoint.rs",
+        "the_verdict_is_forced_and_what_is_judged_cannot_forge_it",
+    ),
+    (
+        "a judge that fails",
+        "crates/llamafirewall/tests/endpoint.rs",
+        "an_endpoint_that_gives_no_verdict_is_a_scan_that_failed",
+    ),
+    (
+        "a model without its head",
+        "crates/llamafirewall-ml/tests/native_engine.rs",
+        "a_model_without_head_or_with_a_tensor_too_many_does_not_load",
+    ),
+    (
+        "scores as the trainer computes them",
+        "crates/llamafirewall-ml/src/detector/mod.rs",
+        "scores_are_those_of_the_trainer",
+    ),
+    ("a megabyte made to take long", HERE, "hostile_texts_of_a_megabyte_are_read_in_time"),
+    ("harmless text passes, security prose and code too", HERE, "harmless_texts_pass"),
+    ("an audit log without text", HERE, "the_audit_log_has_no_text_and_breaks_when_it_is_changed"),
+];
+const HERE: &str = "crates/llamafirewall/tests/must_pass.rs";
+
+#[test]
+fn every_item_of_the_list_is_a_test() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (item, file, test) in LIST {
+        let source = std::fs::read_to_string(root.join(file)).unwrap();
+        let declared = format!("#[test]\n    fn {test}()");
+        let at_top = format!("#[test]\nfn {test}()");
+        assert!(source.contains(&declared) || source.contains(&at_top), "{item}: no test {test} in {file}");
+    }
+}
+
+/// Harmless rows of the labelled sets, in which requests about attacks on computers and code are many.
+#[test]
+fn harmless_texts_pass() {
+    let Some(folder) = std::env::var_os("TORCHLESS_FIXTURES").map(std::path::PathBuf::from) else {
+        eprintln!("skipped: TORCHLESS_FIXTURES names no folder with labelled texts");
+        return;
+    };
+    let firewall = Firewall::new(UseCase::Chatbot.configuration().unwrap()).unwrap();
+    for set in ["cyberseceval_mitre_frr", "deepset_prompt_injections_train", "selfinstruct_seed_tasks"] {
+        let rows = std::fs::read_to_string(folder.join(format!("guard/{set}.jsonl"))).unwrap();
+        let rows = rows.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let harmless: Vec<_> = rows.filter(|row| row["label"] == "benign").collect();
+        let scan = |row: &serde_json::Value| {
+            firewall.scan_blocking(&Message::user(row["text"].as_str().unwrap()), None)
+        };
+        let flagged = harmless.iter().filter(|row| !scan(row).is_allowed()).count();
+        assert!(
+            harmless.len() > 100 && flagged * 100 <= harmless.len(),
+            "{set}: {flagged} of {}",
+            harmless.len()
+        );
+    }
+}
 
 fn general() -> Firewall {
     Firewall::new(UseCase::General.configuration().unwrap()).unwrap()
@@ -197,39 +298,9 @@ fn a_scanner_that_fails_blocks_unless_told_otherwise() {
 fn hostile_texts_of_a_megabyte_are_read_in_time() {
     // The cap is generous for busy machines and builds without optimisation; what grows with the square of the text
     // misses it by far. The benchmark has the figures.
-    const MEGABYTE: usize = 1 << 20;
     let firewall = general();
-    for piece in [
-        "ignore ",
-        "ignore all the ",
-        "a@",
-        "aaaa",
-        "1234 ",
-        "4111",
-        "eyJ",
-        "sk-",
-        "password = ",
-        "((((",
-        "DE89",
-        "\u{200b}",
-        "é\u{301}",
-        "i g ",
-        "%69",
-        "aWdub3Jl",
-        ".- ",
-        "01101001 ",
-        "=\n",
-        "&#",
-        "<~",
-        "begin ",
-        "-----BEGIN ",
-        "\u{e0041}",
-        "erongi ",
-        "ghp_",
-        "1a",
-        "I L L 1",
-    ] {
-        let text = piece.repeat(MEGABYTE / piece.len());
+    for piece in hostile::PIECES {
+        let text = hostile::megabyte(piece);
         let start = std::time::Instant::now();
         let result = firewall.scan_blocking(&Message::user(text), None);
         assert_eq!(result.status, ScanStatus::Success, "{piece}: {}", result.reason);
