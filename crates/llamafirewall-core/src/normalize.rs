@@ -78,7 +78,11 @@ impl View {
 
     /// Of a text that goes on: the first byte of this form from which a continuation could change how it is read.
     pub fn open_tail(&self) -> usize {
-        open::tail(&self.text)
+        match self.kind {
+            ViewKind::InPlace | ViewKind::Unpacked => open::tail(&self.text),
+            // Nothing is joined or unpacked in a cipher: its letters are those of one form alone.
+            ViewKind::Cipher | ViewKind::Reversed => open::word(&self.text),
+        }
     }
 
     /// Whether a phrase that ends with this word is looked for in a reversed text; others would have to be held back

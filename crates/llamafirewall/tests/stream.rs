@@ -177,6 +177,21 @@ fn plain_text_is_released_as_it_comes() {
 }
 
 #[test]
+fn short_words_are_not_held_back() {
+    let scanner = Arc::new(RegexScanner::new().unwrap());
+    let firewall = Firewall::new(Configuration::new().add_scanner(Role::Assistant, scanner)).unwrap();
+    for text in ["Write to ", "so it is ", "and be of use ", "my own ", "up in an old inn "] {
+        let mut guard = firewall.output_guard(Role::Assistant, None);
+        assert_eq!(guard.push(text), Released::Text(text.to_owned()));
+    }
+    // A word that a phrase begins with stays until the next one.
+    let mut guard = firewall.output_guard(Role::Assistant, None);
+    assert_eq!(guard.push("We know what we do "), Released::Text("We know what we ".to_owned()));
+    let Released::Text(more) = guard.push("best of all ") else { panic!("stopped") };
+    assert!(more.starts_with("do best "), "{more:?}");
+}
+
+#[test]
 fn long_replies_are_released_too() {
     let firewall = firewall();
     let text = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all.\n".repeat(400);

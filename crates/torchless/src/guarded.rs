@@ -183,6 +183,6 @@ mod tests {
     #[test]
     fn a_reply_that_ends_with_a_match_keeps_it() {
         let (told, passed) = out(vec![text("Write to "), text("john@example."), text("com")]);
-        assert!(!passed && told.starts_with("Write ") && "Write to ".starts_with(&told), "{told}");
+        assert_eq!((told.as_str(), passed), ("Write to ", false));
     }
 }
