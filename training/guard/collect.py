@@ -206,7 +206,7 @@ def generated(rows: Rows, seed: int) -> None:
         rows.add(text, 1, "user", "generated-languages")
     for language, text in languages.texts("benign", 4500, seed):
         rows.add(text, 0, "user", "generated-languages")
-    for _, clean, attacked, core in tool_outputs.pairs(9000, seed):
+    for _, clean, attacked, core in tool_outputs.pairs(5000, seed):
         rows.add(attacked, 1, "tool", "generated-tools", core=core)
         rows.add(clean, 0, "tool", "generated-tools")
     documents_with_attacks(rows, rng)
@@ -220,7 +220,7 @@ def documents_with_attacks(rows: Rows, rng: random.Random) -> None:
     for _ in range(3500):
         order = typed(rng, direct_attacks.sentence(grammar.expand(rng, rng.choice(["{override_attack}", "{override_attack}", "{persona_attack}", "{extract_attack}"]))))
         rows.add(joined(rng, rng.choice(harmless)[:900], order), 1, "user", "generated-mixed", core=order)
-    for _ in range(3500):
+    for _ in range(2500):
         order = tool_outputs.injected(rng, grammar, "page")
         rows.add(joined(rng, rng.choice(pages)[:1500], order), 1, "tool", "generated-mixed", core=order)
 

@@ -1,5 +1,6 @@
 """Rows as matrices of hashed features, one row per window, and which rows are nearly the same text."""
 
+import functools
 import json
 import multiprocessing
 import pathlib
@@ -37,11 +38,11 @@ def near_duplicates(test: list[str], train: list[str], share: float = 0.5) -> np
     return out
 
 
-def window_texts_touch(row: dict) -> list[bool]:
+def window_texts_touch(row: dict, fields: bool = False) -> list[bool]:
     """Which windows of an attacked text hold a good part of what was injected; all, where all of it is the attack."""
     points = features.codepoints(row["text"])
-    start, _ = features.words(points)
-    spans = features.spans(len(start))
+    start, length = features.words(points)
+    spans = features.all_spans(points, start, length, fields)
     if not row["core"] or len(spans) == 1:
         return [True] * len(spans)
     core = features.codepoints(row["core"]).tobytes()
@@ -50,21 +51,21 @@ def window_texts_touch(row: dict) -> list[bool]:
     if found < 0:
         return [True] * len(spans)
     first, last = found // 4, found // 4 + len(core) // 4
-    ends = np.append(start, len(points))
-    return [min(int(ends[b]), last) - max(int(ends[a]), first) >= min(24, last - first) for a, b in spans]
+    windows = (features.edges_of(points, start, length, *span) for span in spans)
+    return [min(end, last) - max(begin, first) >= min(24, last - first, end - begin) for begin, end in windows]
 
 
-def featurise(row: dict) -> tuple[list, list[bool]]:
+def featurise(row: dict, fields: bool) -> tuple[list, list[bool]]:
     with np.errstate(over="ignore"):
-        return features.windows(row["text"]), window_texts_touch(row)
+        return features.windows(row["text"], fields), window_texts_touch(row, fields)
 
 
 class Windows:
     """`matrix` is `[windows, 2 * 2**BUCKET_BITS]`: words, then characters; `row` says whose window it is."""
 
-    def __init__(self, rows: list[dict]):
+    def __init__(self, rows: list[dict], fields: bool = False):
         with multiprocessing.Pool(2) as pool:
-            found = pool.map(featurise, rows, chunksize=200)
+            found = pool.map(functools.partial(featurise, fields=fields), rows, chunksize=200)
         indices, values, lengths, owner, touched = [], [], [], [], []
         size = np.uint32(1 << features.BUCKET_BITS)
         for i, (windows, touch) in enumerate(found):

@@ -32,6 +32,7 @@ class Head:
         self.codes = (np.sign(theta) * np.round(127 * np.sqrt(np.abs(theta) / most))).astype(np.int8)
         self.scale = most / 127**2
         self.slope, self.offset = 1.0, 0.0
+        self.typed: tuple[Head, float, float] | None = None
 
     def rounded(self) -> np.ndarray:
         codes = self.codes.astype(np.float32)
@@ -44,17 +45,45 @@ class Head:
         self.slope = float((logit[1] - logit[0]) / (limits[1] - limits[0]))
         self.offset = float(logit[0] - self.slope * limits[0])
 
+    def logit(self, of_words: np.ndarray, of_characters: np.ndarray) -> float:
+        """Of one window, as the Rust side computes it."""
+        total = self.bias
+        for group, first in ((of_words, 0), (of_characters, 1 << features.BUCKET_BITS)):
+            if len(group):
+                codes = self.codes[first + group.astype(np.int64)].astype(np.int64)
+                total += self.scale * float((codes * np.abs(codes)).sum()) / np.sqrt(float(len(group)))
+        logit = self.slope * total + self.offset
+        if self.typed:
+            head, slope, offset = self.typed
+            logit = max(logit, slope * head.logit(of_words, of_characters) + offset)
+        return logit
+
     def score(self, text: str) -> float:
-        """As the Rust side computes it."""
-        best = -np.inf
-        for of_words, of_characters in features.windows(text):
-            total = self.bias
-            for group, first in ((of_words, 0), (of_characters, 1 << features.BUCKET_BITS)):
-                if len(group):
-                    codes = self.codes[first + group.astype(np.int64)].astype(np.int64)
-                    total += self.scale * float((codes * np.abs(codes)).sum()) / np.sqrt(float(len(group)))
-            best = max(best, total)
-        return float(1 / (1 + np.exp(-(self.slope * best + self.offset))))
+        """Of the worst window."""
+        worst = max(self.logit(*window) for window in features.windows(text, self.name == "tool"))
+        return float(1 / (1 + np.exp(-worst)))
+
+    def header(self) -> dict:
+        own = {"name": self.name, "scale": self.scale, "bias": self.bias, "slope": self.slope, "offset": self.offset}
+        return own | ({"typed": {"slope": self.typed[1], "offset": self.typed[2]}} if self.typed else {})
+
+
+# How much the logit as typed text is lowered in what tools return: there it is to flag less than one harmless text in a hundred.
+TYPED_LESS = 1.5
+
+
+def beside_typed(tool: Head, typed: Head, windows: dataset.Windows, score: np.ndarray, benign: np.ndarray) -> np.ndarray:
+    """Lets the head for tools see what the head for typed text sees, and calibrates both together. Gives the logits of the rows
+    whose left-out scores are known."""
+    of_typed = typed.slope * (windows.matrix @ typed.rounded() + typed.bias) + typed.offset
+    both = np.maximum(tool.slope * score + tool.offset, fit.highest(of_typed, windows.row, len(score)) - TYPED_LESS)
+    logit = [np.log(p / (1 - p)) for p in (BLOCKS, CERTAIN)]
+    limits = [fit.threshold(both[benign], rate) for rate in (0.01, 0.001)]
+    slope = float((logit[1] - logit[0]) / (limits[1] - limits[0]))
+    offset = float(logit[0] - slope * limits[0])
+    tool.slope, tool.offset = slope * tool.slope, slope * tool.offset + offset
+    tool.typed = (typed, slope, offset - slope * TYPED_LESS)
+    return slope * both + offset
 
 
 def for_role(rows: list[dict], role: str) -> list[dict]:
@@ -62,23 +91,26 @@ def for_role(rows: list[dict], role: str) -> list[dict]:
     if role == "user":
         return [row for row in rows if row["role"] == "user"]
     typed = [row for row in rows if row["role"] == "user" and row["source"].split("-")[0] != "generated" or row["source"] in ("generated-attacks", "generated-languages", "generated-trigger", "generated-security_prose", "generated-everyday", "generated-passage_prompt")]
-    chosen = random.Random(4).sample(typed, min(9000, len(typed)))
+    chosen = random.Random(4).sample(typed, min(5000, len(typed)))
     return [row for row in rows if row["role"] == "tool"] + [dict(row, source="typed/" + row["source"]) for row in chosen]
 
 
-def trained(rows: list[dict], role: str) -> tuple[Head, dict, np.ndarray]:
-    """A head trained on everything, with the figures and scores of models that did not see what they judge."""
-    windows = dataset.Windows(rows)
+def trained(rows: list[dict], role: str, typed: Head | None = None) -> tuple[Head, dict]:
+    """A head trained on everything, with the figures of models that did not see what they judge."""
+    windows = dataset.Windows(rows, role == "tool")
     score = judge.out_of_fold(rows, windows, role, judge.STRENGTH)
     head = Head(role, *judge.train(rows, windows, np.ones(len(rows), dtype=bool)))
     label = np.array([row["label"] for row in rows])
-    head.calibrate(score[~np.isnan(score) & (label == 0)])
-    return head, judge.table(rows, score), score
+    benign = ~np.isnan(score) & (label == 0)
+    head.calibrate(score[benign])
+    if typed:
+        score = beside_typed(head, typed, windows, score, benign)
+    return head, judge.table(rows, score)
 
 
 def write(heads: list[Head], path: pathlib.Path) -> None:
     header = json.dumps({"bucket_bits": features.BUCKET_BITS, "window_words": features.WINDOW_WORDS, "stride_words": features.STRIDE_WORDS,
-                         "heads": [{"name": head.name, "scale": head.scale, "bias": head.bias, "slope": head.slope, "offset": head.offset} for head in heads]}).encode()
+                         "heads": [head.header() for head in heads]}).encode()
     path.write_bytes(MAGIC + struct.pack("<I", len(header)) + header + b"".join(head.codes.tobytes() for head in heads))
 
 
@@ -90,7 +122,7 @@ def main() -> None:
     rows = dataset.load(given.rows)
     heads, report = [], {}
     for role in ("user", "tool"):
-        head, report[role], _ = trained(for_role(rows, role), role)
+        head, report[role] = trained(for_role(rows, role), role, heads[0] if heads else None)
         heads.append(head)
     given.output.mkdir(parents=True, exist_ok=True)
     write(heads, given.output / "detector.bin")

@@ -108,19 +108,22 @@ def grams(values: np.ndarray, offsets: tuple[int, ...], kind: int) -> np.ndarray
     return mix(h)
 
 
+# Marks that part the fields of an output: no sentence goes on over them. An apostrophe does so beside anything but letters.
+FENCES = np.frombuffer("\"{}[]<>|\\=;\t".encode("utf-32-le"), dtype=np.uint32)
+FEWEST_WORDS = 3
+
 WORD_KINDS = (((0,), 1), ((0, 1), 2), ((0, 1, 2), 3), ((0, 2), 4))
 
 
-def windows(text: str) -> list[tuple[np.ndarray, np.ndarray]]:
+def windows(text: str, fields: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
     """Hashes of each window, (of words, of characters), each sorted and without repetition."""
     with np.errstate(over="ignore"):
         points = codepoints(text)
         start, length = words(points)
         hashes = word_hashes(points, start, length)
         out = []
-        for first, last in spans(len(start)):
-            begin = 0 if first == 0 else int(start[first])
-            end = len(points) if last == len(start) else int(start[last])
+        for first, last, whole in all_spans(points, start, length, fields):
+            begin, end = edges_of(points, start, length, first, last, whole)
             part = hashes[first:last]
             of_words = np.concatenate([grams(part, offsets, kind) for offsets, kind in WORD_KINDS])
             cut = points[begin:end]
@@ -136,3 +139,31 @@ def spans(n: int) -> list[tuple[int, int]]:
         return [(0, n)]
     firsts = list(range(0, n - WINDOW_WORDS, STRIDE_WORDS))
     return [(first, first + WINDOW_WORDS) for first in firsts] + [(n - WINDOW_WORDS, n)]
+
+
+def parted(points: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Indices of words that a mark parts from the word before."""
+    word = np.zeros(len(points) + 2, dtype=bool)
+    word[1:-1] = (CLASS[points] == WORD) | (CLASS[points] == CJK)
+    fence = np.isin(points, FENCES) | ((points == 0x27) & ~(word[:-2] & word[2:]))
+    count = np.concatenate(([0], np.cumsum(fence)))
+    return np.flatnonzero(count[start[1:]] > count[(start + length)[:-1]]) + 1 if len(start) else np.zeros(0, dtype=np.int64)
+
+
+def all_spans(points: np.ndarray, start: np.ndarray, length: np.ndarray, fields: bool) -> list[tuple[int, int, bool]]:
+    """Windows of the whole text, and where `fields` says so, those of each of its fields; the last item tells them apart."""
+    out = [(first, last, True) for first, last in spans(len(start))]
+    if not fields:
+        return out
+    edges = [0, *parted(points, start, length).tolist(), len(start)]
+    for first, last in zip(edges, edges[1:]):
+        if last - first >= FEWEST_WORDS and len(edges) > 2:
+            out += [(first + a, first + b, False) for a, b in spans(last - first)]
+    return out
+
+
+def edges_of(points: np.ndarray, start: np.ndarray, length: np.ndarray, first: int, last: int, whole: bool) -> tuple[int, int]:
+    """The characters of a window: of a whole text up to the next word, of a field up to the end of its last one."""
+    if not whole:
+        return int(start[first]), int(start[last - 1] + length[last - 1])
+    return 0 if first == 0 else int(start[first]), len(points) if last == len(start) else int(start[last])

@@ -98,7 +98,7 @@ def main() -> None:
     report = {}
     for role in given.role.split(","):
         rows = [row for row in dataset.load(given.rows) if row["role"] == role]
-        windows = dataset.Windows(rows)
+        windows = dataset.Windows(rows, role == "tool")
         print(role, windows.matrix.shape, windows.matrix.nnz, flush=True)
         report[role] = table(rows, out_of_fold(rows, windows, role, given.strength))
         for name, entry in report[role].items():

@@ -2,7 +2,8 @@
 //! Nothing here knows labels or weights.
 //!
 //! A text is lower-cased, whitespace becomes one space and digits become `0`, and it is cut into windows of words that
-//! overlap. The features of a window are the set of its hashed n-grams: of words, and of characters.
+//! overlap. The features of a window are the set of its hashed n-grams: of words, and of characters. What tools return is
+//! also cut at the marks that part its fields, so that a field is seen without the form that it came in.
 
 /// Hashes are cut to this many bits.
 pub(super) const BUCKET_BITS: u32 = 20;
@@ -12,6 +13,10 @@ pub(super) const WINDOW_WORDS: usize = 48;
 pub(super) const STRIDE_WORDS: usize = 24;
 
 const LONGEST_WORD: usize = 32;
+/// Marks that part fields; an apostrophe does so beside anything but letters.
+const FENCES: &[u8] = b"\"{}[]<>|\\=;";
+/// Fields with fewer words say too little.
+const FEWEST_WORDS: usize = 3;
 const CHARACTER_GRAMS: [usize; 3] = [3, 4, 5];
 /// Words that stand in a feature, as distances from its first, and the number of the kind.
 const WORD_KINDS: [(&[usize], u32); 4] = [(&[0], 1), (&[0, 1], 2), (&[0, 1, 2], 3), (&[0, 2], 4)];
@@ -112,6 +117,8 @@ pub(super) struct Prepared {
     bytes: Vec<usize>,
     /// Where each word starts in `points`.
     starts: Vec<usize>,
+    /// Where it ends.
+    ends: Vec<usize>,
     /// One hash per word.
     hashes: Vec<u32>,
     length: usize,
@@ -138,6 +145,7 @@ impl Prepared {
             points: Vec::with_capacity(text.len()),
             bytes: Vec::with_capacity(text.len()),
             starts: Vec::new(),
+            ends: Vec::new(),
             hashes: Vec::new(),
             length: text.len(),
         };
@@ -184,6 +192,7 @@ impl Prepared {
                 }
             }
             self.starts.push(first);
+            self.ends.push(at);
             self.hashes.push(mix(self.points[first..at].iter().fold(seed(0), |h, p| fold(h, *p))));
         }
     }
@@ -191,17 +200,43 @@ impl Prepared {
     /// All windows; together they hold every character, and the last one ends with the text.
     pub(super) fn windows(&self) -> Vec<Window> {
         let n = self.starts.len();
-        if n <= WINDOW_WORDS {
-            return vec![Window { words: 0..n, points: 0..self.points.len() }];
-        }
-        let firsts = (0..n - WINDOW_WORDS).step_by(STRIDE_WORDS).chain([n - WINDOW_WORDS]);
-        firsts.map(|first| self.window(first, first + WINDOW_WORDS)).collect()
+        cut(0..n).map(|words| self.window(words)).collect()
     }
 
-    fn window(&self, first: usize, last: usize) -> Window {
-        let begin = if first == 0 { 0 } else { self.starts[first] };
-        let end = self.starts.get(last).copied().unwrap_or(self.points.len());
-        Window { words: first..last, points: begin..end }
+    /// Windows of each field, up to the end of its last word; none where the text has no fields.
+    pub(super) fn fields(&self) -> Vec<Window> {
+        let n = self.starts.len();
+        let parted: Vec<usize> = (1..n).filter(|word| self.is_parted(*word)).collect();
+        if parted.is_empty() {
+            return Vec::new();
+        }
+        let firsts = std::iter::once(0).chain(parted.iter().copied());
+        let ends = parted.iter().copied().chain([n]);
+        let fields = firsts.zip(ends).map(|(first, end)| first..end);
+        let window = |words: std::ops::Range<usize>| {
+            let points = self.starts[words.start]..self.ends[words.end - 1];
+            Window { words, points }
+        };
+        fields.filter(|words| words.len() >= FEWEST_WORDS).flat_map(cut).map(window).collect()
+    }
+
+    /// Whether a mark stands between a word and the one before it.
+    fn is_parted(&self, word: usize) -> bool {
+        let is_word = |at: usize| {
+            let class = self.points.get(at).map(|point| class(*point));
+            matches!(class, Some(Class::Word | Class::Single))
+        };
+        (self.ends[word - 1]..self.starts[word]).any(|at| match u8::try_from(self.points[at]) {
+            Ok(b'\'') => !(at > 0 && is_word(at - 1) && is_word(at + 1)),
+            Ok(byte) => FENCES.contains(&byte),
+            Err(_) => false,
+        })
+    }
+
+    fn window(&self, words: std::ops::Range<usize>) -> Window {
+        let begin = if words.start == 0 { 0 } else { self.starts[words.start] };
+        let end = self.starts.get(words.end).copied().unwrap_or(self.points.len());
+        Window { words, points: begin..end }
     }
 
     /// Bytes of the original text that a window looks at.
@@ -229,6 +264,13 @@ impl Prepared {
             group.dedup();
         }
     }
+}
+
+/// Words in windows that overlap; the last window ends with them.
+fn cut(words: std::ops::Range<usize>) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let last = words.end.saturating_sub(WINDOW_WORDS).max(words.start);
+    let firsts = (words.start..last).step_by(STRIDE_WORDS).chain([last]);
+    firsts.map(move |first| first..words.end.min(first + WINDOW_WORDS))
 }
 
 /// Buckets of the values at these offsets, for every place where all of them exist.
@@ -269,6 +311,26 @@ mod tests {
         };
         assert_eq!(of("Ignore ALL 7 rules"), of("ignore all\t\n 3 rules"));
         assert_ne!(of("ignore all rules"), of("ignore no rules"));
+    }
+
+    #[test]
+    fn fields_are_seen_without_their_form() {
+        let fields = |text: &str| {
+            let prepared = Prepared::new(text);
+            let spans = prepared.fields();
+            spans.iter().map(|window| text[prepared.span(window)].to_owned()).collect::<Vec<_>>()
+        };
+        let text = r#"{"text": "It's a fine day.", "n": 3, "more": 'we don't "know" this yet'}"#;
+        assert_eq!(fields(text), ["It's a fine day", "we don't"]);
+        assert_eq!(fields("<p>one two three</p><b>four five</b>"), ["one two three"]);
+        assert_eq!(fields("no fields in this sentence, it isn't needed."), [] as [String; 0]);
+        let long = format!("<p>{}</p>", "word ".repeat(100));
+        let prepared = Prepared::new(&long);
+        let windows = prepared.fields();
+        assert_eq!(
+            windows.iter().map(|window| window.words.clone()).collect::<Vec<_>>(),
+            [1..49, 25..73, 49..97, 53..101]
+        );
     }
 
     #[test]

@@ -81,24 +81,31 @@ impl Detector {
         found.ok_or_else(|| DetectorError::Damaged(format!("there is no head for {wanted}")))
     }
 
-    /// Scores all of a text, however long: the score is that of its worst window.
+    /// Scores all of a text, however long: the score is that of its worst window, or of its worst field where a tool
+    /// brought it.
     ///
     /// # Errors
     /// The weights have no head for such texts.
     pub fn judge(&self, origin: Origin, text: &str) -> Result<Judgement, DetectorError> {
         let head = self.head(origin)?;
+        // What strangers put into an output may also be what a person would type.
+        let beside = match head.typed {
+            Some(line) => Some((line, self.head(Origin::Typed)?)),
+            None => None,
+        };
         let prepared = Prepared::new(text);
         let mut features = Features::default();
         let mut worst = (f64::NEG_INFINITY, 0..text.len());
-        for window in prepared.windows() {
+        let fields = if origin == Origin::Fetched { prepared.fields() } else { Vec::new() };
+        for window in prepared.windows().into_iter().chain(fields) {
             prepared.features(&window, &mut features);
-            let sum = head.sum(&features.words, &features.characters);
-            if sum > worst.0 {
-                worst = (sum, prepared.span(&window));
+            let of = |head: &Head| head.logit(head.sum(&features.words, &features.characters));
+            let logit = beside.map_or(f64::NEG_INFINITY, |(line, typed)| line.at(of(typed))).max(of(head));
+            if logit > worst.0 {
+                worst = (logit, prepared.span(&window));
             }
         }
-        let logit = head.logit(worst.0);
-        Ok(Judgement { score: sigmoid(logit) as f32, logit: logit as f32, span: worst.1 })
+        Ok(Judgement { score: sigmoid(worst.0) as f32, logit: worst.0 as f32, span: worst.1 })
     }
 
     /// One head as an engine with two labels, harmless and attack.

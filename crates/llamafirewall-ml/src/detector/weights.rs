@@ -40,6 +40,26 @@ struct HeadHeader {
     bias: f64,
     slope: f64,
     offset: f64,
+    typed: Option<Line>,
+}
+
+/// A straight line.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Line {
+    slope: f64,
+    offset: f64,
+}
+
+impl Line {
+    /// Its height at `x`.
+    pub(super) fn at(self, x: f64) -> f64 {
+        self.slope * x + self.offset
+    }
+
+    /// Whether it rises, with numbers that can be computed with.
+    fn rises(self) -> bool {
+        self.slope.is_finite() && self.slope > 0.0 && self.offset.is_finite()
+    }
 }
 
 /// One logistic regression: weights of `scale * q * |q|`, and how a sum becomes a score.
@@ -49,8 +69,9 @@ pub(super) struct Head {
     codes: Vec<i8>,
     scale: f64,
     bias: f64,
-    slope: f64,
-    offset: f64,
+    from_sum: Line,
+    /// From the logit that the text would have as a typed one to the logit that it has here at least.
+    pub(super) typed: Option<Line>,
 }
 
 impl Head {
@@ -69,7 +90,7 @@ impl Head {
 
     /// The logit of a sum: 0 is one half.
     pub(super) fn logit(&self, sum: f64) -> f64 {
-        self.slope * sum + self.offset
+        self.from_sum.at(sum)
     }
 }
 
@@ -105,8 +126,9 @@ fn read(file: &[u8]) -> Result<Vec<Head>, DetectorError> {
 }
 
 fn checked(head: HeadHeader, weights: &[u8]) -> Result<Head, DetectorError> {
-    let HeadHeader { name, scale, bias, slope, offset } = head;
-    if ![scale, bias, slope, offset].iter().all(|x| x.is_finite()) || slope <= 0.0 {
+    let HeadHeader { name, scale, bias, slope, offset, typed } = head;
+    let from_sum = Line { slope, offset };
+    if !scale.is_finite() || !bias.is_finite() || !from_sum.rises() || !typed.is_none_or(Line::rises) {
         return Err(DetectorError::Damaged(format!("head {name} has no usable numbers")));
     }
     Ok(Head {
@@ -114,8 +136,8 @@ fn checked(head: HeadHeader, weights: &[u8]) -> Result<Head, DetectorError> {
         codes: weights.iter().map(|byte| byte.cast_signed()).collect(),
         scale,
         bias,
-        slope,
-        offset,
+        from_sum,
+        typed,
     })
 }
 
