@@ -7,7 +7,7 @@ pub(super) struct Survey {
     pub other: usize,
     /// Digits.
     pub digits: usize,
-    /// Dots, dashes and underscores.
+    /// Dots, dashes and underscores that follow no letter or digit: the end of a sentence is no sign of Morse.
     pub strokes: usize,
     /// Signs that begin an escape: `%`, `\`, `&`, `=`.
     pub escapes: usize,
@@ -67,7 +67,7 @@ impl Survey {
             let class = CLASS[byte as usize];
             survey.other += usize::from(class & OTHER != 0);
             survey.digits += usize::from(class & DIGIT != 0);
-            survey.strokes += usize::from(class & STROKE != 0);
+            survey.strokes += usize::from(class & STROKE != 0 && last & (LETTER | DIGIT) == 0);
             survey.escapes += usize::from(class & ESCAPE != 0);
             let meets = (last & LETTER != 0 && class & (DIGIT | SIGN) != 0)
                 || (last & (DIGIT | SIGN) != 0 && class & LETTER != 0);
@@ -104,6 +104,7 @@ mod tests {
     fn what_is_odd_is_counted() {
         assert_eq!(Survey::of("1gn0r3").mixed, 4);
         assert_eq!(Survey::of("i g n o r e ").alone, 6);
+        assert_eq!((Survey::of("one. two.\nthree.").strokes, Survey::of(".. --. /-.").strokes), (0, 7));
         assert_eq!(Survey::of("%69%67").escapes, 2);
         assert_eq!(Survey::of("é\u{8}").other, 3);
         assert_eq!(Survey::of("aWdub3JlIHByZXZpb3Vz x").longest_run, 20);
