@@ -38,6 +38,7 @@ mod lookup;
 mod memory;
 mod model;
 mod runner;
+mod soundness;
 mod state;
 mod text;
 

@@ -13,7 +13,7 @@ use crate::config::{ContextConfig, ModelConfig};
 use crate::context::Context;
 use crate::functions::{Functions, RawAdapter, RawModel, RawVocab};
 use crate::lookup::Places;
-use crate::{Error, Library, logs, memory};
+use crate::{Error, Library, logs, memory, soundness};
 
 /// A model that llama.cpp has loaded. Contexts borrow it, so that none outlives it.
 ///
@@ -474,7 +474,10 @@ fn check_file(path: &Path) -> Result<u64, Error> {
     let options = OpenOptions::default();
     let sizes = |files: &[torchless_formats::FileInfo]| files.iter().map(|file| file.bytes).sum();
     match torchless_formats::open(path, &options) {
-        Ok(checkpoint) if checkpoint.format == Format::Gguf => Ok(sizes(&checkpoint.files)),
+        Ok(checkpoint) if checkpoint.format == Format::Gguf => {
+            soundness::check(path, &checkpoint)?;
+            Ok(sizes(&checkpoint.files))
+        }
         Ok(checkpoint) => Err(Error::NotGguf { path: path.to_owned(), format: checkpoint.format.name() }),
         // The library knows more types of tensors than we do.
         Err(error) if is_unknown_type(&error) => {

@@ -1,0 +1,84 @@
+//! Facts of a model file that the library takes for granted, and ends the process over.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use torchless_formats::gguf::{GgufMetadata, Value, ValueType};
+use torchless_formats::{Checkpoint, Metadata};
+
+use crate::Error;
+
+/// Layers that the library has room for, in every release.
+const MOST_LAYERS: u64 = 512;
+
+/// Lists beside the tokens: their names, the types of their elements, and whether there has to be one for each token. Older releases read
+/// them without a look at either.
+const LISTS: [(&str, &[ValueType], bool); 4] = [
+    ("tokenizer.ggml.tokens", &[ValueType::String], true),
+    ("tokenizer.ggml.merges", &[ValueType::String], false),
+    ("tokenizer.ggml.scores", &[ValueType::F32], true),
+    ("tokenizer.ggml.token_type", &[ValueType::I32, ValueType::U32], true),
+];
+
+/// Refuses numbers of layers, bounds of norms and vocabularies that the library does not survive.
+pub fn check(path: &Path, checkpoint: &Checkpoint) -> Result<(), Error> {
+    let Metadata::Gguf(metadata) = &checkpoint.metadata else { return Ok(()) };
+    let refuse = |said: String| Err(Error::Load { path: path.to_owned(), said });
+    for (key, value) in metadata.iter() {
+        if let Some(fault) = fault(key, value) {
+            return refuse(fault);
+        }
+    }
+    if let Some(fault) = LISTS.iter().find_map(|list| list_fault(metadata, list)) {
+        return refuse(fault);
+    }
+    match missing_byte(metadata) {
+        Some(byte) => {
+            refuse(format!("its vocabulary has no token for the byte 0x{byte:02X}, which a text may need"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn fault(key: &str, value: &Value) -> Option<String> {
+    let number = match value {
+        Value::F32(number) => Some(f64::from(*number)),
+        Value::F64(number) => Some(*number),
+        _ => None,
+    };
+    if key.ends_with("epsilon") && number.is_some_and(|number| !number.is_finite() || number < 0.0) {
+        return Some(format!("{key} is {}, it has to be a number from 0 on", value.describe()));
+    }
+    let layers = key.ends_with(".block_count").then_some(value);
+    let Some(Value::Int(_, layers)) = layers else { return None };
+    let fits = u64::try_from(*layers).is_ok_and(|layers| (1..=MOST_LAYERS).contains(&layers));
+    (!fits).then(|| format!("{key} is {layers}, it has to be 1 to {MOST_LAYERS}"))
+}
+
+fn list_fault(metadata: &GgufMetadata, list: &(&str, &[ValueType], bool)) -> Option<String> {
+    let (key, types, one_each) = *list;
+    let Value::Array(values) = metadata.value(key)? else { return Some(format!("{key} is no list")) };
+    if !types.contains(&values.ty()) {
+        return Some(format!("{key} has elements of the type {}", values.ty().name()));
+    }
+    let Some(Value::Array(tokens)) = metadata.value("tokenizer.ggml.tokens") else {
+        return Some(format!("{key} belongs to tokens that are not there"));
+    };
+    (one_each && values.len() != tokens.len())
+        .then(|| format!("{key} has {} entries for {} tokens", values.len(), tokens.len()))
+}
+
+/// The first byte without a token, of a vocabulary that falls back on bytes for what it has no tokens for.
+fn missing_byte(metadata: &GgufMetadata) -> Option<u8> {
+    let falls_back = metadata.opt::<&str>("tokenizer.ggml.model").is_ok_and(|model| model == Some("llama"));
+    let Some(Value::Array(tokens)) = metadata.value("tokenizer.ggml.tokens").filter(|_| falls_back) else {
+        return None;
+    };
+    // The byte itself may stand as a token in place of its name.
+    let short: HashSet<&str> = tokens.strings()?.iter().filter(|token| token.len() <= 6).collect();
+    let has = |byte: u8| {
+        let plain = char::from(byte).to_string();
+        short.contains(format!("<0x{byte:02X}>").as_str()) || (byte < 0x80 && short.contains(plain.as_str()))
+    };
+    (0..=u8::MAX).find(|&byte| !has(byte))
+}
