@@ -10,8 +10,8 @@ use torchless_base::TokenId;
 pub enum Error {
     /// No library of llama.cpp was found.
     #[error(
-        "llama.cpp's shared library was not found: {}; name the file or its folder (ModelConfig::with_library), set \
-         TORCHLESS_LLAMA_LIB, or install it where the system looks", .looked.join(", ")
+        "llama.cpp's shared library was not found: {}; `torchless libllama install` gets one; or name the file or \
+         its folder (ModelConfig::with_library, TORCHLESS_LLAMA_LIB)", .looked.join(", ")
     )]
     NoLibrary {
         /// Where it was looked for, and what was there instead.

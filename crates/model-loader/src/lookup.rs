@@ -1,9 +1,9 @@
-//! Finds the library: the path that was given, `TORCHLESS_LLAMA_LIB`, folders of variants, where the system keeps libraries.
+//! Finds the library: the path that was given, `TORCHLESS_LLAMA_LIB`, builds that the user installed, where the system keeps libraries.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-use tabagent_hardware::{OperatingSystem, newest_library};
+use tabagent_hardware::{Isa, OperatingSystem, installed_libraries, libraries_folder, newest_library};
 
 use crate::Error;
 
@@ -24,10 +24,10 @@ pub struct Places {
 }
 
 impl Places {
-    /// What this process's environment and system name.
+    /// What this process's environment, the user's folder of installed builds and the system name.
     pub fn here() -> Self {
         let variable = env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-        Self { explicit: None, variable, folders: Vec::new(), system: system_folders() }
+        Self { explicit: None, variable, folders: installed(), system: system_folders() }
     }
 
     /// With a file or folder that somebody named.
@@ -57,6 +57,14 @@ impl Places {
         let found = places.clone().find_map(|folder| within(folder));
         found.ok_or_else(|| Error::NoLibrary { looked: looked(&self.folders, &self.system) })
     }
+}
+
+/// Folders of builds that `torchless libllama install` put there, the newest first.
+fn installed() -> Vec<PathBuf> {
+    let found = libraries_folder()
+        .map(|folder| installed_libraries(&folder, OperatingSystem::here(), Isa::here()))
+        .unwrap_or_default();
+    found.iter().filter_map(|build| build.path.parent().map(Path::to_owned)).collect()
 }
 
 /// The file itself, or the library in the folder.
