@@ -78,11 +78,10 @@ pub const ALLOWED: &[Row] = &[
 /// What tests may name beyond [`ALLOWED`].
 pub const ALLOWED_IN_TESTS: &[Row] = &[
     ("torchless-cli", &["torchless-base", "torchless-guide-tests"]),
-    ("torchless-guide-tests", &["llamafirewall", "torchless", "torchless-quant"]),
+    ("torchless-guide-tests", &["llamafirewall", "model-loader", "torchless", "torchless-quant"]),
     ("torchless-device-gpu", &["torchless-gpu-emulator", "torchless-kernels"]),
     ("torchless-model", &["torchless-kernels"]),
-    ("model-loader", &["torchless-engine"]),
-    ("torchless", &["model-loader"]),
+    ("model-loader", &["torchless-engine", "torchless-quant"]),
     ("llamafirewall-tch", &["llamafirewall", "llamafirewall-ml"]),
 ];
 
