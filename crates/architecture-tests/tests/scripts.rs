@@ -32,8 +32,17 @@ fn check(arguments: &[&str], status: i32, wanted: &[&str]) {
 
 #[test]
 fn every_script_parses() {
-    let scripts =
-        ["build", "build_releases", "check_gpu_kernels", "compile_ahead", "libllama", "nvrtc", "python"];
+    let scripts = [
+        "build",
+        "build_releases",
+        "check_gpu_kernels",
+        "compile_ahead",
+        "libllama",
+        "nvrtc",
+        "python",
+        "test_libllama",
+        "valgrind_libllama",
+    ];
     let scripts = scripts.map(|name| format!("scripts/{name}.sh"));
     for script in scripts.iter().map(String::as_str).chain([".ci/run"]) {
         check(&["-n", script], 0, &[]);

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod context;
+mod guide;
 mod logits;
 mod runner;
 mod support;
