@@ -65,6 +65,7 @@ pages! {
     Lora "docs/lora.md"
     Build "docs/optimization/build.md"
     Memory "docs/optimization/memory.md"
+    ModelLoader "docs/model-loader.md"
     Quantization "docs/optimization/quantization.md"
     Simd "docs/optimization/simd.md"
     Params "docs/params.md"
