@@ -100,13 +100,15 @@ impl Model {
 impl Model {
     /// What the model is, and the limits that it runs within.
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (spec, limits) = (self.model.spec(), self.model.info());
+        let limits = self.model.info();
         let info = PyDict::new(py);
-        info.set_item("architecture", &spec.arch)?;
-        info.set_item("layers", spec.layers.len())?;
-        info.set_item("dim", spec.dim)?;
-        info.set_item("vocab_size", spec.vocab)?;
-        info.set_item("trained_context_size", spec.context)?;
+        info.set_item("architecture", self.model.architecture())?;
+        if let Some(spec) = self.model.spec() {
+            info.set_item("layers", spec.layers.len())?;
+            info.set_item("dim", spec.dim)?;
+        }
+        info.set_item("vocab_size", limits.vocab)?;
+        info.set_item("trained_context_size", self.model.trained_context())?;
         info.set_item("context_size", limits.max_seq_len)?;
         info.set_item("device", self.model.device_name())?;
         info.set_item("guarded", !self.model.firewall().is_open())?;

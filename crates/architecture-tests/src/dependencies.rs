@@ -52,6 +52,7 @@ pub const ALLOWED: &[Row] = &[
     (
         "torchless",
         &[
+            "model-loader",
             "tabagent-hardware",
             "torchless-base",
             "torchless-quant",
@@ -82,6 +83,7 @@ pub const ALLOWED_IN_TESTS: &[Row] = &[
     ("torchless-device-gpu", &["torchless-gpu-emulator", "torchless-kernels"]),
     ("torchless-model", &["torchless-kernels"]),
     ("model-loader", &["torchless-engine", "torchless-quant"]),
+    ("model-loader", &["torchless-engine"]),
     ("llamafirewall-tch", &["llamafirewall", "llamafirewall-ml"]),
 ];
 

@@ -153,6 +153,12 @@ pub struct ModelArgs {
     /// given several times
     #[arg(long, value_name = "FILE[=SCALE]", value_parser = adapter)]
     pub lora: Vec<(PathBuf, f32)>,
+    /// What computes
+    #[arg(long, value_name = "NAME", default_value = "native", value_enum)]
+    pub engine: Engine,
+    /// The library for --engine llama.cpp, or its folder [default: TORCHLESS_LLAMA_LIB, what was installed, what the system has]
+    #[arg(long, value_name = "PATH")]
+    pub llama_lib: Option<PathBuf>,
     /// Use the weights in place in the file instead of copying them into memory
     #[arg(long)]
     pub lazy: bool,
@@ -174,6 +180,16 @@ pub struct ModelArgs {
     /// CPU kernels, for tests and bug reports [default: the best that this CPU runs; also TORCHLESS_KERNELS]
     #[arg(long, value_name = "TABLE", hide = true)]
     pub kernels: Option<String>,
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// The engine of this program
+    Native,
+    /// The shared library of llama.cpp
+    #[value(name = "llama.cpp")]
+    LlamaCpp,
 }
 
 /// Formats of model files.

@@ -1,10 +1,10 @@
 //! From options to an opened model.
 
-use crate::args::{FileFormat, KvType, ModelArgs};
+use crate::args::{Engine, FileFormat, KvType, ModelArgs};
 use crate::exit::Usage;
 use std::path::Path;
 use torchless::formats::Format;
-use torchless::{CacheType, ModelOptions, Residency, RunPrecision, Source};
+use torchless::{CacheType, EngineKind, ModelOptions, Residency, RunPrecision, Source};
 
 /// A path, or the model inside.
 pub fn source(path: Option<&Path>) -> Source {
@@ -49,6 +49,17 @@ pub fn options(args: &ModelArgs) -> ModelOptions {
         max_seq_len: args.max_seq_len,
         adapters: args.lora.clone(),
         placement: args.placement.placement(),
+        engine: engine(args),
         ..ModelOptions::default()
+    }
+}
+
+/// A library that is named is asked for.
+fn engine(args: &ModelArgs) -> EngineKind {
+    match (args.engine, &args.llama_lib) {
+        (Engine::Native, None) => EngineKind::Native,
+        (Engine::LlamaCpp, library) | (Engine::Native, library @ Some(_)) => {
+            EngineKind::LlamaCpp { library: library.clone() }
+        }
     }
 }

@@ -82,6 +82,9 @@ pub enum Error {
     /// A GPU could not be used.
     #[error(transparent)]
     Gpu(#[from] GpuError),
+    /// llama.cpp's library could not be used, or does not run the model.
+    #[error(transparent)]
+    Llama(#[from] model_loader::Error),
     /// A model that is larger than what is free on a device.
     #[error("the model needs {} on {device}, {} are free: {how}", size(*.needed), size(*.free))]
     DoesNotFit {
@@ -145,11 +148,31 @@ impl Error {
             Error::Encode(_) | Error::Encoder { .. } => ErrorKind::Usage,
             Error::Gpu(GpuError::Unavailable { .. } | GpuError::NoDevice { .. }) => ErrorKind::Usage,
             Error::Gpu(GpuError::OutOfMemory { .. } | GpuError::TooLarge { .. }) => ErrorKind::Resources,
+            Error::Llama(error) => of_llama(error),
             Error::DoesNotFit { .. } => ErrorKind::Resources,
             Error::Gpu(_) => ErrorKind::Runtime,
             Error::Refused(_) => ErrorKind::Refused,
             Error::Run(_) | Error::Engine(_) | Error::Io { .. } => ErrorKind::Runtime,
         }
+    }
+}
+
+/// A library that is missing or cannot do something was asked for by name.
+fn of_llama(error: &model_loader::Error) -> ErrorKind {
+    use model_loader::Error as Llama;
+    match error {
+        Llama::NoLibrary { .. }
+        | Llama::Select(_)
+        | Llama::ForeignBinary { .. }
+        | Llama::CannotLoad { .. } => ErrorKind::Usage,
+        Llama::MissingSymbols { .. } | Llama::AnotherLibrary { .. } | Llama::NoBackend { .. } => {
+            ErrorKind::Usage
+        }
+        Llama::Architecture | Llama::UnknownLayout { .. } | Llama::Unsupported { .. } => ErrorKind::Usage,
+        Llama::NoGpu { .. } | Llama::Option { .. } => ErrorKind::Usage,
+        Llama::Format(_) | Llama::NotGguf { .. } | Llama::Load { .. } => ErrorKind::Model,
+        Llama::Memory { .. } => ErrorKind::Resources,
+        _ => ErrorKind::Runtime,
     }
 }
 

@@ -14,8 +14,10 @@ mod export;
 mod generation;
 mod guarded;
 mod judge;
+mod llama;
 mod model;
 mod open;
+mod opened;
 mod perplexity;
 mod placement;
 mod prompt;
@@ -34,6 +36,7 @@ pub use export::{
 };
 pub use generation::{DoneReason, Event, Generation, Summary};
 pub use judge::ModelJudge;
+pub use llama::{EngineKind, llama_library};
 pub use model::{GenerateOptions, Model, default_max_tokens};
 pub use open::{ModelOptions, RunPrecision, Source, check, kernel_tables, layout, open_runner, spec};
 pub use perplexity::{Perplexity, perplexity};

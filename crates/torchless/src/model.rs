@@ -3,14 +3,16 @@
 use crate::chat::model_template;
 use crate::generation::Generation;
 use crate::guarded::ReplyDoor;
-use crate::open::{ModelOptions, Source, open_placed, spec};
+use crate::llama::EngineKind;
+use crate::open::{ModelOptions, Source, spec};
+use crate::opened::{About, Opened};
 use crate::placement::Layout;
 use crate::prompt::Prompt;
-use crate::vocabulary::{chat_template, fits, tokenizer};
+use crate::vocabulary::{chat_template, fits_vocab, tokenizer};
 use crate::{Error, chat};
 use llamafirewall_core::{Admitted, Firewall};
 use std::sync::OnceLock;
-use torchless_base::{Runner, RunnerInfo, TokenId};
+use torchless_base::{RunnerInfo, TokenId};
 use torchless_chat::{
     ChatTemplate, Conversation, Grammar, GrammarError, GrammarVocabulary, Part, RenderedPrompt, ReplyFormat,
     ReplyParser, TemplateError,
@@ -42,9 +44,7 @@ pub fn default_max_tokens(max_seq_len: usize) -> usize {
 
 /// A model that completes text.
 pub struct Model {
-    spec: ModelSpec,
-    device: String,
-    layout: Layout,
+    about: About,
     tokenizer: Tokenizer,
     /// A broken one is an error where it is used: text can be completed without.
     template: Result<Option<ChatTemplate>, TemplateError>,
@@ -66,37 +66,38 @@ impl Model {
     ) -> Result<Self, Error> {
         let checkpoint = source.checkpoint()?;
         // What is no model at all is not asked for its tokenizer.
-        spec(source, &checkpoint)?;
+        if options.engine == EngineKind::Native {
+            spec(source, &checkpoint)?;
+        }
         let tokenizer = tokenizer(&checkpoint)?.ok_or(Error::NoTokenizer)?;
-        let (runner, layout) = open_placed(source, &checkpoint, options, progress)?;
-        let (spec, device) = (runner.spec().clone(), runner.device_name());
-        fits(&tokenizer, &spec)?;
+        let Opened { runner, about } = match &options.engine {
+            EngineKind::Native => Opened::native(source, &checkpoint, options, progress)?,
+            EngineKind::LlamaCpp { library } => Opened::llama(source, &checkpoint, options, library.clone())?,
+        };
         let info = runner.info();
-        tracing::info!(
-            arch = spec.arch,
-            layers = spec.layers.len(),
-            context = info.max_seq_len,
-            device,
-            "opened"
-        );
-        let engine = Engine::start(Box::new(runner), EngineConfig::default())
-            .map_err(|e| Error::Engine(e.to_string()))?;
-        let template = model_template(chat_template(&checkpoint)?.as_deref(), &spec.arch, &tokenizer);
-        Ok(Self {
-            spec,
-            device,
-            layout,
-            tokenizer,
-            template,
-            engine,
-            firewall: Firewall::open(),
-            grammars: OnceLock::new(),
-        })
+        fits_vocab(&tokenizer, info.vocab)?;
+        let (arch, device) = (&about.architecture, &about.device);
+        tracing::info!(arch, context = info.max_seq_len, device, "opened");
+        let engine =
+            Engine::start(runner, EngineConfig::default()).map_err(|e| Error::Engine(e.to_string()))?;
+        let template =
+            model_template(chat_template(&checkpoint)?.as_deref(), &about.architecture, &tokenizer);
+        Ok(Self { about, tokenizer, template, engine, firewall: Firewall::open(), grammars: OnceLock::new() })
     }
 
-    /// What the model is.
-    pub fn spec(&self) -> &ModelSpec {
-        &self.spec
+    /// What the model is; `None` for one that llama.cpp runs and the native engine does not know.
+    pub fn spec(&self) -> Option<&ModelSpec> {
+        self.about.spec.as_ref()
+    }
+
+    /// The architecture, as its own files spell it.
+    pub fn architecture(&self) -> &str {
+        &self.about.architecture
+    }
+
+    /// Positions that it was trained for.
+    pub fn trained_context(&self) -> usize {
+        self.about.trained
     }
 
     /// Limits that it runs within.
@@ -106,12 +107,12 @@ impl Model {
 
     /// Where it runs.
     pub fn device_name(&self) -> &str {
-        &self.device
+        &self.about.device
     }
 
     /// What lies where; empty where all of it lies on the CPU.
     pub fn layout(&self) -> &Layout {
-        &self.layout
+        &self.about.layout
     }
 
     /// Text to ids and back.

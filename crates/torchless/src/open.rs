@@ -1,6 +1,7 @@
 //! From a path to something that runs.
 
 use crate::Error;
+use crate::llama::EngineKind;
 use crate::placement::{Layout, Placement, needs, place, plan};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,6 +85,8 @@ pub struct ModelOptions {
     pub adapters: Vec<(PathBuf, f32)>,
     /// CPU or GPU.
     pub placement: Placement,
+    /// What computes.
+    pub engine: EngineKind,
 }
 
 /// More positions and threads than these are a slip of the hand.
@@ -121,7 +124,7 @@ impl ModelOptions {
         self.threads.unwrap_or_else(usable_cores)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         for (what, asked, limit) in
             [("positions", self.max_seq_len, MAX_SEQ_LEN), ("threads", self.threads, MAX_THREADS)]
         {
@@ -132,8 +135,19 @@ impl ModelOptions {
         Ok(())
     }
 
+    /// For what the engine of this program alone can do.
+    pub(crate) fn native(&self) -> Result<(), Error> {
+        match self.engine {
+            EngineKind::Native => Ok(()),
+            EngineKind::LlamaCpp { .. } => Err(Error::Option(
+                "llama.cpp makes text here and nothing else: leave --engine out".to_owned(),
+            )),
+        }
+    }
+
     /// The CPU as these options want it used.
     pub(crate) fn cpu(&self) -> Result<CpuDevice, Error> {
+        self.native()?;
         self.check()?;
         self.device()
     }
@@ -186,8 +200,13 @@ pub fn kernel_tables() -> Vec<&'static str> {
     torchless_kernels::available().iter().map(|table| table.name).collect()
 }
 
+/// Whether no weight has less than single precision.
+pub(crate) fn is_all_f32(checkpoint: &Checkpoint) -> bool {
+    checkpoint.tensors.iter().all(|tensor| tensor.ty == TensorType::F32)
+}
+
 /// Whether most weights are of a quantised type.
-fn is_quantised(checkpoint: &Checkpoint) -> bool {
+pub(crate) fn is_quantised(checkpoint: &Checkpoint) -> bool {
     let float = |t: &&Tensor| matches!(t.ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
     let floats: usize = checkpoint.tensors.iter().filter(float).map(Tensor::len).sum();
     2 * floats < checkpoint.tensors.iter().map(Tensor::len).sum()
@@ -229,6 +248,7 @@ pub(crate) fn open_placed(
     options: &ModelOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(NativeRunner, Layout), Error> {
+    options.native()?;
     options.check()?;
     let spec = spec(source, checkpoint)?;
     let adapters = options.open_adapters()?;

@@ -288,6 +288,7 @@ pub(crate) fn place_encoder(
     checkpoint: &Checkpoint,
     options: &ModelOptions,
 ) -> Result<Box<dyn EncoderDevice>, Error> {
+    options.native()?;
     let Some(backend) = options.placement.backend()? else { return Ok(Box::new(options.cpu()?)) };
     if options.placement.gpu_layers.is_some() || options.placement.devices.len() > 1 {
         return Err(Error::Option(

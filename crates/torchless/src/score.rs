@@ -57,27 +57,38 @@ impl Scorer {
         first: usize,
         each: &mut dyn FnMut(&[f32]) -> std::io::Result<()>,
     ) -> Result<(), Error> {
-        let info = self.runner.info();
-        check_ids(ids, info.vocab)?;
-        if ids.len() > info.max_seq_len {
-            return Err(Error::PromptTooLong { tokens: ids.len(), limit: info.max_seq_len });
-        }
-        let blocks: Vec<_> = (0..ids.len().div_ceil(info.block_len) as u32).map(BlockId).collect();
-        let (mut plan, mut logits) = (StepPlan::default(), Logits::default());
-        let (context, scored) = ids.split_at(first.min(ids.len()));
-        let mut start = 0;
-        for (part, wanted, most) in [(context, Wanted::Nothing, 512), (scored, Wanted::All, 128)] {
-            for tokens in part.chunks(info.max_batch_tokens.min(most)) {
-                plan.clear();
-                plan.push((SeqId(0), start), tokens, &blocks, wanted);
-                plan.announce(ids.len());
-                self.runner.step(&plan, &mut logits)?;
-                start += tokens.len();
-                if wanted == Wanted::All {
-                    each(logits.as_slice()).map_err(|e| Error::Io { path: "output".into(), source: e })?;
-                }
+        score_from(&mut self.runner, ids, first, each)
+    }
+}
+
+/// Calls `each` with the logits of `ids` from position `first` on, `[some positions, vocab]` at a time, in order. The runner has seen no
+/// other sequence.
+pub(crate) fn score_from(
+    runner: &mut dyn Runner,
+    ids: &[TokenId],
+    first: usize,
+    each: &mut dyn FnMut(&[f32]) -> std::io::Result<()>,
+) -> Result<(), Error> {
+    let info = runner.info();
+    check_ids(ids, info.vocab)?;
+    if ids.len() > info.max_seq_len {
+        return Err(Error::PromptTooLong { tokens: ids.len(), limit: info.max_seq_len });
+    }
+    let blocks: Vec<_> = (0..ids.len().div_ceil(info.block_len) as u32).map(BlockId).collect();
+    let (mut plan, mut logits) = (StepPlan::default(), Logits::default());
+    let (context, scored) = ids.split_at(first.min(ids.len()));
+    let mut start = 0;
+    for (part, wanted, most) in [(context, Wanted::Nothing, 512), (scored, Wanted::All, 128)] {
+        for tokens in part.chunks(info.max_batch_tokens.min(most)) {
+            plan.clear();
+            plan.push((SeqId(0), start), tokens, &blocks, wanted);
+            plan.announce(ids.len());
+            runner.step(&plan, &mut logits)?;
+            start += tokens.len();
+            if wanted == Wanted::All {
+                each(logits.as_slice()).map_err(|e| Error::Io { path: "output".into(), source: e })?;
             }
         }
-        Ok(())
     }
+    Ok(())
 }

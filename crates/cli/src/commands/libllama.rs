@@ -5,7 +5,7 @@ use crate::libllama::install::install;
 use crate::libllama::packages::{by_name, for_platform, is_version};
 use crate::libllama_args::{InstallArgs, LibllamaArgs, LibllamaVerb, ListArgs};
 use crate::output;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::json;
 use std::path::PathBuf;
 use torchless::hardware::{Installed, Isa, OperatingSystem, installed_libraries, libraries_folder};
@@ -64,8 +64,6 @@ fn list(args: &ListArgs) -> Result<()> {
 }
 
 fn path() -> Result<()> {
-    match installed()?.first() {
-        Some(first) => Ok(output::write(&format!("{}\n", first.path.display()))?),
-        None => bail!("no libllama is installed: `torchless libllama install` gets one"),
-    }
+    let path = torchless::llama_library(None)?;
+    Ok(output::write(&format!("{}\n", path.display()))?)
 }

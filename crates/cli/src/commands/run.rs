@@ -139,8 +139,9 @@ fn load(args: &RunArgs, source: &Source, firewall: Option<Firewall>) -> Result<M
     let debug = args.show.debug;
     if debug {
         eprintln!("Loading model from: {}", source.name().display());
-        let spec = torchless::spec(source, &source.checkpoint()?)?;
-        eprintln!("Loading {} layers of {} ({} wide)...", spec.layers.len(), spec.arch, spec.dim);
+        if let Ok(spec) = torchless::spec(source, &source.checkpoint()?) {
+            eprintln!("Loading {} layers of {} ({} wide)...", spec.layers.len(), spec.arch, spec.dim);
+        }
     }
     let mut bar = progress::LoadProgress::new(!args.show.quiet);
     let options = open::options(&args.open);
@@ -153,7 +154,7 @@ fn load(args: &RunArgs, source: &Source, firewall: Option<Firewall>) -> Result<M
     if let Some(firewall) = firewall {
         model.set_firewall(firewall);
     }
-    let (asked, trained) = (model.info().max_seq_len, model.spec().context);
+    let (asked, trained) = (model.info().max_seq_len, model.trained_context());
     if asked > trained && !args.show.quiet {
         eprintln!("torchless: a context of {asked} is more than the {trained} this model was trained for");
     }

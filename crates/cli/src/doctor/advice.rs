@@ -167,7 +167,9 @@ fn hints(findings: &Findings) -> Vec<String> {
         hints.push("memory belongs to several nodes: `numactl --cpunodebind=0 --membind=0 torchless ...` keeps a model in one".to_owned());
     }
     if findings.libllama.path.is_none() {
-        hints.push("libllama is missing: `torchless libllama install` gets one through npm".to_owned());
+        hints.push(
+            "--engine llama.cpp needs libllama: `torchless libllama install` gets one through npm".to_owned(),
+        );
     }
     hints
 }

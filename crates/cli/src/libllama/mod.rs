@@ -10,19 +10,19 @@ mod unpack;
 
 use std::path::PathBuf;
 use torchless::hardware::Installed;
-
-/// Names a library of the user's own.
-const VARIABLE: &str = "TORCHLESS_LLAMA_LIB";
+use torchless::llama_library;
 
 /// The library that would be used, and why it is that one or there is none.
 pub fn found(installed: &[Installed]) -> (Option<PathBuf>, String) {
-    let named = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-    match (named, installed.first()) {
-        (Some(path), _) if path.exists() => (Some(path), format!("named in {VARIABLE}")),
-        (Some(path), _) => (None, format!("{VARIABLE} names '{}', which does not exist", path.display())),
-        (None, Some(first)) => {
-            (Some(first.path.clone()), format!("installed: {} {}", first.package, first.version))
+    match llama_library(None) {
+        Err(error) => (None, error.to_string()),
+        Ok(path) => {
+            let one = installed.iter().find(|one| one.path == path);
+            let reason = one.map_or_else(
+                || "named in TORCHLESS_LLAMA_LIB, or the system's".to_owned(),
+                |one| format!("installed: {} {}", one.package, one.version),
+            );
+            (Some(path), reason)
         }
-        (None, None) => (None, format!("{VARIABLE} is not set, and none is installed")),
     }
 }

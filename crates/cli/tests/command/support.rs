@@ -16,7 +16,7 @@ pub struct Ran {
 pub fn command(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_torchless"));
     command.args(words).current_dir(root()).stdin(Stdio::null());
-    command.env_remove("RUST_LOG").env_remove("TORCHLESS_KERNELS");
+    command.env_remove("RUST_LOG").env_remove("TORCHLESS_KERNELS").env_remove("TORCHLESS_LLAMA_LIB");
     command
 }
 
