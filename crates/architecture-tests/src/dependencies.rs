@@ -83,7 +83,6 @@ pub const ALLOWED_IN_TESTS: &[Row] = &[
     ("torchless-device-gpu", &["torchless-gpu-emulator", "torchless-kernels"]),
     ("torchless-model", &["torchless-kernels"]),
     ("model-loader", &["torchless-engine", "torchless-quant"]),
-    ("model-loader", &["torchless-engine"]),
     ("llamafirewall-tch", &["llamafirewall", "llamafirewall-ml"]),
 ];
 

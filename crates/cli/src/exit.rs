@@ -18,6 +18,16 @@ pub struct Usage(pub String);
 #[error("{0} does not fit into the memory of this machine")]
 pub struct TooLarge(pub String);
 
+/// Engines that differ, as was told on standard output.
+#[derive(Debug, thiserror::Error)]
+#[error("the engines differ by {largest:.2e}, which is beyond the tolerance of {tolerance}")]
+pub struct Apart {
+    /// The largest difference of logits.
+    pub largest: f32,
+    /// What it may be.
+    pub tolerance: f32,
+}
+
 /// What the firewall said of what it was shown: told on standard output already.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("not all of it may pass")]

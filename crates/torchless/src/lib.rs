@@ -18,6 +18,7 @@ mod llama;
 mod model;
 mod open;
 mod opened;
+mod parity;
 mod perplexity;
 mod placement;
 mod prompt;
@@ -39,6 +40,9 @@ pub use judge::ModelJudge;
 pub use llama::{EngineKind, llama_library};
 pub use model::{GenerateOptions, Model, default_max_tokens};
 pub use open::{ModelOptions, RunPrecision, Source, check, kernel_tables, layout, open_runner, spec};
+pub use parity::{
+    Different, F32_TOLERANCE, HALF_TOLERANCE, Parity, ParityOptions, QUANTISED_TOLERANCE, parity,
+};
 pub use perplexity::{Perplexity, perplexity};
 pub use placement::{Layout, LayoutRow, MEMORY_FRACTION, Place, Placement};
 pub use prompt::Prompt;

@@ -4,6 +4,8 @@
 
 mod constrained;
 mod encoders;
+#[cfg(unix)]
+mod engine;
 mod guard;
 #[cfg(unix)]
 mod libllama;

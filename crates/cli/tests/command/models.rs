@@ -34,35 +34,6 @@ fn the_native_model_runs() {
     assert_eq!(tell(&["--lazy"]), tell(&[]));
 }
 
-/// What the story model says, with more words.
-fn story_with(path: &str, more: &[&str]) -> String {
-    output(&[&[path, "One day", "--temperature", "0", "--max-tokens", "8", "--quiet"], more].concat())
-}
-
-#[test]
-fn the_format_is_seen_from_the_content_or_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let nameless = folder.path().join("model");
-    std::fs::copy(super::support::root().join(STORY), &nameless).unwrap();
-    let told = story_with(text(&nameless), &["--format", "gguf"]);
-    assert_eq!(told, story_with(text(&nameless), &[]));
-    for (path, format) in [(STORY, "safetensors"), (STORY, "bin"), (NATIVE, "gguf"), (NATIVE, "safetensors")]
-    {
-        let ran = run(&[path, "One day", "--format", format]);
-        assert_refused(&ran, 3, &[path]);
-    }
-    let ran = run(&[STORY, "One day", "--format", "onnx"]);
-    assert!(ran.code == Some(2) && ran.err.contains("gguf, safetensors, bin"), "{ran:?}");
-}
-
-#[test]
-fn the_architecture_is_read_or_told() {
-    let told = story_with(STORY, &["--arch", "llama"]);
-    assert_eq!(told, story_with(STORY, &[]));
-    assert_refused(&run(&[STORY, "One day", "--arch", "qwen3"]), 3, &["attn_q_norm.weight"]);
-    assert_refused(&run(&[STORY, "One day", "--arch", "nothing"]), 3, &["nothing", "llama", "qwen3"]);
-}
-
 /// Whether each of `ids` is the likeliest after `start` and those before it: the greedy continuation, of a model without
 /// a tokenizer.
 fn is_greedy(model: &Path, start: u32, ids: &[u32]) -> bool {
