@@ -13,6 +13,7 @@ use crate::config::{ContextConfig, ModelConfig};
 use crate::context::Context;
 use crate::functions::{Functions, RawAdapter, RawModel, RawVocab};
 use crate::lookup::Places;
+use crate::soundness::Holes;
 use crate::{Error, Library, logs, memory, soundness};
 
 /// A model that llama.cpp has loaded. Contexts borrow it, so that none outlives it.
@@ -29,6 +30,7 @@ pub struct Model {
     gpu_layers: u32,
     causal: bool,
     encoder: bool,
+    holes: Option<Holes>,
     /// Adapters of this model. They are freed before it is.
     adapters: Mutex<Vec<AdapterPointer>>,
 }
@@ -100,7 +102,7 @@ impl Model {
     /// # Errors
     /// As [`Model::load`], but for finding a library.
     pub fn load_with(library: Library, config: ModelConfig) -> Result<Self, Error> {
-        let bytes = check_file(&config.path)?;
+        let (bytes, holes) = check_file(&config.path)?;
         check_options(library, &config, bytes)?;
         // The library reads as many shares as it can have devices.
         let shares = tensor_split(library, &config)?;
@@ -116,7 +118,9 @@ impl Model {
             return Err(Error::Load { path: config.path, said });
         }
         // SAFETY: a model that was just made.
-        Ok(unsafe { Self::of(raw, library, config) })
+        let mut model = unsafe { Self::of(raw, library, config) };
+        model.holes = holes;
+        Ok(model)
     }
 
     /// # Safety
@@ -142,6 +146,7 @@ impl Model {
             gpu_layers: config.gpu_layers.unwrap_or(0),
             causal: true,
             encoder: false,
+            holes: None,
             adapters: Mutex::default(),
         };
         model.encoder = model.asks_for_encoder();
@@ -293,7 +298,7 @@ impl Model {
     /// with (such as the one that begins texts).
     ///
     /// # Errors
-    /// The text is longer than 2 GiB.
+    /// The text is longer than 2 GiB, or has a character that the vocabulary has no tokens for.
     pub fn tokenize(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, Error> {
         self.tokens_of(text, add_special, false)
     }
@@ -311,6 +316,10 @@ impl Model {
         let too_long =
             || Error::Text { what: "the text", why: format!("has {} bytes, 2 GiB are possible", text.len()) };
         let len = i32::try_from(text.len()).map_err(|_| too_long())?;
+        if let Some(character) = self.holes.as_ref().and_then(|holes| holes.first_in(text)) {
+            let why = format!("has {character:?}, for which this vocabulary has no token");
+            return Err(Error::Text { what: "the text", why });
+        }
         let mut tokens: Vec<i32> = vec![0; text.len().min(1 << 20) + 16];
         for _ in 0..2 {
             let room = i32::try_from(tokens.len()).map_err(|_| too_long())?;
@@ -470,19 +479,19 @@ impl fmt::Debug for Model {
 }
 
 /// Checks header, counts, sizes and offsets before the library sees the file, which ends the process over some of them. The bytes of all of its parts.
-fn check_file(path: &Path) -> Result<u64, Error> {
+fn check_file(path: &Path) -> Result<(u64, Option<Holes>), Error> {
     let options = OpenOptions::default();
     let sizes = |files: &[torchless_formats::FileInfo]| files.iter().map(|file| file.bytes).sum();
     match torchless_formats::open(path, &options) {
         Ok(checkpoint) if checkpoint.format == Format::Gguf => {
             soundness::check(path, &checkpoint)?;
-            Ok(sizes(&checkpoint.files))
+            Ok((sizes(&checkpoint.files), Holes::of(&checkpoint)))
         }
         Ok(checkpoint) => Err(Error::NotGguf { path: path.to_owned(), format: checkpoint.format.name() }),
         // The library knows more types of tensors than we do.
         Err(error) if is_unknown_type(&error) => {
             tracing::debug!(%error, "the file's tensors are checked by llama.cpp alone");
-            Ok(std::fs::metadata(path).map_or(0, |file| file.len()))
+            Ok((std::fs::metadata(path).map_or(0, |file| file.len()), None))
         }
         Err(error) => Err(error.into()),
     }

@@ -32,12 +32,7 @@ pub fn check(path: &Path, checkpoint: &Checkpoint) -> Result<(), Error> {
     if let Some(fault) = LISTS.iter().find_map(|list| list_fault(metadata, list)) {
         return refuse(fault);
     }
-    match missing_byte(metadata) {
-        Some(byte) => {
-            refuse(format!("its vocabulary has no token for the byte 0x{byte:02X}, which a text may need"))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn fault(key: &str, value: &Value) -> Option<String> {
@@ -68,17 +63,33 @@ fn list_fault(metadata: &GgufMetadata, list: &(&str, &[ValueType], bool)) -> Opt
         .then(|| format!("{key} has {} entries for {} tokens", values.len(), tokens.len()))
 }
 
-/// The first byte without a token, of a vocabulary that falls back on bytes for what it has no tokens for.
-fn missing_byte(metadata: &GgufMetadata) -> Option<u8> {
-    let falls_back = metadata.opt::<&str>("tokenizer.ggml.model").is_ok_and(|model| model == Some("llama"));
-    let Some(Value::Array(tokens)) = metadata.value("tokenizer.ggml.tokens").filter(|_| falls_back) else {
-        return None;
-    };
-    // The byte itself may stand as a token in place of its name.
-    let short: HashSet<&str> = tokens.strings()?.iter().filter(|token| token.len() <= 6).collect();
-    let has = |byte: u8| {
-        let plain = char::from(byte).to_string();
-        short.contains(format!("<0x{byte:02X}>").as_str()) || (byte < 0x80 && short.contains(plain.as_str()))
-    };
-    (0..=u8::MAX).find(|&byte| !has(byte))
+/// What a vocabulary that falls back on bytes has no tokens for: the library ends the process over a text with it.
+#[derive(Debug)]
+pub struct Holes {
+    bytes: [bool; 256],
+    characters: HashSet<char>,
+}
+
+impl Holes {
+    /// The holes of a model's vocabulary; `None` where there are none.
+    pub fn of(checkpoint: &Checkpoint) -> Option<Self> {
+        let Metadata::Gguf(metadata) = &checkpoint.metadata else { return None };
+        let falls_back =
+            metadata.opt::<&str>("tokenizer.ggml.model").is_ok_and(|model| model == Some("llama"));
+        let Value::Array(tokens) = metadata.value("tokenizer.ggml.tokens").filter(|_| falls_back)? else {
+            return None;
+        };
+        let short: HashSet<&str> = tokens.strings()?.iter().filter(|token| token.len() <= 6).collect();
+        let bytes = std::array::from_fn(|byte| !short.contains(format!("<0x{byte:02X}>").as_str()));
+        let single = |token: &&str| token.chars().nth(1).is_none().then(|| token.chars().next()).flatten();
+        let characters = short.iter().filter_map(single).collect();
+        bytes.contains(&true).then_some(Self { bytes, characters })
+    }
+
+    /// The first character of a text that falls into one. The library writes spaces as U+2581, and puts one first.
+    pub fn first_in(&self, text: &str) -> Option<char> {
+        let written = std::iter::once(' ').chain(text.chars()).map(|c| if c == ' ' { '\u{2581}' } else { c });
+        let mut characters = written.filter(|c| !self.characters.contains(c));
+        characters.find(|c| c.encode_utf8(&mut [0; 4]).bytes().any(|byte| self.bytes[usize::from(byte)]))
+    }
 }

@@ -43,7 +43,7 @@ fn logits_are_those_of_the_goldens() {
             let ids: Vec<TokenId> = ids.map(|id| TokenId(id.as_u64().unwrap() as u32)).collect();
             let wanted = floats(&folder.join("golden").join(format!("{stem}.logits.f32")));
             if computes_wrong(library, &stem) {
-                eprintln!("skipped: {stem}, which this build of the library computes wrong");
+                eprintln!("skipped: {stem}, which this build of the library refuses or computes wrong");
                 continue;
             }
             let logits = through_the_library(&path, &ids).unwrap();
@@ -61,7 +61,9 @@ fn logits_are_those_of_the_goldens() {
 /// right: rows in F16 that are no multiple of 32 long, and a matrix in Q4_0 of 105 rows.
 fn computes_wrong(library: Library, model: &str) -> bool {
     let old = ["b4753", "b5590", "b6122"].iter().any(|release| library.layouts().contains(release));
-    old && has_avx512() && ["stories260K-F16", "babyllama105-Q4_0"].contains(&model)
+    // They want a key of this one that they came to do without.
+    let refused = old && model == "deepseek2-mha-F32";
+    refused || (old && has_avx512() && ["stories260K-F16", "babyllama105-Q4_0"].contains(&model))
 }
 
 #[cfg(target_arch = "x86_64")]
