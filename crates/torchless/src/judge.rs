@@ -27,7 +27,7 @@ impl ModelJudge {
         let options = GenerateOptions {
             sampler: SamplerConfig { temperature: 0.0, seed: 0, ..SamplerConfig::default() },
             max_tokens: Some(LONGEST_VERDICT),
-            grammar: Some(Grammar::JsonSchema(question.schema.to_string())),
+            grammar: Some(Grammar::JsonSchema(without_space(&question.schema).to_string())),
             ..GenerateOptions::default()
         };
         let mut answer = String::new();
@@ -39,6 +39,15 @@ impl ModelJudge {
         // What a model wrote may quote what it was asked about: the error does not.
         serde_json::from_str(&answer).map_err(|_| Error::Engine("the verdict is cut off".to_owned()))
     }
+}
+
+/// The schema, for JSON without space between its parts: a model that rates space highest would write nothing else.
+fn without_space(schema: &serde_json::Value) -> serde_json::Value {
+    let mut schema = schema.clone();
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("x-guidance".to_owned(), serde_json::json!({ "whitespace_flexible": false }));
+    }
+    schema
 }
 
 impl Judge for ModelJudge {
