@@ -13,6 +13,8 @@ pub enum Failure {
     Library(Error),
     /// A firewall that cannot be made.
     Firewall(ConfigurationError),
+    /// A libllama, or what loads it, says why.
+    Llama(model_loader::Error),
     /// Asked for in a way that cannot be answered.
     Usage(String),
     /// A fault of this program.
@@ -22,6 +24,12 @@ pub enum Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Failure::Library(error)
+    }
+}
+
+impl From<model_loader::Error> for Failure {
+    fn from(error: model_loader::Error) -> Self {
+        Failure::Llama(error)
     }
 }
 
@@ -55,6 +63,7 @@ impl Failure {
                 classes.getattr("RefusedError")?.call1(parts)
             }
             Failure::Library(error) => one(class(error.kind()), &message(error)),
+            Failure::Llama(error) => one(crate::llama::class(error), &error.to_string()),
             Failure::Firewall(error) => one("UsageError", &error.to_string()),
             Failure::Usage(message) => one("UsageError", message),
             Failure::Internal(what) => PyRuntimeError::new_err(format!("fault in torchless: {what}"))

@@ -10,6 +10,7 @@ mod encoder;
 mod failure;
 mod firewall;
 mod hardware;
+mod llama;
 mod model;
 mod options;
 mod python_scanner;
@@ -30,6 +31,8 @@ mod _native {
     use crate::firewall::{Firewall, Scanner};
     #[pymodule_export]
     use crate::hardware::{choose_binary, get_cpu_variant, hardware};
+    #[pymodule_export]
+    use crate::llama::{LlamaModel, LlamaStream};
     #[pymodule_export]
     use crate::model::{Model, open};
     #[pymodule_export]

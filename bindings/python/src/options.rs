@@ -39,7 +39,7 @@ pub struct OpenOptions {
 }
 
 /// The row of a table that a word names.
-fn named<T: Copy>(what: &str, word: &str, table: &[(&str, T)]) -> Result<T, Failure> {
+pub fn named<T: Copy>(what: &str, word: &str, table: &[(&str, T)]) -> Result<T, Failure> {
     table.iter().find(|(name, _)| *name == word).map(|(_, value)| *value).ok_or_else(|| {
         let known: Vec<_> = table.iter().map(|(name, _)| *name).collect();
         Failure::Usage(format!("{what} is '{word}', it has to be one of {}", known.join(", ")))

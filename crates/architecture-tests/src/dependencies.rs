@@ -70,7 +70,7 @@ pub const ALLOWED: &[Row] = &[
         ],
     ),
     ("torchless-cli", &["torchless", "llamafirewall-core", "llamafirewall-ml"]),
-    ("torchless-python", &["torchless", "torchless-cli", "tabagent-hardware"]),
+    ("torchless-python", &["torchless", "torchless-cli", "tabagent-hardware", "model-loader"]),
     ("xtask", &["torchless-device-gpu"]),
     ("torchless-architecture-tests", &[]),
     ("torchless-guide-tests", &[]),
