@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from conftest import MODELS, ROOT, STORY
+from conftest import MODELS, ROOT, STORY, libllama
 
 FILES = [STORY, MODELS / "test_model.bin"]
 FOLDERS = [MODELS / "test_encoder", MODELS / "test_reranker"]
@@ -22,6 +22,14 @@ def pages() -> list[pathlib.Path]:
 def test_there_are_pages_with_python() -> None:
     names = {page.relative_to(ROOT).as_posix() for page in pages()}
     assert {"docs/python.md", "README.md"} <= names
+
+
+@pytest.fixture(autouse=True)
+def named_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets blocks find a libllama, where one is to be had."""
+    library = libllama()
+    if library is not None:
+        monkeypatch.setenv("TORCHLESS_LLAMA_LIB", str(library))
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -6,7 +6,7 @@ behind a model that is opened with one. `torchless.ray` does the same on many ma
 """
 
 from . import _native
-from ._errors import EngineError, ModelError, RefusedError, ResourceError, TorchlessError, UsageError
+from ._errors import EngineError, LibraryError, ModelError, RefusedError, ResourceError, TorchlessError, UsageError
 from ._model import (
     Classes,
     Event,
@@ -50,6 +50,7 @@ __all__ = [
     "Finding",
     "Firewall",
     "GenerateOptions",
+    "LibraryError",
     "LlamaFirewall",
     "MemoryMessage",
     "Message",

@@ -23,6 +23,10 @@ class EngineError(TorchlessError, RuntimeError):
     """Failed while running."""
 
 
+class LibraryError(TorchlessError):
+    """No libllama was found that can be used here."""
+
+
 class RefusedError(TorchlessError):
     """The firewall did not let a text pass.
 
