@@ -244,8 +244,6 @@ def register_llamafirewall_scanner(scanner_name: str) -> Callable[[_ScannerClass
     return register
 
 
-_Judge: TypeAlias = "Union[Model, Callable[[str, str, Mapping[str, Any]], Union[str, Mapping[str, Any]]]]"
-
 _DEFAULT: Configuration = {
     Role.TOOL: [ScannerType.CODE_SHIELD, ScannerType.PROMPT_GUARD],
     Role.USER: [ScannerType.PROMPT_GUARD],
@@ -265,7 +263,7 @@ class LlamaFirewall:
         *,
         prompt_guard: Optional[PathLike] = None,
         prompt_guard_threads: Optional[int] = None,
-        judge: Optional[_Judge] = None,
+        judge: Optional[Union[Model, Callable[[str, str, Mapping[str, Any]], Union[str, Mapping[str, Any]]]]] = None,
         block_thresholds: Optional[Mapping[Union[ScannerType, str], float]] = None,
         fail_mode: Literal["closed", "human", "open"] = "closed",
         time_limit: float = 30.0,
@@ -507,7 +505,9 @@ def _call(
     return call
 
 
-def _native_judge(judge: _Judge) -> Union[_native.Model, Callable[[str, str, str], str]]:
+def _native_judge(
+    judge: Union[Model, Callable[[str, str, Mapping[str, Any]], Union[str, Mapping[str, Any]]]],
+) -> Union[_native.Model, Callable[[str, str, str], str]]:
     from ._model import Model
 
     if isinstance(judge, Model):
