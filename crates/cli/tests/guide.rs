@@ -27,6 +27,8 @@ fn copy_folder(name: &str, directory: &Path) {
 fn faults_of(page: &Page) -> Vec<String> {
     let program = Path::new(env!("CARGO_BIN_EXE_torchless"));
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide").join(page.path.replace('/', "-"));
+    // What an earlier run left is not there for a reader.
+    let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).expect("a directory for the page");
     for (name, source) in FILES {
         std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(source), directory.join(name))
