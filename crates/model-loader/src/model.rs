@@ -102,7 +102,7 @@ impl Model {
     /// # Errors
     /// As [`Model::load`], but for finding a library.
     pub fn load_with(library: Library, config: ModelConfig) -> Result<Self, Error> {
-        let (bytes, holes) = check_file(&config.path)?;
+        let (bytes, holes) = check_file(library, &config.path)?;
         check_options(library, &config, bytes)?;
         // The library reads as many shares as it can have devices.
         let shares = tensor_split(library, &config)?;
@@ -479,12 +479,12 @@ impl fmt::Debug for Model {
 }
 
 /// Checks header, counts, sizes and offsets before the library sees the file, which ends the process over some of them. The bytes of all of its parts.
-fn check_file(path: &Path) -> Result<(u64, Option<Holes>), Error> {
+fn check_file(library: Library, path: &Path) -> Result<(u64, Option<Holes>), Error> {
     let options = OpenOptions::default();
     let sizes = |files: &[torchless_formats::FileInfo]| files.iter().map(|file| file.bytes).sum();
     match torchless_formats::open(path, &options) {
         Ok(checkpoint) if checkpoint.format == Format::Gguf => {
-            soundness::check(path, &checkpoint)?;
+            soundness::check(library, path, &checkpoint)?;
             Ok((sizes(&checkpoint.files), Holes::of(&checkpoint)))
         }
         Ok(checkpoint) => Err(Error::NotGguf { path: path.to_owned(), format: checkpoint.format.name() }),

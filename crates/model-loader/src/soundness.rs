@@ -6,7 +6,7 @@ use std::path::Path;
 use torchless_formats::gguf::{GgufMetadata, Value, ValueType};
 use torchless_formats::{Checkpoint, Metadata};
 
-use crate::Error;
+use crate::{Error, Library};
 
 /// Layers that the library has room for, in every release.
 const MOST_LAYERS: u64 = 512;
@@ -21,13 +21,16 @@ const LISTS: [(&str, &[ValueType], bool); 4] = [
 ];
 
 /// Refuses numbers of layers, bounds of norms and vocabularies that the library does not survive.
-pub fn check(path: &Path, checkpoint: &Checkpoint) -> Result<(), Error> {
+pub fn check(library: Library, path: &Path, checkpoint: &Checkpoint) -> Result<(), Error> {
     let Metadata::Gguf(metadata) = &checkpoint.metadata else { return Ok(()) };
     let refuse = |said: String| Err(Error::Load { path: path.to_owned(), said });
     for (key, value) in metadata.iter() {
         if let Some(fault) = fault(key, value) {
             return refuse(fault);
         }
+    }
+    if let Some(fault) = size_fault(library, metadata) {
+        return refuse(fault);
     }
     if let Some(fault) = LISTS.iter().find_map(|list| list_fault(metadata, list)) {
         return refuse(fault);
@@ -48,6 +51,19 @@ fn fault(key: &str, value: &Value) -> Option<String> {
     let Some(Value::Int(_, layers)) = layers else { return None };
     let fits = u64::try_from(*layers).is_ok_and(|layers| (1..=MOST_LAYERS).contains(&layers));
     (!fits).then(|| format!("{key} is {layers}, it has to be 1 to {MOST_LAYERS}"))
+}
+
+/// Numbers of layers by which releases up to the spring of 2025 know the sizes of two families; over others they end the process.
+const SIZES: [(&str, &[i128]); 2] = [("gemma2", &[26, 42, 46]), ("baichuan", &[32, 40])];
+
+fn size_fault(library: Library, metadata: &GgufMetadata) -> Option<String> {
+    let arch = metadata.opt::<&str>("general.architecture").ok()??;
+    let (_, known) = SIZES.iter().find(|(name, _)| *name == arch)?;
+    let Some(Value::Int(_, layers)) = metadata.value(&format!("{arch}.block_count")) else { return None };
+    let fits = library.functions().memory_clear.is_some() || known.contains(layers);
+    (!fits).then(|| {
+        format!("this release knows {arch} with {known:?} layers only, not {layers}; take a newer one")
+    })
 }
 
 fn list_fault(metadata: &GgufMetadata, list: &(&str, &[ValueType], bool)) -> Option<String> {
