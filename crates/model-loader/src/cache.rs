@@ -33,6 +33,12 @@ impl Cache {
         Ok(Self { f, generation })
     }
 
+    /// Whether only one context of the process may compute at a time. Releases up to the spring of 2025 (before `llama_memory_*`) gave
+    /// now and then wrong results when two did.
+    pub fn computes_alone(self) -> bool {
+        self.generation == Generation::Kv
+    }
+
     /// Forgets everything. `context` has to be live.
     pub fn clear(self, context: *mut RawContext) {
         match (self.generation, self.f.context_memory, self.f.memory_clear, self.f.kv_clear) {

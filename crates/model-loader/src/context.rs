@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use torchless_base::{TokenId, Wanted};
@@ -20,6 +20,9 @@ const UNASKED_POSITIONS: usize = 4096;
 
 /// Sequences in one context, as many as the library has ever taken.
 const MOST_SEQUENCES: u32 = 256;
+
+/// Held during a step of a release whose contexts disturb each other.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Who keeps the model alive.
 pub(crate) enum Owner<'m> {
@@ -327,6 +330,8 @@ impl<'m> Context<'m> {
     fn call(&mut self, entries: &[Entry]) -> i32 {
         let decode = if self.owner.is_encoder() { self.f().encode } else { self.f().decode };
         let batch = self.batch.fill(entries, &mut self.sequences, self.embeds);
+        let _alone =
+            self.cache.computes_alone().then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner));
         let start = Instant::now();
         // SAFETY: a live context; the batch's arrays have as many entries as it says, with tokens of the vocabulary, positions that follow
         // on those before, and sequences below the context's number; there are no more than one call may have. The struct is

@@ -61,9 +61,16 @@ fn logits_are_those_of_the_goldens() {
 /// right: rows in F16 that are no multiple of 32 long, and a matrix in Q4_0 of 105 rows.
 fn computes_wrong(library: Library, model: &str) -> bool {
     let old = ["b4753", "b5590", "b6122"].iter().any(|release| library.layouts().contains(release));
-    // They want a key of this one that they came to do without.
-    let refused = old && model == "deepseek2-mha-F32";
-    refused || (old && has_avx512() && ["stories260K-F16", "babyllama105-Q4_0"].contains(&model))
+    // They want a key of the first that later ones do without, and the oldest know the second in its usual sizes only.
+    let oldest = library.layouts().contains("b4753");
+    let refused = oldest && ["deepseek2-mha-F32", "gemma2-F32"].contains(&model);
+    if refused {
+        let path = fixtures().map(|folder| folder.join("models/archs").join(format!("{model}.gguf")));
+        assert!(Model::load_with(library, exact(&path.unwrap_or_default())).is_err());
+    }
+    // Its logits of this one are not those of later releases, with any back-end; it is not known why.
+    let differs = oldest && model == "phi3-F32";
+    refused || differs || (old && has_avx512() && ["stories260K-F16", "babyllama105-Q4_0"].contains(&model))
 }
 
 #[cfg(target_arch = "x86_64")]
