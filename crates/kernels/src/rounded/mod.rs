@@ -75,6 +75,10 @@ pub struct RoundedJob<'a> {
 }
 
 /// A kernel's operands: up to [`BLOCK`] rows of activations by two strips of weights.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "kernels of other processors do without it")
+)]
 pub(crate) struct Call {
     /// Rows, `a_stride` bytes apart; up to the next multiple of 16 they may be read.
     pub(crate) a: *const u8,
@@ -95,6 +99,10 @@ pub(crate) struct Call {
 struct Sums([[[u32; tile::ROWS]; 2]; BLOCK]);
 
 /// Sums of one strip on their way to the output.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "kernels of other processors do without it")
+)]
 struct Finish<'a> {
     /// Of the first row and the strip's side; rows are `2 * ROWS` apart.
     sums: *const u32,
