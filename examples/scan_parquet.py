@@ -5,6 +5,9 @@
 
 Without --input it makes a file of texts, some of which are attacks. Needs the wheel of torchless with its extra `ray`. On a cluster, set
 RAY_ADDRESS; files have to lie where every node can read them.
+
+A worker keeps a processor to the end, and reading wants one too. Where nodes have but one, start each with a resource of its own
+(`ray start --resources '{"scanner": 1}' ...`) and give its name with --resource: then workers take that, and no processor.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import collections
 import pathlib
 import random
 import tempfile
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -38,20 +42,30 @@ def make(path: pathlib.Path, rows: int, sentences: int) -> None:
             text.insert(chance.randrange(len(text)), chance.choice(ATTACKS))
         texts.append(" ".join(text))
     table = pyarrow.table({"id": list(range(rows)), "text": texts})
-    # Many groups of rows, so that many workers have something to do.
-    pyarrow.parquet.write_table(table, path, row_group_size=max(1, rows // 40))
+    pyarrow.parquet.write_table(table, path)
 
 
-def scan(path: pathlib.Path, workers: int, policy: str) -> ray.data.Dataset:
+ROWS_AT_ONCE = 250
+
+
+def read(path: pathlib.Path) -> ray.data.Dataset:
+    """The file's rows, in pieces that different workers can take; as read, a file is one piece."""
+    return ray.data.read_parquet(str(path)).repartition(target_num_rows_per_block=ROWS_AT_ONCE)
+
+
+def places(resource: str | None) -> dict[str, Any]:
+    """What a worker asks of its node: a processor, or one of a resource that nodes were started with."""
+    return {"num_cpus": 1} if resource is None else {"num_cpus": 0, "resources": {resource: 1}}
+
+
+def scan(path: pathlib.Path, workers: int, policy: str, resource: str | None) -> ray.data.Dataset:
     """The file's rows with their verdicts."""
-    # Reading takes little of a processor; the rest is for the worker beside it.
-    texts = ray.data.read_parquet(str(path), num_cpus=0.1, override_num_blocks=40)
-    return texts.map_batches(
+    return read(path).map_batches(
         torchless.ray.Scan,
         fn_constructor_kwargs={"policy": policy, "column": "text"},
-        batch_size=250,
+        batch_size=ROWS_AT_ONCE,
         compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=0.8,
+        **places(resource),
     )
 
 
@@ -62,6 +76,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000, help="rows of the file that is made")
     parser.add_argument("--sentences", type=int, default=12, help="sentences in each of its texts")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--resource", help="a resource that workers take in place of a processor")
     parser.add_argument("--policy", default="general", help="a policy file, or the name of a preset")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -69,8 +84,8 @@ def main() -> None:
         if path is None:
             path = pathlib.Path(folder) / "texts.parquet"
             make(path, options.rows, options.sentences)
-        verdicts = scan(path, options.workers, options.policy).drop_columns(["text"])
-        table = pyarrow.concat_tables([ray.get(block) for block in verdicts.to_arrow_refs()])
+        verdicts = scan(path, options.workers, options.policy, options.resource)
+        table = pyarrow.concat_tables([ray.get(block).drop_columns(["text"]) for block in verdicts.to_arrow_refs()])
     if options.output is not None:
         pyarrow.parquet.write_table(table, options.output)
     for decision, count in sorted(collections.Counter(table["decision"].to_pylist()).items()):

@@ -3,7 +3,7 @@
 
     python bindings/python/benches/ray_workers.py generate --rows 10000 --rounds 3
 
-Work is `generate` (16 tokens of the story model for each row) or `scan` (a classifier reads documents of 12 KB). Prints seconds of each
+Work is `generate` (32 tokens of the story model for each row) or `scan` (a classifier reads documents of 12 KB). Prints seconds of each
 round in turn, from asking to the last result with the workers' start, and the ratio of the medians. Needs the wheel with its extra `ray`.
 """
 
@@ -29,9 +29,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "examples")
 
 import scan_parquet  # noqa: E402
 
+NODE = {"num_cpus": 1, "resources": {"worker": 1}}
 # The class, its keywords, sentences of each row.
 WORK: dict[str, tuple[type, dict[str, Any], int]] = {
-    "generate": (torchless.ray.Generate, {"column": "text", "max_tokens": 16, "open_options": {"threads": 1}}, 1),
+    "generate": (torchless.ray.Generate, {"column": "text", "max_tokens": 32, "open_options": {"threads": 1}}, 1),
     "scan": (torchless.ray.Scan, {"scanners": {Role.USER: [ScannerType.PROMPT_GUARD]}}, 200),
 }
 
@@ -40,10 +41,10 @@ def seconds(path: pathlib.Path, workers: int, work: str) -> float:
     """From asking to the last result."""
     worker, keywords, _ = WORK[work]
     start = time.perf_counter()
-    texts = ray.data.read_parquet(str(path), num_cpus=0.1, override_num_blocks=40)
     compute = ray.data.ActorPoolStrategy(size=workers)
-    done = texts.map_batches(
-        worker, fn_constructor_kwargs=keywords, batch_size=125, compute=compute, num_cpus=0.8
+    where = scan_parquet.places("worker")
+    done = scan_parquet.read(path).map_batches(
+        worker, fn_constructor_kwargs=keywords, batch_size=scan_parquet.ROWS_AT_ONCE, compute=compute, **where
     )
     count = done.drop_columns(["text"]).materialize().count()
     taken = time.perf_counter() - start
@@ -67,8 +68,8 @@ def main() -> None:
         alone({"text": texts})
         print(f"without Ray, one thread: {time.perf_counter() - start:.1f} s", flush=True)
 
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-        cluster.add_node(num_cpus=1)
+        cluster = Cluster(initialize_head=True, head_node_args=NODE)
+        cluster.add_node(**NODE)
         ray.init(address=cluster.address)
         ray.data.DataContext.get_current().enable_progress_bars = False
         taken: dict[int, list[float]] = {1: [], 2: []}

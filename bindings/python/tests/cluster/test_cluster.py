@@ -20,6 +20,10 @@ import torchless.ray  # noqa: E402
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 MODELS = ROOT / "tests" / "fixtures"
 sys.path.insert(0, str(ROOT / "examples"))
+
+import scan_parquet  # noqa: E402
+
+NODE = {"num_cpus": 1, "resources": {"worker": 1}}
 ONE = {"threads": 1}
 TWO = ray.data.ActorPoolStrategy(size=2)
 
@@ -29,8 +33,8 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=1)
+    cluster = Cluster(initialize_head=True, head_node_args=NODE)
+    cluster.add_node(**NODE)
     ray.init(address=cluster.address)
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield cluster
@@ -51,14 +55,12 @@ def rows(dataset: Any) -> list[dict[str, Any]]:
 
 
 def test_ten_thousand_rows_of_a_parquet_file(cluster: Any, tmp_path: pathlib.Path) -> None:
-    import scan_parquet
-
     path = tmp_path / "texts.parquet"
     scan_parquet.make(path, 10_000, 12)
-    texts = ray.data.read_parquet(str(path), num_cpus=0.1, override_num_blocks=40)
+    texts = scan_parquet.read(path)
     how = {"policy": "general", "column": "text"}
     scanned = texts.map_batches(
-        ScanSomewhere, fn_constructor_kwargs=how, batch_size=250, compute=TWO, num_cpus=0.8
+        ScanSomewhere, fn_constructor_kwargs=how, batch_size=250, compute=TWO, **scan_parquet.places("worker")
     )
     found = rows(scanned)
     assert [row["id"] for row in found] == list(range(10_000))
@@ -83,7 +85,7 @@ def test_ten_thousand_rows_of_a_parquet_file(cluster: Any, tmp_path: pathlib.Pat
 def test_every_kind_of_work(cluster: Any, worker: Any, how: dict[str, Any], column: str) -> None:
     texts = [f"text {i}" for i in range(120)]
     given = ray.data.from_items([{"id": i, "text": text} for i, text in enumerate(texts)], override_num_blocks=6)
-    done = given.map_batches(worker, fn_constructor_kwargs=how, batch_size=20, compute=TWO, num_cpus=0.8)
+    done = given.map_batches(worker, fn_constructor_kwargs=how, batch_size=20, compute=TWO, **scan_parquet.places("worker"))
     alone = worker(**how)({"text": numpy.array(texts, dtype=object)})[column]
     assert numpy.array([row[column] for row in rows(done)]).tolist() == alone.tolist()
 
