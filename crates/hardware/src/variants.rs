@@ -14,11 +14,16 @@ pub struct CpuVariant {
     pub isa: Option<Isa>,
     /// The maker it was tuned for; `None` is any.
     pub vendor: Option<CpuVendor>,
-    /// What it uses without asking: it would be ended by the system on a processor that lacks one.
-    pub needs: &'static [&'static str],
+    needs: Groups,
 }
 
 impl CpuVariant {
+    /// What it uses without asking: it would be ended by the system on a processor that lacks one.
+    #[must_use]
+    pub fn needs(&self) -> Vec<&'static str> {
+        self.needs.concat()
+    }
+
     /// Whether it has the kernels of BitNet.
     #[must_use]
     pub fn is_bitnet(&self) -> bool {
@@ -34,7 +39,7 @@ impl CpuVariant {
         if let Some(vendor) = self.vendor.filter(|vendor| *vendor != cpu.vendor) {
             return Some(format!("it is for processors of {vendor}"));
         }
-        let lacking = cpu.features.lacking(self.needs);
+        let lacking = cpu.features.lacking(&self.needs());
         (!lacking.is_empty()).then(|| format!("this processor lacks {}", lacking.join(", ")))
     }
 }
@@ -58,142 +63,57 @@ impl GpuVariant {
     }
 }
 
-const ZEN1: &[&str] =
-    &["avx2", "fma", "f16c", "bmi1", "bmi2", "lzcnt", "movbe", "popcnt", "adx", "rdseed", "sha"];
-const ZEN2: &[&str] =
-    &["avx2", "fma", "f16c", "bmi1", "bmi2", "lzcnt", "movbe", "popcnt", "adx", "rdseed", "sha", "clwb"];
-const ZEN3: &[&str] = &[
-    "avx2",
-    "fma",
-    "f16c",
-    "bmi1",
-    "bmi2",
-    "lzcnt",
-    "movbe",
-    "popcnt",
-    "adx",
-    "rdseed",
-    "sha",
-    "clwb",
-    "vaes",
-    "vpclmulqdq",
-];
-const ZEN4: &[&str] = &[
-    "avx2",
-    "fma",
-    "f16c",
-    "bmi1",
-    "bmi2",
-    "lzcnt",
-    "movbe",
-    "popcnt",
-    "adx",
-    "rdseed",
-    "sha",
-    "clwb",
-    "vaes",
-    "vpclmulqdq",
-    "gfni",
-    "avx512f",
-    "avx512dq",
-    "avx512cd",
-    "avx512bw",
-    "avx512vl",
-    "avx512ifma",
-    "avx512vbmi",
-    "avx512vbmi2",
-    "avx512vnni",
-    "avx512bitalg",
-    "avx512vpopcntdq",
-    "avx512bf16",
-];
-const ZEN5: &[&str] = &[
-    "avx2",
-    "fma",
-    "f16c",
-    "bmi1",
-    "bmi2",
-    "lzcnt",
-    "movbe",
-    "popcnt",
-    "adx",
-    "rdseed",
-    "sha",
-    "clwb",
-    "vaes",
-    "vpclmulqdq",
-    "gfni",
-    "avx512f",
-    "avx512dq",
-    "avx512cd",
-    "avx512bw",
-    "avx512vl",
-    "avx512ifma",
-    "avx512vbmi",
-    "avx512vbmi2",
-    "avx512vnni",
-    "avx512bitalg",
-    "avx512vpopcntdq",
-    "avx512bf16",
-    "avx512vp2intersect",
-    "avxvnni",
-    "movdiri",
-];
-const HASWELL: &[&str] = &["avx2", "fma", "f16c", "bmi1", "bmi2", "lzcnt", "movbe", "popcnt"];
-const BROADWELL: &[&str] =
-    &["avx2", "fma", "f16c", "bmi1", "bmi2", "lzcnt", "movbe", "popcnt", "adx", "rdseed"];
-const SKYLAKE: &[&str] =
-    &["avx2", "fma", "f16c", "bmi1", "bmi2", "lzcnt", "movbe", "popcnt", "adx", "rdseed", "clflushopt"];
-const ICELAKE: &[&str] = &[
-    "avx2",
-    "fma",
-    "f16c",
-    "bmi1",
-    "bmi2",
-    "lzcnt",
-    "movbe",
-    "popcnt",
-    "adx",
-    "rdseed",
-    "clflushopt",
-    "sha",
-    "gfni",
-    "vaes",
-    "vpclmulqdq",
-    "avx512f",
-    "avx512dq",
-    "avx512cd",
-    "avx512bw",
-    "avx512vl",
-    "avx512ifma",
-    "avx512vbmi",
-    "avx512vbmi2",
-    "avx512vnni",
-    "avx512bitalg",
-    "avx512vpopcntdq",
-];
-const ALDERLAKE: &[&str] = &[
-    "avx2",
-    "fma",
-    "f16c",
-    "bmi1",
-    "bmi2",
-    "lzcnt",
-    "movbe",
-    "popcnt",
-    "adx",
-    "rdseed",
-    "clflushopt",
-    "sha",
-    "gfni",
-    "vaes",
-    "vpclmulqdq",
-    "clwb",
-    "movdiri",
-    "avxvnni",
-];
+/// Features in groups, as designs added them.
+type Groups = &'static [&'static [&'static str]];
 
-const fn tuned(name: &'static str, vendor: CpuVendor, needs: &'static [&'static str]) -> CpuVariant {
+const SINCE_HASWELL: &[&str] = &["avx2", "fma", "f16c", "bmi1", "bmi2", "lzcnt", "movbe", "popcnt"];
+const SINCE_BROADWELL: &[&str] = &["adx", "rdseed"];
+const SINCE_SKYLAKE: &[&str] = &["clflushopt"];
+const SHA: &[&str] = &["sha"];
+const CLWB: &[&str] = &["clwb"];
+const WIDE_AES: &[&str] = &["vaes", "vpclmulqdq"];
+const GFNI: &[&str] = &["gfni"];
+const AVX512: &[&str] = &[
+    "avx512f",
+    "avx512dq",
+    "avx512cd",
+    "avx512bw",
+    "avx512vl",
+    "avx512ifma",
+    "avx512vbmi",
+    "avx512vbmi2",
+    "avx512vnni",
+    "avx512bitalg",
+    "avx512vpopcntdq",
+];
+const AVX512_BF16: &[&str] = &["avx512bf16"];
+const AVX512_VP2INTERSECT: &[&str] = &["avx512vp2intersect"];
+const AVX_VNNI: &[&str] = &["movdiri", "avxvnni"];
+
+const ZEN1: Groups = &[SINCE_HASWELL, SINCE_BROADWELL, SHA];
+const ZEN2: Groups = &[SINCE_HASWELL, SINCE_BROADWELL, SHA, CLWB];
+const ZEN3: Groups = &[SINCE_HASWELL, SINCE_BROADWELL, SHA, CLWB, WIDE_AES];
+const ZEN4: Groups = &[SINCE_HASWELL, SINCE_BROADWELL, SHA, CLWB, WIDE_AES, GFNI, AVX512, AVX512_BF16];
+const ZEN5: Groups = &[
+    SINCE_HASWELL,
+    SINCE_BROADWELL,
+    SHA,
+    CLWB,
+    WIDE_AES,
+    GFNI,
+    AVX512,
+    AVX512_BF16,
+    AVX512_VP2INTERSECT,
+    AVX_VNNI,
+];
+const HASWELL: Groups = &[SINCE_HASWELL];
+const BROADWELL: Groups = &[SINCE_HASWELL, SINCE_BROADWELL];
+const SKYLAKE: Groups = &[SINCE_HASWELL, SINCE_BROADWELL, SINCE_SKYLAKE];
+const ICELAKE: Groups = &[SINCE_HASWELL, SINCE_BROADWELL, SINCE_SKYLAKE, SHA, GFNI, WIDE_AES, AVX512];
+const ALDERLAKE: Groups =
+    &[SINCE_HASWELL, SINCE_BROADWELL, SINCE_SKYLAKE, SHA, GFNI, WIDE_AES, CLWB, AVX_VNNI];
+
+const fn tuned(name: &'static str, vendor: CpuVendor, needs: Groups) -> CpuVariant {
     CpuVariant { name, isa: Some(Isa::X86_64), vendor: Some(vendor), needs }
 }
 
@@ -211,7 +131,7 @@ pub const CPU_VARIANTS: &[CpuVariant] = &[
     tuned("bitnet-intel-broadwell", CpuVendor::Intel, BROADWELL),
     tuned("bitnet-intel-haswell", CpuVendor::Intel, HASWELL),
     CpuVariant { name: "bitnet-arm", isa: Some(Isa::Aarch64), vendor: None, needs: &[] },
-    CpuVariant { name: "bitnet-portable", isa: Some(Isa::X86_64), vendor: None, needs: &["avx2", "fma"] },
+    CpuVariant { name: "bitnet-portable", isa: Some(Isa::X86_64), vendor: None, needs: &[&["avx2", "fma"]] },
     CpuVariant { name: "standard", isa: None, vendor: None, needs: &[] },
 ];
 
@@ -268,7 +188,8 @@ fn reason(variant: &CpuVariant, cpu: &Cpu, own: Option<&str>) -> String {
 }
 
 fn wants(variant: &CpuVariant) -> String {
-    if variant.needs.is_empty() { "nothing beyond it".to_owned() } else { variant.needs.join(" and ") }
+    let needs = variant.needs();
+    if needs.is_empty() { "nothing beyond it".to_owned() } else { needs.join(" and ") }
 }
 
 #[cfg(test)]
@@ -284,9 +205,9 @@ mod tests {
         Cpu { isa, vendor, name, microarchitecture, features, cores, caches: vec![], basis: vec![basis] }
     }
 
-    fn x86(vendor: &str, numbers: (u32, u32, u32), features: &[&str]) -> Cpu {
+    fn x86(vendor: &str, numbers: (u32, u32, u32), features: Groups) -> Cpu {
         let identity = Identity::X86 { vendor, family: numbers.0, model: numbers.1, stepping: numbers.2 };
-        cpu(identity, Isa::X86_64, Features::from_names(features.iter().copied()))
+        cpu(identity, Isa::X86_64, Features::from_names(features.concat()))
     }
 
     fn names(cpu: &Cpu) -> Vec<&'static str> {
@@ -317,7 +238,7 @@ mod tests {
     fn what_a_virtual_machine_hides_is_not_used() {
         let zen4 = x86("AuthenticAMD", (0x19, 0x61, 2), ZEN2);
         assert_eq!(names(&zen4), ["bitnet-amd-zen2", "bitnet-amd-zen1", "bitnet-portable", "standard"]);
-        let bare = x86("AuthenticAMD", (0x19, 0x61, 2), &["sse3"]);
+        let bare = x86("AuthenticAMD", (0x19, 0x61, 2), &[&["sse3"]]);
         assert_eq!(names(&bare), ["standard"]);
     }
 
@@ -331,7 +252,7 @@ mod tests {
 
     #[test]
     fn designs_older_than_all_builds_get_the_standard_one() {
-        let ivy_bridge = x86("GenuineIntel", (6, 0x3A, 9), &["avx", "f16c"]);
+        let ivy_bridge = x86("GenuineIntel", (6, 0x3A, 9), &[&["avx", "f16c"]]);
         assert_eq!(names(&ivy_bridge), ["standard"]);
     }
 
@@ -352,8 +273,8 @@ mod tests {
             assert!(design.variant.is_none_or(found), "{design:?}");
         }
         for variant in CPU_VARIANTS {
-            let known = Features::from_names(variant.needs.iter().copied());
-            assert!(known.lacking(variant.needs).is_empty(), "{}", variant.name);
+            let known = Features::from_names(variant.needs());
+            assert!(known.lacking(&variant.needs()).is_empty(), "{}", variant.name);
         }
     }
 }
