@@ -2,10 +2,11 @@
 
 use crate::arrays::{RawRows, Rows};
 use crate::failure::Failure;
+use crate::options::ReplyOptions;
 use crate::waiting::{detached, lock, receive, spawn, wait_for};
 use model_loader::{
     Batch, Canceller, Context, ContextConfig, Error, FinishReason, GenerateOptions, KvType, Model,
-    ModelConfig, Pooling, Reply, SamplerConfig, State, TokenId, Wanted,
+    ModelConfig, Pooling, Reply, State, TokenId, Wanted,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -68,39 +69,15 @@ fn kv_type(word: &str) -> Result<KvType, Failure> {
     crate::options::named("kv_type", word, KV_TYPES)
 }
 
-/// What is asked of a reply: the attributes of `torchless._options.ReplyOptions` that a libllama knows.
-#[derive(FromPyObject)]
-pub struct LlamaReplyOptions {
-    max_tokens: Option<usize>,
-    temperature: f32,
-    top_k: usize,
-    top_p: f32,
-    min_p: f32,
-    repeat_penalty: f32,
-    repeat_last_n: usize,
-    presence_penalty: f32,
-    frequency_penalty: f32,
-    logit_bias: Vec<(u32, f32)>,
-    seed: u64,
-    stop: Vec<String>,
-}
-
-impl LlamaReplyOptions {
-    fn generate_options(self, canceller: Canceller) -> GenerateOptions {
-        let sampler = SamplerConfig {
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repeat_penalty: self.repeat_penalty,
-            repeat_last_n: self.repeat_last_n,
-            presence_penalty: self.presence_penalty,
-            frequency_penalty: self.frequency_penalty,
-            logit_bias: self.logit_bias.into_iter().map(|(id, bias)| (TokenId(id), bias)).collect(),
-            seed: self.seed,
-            ..SamplerConfig::default()
-        };
-        GenerateOptions { max_tokens: self.max_tokens, sampler, stop: self.stop, canceller, constraint: None }
+/// A reply's options in the words of model-loader, which knows no grammars: `tabagent_model` refuses them.
+fn generate_options(options: ReplyOptions, canceller: Canceller) -> GenerateOptions {
+    let sampler = options.sampler();
+    GenerateOptions {
+        max_tokens: options.max_tokens,
+        sampler,
+        stop: options.stop,
+        canceller,
+        constraint: None,
     }
 }
 
@@ -188,16 +165,16 @@ impl LlamaModel {
     }
 
     /// Makes a reply.
-    fn generate(&self, py: Python<'_>, prompt: Vec<u32>, options: LlamaReplyOptions) -> PyResult<PlainReply> {
+    fn generate(&self, py: Python<'_>, prompt: Vec<u32>, options: ReplyOptions) -> PyResult<PlainReply> {
         let canceller = Canceller::default();
-        let (context, asked) = (self.context.clone(), options.generate_options(canceller.clone()));
+        let (context, asked) = (self.context.clone(), generate_options(options, canceller.clone()));
         let made = wait_for(py, move |_| Ok(lock(&context).generate(&tokens(prompt), asked)?));
         let Reply { text, tokens, reason } = made.inspect_err(|_| canceller.cancel())?;
         Ok((text, plain(&tokens), reason_name(reason)))
     }
 
     /// Begins a reply.
-    fn stream(&self, py: Python<'_>, prompt: Vec<u32>, options: LlamaReplyOptions) -> PyResult<LlamaStream> {
+    fn stream(&self, py: Python<'_>, prompt: Vec<u32>, options: ReplyOptions) -> PyResult<LlamaStream> {
         LlamaStream::begin(py, self.context.clone(), tokens(prompt), options)
     }
 
@@ -307,10 +284,10 @@ impl LlamaStream {
         py: Python<'_>,
         context: Arc<Mutex<Context<'static>>>,
         prompt: Vec<TokenId>,
-        options: LlamaReplyOptions,
+        options: ReplyOptions,
     ) -> PyResult<Self> {
         let canceller = Canceller::default();
-        let asked = options.generate_options(canceller.clone());
+        let asked = generate_options(options, canceller.clone());
         let (sender, receiver) = channel();
         spawn(move || {
             let done = catch_unwind(AssertUnwindSafe(|| tell(&mut lock(&context), &prompt, asked, &sender)));

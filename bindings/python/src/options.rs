@@ -116,7 +116,7 @@ impl OpenOptions {
 /// What is asked of a reply: the attributes of `torchless._options.ReplyOptions`.
 #[derive(FromPyObject)]
 pub struct ReplyOptions {
-    max_tokens: Option<usize>,
+    pub max_tokens: Option<usize>,
     temperature: f32,
     top_k: usize,
     top_p: f32,
@@ -127,16 +127,15 @@ pub struct ReplyOptions {
     frequency_penalty: f32,
     logit_bias: Vec<(u32, f32)>,
     seed: u64,
-    stop: Vec<String>,
+    pub stop: Vec<String>,
     json_schema: Option<String>,
     grammar: Option<String>,
 }
 
 impl ReplyOptions {
-    /// In the words of the library.
-    pub fn generate_options(self) -> GenerateOptions {
-        let schema = self.json_schema.map(Grammar::JsonSchema);
-        let sampler = SamplerConfig {
+    /// How its tokens are chosen.
+    pub fn sampler(&self) -> SamplerConfig {
+        SamplerConfig {
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
@@ -145,10 +144,16 @@ impl ReplyOptions {
             repeat_last_n: self.repeat_last_n,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
-            logit_bias: self.logit_bias.into_iter().map(|(id, bias)| (TokenId(id), bias)).collect(),
+            logit_bias: self.logit_bias.iter().map(|&(id, bias)| (TokenId(id), bias)).collect(),
             seed: self.seed,
             ..SamplerConfig::default()
-        };
+        }
+    }
+
+    /// In the words of the library.
+    pub fn generate_options(self) -> GenerateOptions {
+        let sampler = self.sampler();
+        let schema = self.json_schema.map(Grammar::JsonSchema);
         GenerateOptions {
             sampler,
             max_tokens: self.max_tokens,

@@ -12,21 +12,20 @@ package `torchless` has one, and the exceptions that are raised here.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Iterable, Optional, Sequence, Union
 
 from torchless import _native
 from torchless._errors import LibraryError, UsageError
 from torchless._options import GenerateOptions, reply_options, whole_numbers
+from torchless._pieces import Pieces
 
 if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
-    from typing_extensions import Literal, Self, Unpack
+    from typing_extensions import Literal, Unpack
 
 __all__ = [
     "LibraryError",
@@ -59,62 +58,23 @@ class _LoadOptions:
     tensor_split: Sequence[float]
 
 
-class TextStream:
+class TextStream(Pieces):
     """A reply while it is made: an iterator of pieces of its text, also for ``async for``. Leaving it ends the reply."""
 
     def __init__(self, native: _native.LlamaStream) -> None:
+        super().__init__(native)
         self._native = native
         self._over = False
-        self._waiting: Optional[ThreadPoolExecutor] = None
 
     @property
     def finish_reason(self) -> Optional[str]:
         """``stop``, ``length``, ``context_full`` or ``cancelled``, once the reply has ended."""
         return self._native.finish_reason
 
-    def _next_piece(self) -> Optional[str]:
+    def _next_text(self) -> Optional[str]:
         piece = None if self._over else self._native.next_piece()
         self._over = piece is None
         return piece
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> str:
-        piece = self._next_piece()
-        if piece is None:
-            raise StopIteration
-        return piece
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> str:
-        if self._waiting is None:
-            self._waiting = ThreadPoolExecutor(1, "tabagent-stream")
-        try:
-            piece = await asyncio.get_running_loop().run_in_executor(self._waiting, self._next_piece)
-        except BaseException:
-            self.cancel()
-            raise
-        if piece is None:
-            self._waiting.shutdown(wait=False)
-            self._waiting = None
-            raise StopAsyncIteration
-        return piece
-
-    def cancel(self) -> None:
-        """Ends the reply; what was made already is still told."""
-        self._native.cancel()
-        if self._waiting is not None:
-            self._waiting.shutdown(wait=False)
-            self._waiting = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cancel()
 
 
 class PyModel:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, is_dataclass
 from types import TracebackType
 from typing import (
@@ -24,6 +23,7 @@ from typing import (
 from . import _native
 from ._errors import TorchlessError, UsageError
 from ._options import GenerateOptions, OpenOptions, PathLike, reply_options, whole_numbers
+from ._pieces import Pieces
 
 if TYPE_CHECKING:
     import numpy
@@ -144,7 +144,7 @@ def _reply(made: Mapping[str, Any], seed: int) -> Reply:
     return Reply(**fields)
 
 
-class Stream:
+class Stream(Pieces):
     """A reply while it is made: an iterator of pieces of its text, also for ``async for``.
 
     Leaving it, by ``break``, an exception, `cancel` or the end of a ``with`` block, ends the reply. ``reply`` holds the whole
@@ -152,11 +152,11 @@ class Stream:
     """
 
     def __init__(self, native: _native.Stream, seed: int) -> None:
+        super().__init__(native)
         self._native = native
         self._seed = seed
         self._made: dict[str, Any] = {"text": [], "reasoning": [], "tool_calls": []}
         self._over = False
-        self._waiting: Optional[ThreadPoolExecutor] = None
         self.reply: Optional[Reply] = None
 
     def events(self) -> Iterator[Event]:
@@ -192,15 +192,6 @@ class Stream:
             self._made[kind].append(value)
         return Event(kind, value)
 
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> str:
-        piece = self._next_text()
-        if piece is None:
-            raise StopIteration
-        return piece
-
     def _next_text(self) -> Optional[str]:
         while True:
             event = self._next_event()
@@ -209,45 +200,6 @@ class Stream:
             if event.kind == "text":
                 text: str = event.value
                 return text
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> str:
-        if self._waiting is None:
-            # A thread of its own: many streams at once must not wait for each other.
-            self._waiting = ThreadPoolExecutor(1, "torchless-stream")
-        try:
-            piece = await asyncio.get_running_loop().run_in_executor(self._waiting, self._next_text)
-        except BaseException:
-            self.cancel()
-            raise
-        if piece is None:
-            self._end_waiting()
-            raise StopAsyncIteration
-        return piece
-
-    def cancel(self) -> None:
-        """Ends the reply. What was made already is still told, and ``reply`` says that it was cancelled."""
-        self._native.cancel()
-        self._end_waiting()
-
-    def _end_waiting(self) -> None:
-        if self._waiting is not None:
-            self._waiting.shutdown(wait=False)
-            self._waiting = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cancel()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.cancel()
 
 
 def _messages(messages: Iterable[ChatMessage], tools: Optional[Sequence[Mapping[str, Any]]]) -> str:
