@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes the readers of model files and the firewall: scripts/fuzz.sh [seconds per target] [target ...]
-# Needs nightly Rust and cargo-fuzz (cargo install cargo-fuzz). Seeds: the project's own files, and the files under
+# Needs cargo-fuzz (cargo install cargo-fuzz). Sanitizers are a feature of nightly Rust; where there is none, the stable compiler is told to
+# allow them. Seeds: the project's own files, and the files under
 # TORCHLESS_FIXTURES where that is set. Findings land in fuzz/artifacts/TARGET.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,6 +27,8 @@ seed() {
     done
 }
 
+if rustup toolchain list 2>/dev/null | grep -q '^nightly'; then export RUSTUP_TOOLCHAIN=nightly; else export RUSTC_BOOTSTRAP=1; fi
+
 fixtures=${TORCHLESS_FIXTURES:-/nonexistent}
 hostile=fuzz/target/hostile_bins
 cargo run -q -p torchless-formats --example hostile_bins -- "$hostile"
@@ -45,6 +48,6 @@ for target in "${targets[@]}"; do
         *) echo "unknown target: $target" >&2; exit 2 ;;
     esac
     echo "== $target: $(find "$corpus" -type f | wc -l) seeds, $seconds seconds"
-    cargo +nightly fuzz run "$target" "$corpus" -- -max_total_time="$seconds" -timeout=2 -rss_limit_mb=1024 \
+    cargo fuzz run "$target" "$corpus" -- -max_total_time="$seconds" -timeout=2 -rss_limit_mb=1024 \
         -malloc_limit_mb=256 -max_len=300000 -print_final_stats=1 -verbosity=1 -close_fd_mask=0
 done
