@@ -1,13 +1,15 @@
-//! A judge behind a chat endpoint in OpenAI's dialect, over HTTP. It is the one place where a crate of this project opens
+//! A judge behind a chat endpoint in OpenAI's dialect, over HTTP or HTTPS. It is the one place where a crate of this project opens
 //! a connection, and it does so only for a policy or an application that names the endpoint.
 
 use crate::judged::ChatJudge;
 use llamafirewall_core::JudgeError;
 use serde_json::Value;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{HeaderValue, StatusCode, Uri};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// Bytes of an answer at most; a verdict has some hundred.
 const LARGEST_ANSWER: u64 = 1 << 20;
@@ -15,12 +17,15 @@ const LARGEST_ANSWER: u64 = 1 << 20;
 /// Where a judge is asked.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// Address of the interface, such as `http://127.0.0.1:8080/v1`; `/chat/completions` is added.
+    /// Address of the interface, such as `http://127.0.0.1:8080/v1` or `https://judge.example/v1`; `/chat/completions` is added. Without
+    /// the `s`, key and text can be read on the way: it is for servers on this machine.
     pub url: String,
     /// Name of the model there.
     pub model: String,
     /// Sent as bearer token where there is one.
     pub key: Option<String>,
+    /// A file of certificates (PEM) whose signature under that of an `https` server is trusted; without one, those that browsers trust.
+    pub authorities: Option<PathBuf>,
     /// From connecting to the last byte of the answer.
     pub time: Duration,
 }
@@ -30,7 +35,8 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = self.key.as_ref().map(|_| "...");
         let mut fields = f.debug_struct("Endpoint");
-        fields.field("url", &self.url).field("model", &self.model).field("key", &key).finish_non_exhaustive()
+        fields.field("url", &self.url).field("model", &self.model).field("key", &key);
+        fields.field("authorities", &self.authorities).field("time", &self.time).finish()
     }
 }
 
@@ -39,17 +45,18 @@ impl Endpoint {
     /// text go nowhere else.
     ///
     /// # Errors
-    /// The address is none of HTTP, or the key cannot be sent.
+    /// The address is none of HTTP or HTTPS, the key cannot be sent, or `authorities` cannot be read.
     pub fn judge(self) -> Result<ChatJudge, JudgeError> {
         let url = format!("{}/chat/completions", self.url.trim_end_matches('/'));
         let uri: Uri = url.parse().map_err(|_| JudgeError(format!("{} is no address", self.url)))?;
         match uri.scheme_str() {
-            Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => {}
-            Some("https") => {
-                let why = "https is not spoken here; name a server on this machine by http://, or give ChatJudge a client";
-                return Err(JudgeError(why.to_owned()));
+            Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => {}
+            _ => {
+                return Err(JudgeError(format!(
+                    "{} does not begin with https:// or http:// and a host",
+                    self.url
+                )));
             }
-            _ => return Err(JudgeError(format!("{} does not begin with http:// and a host", self.url))),
         }
         let key = self.key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
         let key = key.map_err(|_| JudgeError("the key has characters that cannot be sent".to_owned()))?;
@@ -59,10 +66,29 @@ impl Endpoint {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .proxy(None)
+            .tls_config(TlsConfig::builder().root_certs(trusted(self.authorities.as_deref())?).build())
             .build()
             .new_agent();
         Ok(ChatJudge::new(self.model, move |body| post(&agent, &uri, key.as_ref(), body)))
     }
+}
+
+/// Whose certificates are believed.
+fn trusted(authorities: Option<&Path>) -> Result<RootCerts, JudgeError> {
+    let Some(path) = authorities else { return Ok(RootCerts::WebPki) };
+    let fault = |why: &dyn fmt::Display| JudgeError(format!("certificates in {}: {why}", path.display()));
+    let pem = std::fs::read(path).map_err(|e| fault(&e))?;
+    let items: Vec<PemItem<'static>> = parse_pem(&pem).collect::<Result<_, _>>().map_err(|e| fault(&e))?;
+    let certificates: Vec<_> = items
+        .into_iter()
+        .filter_map(
+            |item| if let PemItem::Certificate(certificate) = item { Some(certificate) } else { None },
+        )
+        .collect();
+    if certificates.is_empty() {
+        return Err(fault(&"there are none"));
+    }
+    Ok(RootCerts::from(certificates))
 }
 
 /// Sends a request and reads the answer. Errors say what went wrong and quote neither.

@@ -20,6 +20,7 @@ struct Options {
     model: String,
     /// Name of the environment variable that holds the key; a key in a policy would be read by whoever reads that.
     api_key_env: Option<String>,
+    ca_file: Option<std::path::PathBuf>,
     #[serde(default = "twenty_seconds")]
     time_ms: u64,
 }
@@ -31,12 +32,13 @@ fn twenty_seconds() -> u64 {
 /// The judge that a policy describes.
 fn judge(options: &ScannerOptions) -> Result<Arc<dyn Judge>, ConfigurationError> {
     let invalid = |reason: String| ConfigurationError::Options { scanner: options.name().to_owned(), reason };
-    let Options { endpoint, model, api_key_env, time_ms } = options.read()?;
+    let Options { endpoint, model, api_key_env, ca_file, time_ms } = options.read()?;
     let read = |name: &String| {
         std::env::var(name).map_err(|_| invalid(format!("the environment has no variable {name}")))
     };
     let key = api_key_env.as_ref().map(read).transpose()?;
-    let endpoint = Endpoint { url: endpoint, model, key, time: Duration::from_millis(time_ms) };
+    let (url, authorities, time) = (endpoint, ca_file, Duration::from_millis(time_ms));
+    let endpoint = Endpoint { url, model, key, authorities, time };
     Ok(Arc::new(endpoint.judge().map_err(|e| invalid(e.to_string()))?))
 }
 

@@ -8,7 +8,8 @@ use llamafirewall::{
 };
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -33,7 +34,7 @@ fn serve(answer: String) -> (String, Receiver<Request>, JoinHandle<()>) {
     (url, asked, server)
 }
 
-fn read(stream: &mut TcpStream) -> Request {
+fn read(stream: &mut impl Read) -> Request {
     let mut bytes = Vec::new();
     loop {
         let mut some = [0; 4096];
@@ -48,13 +49,46 @@ fn read(stream: &mut TcpStream) -> Request {
     }
 }
 
+/// A server's certificate, signed by itself, and what it encrypts with.
+fn identity() -> (String, rustls::ServerConfig) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    (made.cert.pem(), config.with_single_cert(vec![made.cert.der().clone()], key).unwrap())
+}
+
+/// As [`serve`], over TLS. Clients that hang up are no fault of the server.
+fn serve_tls(config: rustls::ServerConfig, answer: String) -> (String, JoinHandle<Option<Request>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/v1", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = rustls::StreamOwned::new(connection, stream);
+        stream.flush().ok()?;
+        let request = read(&mut stream);
+        stream.write_all(answer.as_bytes()).unwrap();
+        stream.conn.send_close_notify();
+        stream.flush().unwrap();
+        Some(request)
+    });
+    (url, server)
+}
+
+fn pem_file(folder: &tempfile::TempDir, pem: &str) -> PathBuf {
+    let path = folder.path().join("authorities.pem");
+    std::fs::write(&path, pem).unwrap();
+    path
+}
+
 fn answer(content: &str) -> String {
     let body = json!({ "choices": [{ "message": { "role": "assistant", "content": content } }] }).to_string();
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
 }
 
 fn endpoint(url: &str) -> Endpoint {
-    Endpoint { url: url.to_owned(), model: "judge".to_owned(), key: None, time: Duration::from_secs(20) }
+    let (key, authorities, time) = (None, None, Duration::from_secs(20));
+    Endpoint { url: url.to_owned(), model: "judge".to_owned(), key, authorities, time }
 }
 
 fn aligned(endpoint: Endpoint, trace: &[Message]) -> ScanResult {
@@ -136,13 +170,36 @@ fn personal_data_is_judged_over_http_too() {
 #[test]
 fn addresses_that_cannot_be_asked_are_refused() {
     let refused = |url: &str| endpoint(url).judge().err().unwrap().to_string();
-    assert!(refused("https://api.example/v1").contains("https is not spoken"));
-    for url in ["ftp://x/", "127.0.0.1:80", "", "http://", "http:// x"] {
+    for url in ["ftp://x/", "127.0.0.1:80", "", "http://", "http:// x", "https://"] {
         assert!(refused(url).contains("no"), "{url}: {}", refused(url));
     }
     let key = Endpoint { key: Some("a\nb".to_owned()), ..endpoint("http://127.0.0.1:9") };
     assert!(!format!("{key:?}").contains("a\\nb"), "{key:?}");
     assert!(key.judge().err().unwrap().to_string().contains("cannot be sent"));
+}
+
+#[test]
+fn an_endpoint_over_tls_is_asked_where_its_certificate_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = [Message::user("book a table")];
+    let verdict = || answer(r#"{"observation": "o", "thought": "t", "conclusion": false}"#);
+    let (pem, config) = identity();
+    let (url, server) = serve_tls(config, verdict());
+    let trusted = Endpoint { authorities: Some(pem_file(&folder, &pem)), ..endpoint(&url) };
+    let result = aligned(Endpoint { key: Some("k-123".to_owned()), ..trusted }, &trace);
+    assert_eq!((result.decision, result.status), (ScanDecision::Allow, ScanStatus::Success));
+    assert!(server.join().unwrap().unwrap().head.contains("authorization: bearer k-123"));
+
+    let (other, _) = identity();
+    for authorities in [None, Some(pem_file(&folder, &other))] {
+        let (url, server) = serve_tls(identity().1, verdict());
+        let result = aligned(Endpoint { authorities, ..endpoint(&url) }, &trace);
+        assert_eq!((result.decision, result.status), (ScanDecision::Block, ScanStatus::Error));
+        assert!(result.reason.contains("certificate"), "{}", result.reason);
+        assert!(server.join().unwrap().is_none(), "nothing was asked");
+    }
+    let nothing = Endpoint { authorities: Some(pem_file(&folder, "")), ..endpoint("https://127.0.0.1:9") };
+    assert!(nothing.judge().err().unwrap().to_string().contains("there are none"));
 }
 
 #[test]
@@ -157,7 +214,7 @@ fn policies_name_judges() {
     server.join().unwrap();
     for (options, why) in [
         ("model = \"m\"", "endpoint"),
-        ("endpoint = \"https://x\"\nmodel = \"m\"", "https"),
+        ("endpoint = \"https://x\"\nmodel = \"m\"\nca_file = \"/no/such/file\"", "/no/such/file"),
         (
             "endpoint = \"http://x\"\nmodel = \"m\"\napi_key_env = \"NO_SUCH_VARIABLE_HERE\"",
             "NO_SUCH_VARIABLE_HERE",
