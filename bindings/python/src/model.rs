@@ -47,6 +47,10 @@ pub fn open(py: Python<'_>, options: OpenOptions, progress: Option<Py<PyAny>>) -
         tell.raise()?;
         return Encoder::new(encoder, firewall).into_py_any(py);
     }
+    if options.precision.is_some() {
+        let wanted = "precision is for models that embed, classify or rerank; others have exact and kv_dtype";
+        return Err(Failure::Usage(wanted.to_owned()).into());
+    }
     let template = options.template();
     let model = wait_for(py, move |_| {
         let mut model = torchless::Model::open(&from, &how, &mut |done, total| tell.call(done, total))?;

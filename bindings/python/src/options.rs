@@ -8,7 +8,7 @@ use torchless::conversation::{Grammar, builtin};
 use torchless::formats::Format;
 use torchless::gpu::Backend;
 use torchless::{
-    CacheType, GenerateOptions, ModelOptions, Place, Placement, Residency, RunPrecision, SamplerConfig,
+    CacheType, EncoderPrecision, GenerateOptions, ModelOptions, Place, Placement, Residency, RunPrecision, SamplerConfig,
     Source, TokenId,
 };
 
@@ -24,6 +24,8 @@ pub struct OpenOptions {
     memory_limit: Option<u64>,
     exact: bool,
     kv_dtype: Option<String>,
+    /// Of an encoder.
+    pub precision: Option<String>,
     kernels: Option<String>,
     backend: String,
     devices: Vec<usize>,
@@ -82,6 +84,8 @@ impl OpenOptions {
     /// A word is unknown.
     pub fn model_options(&self) -> Result<ModelOptions, Failure> {
         let mapped = self.lazy || self.memory_limit.is_some();
+        let precisions = EncoderPrecision::ALL.map(|precision| (precision.name(), precision));
+        let precision = self.precision.as_deref().map(|word| named("precision", word, &precisions));
         Ok(ModelOptions {
             residency: if mapped {
                 Residency::Mapped { limit: self.memory_limit }
@@ -89,6 +93,7 @@ impl OpenOptions {
                 Residency::Resident
             },
             precision: if self.exact { RunPrecision::Exact } else { RunPrecision::Fast },
+            encoder_precision: precision.transpose()?.unwrap_or_default(),
             cache: self.kv_dtype.as_deref().map(|word| named("kv_dtype", word, CACHES)).transpose()?,
             kernels: self.kernels.clone(),
             threads: self.threads,

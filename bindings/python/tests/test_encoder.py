@@ -65,6 +65,19 @@ def test_documents_are_ranked() -> None:
         assert [round(row.score, 4) for row in ranked] == [0.3758, 0.3305]
 
 
+def test_an_encoder_rounds_where_it_is_told_to(encoder: Model) -> None:
+    exact = encoder.embed(["a fine day"])[0]
+    with Model.open(MODELS / "test_encoder", threads=1, precision="bf16") as model:
+        rounded = model.embed(["a fine day"])[0]
+    assert 0 < float(abs(rounded - exact).max()) < 0.05
+    with pytest.raises(torchless.ModelError, match="int8 for multiples of 32"):
+        Model.open(MODELS / "test_encoder", threads=1, precision="int8")
+    with pytest.raises(torchless.UsageError, match="one of f32, bf16, int8"):
+        Model.open(MODELS / "test_encoder", precision="f8")  # type: ignore[arg-type]
+    with pytest.raises(torchless.UsageError, match="precision is for models that embed"):
+        Model.open(precision="bf16")
+
+
 def test_each_half_names_the_other(encoder: Model, story: Model) -> None:
     assert encoder.is_encoder
     with pytest.raises(torchless.UsageError, match="use embed, classify or rerank"):

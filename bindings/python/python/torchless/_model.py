@@ -242,6 +242,7 @@ class Model:
         memory_limit: Optional[int] = None,
         exact: bool = False,
         kv_dtype: Optional[Literal["f16", "f32"]] = None,
+        precision: Optional[Literal["f32", "bf16", "int8"]] = None,
         backend: Literal["auto", "cpu", "cuda", "rocm", "metal", "opencl"] = "auto",
         devices: Sequence[int] = (),
         gpu_layers: Optional[int] = None,
@@ -264,6 +265,7 @@ class Model:
         :param memory_limit: bytes that the program should stay below; implies ``lazy``.
         :param exact: keeps activations and cache in f32.
         :param kv_dtype: element type of the KV cache; by default f16 where weights are quantised.
+        :param precision: the numbers that an encoder computes with; by default f32.
         :param backend: where to run; ``auto`` is the first GPU, or else the CPU.
         :param devices: numbers of GPUs that share the layers; by default the first.
         :param gpu_layers: layers on the GPU, counted from the last; by default all.
@@ -291,6 +293,7 @@ class Model:
             memory_limit=memory_limit,
             exact=exact,
             kv_dtype=kv_dtype,
+            precision=precision,
             backend=backend,
             devices=devices,
             gpu_layers=gpu_layers,

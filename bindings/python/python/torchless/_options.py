@@ -29,6 +29,7 @@ class OpenOptions:
     memory_limit: Optional[int] = None
     exact: bool = False
     kv_dtype: Optional[str] = None
+    precision: Optional[str] = None
     kernels: Optional[str] = field(default_factory=lambda: os.environ.get("TORCHLESS_KERNELS"))
     backend: str = "auto"
     devices: Sequence[int] = ()
