@@ -25,10 +25,11 @@ pub(crate) fn exp_neg(x: f32) -> f32 {
 }
 
 /// Sum in eight interleaved parts: fast, and in an order that depends on nothing but the length.
-pub(crate) fn sum(values: impl ExactSizeIterator<Item = f32>) -> f64 {
+pub(crate) fn sum<T>(items: &[T], value: impl Fn(&T) -> f32) -> f64 {
+    let (blocks, rest) = items.as_chunks::<8>();
     let mut parts = [0.0f64; 8];
-    for (i, value) in values.enumerate() {
-        parts[i % 8] += f64::from(value);
+    for block in blocks.iter().map(<[T; 8]>::as_slice).chain([rest]) {
+        parts.iter_mut().zip(block).for_each(|(part, item)| *part += f64::from(value(item)));
     }
     parts.iter().sum()
 }

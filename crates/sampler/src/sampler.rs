@@ -228,13 +228,16 @@ fn check_input(logits: &[f32], window: &[TokenId], vocab: usize) -> Result<(), S
         return Err(SampleError::History { token, vocab });
     }
     // Counting instead of searching, so that the loop becomes vector code.
-    let below_infinity = logits.iter().filter(|&&logit| logit < f32::INFINITY).count();
-    if below_infinity < vocab {
+    let below_infinity = logits.iter().fold(0u32, |count, &logit| count + u32::from(logit < f32::INFINITY));
+    if (below_infinity as usize) < vocab {
         let wrong = logits.iter().position(|&logit| logit.is_nan() || logit == f32::INFINITY).unwrap_or(0);
         return Err(SampleError::NotALogit { token: TokenId(wrong as u32), value: logits[wrong] });
     }
     Ok(())
 }
+
+/// Values that are looked at together.
+const BLOCK: usize = 1024;
 
 fn shape(work: &mut Work<'_>) {
     for stage in ON_DISTRIBUTION.iter().filter(|stage| (stage.active)(work.config)) {
@@ -242,12 +245,23 @@ fn shape(work: &mut Work<'_>) {
     }
 }
 
+/// In lanes that do not wait for each other.
 fn max(row: &[f32]) -> f32 {
-    row.iter().fold(f32::NEG_INFINITY, |max, &x| if x > max { x } else { max })
+    let larger = |max: f32, x: f32| if x > max { x } else { max };
+    let (lanes, rest) = row.as_chunks::<32>();
+    let best = lanes.iter().fold([f32::NEG_INFINITY; 32], |mut best, lane| {
+        best.iter_mut().zip(lane).for_each(|(best, &x)| *best = larger(*best, x));
+        best
+    });
+    best.iter().chain(rest).fold(f32::NEG_INFINITY, |max, &x| larger(max, x))
 }
 
 fn first_equal(row: &[f32], value: f32) -> usize {
-    row.iter().position(|&x| x == value).unwrap_or(0)
+    // A whole block is compared before anybody looks where, so that the loop becomes vector code.
+    let among = |block: &[f32]| block.iter().fold(false, |found, &x| found | (x == value));
+    let skipped = row.chunks(BLOCK).take_while(|block| !among(block)).count() * BLOCK;
+    let rest = row.get(skipped..).unwrap_or_default();
+    rest.iter().position(|&x| x == value).map_or(0, |at| skipped + at)
 }
 
 /// Walks along the weights until the share `u` of their sum is passed.
@@ -257,8 +271,23 @@ fn draw(work: &Work<'_>, u: f64) -> usize {
         let at = walk(work.list.iter().map(|entry| entry.value), target);
         work.list[at].token as usize
     } else {
-        walk(work.row.iter().copied(), target)
+        let (skipped, before) = skip(work.row, target);
+        skipped + walk(work.row[skipped..].iter().copied(), target - before)
     }
+}
+
+/// How many weights can be left out before [`walk`], a block at a time, and their sum, which does not exceed `target`.
+fn skip(row: &[f32], target: f64) -> (usize, f64) {
+    let (mut skipped, mut before) = (0, 0.0);
+    for block in row.chunks(BLOCK) {
+        let after = before + sum(block, |&weight| weight);
+        if after > target {
+            break;
+        }
+        (skipped, before) = (skipped + block.len(), after);
+    }
+    // Where rounding hides it, all are walked.
+    if skipped == row.len() { (0, 0.0) } else { (skipped, before) }
 }
 
 /// Index of the first weight with which the sum exceeds `target`; where rounding hides it, the last weight that is
@@ -280,7 +309,7 @@ fn walk(weights: impl Iterator<Item = f32>, target: f64) -> usize {
 /// Log probability of a token, and the `n` best into `scratch`, from the model's own logits.
 fn logprobs(logits: &[f32], (token, n): (TokenId, usize), scratch: &mut Scratch) -> f32 {
     let max = max(logits);
-    let total = sum(logits.iter().map(|&logit| exp_neg(logit - max)));
+    let total = sum(logits, |&logit| exp_neg(logit - max));
     let logprob = |logit: f32| (f64::from(logit) - f64::from(max) - total.ln()) as f32;
     if n > 0 {
         largest(logits, n, &mut scratch.list);
@@ -298,5 +327,27 @@ impl std::fmt::Debug for Sampler {
             .field("rng", &self.rng)
             .field("constrained", &constrained)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_change_neither_the_draw_nor_the_largest() {
+        let mut rng = Rng::new(3);
+        for n in [1, BLOCK - 1, BLOCK, 5 * BLOCK + 33] {
+            let row: Vec<f32> = (0..n).map(|_| rng.next_f64() as f32).collect();
+            let total = sum(&row, |&weight| weight);
+            for target in (0..100).map(|i| total * f64::from(i) / 99.0).chain([total * 1.1]) {
+                let (skipped, before) = skip(&row, target);
+                let at = skipped + walk(row[skipped..].iter().copied(), target - before);
+                assert_eq!(at, walk(row.iter().copied(), target), "{n} weights, {target} of {total}");
+            }
+            let largest = row.iter().copied().reduce(f32::max).unwrap();
+            assert_eq!(max(&row), largest);
+            assert_eq!(first_equal(&row, largest), row.iter().position(|&x| x == largest).unwrap());
+        }
     }
 }

@@ -177,9 +177,9 @@ impl Work<'_> {
     /// Sum of all weights that are left.
     pub fn total(&self) -> f64 {
         if self.listed {
-            crate::exp::sum(self.list.iter().map(|entry| entry.value))
+            crate::exp::sum(self.list, |entry| entry.value)
         } else {
-            crate::exp::sum(self.row.iter().copied())
+            crate::exp::sum(self.row, |&weight| weight)
         }
     }
 
