@@ -5,6 +5,8 @@
 //! methods. The results of one token do not depend on its company in a batch nor on the number of threads, bit for bit.
 
 mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod buffer;
 mod cpu;
 mod lanes;

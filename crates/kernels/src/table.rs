@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 /// One implementation of all operations, for one level of instruction set.
 pub struct Kernels {
-    /// What options and reports call it: `scalar`, `avx2`, `avx512`, `avx512-vnni`, `neon`.
+    /// What options and reports call it: `scalar`, `avx2`, `avx512`, `avx512-vnni`, `amx`, `neon`.
     pub name: &'static str,
     pub(crate) matmul: MatmulTable,
     pub(crate) ops: &'static OpsTable,
@@ -23,7 +23,8 @@ static NEON: Kernels =
 mod x86 {
     use super::{Kernels, matmul_table};
     use crate::matmul::isa::avx2::Avx2;
-    use crate::matmul::isa::avx512::{Avx512, Avx512Vnni};
+    use crate::amx;
+    use crate::matmul::isa::avx512::{Amx, Avx512, Avx512Vnni};
     use crate::ops;
 
     static AVX2: Kernels =
@@ -38,6 +39,12 @@ mod x86 {
     static AVX512_VNNI: Kernels = Kernels {
         name: "avx512-vnni",
         matmul: matmul_table!(Avx512Vnni, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c"),
+        ops: &ops::AVX512,
+    };
+
+    static AMX: Kernels = Kernels {
+        name: "amx",
+        matmul: matmul_table!(Amx, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c"),
         ops: &ops::AVX512,
     };
 
@@ -59,6 +66,9 @@ mod x86 {
         }
         if avx512 && is_x86_feature_detected!("avx512vnni") {
             found.push(&AVX512_VNNI);
+            if amx::is_allowed(amx::INT8 | amx::BF16) {
+                found.push(&AMX);
+            }
         }
     }
 }

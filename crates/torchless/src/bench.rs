@@ -40,7 +40,13 @@ impl BenchRun {
         let table = |name: &str| name.starts_with("token_embd") || name == "model.embed_tokens.weight";
         let tied = runner.spec().tied_head;
         let used = checkpoint.tensors.iter().filter(|t| tied || !table(&t.name));
-        let weights = used.map(|t| (t.ty, t.len() as u64, t.byte_len() as u64)).collect();
+        // Of experts a token meets a few: three-dimensional tensors hold one matrix for each.
+        let share = runner.spec().experts_per_token();
+        let met = |t: &torchless_formats::Tensor, n: usize| match t.shape.as_slice() {
+            [_, _, _] => (n as f64 * share) as u64,
+            _ => n as u64,
+        };
+        let weights = used.map(|t| (t.ty, met(t, t.len()), met(t, t.byte_len()))).collect();
         let row = |t: &torchless_formats::Tensor| (t.byte_len() / t.rows().max(1)) as u64;
         let embedding = checkpoint.tensors.iter().find(|t| table(&t.name)).map_or(0, row);
         Ok(Self {
@@ -105,12 +111,19 @@ impl BenchRun {
         all - 2 * (self.info.vocab * self.spec().dim) as u64
     }
 
-    /// The machine's limit for the products of this model: int8 where weights are quantised, f32 elsewhere.
+    /// The machine's limit for the products of this model, which is that of the kind of weights that most of it is.
     pub fn ceiling_gops(&self, ceilings: &crate::Ceilings) -> f64 {
-        let float = |ty| matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
-        let floats: u64 = self.weights.iter().filter(|w| float(w.0)).map(|w| w.1).sum();
-        let all: u64 = self.weights.iter().map(|w| w.1).sum();
-        if 2 * floats > all { ceilings.f32_gflops } else { ceilings.int8_gops }
+        let count = |kind: fn(TensorType) -> bool| self.weights.iter().filter(|w| kind(w.0)).map(|w| w.1).sum();
+        let singles: u64 = count(|ty| ty == TensorType::F32);
+        let halves: u64 = count(|ty| matches!(ty, TensorType::F16 | TensorType::BF16));
+        let all: u64 = count(|_| true);
+        if 2 * (singles + halves) <= all {
+            ceilings.int8_gops
+        } else if halves > singles {
+            ceilings.half_gflops
+        } else {
+            ceilings.f32_gflops
+        }
     }
 
     /// Starts over with `sequences` empty sequences.

@@ -19,6 +19,8 @@ pub struct Ceilings {
     pub int8_gops: f64,
     /// Multiplications and additions of f32, 10^9 per second; on a GPU those of the best product.
     pub f32_gflops: f64,
+    /// The same for weights of `F16` and `BF16`; on a GPU as the others.
+    pub half_gflops: f64,
     /// Whose limits these are.
     pub of: CeilingsOf,
 }
@@ -54,6 +56,7 @@ impl Ceilings {
             read_gbps: best(|| cpu.probe_read(&data)),
             int8_gops: best(|| cpu.probe_int8(ROUNDS)),
             f32_gflops: best(|| cpu.probe_f32(ROUNDS)),
+            half_gflops: best(|| cpu.probe_halves(ROUNDS)),
             of: CeilingsOf::Cpu,
         })
     }
@@ -78,7 +81,8 @@ fn of_gpu(mut device: GpuDevice) -> Result<Ceilings, Error> {
         let next = multiplying(&mut device, side)?;
         product = (product.0.max(next.0), next.1);
     }
-    Ok(Ceilings { read_gbps, int8_gops: product.0, f32_gflops: product.0, of: CeilingsOf::Gpu })
+    let gops = product.0;
+    Ok(Ceilings { read_gbps, int8_gops: gops, f32_gflops: gops, half_gflops: gops, of: CeilingsOf::Gpu })
 }
 
 /// GB/s of copies, bytes read and bytes written.

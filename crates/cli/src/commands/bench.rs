@@ -214,7 +214,7 @@ fn report(args: &BenchArgs, bench: &BenchRun, facts: &Facts, results: &[Measured
         "model": model, "device": bench.device_name(), "threads": bench.threads(),
         "weight_bytes": bench.weight_bytes(), "bytes_per_token": bench.weight_bytes_per_step(),
         "load_seconds": facts.load_seconds,
-        "ceilings": { "read_gbps": c.read_gbps, "int8_gops": c.int8_gops, "f32_gflops": c.f32_gflops },
+        "ceilings": { "read_gbps": c.read_gbps, "int8_gops": c.int8_gops, "f32_gflops": c.f32_gflops, "half_gflops": c.half_gflops },
         "results": results.iter().map(|r| r.json(bench, &facts.ceilings)).collect::<Vec<_>>(),
         "peak_rss_bytes": facts.peak,
     })
@@ -224,8 +224,8 @@ fn footer(bench: &BenchRun, facts: &Facts) -> String {
     let c = &facts.ceilings;
     let measured = match c.of {
         CeilingsOf::Cpu => format!(
-            "this machine, measured just now: {:.1} GB/s read, {:.0} GOP/s int8, {:.0} GFLOP/s f32",
-            c.read_gbps, c.int8_gops, c.f32_gflops
+            "this machine, measured just now: {:.1} GB/s read, {:.0} GOP/s int8, {:.0} GFLOP/s f32, {:.0} f16 and bf16",
+            c.read_gbps, c.int8_gops, c.f32_gflops, c.half_gflops
         ),
         CeilingsOf::Gpu => format!(
             "this device, measured just now: {:.1} GB/s copied, {:.0} GFLOP/s in a product of halves",

@@ -1,10 +1,11 @@
 //! Activations in the forms that the kernels read.
 //!
 //! Tokens are grouped into panels of about equal width, none wider than the table's tiles. A panel holds its tokens
-//! interleaved: of four columns (8-bit form) or one (single precision) the first token's, the second's, ..., so that a tile
+//! interleaved: of 32 columns (8-bit form) or one (single precision) the first token's, the second's, ..., so that a tile
 //! walks through memory in a straight line. Columns are padded with zeros to a multiple of 256, the longest unit of weights.
 
 use super::ActNeeds;
+use super::isa::PANEL_SLACK;
 use super::tile::Panel;
 use crate::buffer::AlignedBuf;
 use crate::cpu::Cpu;
@@ -34,6 +35,7 @@ pub struct Activations {
     offsets: [AlignedBuf; 2],
     sums: [AlignedBuf; 2],
     values: AlignedBuf,
+    halves: AlignedBuf,
 }
 
 /// Tokens whose sums a worker keeps at a time; panels do not cross their multiples.
@@ -75,19 +77,21 @@ impl Activations {
             .filter(|room| *room < isize::MAX as usize / 4);
         let room = room.unwrap_or_else(|| panic!("no room for {max_tokens} x {max_cols} activations"));
         let codes = if needs.codes { room.saturating_mul(needs.code_rows()) } else { 0 };
-        let values = if needs.values { room } else { 0 };
-        let plane = |per: usize| AlignedBuf::zeroed(codes / per * size_of::<f32>());
+        let values = if needs.values || needs.halves { room } else { 0 };
+        let halves = if needs.halves { room + PANEL_SLACK * BLOCK } else { 0 };
+        let plane = |per: usize| AlignedBuf::zeroed((codes / per + PANEL_SLACK) * size_of::<f32>());
         Self {
             needs: ActNeeds::default(),
             n: 0,
             cols: 0,
             ends: Vec::new(),
             room,
-            codes: AlignedBuf::zeroed(codes),
+            codes: AlignedBuf::zeroed(codes + PANEL_SLACK * BLOCK),
             scales: plane(BLOCK),
             offsets: [plane(BLOCK), plane(HALF)],
             sums: [plane(BLOCK), plane(HALF)],
             values: AlignedBuf::zeroed(values * size_of::<f32>()),
+            halves: AlignedBuf::zeroed(halves * 2 * size_of::<u16>()),
         }
     }
 
@@ -126,6 +130,7 @@ impl Activations {
                 self.sums[1].as_ptr().cast::<f32>().wrapping_add(start / HALF),
             ],
             values: self.values.as_ptr().cast::<f32>().wrapping_add(start),
+            halves: self.halves.as_ptr().cast::<u16>().wrapping_add(2 * start),
         }
     }
 }
@@ -148,25 +153,38 @@ impl Cpu {
         needs: ActNeeds,
         out: &mut Activations,
     ) {
+        let table = &self.kernels.matmul;
+        let needs = needs.with_matrix(table.matrix);
         let n = x.len().checked_div(cols).unwrap_or(0);
         let padded = cols.next_multiple_of(PAD);
         assert!(n * cols == x.len(), "{} activations are not rows of {cols}", x.len());
         assert!(n * padded <= out.room, "activations were made with less room than {n} x {cols}");
         let rows = n * needs.code_rows();
-        assert!(!needs.codes || rows * padded <= out.codes.len(), "activations were made without codes");
+        assert!(
+            !needs.codes || rows * padded + PANEL_SLACK * BLOCK <= out.codes.len(),
+            "activations were made without codes"
+        );
         assert!(!needs.values || n * padded * 4 <= out.values.len(), "activations were made without values");
+        let pairs = (n * padded + PANEL_SLACK * BLOCK) * 2 * size_of::<u16>();
+        assert!(!needs.halves || pairs <= out.halves.len(), "activations were made without pairs of bf16");
         let rising = ends.windows(2).all(|w| w[0] < w[1]) && (n == 0 || ends.first() != Some(&0));
         assert!(rising && ends.last() == Some(&n), "{n} rows in groups that end at {ends:?}");
         (out.n, out.cols, out.needs) = (n, cols, needs);
         out.ends.clear();
         out.ends.extend_from_slice(ends);
-        let table = &self.kernels.matmul;
         if needs.codes {
             self.for_panels((&out.ends, needs.code_rows()), table.int_width, &|tokens| {
                 let rows = CodeRows { x, cols, first: tokens.start, pairs: needs.pairs };
                 // SAFETY: the panel lies in the planes, whose room was checked, and belongs to this call alone; the table
                 // is one that this processor can run.
                 unsafe { (table.quantise)(&rows, &out.panel(tokens, 0)) }
+            });
+        }
+        if needs.halves {
+            self.for_panels((&out.ends, 1), table.int_width, &|tokens| {
+                let rows = &x[tokens.start * cols..tokens.end * cols];
+                // SAFETY: as above.
+                unsafe { (table.halve)(rows, cols, &out.panel(tokens, 0)) }
             });
         }
         if needs.values {
@@ -316,13 +334,9 @@ unsafe fn write_block(block: &Block, panel: &Panel, (b, t): (usize, usize)) {
     let width = panel.width;
     let [low, high] = block.sums;
     let at = b * width + t;
-    let quads = block.codes.as_ptr().cast::<u32>();
-    let codes = panel.codes.cast_mut().cast::<u32>().wrapping_add(b * (BLOCK / 4) * width + t);
-    // SAFETY: as the caller promises; four codes are one word, and the planes of halves have two entries per block and token.
+    // SAFETY: as the caller promises; the planes of halves have two entries per block and token.
     unsafe {
-        for i in 0..BLOCK / 4 {
-            codes.add(i * width).write_unaligned(quads.add(i).read_unaligned());
-        }
+        panel.codes.cast_mut().add(at * BLOCK).cast::<[i8; BLOCK]>().write(block.codes);
         panel.scales.cast_mut().add(at).write(block.scale);
         panel.offsets[0].cast_mut().add(at).write(-128 * (low + high));
         panel.sums[0].cast_mut().add(at).write(block.scale * (low + high) as f32);
@@ -332,6 +346,55 @@ unsafe fn write_block(block: &Block, panel: &Panel, (b, t): (usize, usize)) {
             panel.sums[1].cast_mut().add(at).write(block.scale * block.sums[half] as f32);
         }
     }
+}
+
+/// Writes `rows`, `[panel.width, cols]`, as the nearest bf16 and the one nearest to what that leaves over. Inlined as [`quantise`].
+///
+/// # Safety
+/// As [`quantise`], for the plane of pairs; `rows` must have `panel.width * cols` values.
+#[inline(always)]
+pub(crate) unsafe fn halve(rows: &[f32], cols: usize, panel: &Panel) {
+    let width = panel.width;
+    for (t, row) in rows.chunks_exact(cols.max(1)).enumerate() {
+        let (blocks, rest) = row.as_chunks::<BLOCK>();
+        let mut last = [0.0; BLOCK];
+        last[..rest.len()].copy_from_slice(rest);
+        let last = if rest.is_empty() { None } else { Some(&last) };
+        let all = blocks.iter().chain(last).chain(std::iter::repeat(&[0.0; BLOCK]));
+        for (b, block) in all.take(cols.next_multiple_of(PAD) / BLOCK).enumerate() {
+            let (high, low) = pair_of_halves(block);
+            // SAFETY: block `b` of token `t` is inside the plane, be it in the padding.
+            unsafe {
+                let to = panel.halves.cast_mut().add((2 * b * width + t) * BLOCK);
+                to.cast::<[u16; BLOCK]>().write(high);
+                to.add(width * BLOCK).cast::<[u16; BLOCK]>().write(low);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "loops by index become vector code here, chains of iterators do not"
+)]
+fn pair_of_halves(x: &[f32; BLOCK]) -> ([u16; BLOCK], [u16; BLOCK]) {
+    let (mut high, mut low) = ([0; BLOCK], [0; BLOCK]);
+    for i in 0..BLOCK {
+        let near = nearest_half(x[i].to_bits());
+        let rest = x[i] - f32::from_bits(near << 16);
+        high[i] = near as u16;
+        // Nothing is left over of infinity; what is no number says so in the first half already.
+        low[i] = if x[i].abs() < f32::MAX { nearest_half(rest.to_bits()) as u16 } else { 0 };
+    }
+    (high, low)
+}
+
+/// The bits of the nearest bf16, ties to even; of what is no number, one that is none either.
+#[inline(always)]
+fn nearest_half(bits: u32) -> u32 {
+    let rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    if bits & 0x7fff_ffff > 0x7f80_0000 { bits >> 16 | 0x40 } else { rounded }
 }
 
 /// Writes the single-precision form of `rows`, `[panel.width, cols]`.

@@ -6,7 +6,7 @@
 
 use super::acts::{Activations, Panels, TOKENS};
 use super::strips::Strips;
-use super::table::{Finish, Floats, MatmulTable, Quantised};
+use super::table::{Finish, Floats, HALVES_PAD, HALVES_RUN, Halves, MatmulTable, Quantised};
 use super::tile::{ROWS, Tile};
 use super::{Layout, MatrixRef};
 use crate::Activation;
@@ -43,6 +43,8 @@ enum Kind {
     Exact(Quantised, Floats),
     /// Floating point by single precision.
     Values(Floats),
+    /// Floating point by pairs of bf16.
+    Halves(Halves),
 }
 
 /// A weight matrix with its kernels.
@@ -63,7 +65,9 @@ impl<'a> Operand<'a> {
         let (_, cols) = x.shape();
         assert!(m.cols == cols, "a matrix of {} columns by activations of {cols}", m.cols);
         let has = x.has();
+        let halves = (table.halves)(m.ty).filter(|_| has.halves);
         let kind = match ((table.floats)(m.ty), (table.quantised)(m.ty), (table.floats)(TensorType::F32)) {
+            _ if let Some(halves) = halves => Kind::Halves(halves),
             (Some(floats), ..) if has.values => Kind::Values(floats),
             (None, Some(quantised), _) if has.codes => Kind::Codes(quantised),
             (None, Some(quantised), Some(floats)) if has.values => Kind::Exact(quantised, floats),
@@ -84,19 +88,27 @@ impl<'a> Operand<'a> {
 
     /// The widest panel of the activations that this operand reads.
     fn widest(&self, table: &MatmulTable) -> usize {
-        if matches!(self.kind, Kind::Codes(_)) { table.int_width } else { table.float_width }
+        if matches!(self.kind, Kind::Codes(_) | Kind::Halves(_)) {
+            table.int_width
+        } else {
+            table.float_width
+        }
     }
 
     /// Units of a stretch of at most `cols` columns.
     fn stretch(&self, cols: usize) -> usize {
-        let cols = if matches!(self.kind, Kind::Exact(..)) { EXACT_STRETCH } else { cols };
+        let cols = match self.kind {
+            Kind::Exact(..) => EXACT_STRETCH,
+            Kind::Halves(_) => HALVES_RUN,
+            Kind::Codes(_) | Kind::Values(_) => cols,
+        };
         cols / self.strips.unit_cols
     }
 
     /// Units of a stretch that is read in one go where nothing is unpacked.
     fn direct_stretch(&self) -> usize {
         match (self.kind, self.m.layout) {
-            (Kind::Exact(..), _) | (_, Layout::File) => self.stretch(FILE_STRETCH),
+            (Kind::Exact(..) | Kind::Halves(_), _) | (_, Layout::File) => self.stretch(FILE_STRETCH),
             (_, Layout::Strips) => self.units.max(1),
         }
     }
@@ -113,6 +125,14 @@ impl<'a> Operand<'a> {
         let src = self.packed(strip, range, packed);
         match self.kind {
             Kind::Values(_) => (src, units),
+            Kind::Halves(kernels) => {
+                let Some(unpack) = kernels.unpack else { return (src, units) };
+                let padded = columns.next_multiple_of(HALVES_PAD);
+                assert!(padded * ROWS * size_of::<f32>() <= unpacked.len(), "scratch memory is too short");
+                // SAFETY: as below.
+                unsafe { unpack(src, units, unpacked.as_mut_ptr()) };
+                (unpacked.as_ptr(), units)
+            }
             Kind::Codes(kernels) => {
                 let subs = columns / kernels.sub;
                 assert!(subs * kernels.unpacked_bytes <= unpacked.len(), "scratch memory is too short");
@@ -151,6 +171,7 @@ impl<'a> Operand<'a> {
                 let repack = match self.kind {
                     Kind::Codes(quantised) | Kind::Exact(quantised, _) => quantised.repack,
                     Kind::Values(floats) => floats.repack,
+                    Kind::Halves(halves) => halves.repack,
                 };
                 let room = &mut room[..range.len() * bytes];
                 self.strips.pack(&self.m.strip_rows(strip), range.start, (repack, &mut *room));
@@ -356,6 +377,7 @@ impl Cpu {
         let tile = match w.kind {
             Kind::Codes(kernels) => kernels.tile,
             Kind::Exact(_, floats) | Kind::Values(floats) => floats.tile,
+            Kind::Halves(halves) => halves.tile,
         };
         // An odd strip has itself for a partner, whose sums go nowhere.
         let mut nowhere = [0.0; ROWS * MOST_WIDTH];
@@ -435,6 +457,9 @@ fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut R
             let (kernel, (src, units)) = match w.kind {
                 Kind::Codes(kernels) => {
                     (kernels.direct, (w.packed(strip, range.clone(), &mut *room.packed), range.len()))
+                }
+                Kind::Halves(halves) => {
+                    (halves.tile, w.prepared(strip, range, (&mut *room.packed, &mut *room.unpacked)))
                 }
                 Kind::Exact(_, floats) | Kind::Values(floats) => {
                     (floats.direct, w.prepared(strip, range, (&mut *room.packed, &mut *room.unpacked)))

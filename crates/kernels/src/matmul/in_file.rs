@@ -92,9 +92,9 @@ struct Apart([i8; 256], [f32; EIGHT], [i32; EIGHT]);
 unsafe fn take_apart(panel: &Panel, group: usize, rows: &mut [Apart; 2]) {
     let at = group * EIGHT;
     for (t, row) in rows.iter_mut().enumerate() {
-        for (i, quad) in row.0.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            // SAFETY: as the caller promises: of each four columns the first row's codes, then the second's.
-            *quad = unsafe { panel.codes.add(at * 64 + (2 * i + t) * 4).cast::<[i8; 4]>().read() };
+        for (b, block) in row.0.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            // SAFETY: as the caller promises: of each block the first row's codes, then the second's.
+            *block = unsafe { panel.codes.add((2 * (at + b) + t) * 32).cast::<[i8; 32]>().read() };
         }
         for b in 0..EIGHT {
             // SAFETY: as above, of each block.

@@ -148,7 +148,8 @@ pub fn packed_bytes(ty: TensorType, rows: usize, cols: usize) -> Option<usize> {
 /// How precisely activations are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// As 8-bit integers with a scale per 32 where the weights are quantised, as `f32` otherwise.
+    /// As 8-bit integers with a scale per 32 where the weights are quantised. For `F16` and `BF16` as two bf16, 16 bits of each
+    /// value, where there are instructions for that. As `f32` otherwise.
     Fast,
     /// As [`Precision::Fast`], with what rounding left over as 8-bit integers with scales of their own: 16 bits for twice the
     /// arithmetic, off the same read of the weights.
@@ -162,6 +163,8 @@ pub enum Precision {
 pub struct ActNeeds {
     codes: bool,
     values: bool,
+    /// Pairs of bf16 will do instead of values, where the kernels multiply such.
+    halves: bool,
     /// Codes come in pairs: those of the values, those of what rounding left over.
     pairs: bool,
 }
@@ -172,7 +175,8 @@ impl ActNeeds {
         let float =
             matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16) || levels::is_decoded(ty);
         let codes = precision != Precision::Exact && !float;
-        Self { codes, values: !codes, pairs: codes && precision == Precision::Fine }
+        let halves = precision != Precision::Exact && matches!(ty, TensorType::F16 | TensorType::BF16);
+        Self { codes, values: !codes && !halves, halves, pairs: codes && precision == Precision::Fine }
     }
 
     /// What both need together.
@@ -180,8 +184,14 @@ impl ActNeeds {
         Self {
             codes: self.codes || other.codes,
             values: self.values || other.values,
+            halves: self.halves || other.halves,
             pairs: self.pairs || other.pairs,
         }
+    }
+
+    /// What kernels make of it, that multiply pairs of bf16 or do not.
+    pub(crate) fn with_matrix(self, matrix: bool) -> Self {
+        Self { values: self.values || self.halves && !matrix, halves: self.halves && matrix, ..self }
     }
 
     /// Rows of codes per token.

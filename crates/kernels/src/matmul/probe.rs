@@ -1,6 +1,6 @@
 //! Loops that do nothing but keep one resource of the processor busy, to find this machine's ceilings. The caller times them.
 
-use super::isa::Isa;
+use super::isa::{Isa, MatrixProbe};
 use crate::cpu::Cpu;
 use std::hint::black_box;
 
@@ -15,6 +15,8 @@ pub(crate) struct Probes {
     pub(crate) dots: unsafe fn(usize) -> u32,
     /// That many rounds of fused multiply-adds.
     pub(crate) floats: unsafe fn(usize) -> f32,
+    /// The products of matrix instructions with bf16 that make up so many rounds of fused multiply-adds; these where there are none.
+    pub(crate) halves: unsafe fn(usize) -> f32,
     /// Reads the bytes.
     pub(crate) read: unsafe fn(&[u8]) -> u32,
 }
@@ -23,6 +25,11 @@ pub(crate) struct Probes {
 /// As [`Isa`].
 #[inline(always)]
 pub(crate) unsafe fn dots<I: Isa>(rounds: usize) -> u32 {
+    if I::MATRIX {
+        // SAFETY: as the caller promises.
+        unsafe { I::matrix_probe(MatrixProbe::Bytes, rounds * CHAINS / (16 * 16)) };
+        return 0;
+    }
     let source = [1_u8; 64 * 3];
     let mut out = [0_u8; 64];
     // SAFETY: as the caller promises; the arrays have the 64 bytes that are read and written.
@@ -74,6 +81,20 @@ pub(crate) unsafe fn floats<I: Isa>(rounds: usize) -> f32 {
 /// # Safety
 /// As [`Isa`].
 #[inline(always)]
+pub(crate) unsafe fn halves<I: Isa>(rounds: usize) -> f32 {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if !I::MATRIX {
+            return floats::<I>(rounds);
+        }
+        I::matrix_probe(MatrixProbe::Halves, rounds * CHAINS * 16 / (16 * 16 * 32));
+    }
+    0.0
+}
+
+/// # Safety
+/// As [`Isa`].
+#[inline(always)]
 pub(crate) unsafe fn read<I: Isa>(data: &[u8]) -> u32 {
     let mut out = [0_u8; 64];
     // SAFETY: as the caller promises; the chunks have the bytes that are read. Prefetching needs no readable address.
@@ -107,6 +128,15 @@ impl Cpu {
         self.pool().run(&|_| {
             // SAFETY: the table is one that this processor can run.
             black_box(unsafe { (self.kernels.matmul.probes.floats)(rounds) });
+        });
+        (self.workers() * rounds * CHAINS * 16 * 2) as u64
+    }
+
+    /// The same for weights of `F16` and `BF16`: products of bf16 where there are matrix instructions for them.
+    pub fn probe_halves(&self, rounds: usize) -> u64 {
+        self.pool().run(&|_| {
+            // SAFETY: the table is one that this processor can run.
+            black_box(unsafe { (self.kernels.matmul.probes.halves)(rounds) });
         });
         (self.workers() * rounds * CHAINS * 16 * 2) as u64
     }

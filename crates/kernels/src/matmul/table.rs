@@ -20,6 +20,12 @@ pub(crate) struct MatmulTable {
     pub(crate) quantised: fn(TensorType) -> Option<Quantised>,
     /// The kernels of a floating-point type.
     pub(crate) floats: fn(TensorType) -> Option<Floats>,
+    /// Whether products come from matrix instructions: panels of [`MatmulTable::int_width`] of codes and of pairs of bf16.
+    pub(crate) matrix: bool,
+    /// Fills a panel's plane of pairs of bf16 from rows of so many columns.
+    pub(crate) halve: unsafe fn(&[f32], usize, &Panel),
+    /// The kernels of a floating-point type for pairs of bf16, where there are matrix instructions.
+    pub(crate) halves: fn(TensorType) -> Option<Halves>,
     /// Writes sums to the output.
     pub(crate) finish: unsafe fn(&Finish),
     /// Loops that find the processor's ceilings.
@@ -57,6 +63,22 @@ pub(crate) struct Floats {
     /// Two strips by a panel of any width.
     pub(crate) tile: unsafe fn(&Tile),
 }
+
+/// The kernels of a floating-point type that is multiplied as bf16. They add up [`HALVES_RUN`] columns at a time.
+#[derive(Clone, Copy)]
+pub(crate) struct Halves {
+    /// Units of the file's layout to the packed form.
+    pub(crate) repack: unsafe fn(&Repack),
+    /// The packed form to what `tile` reads; none where that is the packed form itself.
+    pub(crate) unpack: Option<unsafe fn(*const u8, usize, *mut u8)>,
+    /// One or (where they differ) two strips by a panel of any width.
+    pub(crate) tile: unsafe fn(&Tile),
+}
+
+/// Columns whose products with bf16 are summed before they are added to the others: stretches begin at its multiples.
+pub(crate) const HALVES_RUN: usize = 512;
+/// Unpacking pads columns with zeros to a multiple of this.
+pub(crate) const HALVES_PAD: usize = 32;
 
 impl MatmulTable {
     /// The repacking function of `ty`.
@@ -120,7 +142,7 @@ macro_rules! matmul_table {
         use crate::matmul::levels;
         use crate::matmul::probe::{self, Probes};
         use crate::matmul::strips::{self, Repack};
-        use crate::matmul::table::{Finish, Floats, MatmulTable, Quantised, finish};
+        use crate::matmul::table::{Finish, Floats, Halves, MatmulTable, Quantised, finish};
         use crate::matmul::tile::{self, Panel, Tile};
         use crate::matmul::weights::{self as w, Unpacked, Weights};
         use torchless_quant::TensorType;
@@ -131,6 +153,14 @@ macro_rules! matmul_table {
         unsafe fn quantise_rows(rows: &acts::CodeRows<'_>, panel: &Panel) {
             // SAFETY: as the caller promises.
             unsafe { acts::quantise(rows, panel) }
+        }
+
+        /// # Safety
+        /// As [`acts::halve`]; the processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn halve_rows(rows: &[f32], cols: usize, panel: &Panel) {
+            // SAFETY: as the caller promises.
+            unsafe { acts::halve(rows, cols, panel) }
         }
 
         /// # Safety
@@ -165,12 +195,13 @@ macro_rules! matmul_table {
             // SAFETY: as the caller promises; the arm has the panel's width.
             unsafe {
                 match t.panel.width {
+                    _ if <$isa as Isa>::MATRIX => <$isa as Isa>::int_matrix::<SUB, MIN>(t),
                     1 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 1>(t),
-                    2 if WIDEST >= 2 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 2>(t),
-                    3 if WIDEST >= 3 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 3>(t),
-                    4 if WIDEST >= 4 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 4>(t),
-                    5 if WIDEST >= 5 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 5>(t),
-                    6 if WIDEST >= 6 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 6>(t),
+                    2 if ((2..=6).contains(&WIDEST)) => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 2>(t),
+                    3 if ((3..=6).contains(&WIDEST)) => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 3>(t),
+                    4 if ((4..=6).contains(&WIDEST)) => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 4>(t),
+                    5 if ((5..=6).contains(&WIDEST)) => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 5>(t),
+                    6 if ((6..=6).contains(&WIDEST)) => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 6>(t),
                     other => unreachable!("a panel of {other} tokens is too wide"),
                 }
             }
@@ -255,6 +286,14 @@ macro_rules! matmul_table {
         unsafe fn probe_floats(rounds: usize) -> f32 {
             // SAFETY: as the caller promises.
             unsafe { probe::floats::<$isa>(rounds) }
+        }
+
+        /// # Safety
+        /// The processor must have the table's instruction set.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn probe_halves(rounds: usize) -> f32 {
+            // SAFETY: as the caller promises.
+            unsafe { probe::halves::<$isa>(rounds) }
         }
 
         /// # Safety
@@ -348,7 +387,15 @@ macro_rules! matmul_table {
             }
         }
 
+        fn halves(ty: TensorType) -> Option<Halves> {
+            let repack = floats(ty)?.repack;
+            <$isa as Isa>::halves_kernels(ty).map(|(unpack, tile)| Halves { repack, unpack, tile })
+        }
+
         MatmulTable {
+            matrix: <$isa as Isa>::MATRIX,
+            halve: halve_rows,
+            halves,
             int_width: <$isa as Isa>::INT_WIDTH,
             float_width: <$isa as Isa>::FLOAT_WIDTH,
             direct: <$isa as Isa>::DIRECT,
@@ -356,7 +403,7 @@ macro_rules! matmul_table {
             quantised,
             floats,
             finish: finish_sums,
-            probes: Probes { dots: probe_dots, floats: probe_floats, read: probe_read },
+            probes: Probes { dots: probe_dots, floats: probe_floats, halves: probe_halves, read: probe_read },
         }
     }};
 }

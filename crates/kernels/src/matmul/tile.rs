@@ -20,7 +20,7 @@ pub(crate) const ROWS: usize = 16;
 pub(crate) struct Panel {
     /// Tokens.
     pub(crate) width: usize,
-    /// `[cols / 4][width][4]` codes.
+    /// `[cols / 32][width][32]` codes.
     pub(crate) codes: *const i8,
     /// `[cols / 32][width]` scales.
     pub(crate) scales: *const f32,
@@ -30,6 +30,8 @@ pub(crate) struct Panel {
     pub(crate) sums: [*const f32; 2],
     /// `[cols][width]` values.
     pub(crate) values: *const f32,
+    /// `[cols / 32][2][width][32]` values as bf16: the nearest one, then what that leaves over.
+    pub(crate) halves: *const u16,
 }
 
 /// One call of a tile kernel.
@@ -115,14 +117,14 @@ pub(crate) unsafe fn int_tile<I: Isa, W: Weights, const R: usize, const T: usize
                         }
                     }
                 }
-                let codes = panel.codes.add(at * W::SUB * T);
+                let codes = panel.codes.add(at * W::SUB / 32 * 32 * T + at * W::SUB % 32);
                 for j in 0..W::SUB / 4 {
                     let mut w = [W::quants::<I>(unit[0], s, j); R];
                     for r in 1..R {
                         w[r] = W::quants::<I>(unit[r], s, j);
                     }
                     for t in 0..T {
-                        let a = I::quad(codes.add((j * T + t) * 4));
+                        let a = I::quad(codes.add(t * 32 + j * 4));
                         for r in 0..R {
                             dots[r][t] = if W::MIN {
                                 I::dot_small(dots[r][t], w[r], a)
@@ -170,7 +172,7 @@ unsafe fn prefetch_ahead<I: Isa, W: Weights>(unit: *const u8, sub: usize) {
     }
 }
 
-/// Unpacks `units` units of `W` from `src` into [`super::weights::Unpacked`] at `dst`.
+/// Unpacks `units` units of `W` from `src` into [`super::weights::Unpacked`] at `dst`; see [`Isa::MATRIX`] for the codes.
 ///
 /// # Safety
 /// As [`Isa`]; `src` leads to the units, `dst` to as many bytes of the unpacked form.
@@ -188,7 +190,10 @@ pub(crate) unsafe fn unpack<I: Isa, W: Weights>(src: *const u8, units: usize, ds
                 let out = dst.add((u * subs + s) * step);
                 prefetch_ahead::<I, W>(unit, s);
                 for j in 0..W::SUB / 4 {
-                    I::store(out.add(64 * j), W::quants::<I>(unit, s, j));
+                    let codes = W::quants::<I>(unit, s, j);
+                    let signed = I::MATRIX && !W::MIN;
+                    let codes = if signed { I::add_bytes(codes, I::splat(0x8080_8080)) } else { codes };
+                    I::store(out.add(64 * j), codes);
                 }
                 let end = out.add(ROWS * W::SUB).cast::<f32>();
                 I::store_floats(end, scales.as_ref()[s]);

@@ -110,9 +110,11 @@ fn is_float(ty: TensorType) -> bool {
     ty.info().block_len == 1
 }
 
-/// The activations as the product sees them: in 8 bits with a scale per 32 values, that and the rest in 8 bits, or as they are.
+/// The activations as the product sees them: in 8 bits with a scale per 32 values, that and the rest in 8 bits, or as they are
+/// (where they are pairs of bf16, to within the tolerance).
 fn seen(x: &[f32], cols: usize, needs: ActNeeds) -> Vec<f64> {
-    if needs == ActNeeds::of(TensorType::F32, Precision::Exact) {
+    let as_they_are = [(TensorType::F32, Precision::Exact), (TensorType::F16, Precision::Fast)];
+    if as_they_are.iter().any(|(ty, precision)| needs == ActNeeds::of(*ty, *precision)) {
         return x.iter().map(|v| f64::from(*v)).collect();
     }
     let mut out = Vec::new();

@@ -1,23 +1,28 @@
 //! AVX-512, with the byte dot products of VNNI or without.
 
 use super::Isa;
+use crate::matmul::tile::Tile;
 use std::arch::x86_64::*;
+use torchless_quant::TensorType;
 
 /// AVX-512 F, BW, VL, DQ and VNNI.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Vnni;
 
+/// As [`Avx512Vnni`], and the matrix instructions of AMX with 8-bit integers.
+#[derive(Clone, Copy)]
+pub(crate) struct Amx;
+
 /// AVX-512 F, BW, VL and DQ.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512;
 
-/// Shared by both: everything but the dot products.
+/// Shared by all: everything but the dot products.
 macro_rules! common {
     () => {
         type Words = __m512i;
         type Floats = __m512;
 
-        const INT_WIDTH: usize = 6;
         const FLOAT_WIDTH: usize = 12;
 
         #[inline(always)]
@@ -235,30 +240,68 @@ macro_rules! common {
     };
 }
 
+/// The dot products of VNNI.
+macro_rules! vnni {
+    () => {
+        #[inline(always)]
+        unsafe fn start_offset(p: *const i32) -> __m512i {
+            // SAFETY: a readable word.
+            unsafe { _mm512_set1_epi32(p.read_unaligned()) }
+        }
+
+        #[inline(always)]
+        unsafe fn dot_offset(acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
+            // SAFETY: VNNI by the trait's contract.
+            unsafe { _mm512_dpbusd_epi32(acc, w, a) }
+        }
+
+        #[inline(always)]
+        unsafe fn dot_small(acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
+            // SAFETY: as above.
+            unsafe { _mm512_dpbusd_epi32(acc, w, a) }
+        }
+    };
+}
+
 impl Isa for Avx512Vnni {
     common!();
+    vnni!();
+
+    const INT_WIDTH: usize = 6;
+}
+
+impl Isa for Amx {
+    common!();
+    vnni!();
+
+    const INT_WIDTH: usize = super::amx::WIDTH;
+    const MATRIX: bool = true;
 
     #[inline(always)]
-    unsafe fn start_offset(p: *const i32) -> __m512i {
-        // SAFETY: a readable word.
-        unsafe { _mm512_set1_epi32(p.read_unaligned()) }
+    unsafe fn int_matrix<const SUB: usize, const MIN: bool>(tile: &Tile) {
+        // SAFETY: as the caller promises.
+        unsafe { super::amx::int_tile::<SUB, MIN>(tile) }
     }
 
-    #[inline(always)]
-    unsafe fn dot_offset(acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
-        // SAFETY: VNNI by the trait's contract.
-        unsafe { _mm512_dpbusd_epi32(acc, w, a) }
+    unsafe fn matrix_probe(kind: super::MatrixProbe, products: usize) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match kind {
+                super::MatrixProbe::Bytes => super::amx::bytes(products),
+                super::MatrixProbe::Halves => super::amx::halves(products),
+            }
+        }
     }
 
-    #[inline(always)]
-    unsafe fn dot_small(acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_dpbusd_epi32(acc, w, a) }
+    fn halves_kernels(ty: TensorType) -> Option<super::HalvesKernels> {
+        super::amx_halves::kernels(ty)
     }
 }
 
 impl Isa for Avx512 {
     common!();
+
+    const INT_WIDTH: usize = 6;
 
     #[inline(always)]
     unsafe fn start_offset(_: *const i32) -> __m512i {

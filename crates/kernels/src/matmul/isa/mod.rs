@@ -3,6 +3,10 @@
 pub(crate) mod scalar;
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod amx_halves;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
@@ -12,6 +16,28 @@ mod avx512_eight;
 mod avx512_floats;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
+
+use super::tile::Tile;
+use torchless_quant::TensorType;
+
+/// Rows of codes and of what goes with them that may be read, but are not used, behind the last panel.
+pub(crate) const PANEL_SLACK: usize = 16;
+
+/// What matrix instructions multiply.
+#[derive(Clone, Copy)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "read where there are matrix instructions")
+)]
+pub(crate) enum MatrixProbe {
+    /// 8-bit integers.
+    Bytes,
+    /// bf16.
+    Halves,
+}
+
+/// What makes up [`super::table::Halves`].
+pub(crate) type HalvesKernels = (Option<unsafe fn(*const u8, usize, *mut u8)>, unsafe fn(&Tile));
 
 /// Sixteen lanes of 32 bits, as words (which may hold four bytes each) and as floats.
 ///
@@ -114,6 +140,31 @@ pub(crate) trait Isa: Copy + 'static {
     }
     /// Writes the low half of each word, 32 bytes.
     unsafe fn store_halves(p: *mut u8, v: Self::Words);
+
+    /// Whether there is [`Isa::int_matrix`]. Unpacked codes are then signed where they would otherwise be numbers plus 128.
+    const MATRIX: bool = false;
+
+    /// [`super::tile::int_tile`] of two strips of [`super::weights::Unpacked`] by matrix instructions: the same sums, and so the
+    /// same bits.
+    ///
+    /// # Safety
+    /// As the trait and as `int_tile`. Panels have [`PANEL_SLACK`] behind them.
+    unsafe fn int_matrix<const SUB: usize, const MIN: bool>(_tile: &Tile) {
+        unreachable!("asked for only where MATRIX says so")
+    }
+
+    /// So many products of 16 x 16 sums by 64 bytes, to find the ceiling; asked for only where [`Isa::MATRIX`] says so.
+    ///
+    /// # Safety
+    /// As the trait.
+    unsafe fn matrix_probe(_kind: MatrixProbe, _products: usize) {
+        unreachable!("asked for only where MATRIX says so")
+    }
+
+    /// The kernels of a floating-point type for [`super::table::Halves`]: unpacking, where it is needed, and the product.
+    fn halves_kernels(_ty: TensorType) -> Option<HalvesKernels> {
+        None
+    }
 
     /// Whether there are [`Isa::repack_eight`] and [`Isa::add_eight`].
     const EIGHT: bool = false;
