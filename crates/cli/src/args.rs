@@ -210,6 +210,14 @@ pub enum KvType {
     F16,
     /// Single precision.
     F32,
+    /// The upper half of single precision.
+    Bf16,
+    /// 8 bits and a scale per 32 values.
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 4 bits and a scale per 32 values.
+    #[value(name = "q4_0")]
+    Q4_0,
 }
 
 /// Where to run: shared by all verbs that run a model.

@@ -43,6 +43,9 @@ pub fn options(args: &ModelArgs) -> ModelOptions {
         cache: args.kv_dtype.map(|t| match t {
             KvType::F16 => CacheType::F16,
             KvType::F32 => CacheType::F32,
+            KvType::Bf16 => CacheType::Bf16,
+            KvType::Q8_0 => CacheType::Q8_0,
+            KvType::Q4_0 => CacheType::Q4_0,
         }),
         kernels: args.kernels.clone().or_else(|| std::env::var("TORCHLESS_KERNELS").ok()),
         threads: args.threads,

@@ -237,6 +237,36 @@ pub enum CacheType {
     F16,
     /// Single precision: exact runs.
     F32,
+    /// The upper half of single precision.
+    Bf16,
+    /// 8 bits and a scale per 32 values.
+    Q8_0,
+    /// 4 bits and a scale per 32 values.
+    Q4_0,
+}
+
+impl CacheType {
+    /// What options call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CacheType::F16 => "f16",
+            CacheType::F32 => "f32",
+            CacheType::Bf16 => "bf16",
+            CacheType::Q8_0 => "q8_0",
+            CacheType::Q4_0 => "q4_0",
+        }
+    }
+
+    /// Bytes of a vector of `values` values; saturating.
+    pub fn bytes(self, values: usize) -> usize {
+        let blocks = values.div_ceil(32);
+        match self {
+            CacheType::F16 | CacheType::Bf16 => values.saturating_mul(2),
+            CacheType::F32 => values.saturating_mul(4),
+            CacheType::Q8_0 => blocks.saturating_mul(34),
+            CacheType::Q4_0 => blocks.saturating_mul(18),
+        }
+    }
 }
 
 /// Shape of one layer's cache.
@@ -262,11 +292,7 @@ impl CacheShape {
     /// Bytes of the layer's cache; saturating.
     pub fn byte_len(&self) -> u64 {
         let values = if self.values == CacheValues::InKeys { 0 } else { self.v_dim };
-        let bytes = match self.ty {
-            CacheType::F16 => 2,
-            CacheType::F32 => 4,
-        };
-        let per_position = (self.kv_heads * (self.k_dim + values)) as u64 * bytes;
+        let per_position = (self.kv_heads * (self.ty.bytes(self.k_dim) + self.ty.bytes(values))) as u64;
         (self.blocks as u64).saturating_mul(self.block_len as u64).saturating_mul(per_position)
     }
 }

@@ -17,7 +17,7 @@ pub struct BenchRun {
     weights: Vec<(TensorType, u64, u64)>,
     embedding: u64,
     total: u64,
-    cache_value_bytes: usize,
+    cache: CacheType,
     positions: usize,
     sequences: usize,
     next: u64,
@@ -55,10 +55,7 @@ impl BenchRun {
             layout,
             weights,
             embedding,
-            cache_value_bytes: match options.cache_type(&checkpoint) {
-                CacheType::F16 => 2,
-                CacheType::F32 => 4,
-            },
+            cache: options.cache_type(&checkpoint),
             total: checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum(),
             positions: 0,
             sequences: 1,
@@ -101,7 +98,7 @@ impl BenchRun {
 
     /// Bytes of cache per position.
     pub fn cache_bytes_per_token(&self) -> u64 {
-        self.spec().kv_bytes_per_token(self.cache_value_bytes) as u64
+        self.cache.bytes(self.spec().kv_bytes_per_token(1)) as u64
     }
 
     /// Multiplications and additions of the matrices for one token of a prompt; its head is left out, since a prompt needs
@@ -113,7 +110,8 @@ impl BenchRun {
 
     /// The machine's limit for the products of this model, which is that of the kind of weights that most of it is.
     pub fn ceiling_gops(&self, ceilings: &crate::Ceilings) -> f64 {
-        let count = |kind: fn(TensorType) -> bool| self.weights.iter().filter(|w| kind(w.0)).map(|w| w.1).sum();
+        let count =
+            |kind: fn(TensorType) -> bool| self.weights.iter().filter(|w| kind(w.0)).map(|w| w.1).sum();
         let singles: u64 = count(|ty| ty == TensorType::F32);
         let halves: u64 = count(|ty| matches!(ty, TensorType::F16 | TensorType::BF16));
         let all: u64 = count(|_| true);

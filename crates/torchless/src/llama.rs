@@ -70,6 +70,9 @@ fn config(mut config: ModelConfig, options: &ModelOptions, library: Library) -> 
         config = config.with_kv_type(match cache {
             CacheType::F16 => KvType::F16,
             CacheType::F32 => KvType::F32,
+            CacheType::Bf16 => KvType::BF16,
+            CacheType::Q8_0 => KvType::Q8_0,
+            CacheType::Q4_0 => KvType::Q4_0,
         });
     }
     if options.residency != Residency::Resident {

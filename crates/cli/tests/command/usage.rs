@@ -52,7 +52,7 @@ fn options_out_of_range_are_refused_before_a_model_is_loaded() {
         ("--max-seq-len", &["0", "-1"]),
         ("--threads", &["0", "x"]),
         ("--memory-limit", &["nonsense", "0", "-1G", "2X", "G"]),
-        ("--kv-dtype", &["f64", "q8_0"]),
+        ("--kv-dtype", &["f64", "q5_0"]),
         ("--backend", &["nonsense", "cuda0"]),
         ("--gpu-layers", &["-1", "all"]),
         ("--device", &["-1", "x", "0,x"]),

@@ -6,7 +6,7 @@ use super::{GpuDevice, Room};
 use crate::GpuError;
 use crate::driver::{Driver, MemoryId, Place};
 use torchless_base::BlockCopy;
-use torchless_device::{Attend, CacheShape, CacheType, CacheValues, DeviceError, Pairing, Rope, RopeId};
+use torchless_device::{Attend, CacheShape, CacheValues, DeviceError, Pairing, Rope, RopeId};
 
 /// Threads of a group that attends, and the longest key or value that it has room for.
 const THREADS: usize = 64;
@@ -38,10 +38,7 @@ pub(super) struct Cache {
 
 impl Cache {
     fn element(&self) -> usize {
-        match self.shape.ty {
-            CacheType::F16 => 2,
-            CacheType::F32 => 4,
-        }
+        self.shape.ty.bytes(1)
     }
 
     fn block_bytes(&self, dim: usize) -> u64 {

@@ -23,9 +23,10 @@ use queue::{Args, Grid, Kernels, Queue};
 use step::Step;
 use torchless_base::{BlockCopy, SeqId, StepPlan};
 use torchless_device::{
-    Activation, Attend, Blend, BufId, CacheId, CacheShape, DeltaNet, Device, DeviceError, Elementwise, Embed,
-    Experts, Glu, LatentAttend, Linear, MatrixId, MatrixSource, Norm, NormKind, Precision, Residency, Rope,
-    RopeId, Rowwise, Select, SigmoidGate, Split, StackId, StateId, StateShape, Store, VectorId,
+    Activation, Attend, Blend, BufId, CacheId, CacheShape, CacheType, DeltaNet, Device, DeviceError,
+    Elementwise, Embed, Experts, Glu, LatentAttend, Linear, MatrixId, MatrixSource, Norm, NormKind,
+    Precision, Residency, Rope, RopeId, Rowwise, Select, SigmoidGate, Split, StackId, StateId, StateShape,
+    Store, VectorId,
 };
 
 /// Threads of a group in the kernels that norm.
@@ -370,6 +371,11 @@ impl Device for GpuDevice {
     }
 
     fn cache(&mut self, shape: &CacheShape) -> Result<CacheId, DeviceError> {
+        if !matches!(shape.ty, CacheType::F16 | CacheType::F32) {
+            return Err(
+                self.refuse(format!("a KV cache of type {} (f16 and f32 work here)", shape.ty.name()))
+            );
+        }
         let cache = self.make_cache(shape)?;
         Ok(CacheId(handle(&mut self.caches, cache)))
     }

@@ -59,10 +59,8 @@ pub fn program(family: Family) -> Program {
             parts: vec![REDUCE, ACTIVATION, ELEMENTWISE, NORM, ROPE, EXPERTS, RECURRENT, ENCODE],
         },
         Family::Attention(ty, block_len) => {
-            let (half, name) = match ty {
-                CacheType::F16 => ("1", "f16"),
-                CacheType::F32 => ("0", "f32"),
-            };
+            // Caches of other types are refused when they are asked for.
+            let (half, name) = if ty == CacheType::F16 { ("1", "f16") } else { ("0", "f32") };
             Program {
                 name: format!("attention {name} {block_len}"),
                 defines: vec![("KV_HALF", half.to_owned()), ("BLOCK_LEN", block_len.to_string())],

@@ -160,13 +160,10 @@ impl CpuDevice {
 
     /// Asks the system for as much memory as a cache takes, since a cache that does not fit would end the process.
     fn check_room(&self, s: &CacheShape) -> Result<(), DeviceError> {
-        let value = match s.ty {
-            CacheType::F16 => 2,
-            CacheType::F32 => 4,
-        };
         let positions = s.blocks.saturating_mul(s.block_len);
         let own = if s.values == CacheValues::Own { s.v_dim } else { 0 };
-        let bytes = positions.saturating_mul(s.kv_heads.saturating_mul((s.k_dim + own) * value));
+        let bytes =
+            positions.saturating_mul(s.kv_heads.saturating_mul(s.ty.bytes(s.k_dim) + s.ty.bytes(own)));
         Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| DeviceError::OutOfMemory {
             device: self.name(),
             bytes: bytes as u64,
@@ -578,5 +575,8 @@ fn kv_type(ty: CacheType) -> kernels::KvType {
     match ty {
         CacheType::F16 => kernels::KvType::F16,
         CacheType::F32 => kernels::KvType::F32,
+        CacheType::Bf16 => kernels::KvType::Bf16,
+        CacheType::Q8_0 => kernels::KvType::Q8_0,
+        CacheType::Q4_0 => kernels::KvType::Q4_0,
     }
 }

@@ -5,6 +5,7 @@
 //! product needs a sum across lanes. The rows of values are padded to whole registers.
 
 use super::super::disjoint::Disjoint;
+use super::packed;
 use crate::buffer::AlignedBuf;
 use crate::cpu::Cpu;
 use crate::lanes::{Lanes, WIDTH};
@@ -16,6 +17,23 @@ pub enum KvType {
     F16,
     /// IEEE binary32.
     F32,
+    /// The upper half of IEEE binary32.
+    Bf16,
+    /// 8 bits and a scale per 32 values.
+    Q8_0,
+    /// 4 bits and a scale per 32 values.
+    Q4_0,
+}
+
+impl KvType {
+    /// Bits of a code, of the types that have such.
+    fn code_bits(self) -> Option<usize> {
+        match self {
+            KvType::Q8_0 => Some(8),
+            KvType::Q4_0 => Some(4),
+            KvType::F16 | KvType::F32 | KvType::Bf16 => None,
+        }
+    }
 }
 
 /// Where values lie.
@@ -91,12 +109,14 @@ impl KvShape {
         if values == KvValues::InKeys && v_dim > k_dim {
             return Err(KvShapeError::LongValues { k_dim, v_dim });
         }
-        let element = match dtype {
-            KvType::F16 => 2,
-            KvType::F32 => 4,
-        };
         let plane = |dim: usize| {
-            [block_len, kv_heads, dim, element]
+            let position = match dtype {
+                KvType::F16 | KvType::Bf16 => dim.checked_mul(2),
+                KvType::F32 => dim.checked_mul(4),
+                KvType::Q8_0 => packed::position_bytes(8, dim),
+                KvType::Q4_0 => packed::position_bytes(4, dim),
+            };
+            [block_len, kv_heads, position.ok_or(KvShapeError::TooLarge(blocks))?]
                 .iter()
                 .try_fold(blocks, |product, &factor| product.checked_mul(factor))
                 .filter(|&bytes| bytes <= isize::MAX as usize / 2)
@@ -104,6 +124,7 @@ impl KvShape {
         };
         let padded = v_dim.checked_next_multiple_of(WIDTH).ok_or(KvShapeError::TooLarge(blocks))?;
         let own = match values {
+            KvValues::Own if dtype.code_bits().is_some() => plane(v_dim)?,
             KvValues::Own => plane(padded)?,
             KvValues::InKeys => 0,
         };
@@ -115,12 +136,17 @@ impl KvShape {
         self.v_dim.next_multiple_of(WIDTH)
     }
 
-    /// Room for the values of one head of a block that have to be taken out of the keys.
-    pub(super) fn values_in_keys(&self) -> usize {
-        match self.values {
-            KvValues::Own => 0,
-            KvValues::InKeys => self.v_stride() * self.block_len,
+    /// Room for the values of one head of a block that have to be taken out of the keys, or out of codes.
+    pub(super) fn laid_out_values(&self) -> usize {
+        match (self.values, self.dtype.code_bits()) {
+            (KvValues::Own, None) => 0,
+            (KvValues::InKeys, _) | (_, Some(_)) => self.v_stride() * self.block_len,
         }
+    }
+
+    /// Room for the keys of one head of a block that have to be taken out of codes.
+    pub(super) fn laid_out_keys(&self) -> usize {
+        self.dtype.code_bits().map_or(0, |_| self.k_dim * self.block_len)
     }
 
     /// Values of one head of a block in the plane of keys, and in that of values.
@@ -164,6 +190,21 @@ impl KvLayer {
         }
     }
 
+    /// The plane of keys.
+    pub(super) fn key_bytes(&self) -> &[u8] {
+        self.k.as_slice()
+    }
+
+    /// The plane of values.
+    pub(super) fn value_bytes(&self) -> &[u8] {
+        self.v.as_slice()
+    }
+
+    /// Both planes, to write to.
+    pub(super) fn bytes_mut(&mut self) -> (&mut [u8], &mut [u8]) {
+        (self.k.as_mut_slice(), self.v.as_mut_slice())
+    }
+
     /// The planes of keys and values, for the elements that the cache has.
     pub(super) fn planes<E: Element>(&self) -> (&[E], &[E]) {
         debug_assert_eq!(E::DTYPE, self.shape.dtype);
@@ -194,6 +235,30 @@ impl Element for u16 {
 
     fn narrow(cpu: &Cpu, x: &[f32], out: &mut [Self]) {
         (cpu.kernels.ops.to_f16)(x, out);
+    }
+}
+
+/// The upper half of an IEEE binary32, ties to even.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Bf16(u16);
+
+impl Element for Bf16 {
+    const DTYPE: KvType = KvType::Bf16;
+
+    #[inline(always)]
+    fn load<L: Lanes>(l: L, from: &[Self; WIDTH]) -> L::V {
+        let mut wide = [0.0; WIDTH];
+        for i in 0..WIDTH {
+            wide[i] = f32::from_bits(u32::from(from[i].0) << 16);
+        }
+        l.load(&wide)
+    }
+
+    fn narrow(_: &Cpu, x: &[f32], out: &mut [Self]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            out.0 = half::bf16::from_f32(*x).to_bits();
+        }
     }
 }
 
@@ -259,17 +324,57 @@ impl Cpu {
         match layer.shape.dtype {
             KvType::F16 => append::<u16>(self, layer, slices, k, v),
             KvType::F32 => append::<f32>(self, layer, slices, k, v),
+            KvType::Bf16 => append::<Bf16>(self, layer, slices, k, v),
+            KvType::Q8_0 => append_codes::<8>(self, layer, slices, k, v),
+            KvType::Q4_0 => append_codes::<4>(self, layer, slices, k, v),
         }
     }
 }
 
-fn append<E: Element>(cpu: &Cpu, layer: &mut KvLayer, slices: &[KvSlice<'_>], k: &[f32], v: &[f32]) {
+/// As [`append`], for keys and values in codes.
+fn append_codes<const BITS: usize>(
+    cpu: &Cpu,
+    layer: &mut KvLayer,
+    slices: &[KvSlice<'_>],
+    k: &[f32],
+    v: &[f32],
+) {
     let shape = layer.shape;
+    let (k_row, v_row) = checked_rows(&shape, slices, (k, v));
+    let ((keys, k_len), (values, v_len)) = packed::heads::<BITS>(layer);
+    let (keys, values) = (Disjoint::new(keys), Disjoint::new(values));
+    let write_head = |head: usize| {
+        for (row, block, at) in tokens(slices, shape.block_len) {
+            let unit = block * shape.kv_heads + head;
+            // SAFETY: a head of a block is written by the one chunk that has the head, one token after the other.
+            let to = unsafe { keys.part(unit * k_len, k_len) };
+            let key = &k[row * k_row + head * shape.k_dim..][..shape.k_dim];
+            packed::write_key::<BITS>(key, to, (shape.block_len, at));
+            if v_row > 0 {
+                // SAFETY: as above.
+                let to = unsafe { values.part(unit * v_len, v_len) };
+                let value = &v[row * v_row + head * shape.v_dim..][..shape.v_dim];
+                packed::write_value::<BITS>(value, to, (shape.block_len, at));
+            }
+        }
+    };
+    cpu.for_chunks(shape.kv_heads, &|_, head| write_head(head));
+}
+
+/// Values of a row of keys and of one of values (0 where these lie in the keys), after a check of all lengths.
+fn checked_rows(shape: &KvShape, slices: &[KvSlice<'_>], (k, v): (&[f32], &[f32])) -> (usize, usize) {
     let own = shape.values == KvValues::Own;
     let (k_row, v_row) = (shape.kv_heads * shape.k_dim, if own { shape.kv_heads * shape.v_dim } else { 0 });
     let rows = k.len() / k_row;
     assert_eq!((k.len(), v.len()), (rows * k_row, rows * v_row), "kv_append: keys and values");
-    slices.iter().for_each(|slice| slice.check(&shape, rows));
+    slices.iter().for_each(|slice| slice.check(shape, rows));
+    (k_row, v_row)
+}
+
+fn append<E: Element>(cpu: &Cpu, layer: &mut KvLayer, slices: &[KvSlice<'_>], k: &[f32], v: &[f32]) {
+    let shape = layer.shape;
+    let (k_row, v_row) = checked_rows(&shape, slices, (k, v));
+    let rows = k.len() / k_row;
     let (k_len, v_len) = shape.head_lens();
     let (k_plane, v_plane) = layer.planes_mut::<E>();
     let (k_plane, v_plane) = (Disjoint::new(k_plane), Disjoint::new(v_plane));
@@ -284,7 +389,7 @@ fn append<E: Element>(cpu: &Cpu, layer: &mut KvLayer, slices: &[KvSlice<'_>], k:
                 &mut keys[at..],
                 shape.block_len,
             );
-            if !own {
+            if v_row == 0 {
                 continue;
             }
             // SAFETY: as above.

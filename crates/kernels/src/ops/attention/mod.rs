@@ -7,6 +7,7 @@
 mod halves;
 mod kv;
 mod offsets;
+mod packed;
 mod span;
 mod tile;
 mod within;
@@ -123,7 +124,7 @@ impl Task<'_> {
 struct Panels<'a> {
     q: &'a mut [Panel],
     scores: &'a mut [Panel],
-    /// Values of a block, position by position, where the cache has them in its keys.
+    /// Keys of a block where the cache has codes, and its values, position by position, where it has those or keys alone.
     values: &'a mut [f32],
 }
 
@@ -207,7 +208,7 @@ impl<'a> Work<'a> {
     fn scratch<'m>(&self, memory: &'m mut AlignedBuf) -> Scratch<'m> {
         let q = self.layer.shape().k_dim.div_ceil(SPAN) * ROWS;
         let partial = Partial::len(ROWS, self.v_stride());
-        let values = self.layer.shape().values_in_keys();
+        let values = self.layer.shape().laid_out_keys() + self.layer.shape().laid_out_values();
         let len = (q + ROWS) * tile::STRIDE + 2 * partial + values;
         memory.grow(len * size_of::<f32>());
         let (panels, rest) = memory.as_mut_f32(len).split_at_mut((q + ROWS) * tile::STRIDE);

@@ -4,7 +4,8 @@
 //! are merged in order of position. So a query's result depends neither on the queries beside it nor on who worked on
 //! which span.
 
-use super::kv::{Element, KvLayer, KvShape, KvType, KvValues};
+use super::kv::{Bf16, Element, KvLayer, KvShape, KvType, KvValues};
+use super::packed;
 use super::tile::{Panel, Product, SPAN, STRIDE, Target, product};
 use crate::lanes::{Lanes, WIDTH, math};
 use crate::ops::softmax::shift;
@@ -152,6 +153,44 @@ pub(crate) fn span<L: Lanes>(
     match job.layer.shape().dtype {
         KvType::F16 => typed::<L, u16>(l, job, (scores, rows), out),
         KvType::F32 => typed::<L, f32>(l, job, (scores, rows), out),
+        KvType::Bf16 => typed::<L, Bf16>(l, job, (scores, rows), out),
+        KvType::Q8_0 => coded::<L, 8>(l, job, (scores, rows), out),
+        KvType::Q4_0 => coded::<L, 4>(l, job, (scores, rows), out),
+    }
+}
+
+/// As [`typed`] for keys and values in codes, of which `rooms` takes one head of a block in single precision at a time.
+#[inline(always)]
+fn coded<L: Lanes, const BITS: usize>(
+    l: L,
+    job: &SpanJob<'_>,
+    (scores, rooms): (&mut [Panel], &mut [f32]),
+    out: &mut Partial<'_>,
+) {
+    out.clear();
+    let shape = *job.layer.shape();
+    let (keys, values) = rooms.split_at_mut(shape.laid_out_keys());
+    for run in job.runs(clear(job, scores)) {
+        let positions = run.offset..run.offset + run.len;
+        packed::decode_keys::<L, BITS>(l, job.layer, (run.unit, positions), keys);
+        score_run(l, job, &run, (&*keys, &[]), scores);
+    }
+    weigh_all(l, job, scores, out);
+    for run in job.runs(job.touched()) {
+        let positions = run.offset..run.offset + run.len;
+        match shape.values {
+            KvValues::Own => {
+                packed::decode_values::<L, BITS>(l, job.layer, (run.unit, positions), values);
+                let from = run.offset * shape.v_stride();
+                weigh_run(l, job, &run, (&values[from..], &[]), (scores, out.values));
+            }
+            KvValues::InKeys => {
+                let groups = positions.start / WIDTH * WIDTH..positions.end.next_multiple_of(WIDTH);
+                packed::decode_keys::<L, BITS>(l, job.layer, (run.unit, groups), keys);
+                let from = values_of_keys(l, &shape, &run, (&*keys, &mut *values));
+                weigh_run(l, job, &run, (&values[from..], &[]), (scores, out.values));
+            }
+        }
     }
 }
 
@@ -165,46 +204,68 @@ fn typed<L: Lanes, E: Element>(
     out.clear();
     let (keys, values) = job.layer.planes::<E>();
     score(l, job, (keys, values), scores);
-    for (row, scores) in scores.iter_mut().enumerate() {
-        (out.max[row], out.sum[row]) = weigh(l, job, job.visible_here(row / job.heads), scores);
-    }
+    weigh_all(l, job, scores, out);
     match job.layer.shape().values {
         KvValues::Own => collect(l, job, (keys, values), scores, out.values),
         KvValues::InKeys => collect_from_keys(l, job, (keys, rows), scores, out.values),
     }
 }
 
-/// Products of queries and keys. Lanes are keys, so whole groups of them are computed; those that a query does not see are
-/// masked by `weigh`.
+/// Products of queries and keys.
 #[inline(always)]
 fn score<L: Lanes, E: Element>(l: L, job: &SpanJob<'_>, (keys, values): (&[E], &[E]), scores: &mut [Panel]) {
+    let (head_len, v_len) = job.layer.shape().head_lens();
+    let first_value = job.runs(job.touched()).next().and_then(|run| values.get(run.unit * v_len..));
+    let mut runs = job.runs(clear(job, scores));
+    while let Some(run) = runs.next() {
+        let next = runs.clone().next().map(|next| &keys[next.unit * head_len + next.offset..]);
+        let next = next.or(first_value).unwrap_or(&[]);
+        score_run(l, job, &run, (&keys[run.unit * head_len..][..head_len], next), scores);
+    }
+}
+
+/// Sets the scores to zero that will be computed. Lanes are keys, so these are whole groups of them; those that a query does not
+/// see are masked by [`weigh`].
+#[inline(always)]
+fn clear(job: &SpanJob<'_>, scores: &mut [Panel]) -> Range<usize> {
+    let touched = job.touched();
+    let groups = touched.start / WIDTH * WIDTH..touched.end.next_multiple_of(WIDTH);
+    for row in scores {
+        row[groups.clone()].fill(0.0);
+    }
+    groups
+}
+
+/// Products of queries and the keys of a run, which lie in `head`; `next` is what will be read after them.
+#[inline(always)]
+fn score_run<L: Lanes, E: Element>(
+    l: L,
+    job: &SpanJob<'_>,
+    run: &Run,
+    (head, next): (&[E], &[E]),
+    scores: &mut [Panel],
+) {
     let shape = *job.layer.shape();
     let rows = job.queries * job.heads;
-    let touched = job.touched();
-    let from = touched.start / WIDTH * WIDTH;
-    let to = touched.end.next_multiple_of(WIDTH);
-    for row in &mut *scores {
-        row[from..to].fill(0.0);
+    for (panel, first) in (0..shape.k_dim).step_by(SPAN).enumerate() {
+        let product_of = Product {
+            a: &job.q[panel * rows..][..rows],
+            k: 0..SPAN.min(shape.k_dim - first),
+            b: &head[first * shape.block_len + run.offset..],
+            b_stride: shape.block_len,
+            cols: run.len,
+            next,
+        };
+        let c = &mut scores.as_flattened_mut()[run.at..];
+        product(l, &product_of, &mut Target { c, stride: STRIDE });
     }
-    let (head_len, v_len) = shape.head_lens();
-    let first_value = job.runs(touched).next().and_then(|run| values.get(run.unit * v_len..)).unwrap_or(&[]);
-    let mut runs = job.runs(from..to);
-    while let Some(run) = runs.next() {
-        let next =
-            runs.clone().next().map_or(first_value, |next| &keys[next.unit * head_len + next.offset..]);
-        let head = &keys[run.unit * head_len..][..head_len];
-        for (panel, first) in (0..shape.k_dim).step_by(SPAN).enumerate() {
-            let product_of = Product {
-                a: &job.q[panel * rows..][..rows],
-                k: 0..SPAN.min(shape.k_dim - first),
-                b: &head[first * shape.block_len + run.offset..],
-                b_stride: shape.block_len,
-                cols: run.len,
-                next,
-            };
-            let c = &mut scores.as_flattened_mut()[run.at..];
-            product(l, &product_of, &mut Target { c, stride: STRIDE });
-        }
+}
+
+/// Turns all scores into weights.
+#[inline(always)]
+fn weigh_all<L: Lanes>(l: L, job: &SpanJob<'_>, scores: &mut [Panel], out: &mut Partial<'_>) {
+    for (row, scores) in scores.iter_mut().enumerate() {
+        (out.max[row], out.sum[row]) = weigh(l, job, job.visible_here(row / job.heads), scores);
     }
 }
 
@@ -275,24 +336,34 @@ fn collect_from_keys<L: Lanes, E: Element>(
 ) {
     let shape = *job.layer.shape();
     let (head_len, _) = shape.head_lens();
-    let stride = shape.v_stride();
     for run in job.runs(job.touched()) {
-        let head = &keys[run.unit * head_len..][..head_len];
-        let values = &head[(shape.k_dim - shape.v_dim) * shape.block_len..];
-        let first = run.offset / WIDTH;
-        let end = (run.offset + run.len).div_ceil(WIDTH);
-        for (dim, values) in values.chunks_exact(shape.block_len).enumerate() {
-            let groups = &values.as_chunks::<WIDTH>().0[first..end];
-            for (group, rows) in groups.iter().zip(rows.chunks_exact_mut(WIDTH * stride)) {
-                let lanes = l.to_array(E::load(l, group));
-                for (value, row) in lanes.iter().zip(rows.chunks_exact_mut(stride)) {
-                    row[dim] = *value;
-                }
-            }
-        }
-        let from = (run.offset - first * WIDTH) * stride;
+        let from = values_of_keys(l, &shape, &run, (&keys[run.unit * head_len..][..head_len], &mut *rows));
         weigh_run(l, job, &run, (&rows[from..], &[]), (weights, &mut *out));
     }
+}
+
+/// Lays the values that are the ends of a run's keys out position by position; says where in `rows` the first one begins.
+#[inline(always)]
+fn values_of_keys<L: Lanes, E: Element>(
+    l: L,
+    shape: &KvShape,
+    run: &Run,
+    (head, rows): (&[E], &mut [f32]),
+) -> usize {
+    let stride = shape.v_stride();
+    let values = &head[(shape.k_dim - shape.v_dim) * shape.block_len..];
+    let first = run.offset / WIDTH;
+    let end = (run.offset + run.len).div_ceil(WIDTH);
+    for (dim, values) in values.chunks_exact(shape.block_len).enumerate() {
+        let groups = &values.as_chunks::<WIDTH>().0[first..end];
+        for (group, rows) in groups.iter().zip(rows.chunks_exact_mut(WIDTH * stride)) {
+            let lanes = l.to_array(E::load(l, group));
+            for (value, row) in lanes.iter().zip(rows.chunks_exact_mut(stride)) {
+                row[dim] = *value;
+            }
+        }
+    }
+    (run.offset - first * WIDTH) * stride
 }
 
 /// Adds the values of a run, `values`, by weight; `next` is what will be read after them.

@@ -3,6 +3,7 @@
 use super::{Random, assert_close, bits, cpus, single_cpus};
 use crate::lanes::half::{f16_to_f32, f32_to_f16};
 use crate::{AttendSpec, Cpu, KvLayer, KvShape, KvSlice, KvType, KvValues};
+use torchless_quant::TensorType;
 
 /// One sequence's queries, keys and values, and how they are attended to.
 #[derive(Clone)]
@@ -99,11 +100,28 @@ impl Case {
         out
     }
 
-    fn oracle(&self, data: &Data) -> Vec<f64> {
-        let kept = |x: f32| match self.dtype {
-            KvType::F16 => f64::from(f16_to_f32(f32_to_f16(x))),
-            KvType::F32 => f64::from(x),
+    /// Keys or values as the cache keeps them. In codes they go through the tensor type of that name, whose blocks are as long as
+    /// the cases' vectors.
+    fn kept(&self, x: &[f32]) -> Vec<f32> {
+        let through = |ty: TensorType| {
+            let mut codes = vec![0; ty.row_bytes(x.len()).unwrap()];
+            let encode = ty.info().encode.unwrap();
+            let mut kept = vec![0.0; x.len()];
+            encode(x, &[], &mut codes, &mut []);
+            ty.decode(&codes, &[], &mut kept);
+            kept
         };
+        match self.dtype {
+            KvType::F16 => x.iter().map(|x| f16_to_f32(f32_to_f16(*x))).collect(),
+            KvType::Bf16 => x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect(),
+            KvType::F32 => x.to_vec(),
+            KvType::Q8_0 => through(TensorType::Q8_0),
+            KvType::Q4_0 => through(TensorType::Q4_0),
+        }
+    }
+
+    fn oracle(&self, data: &Data) -> Vec<f64> {
+        let (keys, values) = (self.kept(&data.k), self.kept(&data.v));
         let mut out = Vec::new();
         for i in 0..self.tokens {
             for head in 0..self.heads {
@@ -111,8 +129,8 @@ impl Case {
                 let q = &data.q[(i * self.heads + head) * self.k_dim..][..self.k_dim];
                 let first = self.window.map_or(0, |window| (i + 1).saturating_sub(window));
                 let score = |j: usize| {
-                    let k = &data.k[(j * self.kv_heads + kv_head) * self.k_dim..][..self.k_dim];
-                    let dot: f64 = q.iter().zip(k).map(|(&q, &k)| f64::from(q) * kept(k)).sum();
+                    let k = &keys[(j * self.kv_heads + kv_head) * self.k_dim..][..self.k_dim];
+                    let dot: f64 = q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum();
                     let score = dot / (self.k_dim as f64).sqrt();
                     self.softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh())
                 };
@@ -120,7 +138,7 @@ impl Case {
                 let sink = self.sinks.as_ref().map_or(0.0, |sinks| f64::from(sinks[head]).exp());
                 let sum = weights.iter().sum::<f64>() + sink;
                 out.extend((0..self.v_dim).map(|d| {
-                    let value = |j: usize| kept(data.v[(j * self.kv_heads + kv_head) * self.v_dim + d]);
+                    let value = |j: usize| f64::from(values[(j * self.kv_heads + kv_head) * self.v_dim + d]);
                     weights.iter().zip(first..).map(|(w, j)| w * value(j)).sum::<f64>() / sum
                 }));
             }
@@ -150,6 +168,31 @@ fn attention_equals_the_oracle() {
 fn attention_in_binary16() {
     check(Case { dtype: KvType::F16, ..BASE });
     check(Case { dtype: KvType::F16, heads: 8, kv_heads: 1, k_dim: 64, v_dim: 64, tokens: 300, ..BASE });
+}
+
+#[test]
+fn attention_in_every_type_of_the_cache() {
+    for dtype in [KvType::Bf16, KvType::Q8_0, KvType::Q4_0] {
+        check(Case { dtype, ..BASE });
+        check(Case { dtype, block_len: 16, window: Some(37), tokens: 300, ..BASE });
+        check(Case { dtype, heads: 8, kv_heads: 1, k_dim: 64, v_dim: 96, tokens: 600, ..BASE });
+    }
+}
+
+/// Vectors that are no whole number of groups are padded; company and chunks change nothing.
+#[test]
+fn codes_of_the_cache_do_not_depend_on_chunks() {
+    for dtype in [KvType::Bf16, KvType::Q8_0, KvType::Q4_0] {
+        let case = Case { dtype, k_dim: 24, v_dim: 40, tokens: 290, ..BASE };
+        let data = case.data(5);
+        for cpu in cpus() {
+            let want = case.run(&cpu, &data, &[case.tokens]);
+            assert!(want.iter().all(|x| x.is_finite()));
+            for chunks in [&[1][..], &[3, 17], &[256]] {
+                assert_eq!(bits(&case.run(&cpu, &data, chunks)), bits(&want), "{}", cpu.kernels.name);
+            }
+        }
+    }
 }
 
 #[test]
@@ -352,7 +395,9 @@ fn reserving_costs_nothing() {
 
 #[test]
 fn values_inside_keys_are_as_values_beside_them() {
-    for (v_dim, dtype) in [(32, KvType::F32), (20, KvType::F32), (20, KvType::F16), (1, KvType::F16)] {
+    for (v_dim, dtype) in
+        [(32, KvType::F32), (20, KvType::F32), (20, KvType::F16), (1, KvType::F16), (20, KvType::Bf16)]
+    {
         for (block_len, window, tokens) in [(32, None, 70), (16, Some(9), 300), (48, None, 5)] {
             let beside = Case { heads: 30, kv_heads: 1, v_dim, dtype, block_len, window, tokens, ..BASE };
             let inside = Case { values: KvValues::InKeys, ..beside.clone() };
