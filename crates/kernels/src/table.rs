@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 /// One implementation of all operations, for one level of instruction set.
 pub struct Kernels {
-    /// What options and reports call it: `scalar`, `avx2`, `avx512`, `avx512-vnni`, `amx`, `neon`.
+    /// What options and reports call it: `scalar`, `avx2`, `avx-vnni`, `avx512`, `avx512-vnni`, `amx`, `neon`, `neon-dot`.
     pub name: &'static str,
     pub(crate) matmul: MatmulTable,
     pub(crate) ops: &'static OpsTable,
@@ -19,16 +19,29 @@ static SCALAR: Kernels = Kernels { name: "scalar", matmul: matmul_table!(Scalar)
 static NEON: Kernels =
     Kernels { name: "neon", matmul: matmul_table!(crate::matmul::isa::neon::Neon, "neon"), ops: &ops::NEON };
 
+#[cfg(target_arch = "aarch64")]
+static NEON_DOT: Kernels = Kernels {
+    name: "neon-dot",
+    matmul: matmul_table!(crate::matmul::isa::neon::NeonDot, "neon,dotprod"),
+    ops: &ops::NEON,
+};
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Kernels, matmul_table};
-    use crate::matmul::isa::avx2::Avx2;
     use crate::amx;
+    use crate::matmul::isa::avx2::{Avx2, AvxVnni};
     use crate::matmul::isa::avx512::{Amx, Avx512, Avx512Vnni};
     use crate::ops;
 
     static AVX2: Kernels =
         Kernels { name: "avx2", matmul: matmul_table!(Avx2, "avx2,fma,f16c"), ops: &ops::AVX2 };
+
+    static AVX_VNNI: Kernels = Kernels {
+        name: "avx-vnni",
+        matmul: matmul_table!(AvxVnni, "avx2,fma,f16c,avxvnni"),
+        ops: &ops::AVX2,
+    };
 
     static AVX512: Kernels = Kernels {
         name: "avx512",
@@ -61,6 +74,9 @@ mod x86 {
         if avx2 {
             found.push(&AVX2);
         }
+        if avx2 && is_x86_feature_detected!("avxvnni") {
+            found.push(&AVX_VNNI);
+        }
         if avx512 {
             found.push(&AVX512);
         }
@@ -81,7 +97,12 @@ pub fn available() -> &'static [&'static Kernels] {
         #[cfg(target_arch = "x86_64")]
         x86::find(&mut found);
         #[cfg(target_arch = "aarch64")]
-        found.push(&NEON);
+        {
+            found.push(&NEON);
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                found.push(&NEON_DOT);
+            }
+        }
         found
     })
 }
