@@ -2,50 +2,16 @@
 //! instructions are written out. Four sums of 16 x 16 at a time, so that a load serves two products.
 
 use super::{Call, Rounding, STEP};
+use crate::amx::{self, Config};
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid_count, __get_cpuid_max};
-use std::sync::OnceLock;
 
 /// Whether the processor has the instructions for a rounding and the system lets this process use the tiles.
 pub(super) fn is_allowed(rounding: Rounding) -> bool {
-    static SYSTEM: OnceLock<bool> = OnceLock::new();
-    const TILE: u32 = 1 << 24;
-    let wanted = TILE | if rounding == Rounding::Bf16 { 1 << 22 } else { 1 << 25 };
-    let has = || __get_cpuid_max(0).0 >= 7 && __cpuid_count(7, 0).edx & wanted == wanted;
-    has() && *SYSTEM.get_or_init(ask_system)
+    amx::is_allowed(if rounding == Rounding::Bf16 { amx::BF16 } else { amx::INT8 })
 }
 
-/// Asks for the right to use the tile registers, which are too large to be part of every thread's state unasked.
-#[cfg(target_os = "linux")]
-fn ask_system() -> bool {
-    const ARCH_REQ_XCOMP_PERM: libc::c_int = 0x1023;
-    const XFEATURE_XTILEDATA: libc::c_ulong = 18;
-    // SAFETY: the request touches no memory. A system that does not know it says so.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn ask_system() -> bool {
-    false
-}
-
-/// What `ldtilecfg` reads: eight tiles of 16 rows of 64 bytes.
-#[repr(C, align(64))]
-struct Config {
-    palette: u8,
-    start_row: u8,
-    reserved: [u8; 14],
-    bytes: [u16; 16],
-    rows: [u8; 16],
-}
-
-static CONFIG: Config = Config {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
+/// Eight tiles of 16 rows of 64 bytes.
+static CONFIG: Config = Config::new([(16, 64); 8]);
 
 /// Tiles 0 to 3: sums. 4 and 5: activations. 6 and 7: weights.
 macro_rules! kernel {
