@@ -374,10 +374,6 @@ pub(crate) unsafe fn halve(rows: &[f32], cols: usize, panel: &Panel) {
 }
 
 #[inline(always)]
-#[expect(
-    clippy::needless_range_loop,
-    reason = "loops by index become vector code here, chains of iterators do not"
-)]
 fn pair_of_halves(x: &[f32; BLOCK]) -> ([u16; BLOCK], [u16; BLOCK]) {
     let (mut high, mut low) = ([0; BLOCK], [0; BLOCK]);
     for i in 0..BLOCK {

@@ -111,8 +111,11 @@ fn head_bytes<const BITS: usize>(shape: &KvShape) -> (usize, usize) {
     (of(shape.k_dim), of(shape.v_dim))
 }
 
-/// The heads of blocks as bytes, and the size of one: of keys, then of values.
-pub(super) fn heads<const BITS: usize>(layer: &mut KvLayer) -> ((&mut [u8], usize), (&mut [u8], usize)) {
+/// The heads of blocks as bytes, and the size of one.
+pub(super) type Heads<'a> = (&'a mut [u8], usize);
+
+/// Those of keys, then those of values.
+pub(super) fn heads<const BITS: usize>(layer: &mut KvLayer) -> (Heads<'_>, Heads<'_>) {
     let (k_len, v_len) = head_bytes::<BITS>(layer.shape());
     let (k, v) = layer.bytes_mut();
     ((k, k_len), (v, v_len))
