@@ -1,7 +1,7 @@
 //! AMX with bf16: weights of `BF16`, or of `F16` as two bf16 each, by activations that are two bf16 each.
 //!
-//! An instruction adds the products of 32 columns, even and odd ones apart, to the sums of its 16 x 16 tile. Sums of the leading
-//! halves and of what they leave are kept apart, so that more of them are in the making at once, and are added up every
+//! An instruction adds the products of 32 columns, even and odd ones apart, to the sums of its 16 x 16 tile. Mixed sums of leading
+//! halves and others are kept apart, so that more of them are in the making at once, and are added up every
 //! [`HALVES_RUN`] columns: the same operations in the same order for each token and row, whatever the panel and the stretch.
 
 use super::super::table::{HALVES_PAD, HALVES_RUN};
@@ -181,7 +181,8 @@ unsafe fn add_run<const PARTS: usize>(tile: &Tile, run: &Run) {
 #[repr(align(64))]
 struct Aligned(Sums);
 
-/// Adds the products of one step to the tiles: leading halves to 0 and 1, by strip, the others to 2 and 3.
+/// Adds the products of one step to the tiles: those of both leading halves (and of both others, where weights have two, so that
+/// chains are of one length) to 0 and 1, by strip, the mixed ones to 2 and 3.
 ///
 /// # Safety
 /// As [`add_run`].
@@ -221,8 +222,10 @@ unsafe fn multiply<const PARTS: usize>(tile: &Tile, step: usize) {
         } else {
             multiply!(
                 "tileloadd tmm6, [{one} + {line} + 1024]",
+                "tdpbf16ps tmm0, tmm5, tmm6",
                 "tdpbf16ps tmm2, tmm4, tmm6",
                 "tileloadd tmm7, [{two} + {line} + 1024]",
+                "tdpbf16ps tmm1, tmm5, tmm7",
                 "tdpbf16ps tmm3, tmm4, tmm7"
             );
         }
