@@ -1,8 +1,9 @@
 //! A pool of threads for short jobs: a token has some 250 of them, so a dispatch must cost about a microsecond.
 //!
 //! Work is cut into chunks. Each worker walks a contiguous run of its own and then takes chunks off the ends of the others'
-//! runs. Workers spin for a moment before they sleep. A job ends when its chunks are done: a worker that the system has
-//! not let run in time finds the job closed and delays nobody.
+//! runs. Who waits spins for a moment and then sleeps: beside other processes, spinning or yielding would use up the time that
+//! the system grants, and a sleeper that is woken goes before them. A job ends when its chunks are done: a worker that the
+//! system has not let run in time finds the job closed and delays nobody.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -11,10 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// Spins before a waiting thread begins to yield: some ten microseconds.
-const SPINS: u32 = 2_000;
-/// Yields before a worker goes to sleep: some hundred microseconds on an idle machine.
-const YIELDS: u32 = 200;
+/// Spins before a waiting thread sleeps: 10 to 40 microseconds, what lies between the jobs of a step.
+const SPINS: u32 = 1_000;
+/// Yields of a caller before it sleeps: the worker that it waits for may want this very processor.
+const YIELDS: u32 = 100;
 
 /// In `Shared::gate`: workers may enter the job.
 const OPEN: u64 = 1 << 16;
@@ -44,9 +45,12 @@ struct Shared {
     runs: Box<[Line<AtomicU64>]>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     sleepers: AtomicUsize,
+    /// Whether the caller of the job sleeps until workers have entered or left.
+    caller_sleeps: AtomicBool,
     stop: AtomicBool,
     bed: Mutex<()>,
     bell: Condvar,
+    caller_bell: Condvar,
 }
 
 /// A job's body with its lifetime removed; it is called only while the job is running, see `Pool::dispatch`.
@@ -74,9 +78,11 @@ impl Pool {
             runs: (0..workers).map(|_| Line(AtomicU64::new(0))).collect(),
             panic: Mutex::new(None),
             sleepers: AtomicUsize::new(0),
+            caller_sleeps: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             bed: Mutex::new(()),
             bell: Condvar::new(),
+            caller_bell: Condvar::new(),
         });
         let threads = (1..workers).map(|worker| spawn(worker, Arc::clone(&shared))).collect();
         Self { shared, threads, turn: Mutex::new(()) }
@@ -158,9 +164,9 @@ impl Pool {
         if mine.is_err() {
             shared.drop_chunks();
         }
-        wait_until(|| shared.entered.0.load(Acquire) >= quorum);
+        shared.wait_for_workers(|| shared.entered.0.load(SeqCst) >= quorum);
         shared.gate.0.fetch_and(!OPEN, SeqCst);
-        wait_until(|| shared.gate.0.load(Acquire) & INSIDE == 0);
+        shared.wait_for_workers(|| shared.gate.0.load(SeqCst) & INSIDE == 0);
 
         let theirs = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(payload) = mine.err().or(theirs) {
@@ -239,8 +245,6 @@ impl Shared {
             patience += 1;
             if patience < SPINS {
                 std::hint::spin_loop();
-            } else if patience < SPINS + YIELDS {
-                thread::yield_now();
             } else {
                 self.sleep(gate);
                 patience = 0;
@@ -258,6 +262,35 @@ impl Shared {
             drop(self.bell.wait(bed).unwrap_or_else(PoisonError::into_inner));
         }
         self.sleepers.fetch_sub(1, SeqCst);
+    }
+
+    /// Waits, as the caller of a job, until `done`, which workers bring about.
+    fn wait_for_workers(&self, done: impl Fn() -> bool) {
+        for turn in 0..SPINS + YIELDS {
+            if done() {
+                return;
+            }
+            if turn < SPINS {
+                std::hint::spin_loop();
+            } else {
+                thread::yield_now();
+            }
+        }
+        let mut bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
+        // As in `sleep`: a worker changes what `done` looks at before it looks at the mark.
+        self.caller_sleeps.store(true, SeqCst);
+        while !done() {
+            bed = self.caller_bell.wait(bed).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.caller_sleeps.store(false, SeqCst);
+    }
+
+    /// Lets the caller see, if it sleeps, that a worker has entered or left.
+    fn wake_caller(&self) {
+        if self.caller_sleeps.load(SeqCst) {
+            drop(self.bed.lock().unwrap_or_else(PoisonError::into_inner));
+            self.caller_bell.notify_one();
+        }
     }
 }
 
@@ -285,18 +318,6 @@ fn take(run: &AtomicU64, from: End) -> Option<usize> {
     }
 }
 
-fn wait_until(done: impl Fn() -> bool) {
-    let mut patience = 0;
-    while !done() {
-        if patience < SPINS {
-            patience += 1;
-            std::hint::spin_loop();
-        } else {
-            thread::yield_now();
-        }
-    }
-}
-
 fn spawn(worker: usize, shared: Arc<Shared>) -> JoinHandle<()> {
     let thread =
         thread::Builder::new().name(format!("kernels-{worker}")).spawn(move || work(worker, &shared));
@@ -311,14 +332,16 @@ fn work(worker: usize, shared: &Shared) {
         // SAFETY: this worker is inside, so the caller waits in `dispatch`: the slot is not written and the closure that
         // it points to is alive.
         let job = unsafe { (*shared.job.get()).map(|job| &*job) };
-        shared.entered.0.fetch_add(1, Release);
+        shared.entered.0.fetch_add(1, SeqCst);
+        shared.wake_caller();
         if let Some(job) = job
             && let Err(payload) = catch_unwind(AssertUnwindSafe(|| job(worker)))
         {
             shared.drop_chunks();
             shared.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
         }
-        shared.gate.0.fetch_sub(1, Release);
+        shared.gate.0.fetch_sub(1, SeqCst);
+        shared.wake_caller();
     }
 }
 
@@ -382,6 +405,19 @@ mod tests {
             seen.fetch_add(1, Relaxed);
         });
         assert_eq!(seen.load(Relaxed), 3);
+    }
+
+    #[test]
+    fn a_sleeping_caller_is_woken() {
+        let pool = Pool::new(2);
+        let mine = thread::current().id();
+        pool.run(&|_| {
+            // The worker does not leave before the caller sleeps.
+            while thread::current().id() != mine && !pool.shared.caller_sleeps.load(SeqCst) {
+                thread::yield_now();
+            }
+        });
+        assert!(!pool.shared.caller_sleeps.load(SeqCst));
     }
 
     #[test]
