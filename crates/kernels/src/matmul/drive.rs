@@ -7,7 +7,7 @@
 use super::acts::{Activations, Panels, TOKENS};
 use super::strips::Strips;
 use super::table::{Finish, Floats, HALVES_PAD, HALVES_RUN, Halves, MatmulTable, Quantised};
-use super::tile::{ROWS, Tile};
+use super::tile::{Next, ROWS, Tile};
 use super::{Layout, MatrixRef};
 use crate::Activation;
 use crate::buffer::AlignedBuf;
@@ -160,6 +160,19 @@ impl<'a> Operand<'a> {
         // is one that this processor can run.
         let columns = unsafe { (kernels.add_in_file)(&call, tile) };
         columns / self.strips.unit_cols
+    }
+
+    /// Where the weights of a step lie, for those who ask for them early. There need be no such step.
+    fn place(&self, step: &Step) -> Next {
+        if self.m.layout == Layout::File {
+            return Next::NOTHING;
+        }
+        let strip = |strip: usize| {
+            let unit = strip * self.units + step.units.start;
+            self.m.data.as_ptr().wrapping_add(unit * self.strips.unit_bytes)
+        };
+        let from = [strip(step.first), strip(step.first + 1)];
+        Next { from, bytes: step.units.len() * self.strips.unit_bytes }
     }
 
     /// The units `range` of a strip in the packed form: in place, or repacked into `room`.
@@ -355,12 +368,28 @@ impl Cpu {
         let stretch = w.stretch(if few { FEW_STRETCH } else { STRETCH });
         let stretches = w.units.div_ceil(stretch);
         let pairs = chunk.strips.len().div_ceil(2);
-        for i in 0..stretches * pairs {
-            // Few tokens: weights come from memory, in one stream. Many: a stretch of all activations stays in the cache.
-            let (part, pair) = if few { (i % stretches, i / stretches) } else { (i / pairs, i % pairs) };
+        let table = &self.kernels.matmul;
+        if let Kind::Codes(kernels) = w.kind {
+            // SAFETY: the table is one that this processor can run.
+            unsafe { (table.open)(kernels.sub, chunk.tokens.len().min(table.int_width)) };
+        }
+        // Few tokens: weights come from memory, in one stream. Many: a stretch of all activations stays in the cache.
+        let step = |i: usize| {
+            let (part, pair) = match (i < stretches * pairs, few) {
+                (true, true) => (i % stretches, i / stretches),
+                (true, false) => (i / pairs, i % pairs),
+                (false, _) => (0, pairs),
+            };
             let units = part * stretch..((part + 1) * stretch).min(w.units);
-            let step = Step { first: chunk.strips.start + 2 * pair, units };
-            self.tiled_step(w, x, (chunk, step), (room, sums));
+            Step { first: chunk.strips.start + 2 * pair, units }
+        };
+        for i in 0..stretches * pairs {
+            let next = w.place(&step(i + 1));
+            self.tiled_step(w, x, (chunk, step(i), next), (room, sums));
+        }
+        if matches!(w.kind, Kind::Codes(_)) {
+            // SAFETY: as above.
+            unsafe { (table.close)() };
         }
     }
 
@@ -369,7 +398,7 @@ impl Cpu {
         &self,
         w: &Operand<'_>,
         x: &Activations,
-        (chunk, step): (&Chunk, Step),
+        (chunk, step, next): (&Chunk, Step, Next),
         (room, sums): (&mut Room<'_>, *mut f32),
     ) {
         let tokens = chunk.tokens.len();
@@ -403,6 +432,7 @@ impl Cpu {
                 panel: x.panel(global, step.units.start * w.strips.unit_cols),
                 acc: [acc, other],
                 fresh: step.units.start == 0,
+                next: if p + 1 == panels.count() { next } else { Next::NOTHING },
             };
             // SAFETY: the strips' units were prepared above; the panel is one of the division by which `x` was filled
             // (`TOKENS` is a limit of both), its columns are padded beyond the last unit; the sums lie in the room that
@@ -450,7 +480,14 @@ fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut R
     for (i, strip) in chunk.strips.clone().enumerate() {
         let acc = sums.wrapping_add(i * tokens * ROWS);
         let panel = x.panel(rows.clone(), 0);
-        let whole = Tile { w: [std::ptr::null(); 2], units: 0, panel, acc: [acc; 2], fresh: true };
+        let whole = Tile {
+            w: [std::ptr::null(); 2],
+            units: 0,
+            panel,
+            acc: [acc; 2],
+            fresh: true,
+            next: Next::NOTHING,
+        };
         let done = w.add_in_file(strip, &whole);
         for start in (done..w.units).step_by(stretch) {
             let range = start..(start + stretch).min(w.units);
@@ -466,7 +503,8 @@ fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut R
                 }
             };
             let panel = x.panel(rows.clone(), start * w.strips.unit_cols);
-            let tile = Tile { w: [src; 2], units, panel, acc: [acc; 2], fresh: start == 0 };
+            let fresh = start == 0;
+            let tile = Tile { w: [src; 2], units, panel, acc: [acc; 2], fresh, next: Next::NOTHING };
             // SAFETY: as in `tiled`; up to `direct` tokens are one panel in every table.
             unsafe { kernel(&tile) };
         }

@@ -22,6 +22,10 @@ pub(crate) struct MatmulTable {
     pub(crate) floats: fn(TensorType) -> Option<Floats>,
     /// Whether products come from matrix instructions: panels of [`MatmulTable::int_width`] of codes and of pairs of bf16.
     pub(crate) matrix: bool,
+    /// Makes a thread ready for [`Quantised::tile`] with sub-blocks of so many columns and panels of up to so many tokens.
+    pub(crate) open: unsafe fn(usize, usize),
+    /// Ends what `open` began.
+    pub(crate) close: unsafe fn(),
     /// Fills a panel's plane of pairs of bf16 from rows of so many columns.
     pub(crate) halve: unsafe fn(&[f32], usize, &Panel),
     /// The kernels of a floating-point type for pairs of bf16, where there are matrix instructions.
@@ -47,7 +51,8 @@ pub(crate) struct Quantised {
     pub(crate) unpacked_bytes: usize,
     /// Columns per sub-block.
     pub(crate) sub: usize,
-    /// Two strips of the unpacked form by a panel of any width; units are sub-blocks.
+    /// Two strips of the unpacked form by a panel of any width; units are sub-blocks. Between [`MatmulTable::open`] and
+    /// [`MatmulTable::close`].
     pub(crate) tile: unsafe fn(&Tile),
     /// Units to single precision.
     pub(crate) dequantise: unsafe fn(*const u8, usize, *mut f32),
@@ -394,6 +399,8 @@ macro_rules! matmul_table {
 
         MatmulTable {
             matrix: <$isa as Isa>::MATRIX,
+            open: <$isa as Isa>::open_matrix,
+            close: <$isa as Isa>::close_matrix,
             halve: halve_rows,
             halves,
             int_width: <$isa as Isa>::INT_WIDTH,

@@ -45,6 +45,27 @@ pub(crate) struct Tile {
     pub(crate) acc: [*mut f32; 2],
     /// Whether the sums start at zero, instead of at what `acc` holds.
     pub(crate) fresh: bool,
+    pub(crate) next: Next,
+}
+
+/// What will be read from memory after a tile's own weights, for each of its strips: asked for while the tile is computed.
+#[derive(Clone, Copy)]
+pub(crate) struct Next {
+    /// The addresses need not be readable.
+    pub(crate) from: [*const u8; 2],
+    /// Of each strip.
+    pub(crate) bytes: usize,
+}
+
+impl Next {
+    /// Nothing, or what the hardware foresees.
+    pub(crate) const NOTHING: Next = Next { from: [std::ptr::null(); 2], bytes: 0 };
+
+    /// How many lines fall to each of `steps` steps.
+    #[inline(always)]
+    pub(crate) fn lines(&self, steps: usize) -> usize {
+        self.bytes.div_ceil(64).div_ceil(steps)
+    }
 }
 
 /// Where the sums of a tile are read from and written to.
@@ -92,7 +113,12 @@ pub(crate) unsafe fn int_tile<I: Isa, W: Weights, const R: usize, const T: usize
         let panel = &tile.panel;
         let which = usize::from(W::SUB == 16);
         let subs = W::UNIT / W::SUB;
+        let lines = if R == 2 && tile.next.bytes > 0 { tile.next.lines(tile.units) } else { 0 };
         for u in 0..tile.units {
+            for line in u * lines..(u + 1) * lines {
+                I::prefetch_far(tile.next.from[0].wrapping_add(64 * line));
+                I::prefetch_far(tile.next.from[1].wrapping_add(64 * line));
+            }
             let mut unit = [tile.w[0]; R];
             for r in 0..R {
                 unit[r] = tile.w[r].add(u * W::BYTES);

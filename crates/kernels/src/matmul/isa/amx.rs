@@ -25,34 +25,51 @@ const fn config(sub: usize, tokens: usize) -> Config {
 #[repr(align(64))]
 struct Pair([[[i32; ROWS]; WIDTH]; 2]);
 
+/// Gives the tiles of this thread their shapes for sub-blocks of `sub` columns and panels of up to `width` tokens.
+///
+/// # Safety
+/// The processor must have AMX, and the system must let the process use it.
+pub(super) unsafe fn open(sub: usize, width: usize) {
+    static CONFIGS: [[Config; 2]; 2] =
+        [[config(16, HALF), config(16, WIDTH)], [config(32, HALF), config(32, WIDTH)]];
+    let config = &CONFIGS[usize::from(sub == 32)][usize::from(width > HALF)];
+    // SAFETY: the configuration is a valid one of 64 bytes; otherwise as the caller promises.
+    unsafe { asm!("ldtilecfg [{}]", in(reg) config, options(nostack, preserves_flags, readonly)) }
+}
+
+/// Gives the tiles back, so that threads can be switched faster.
+///
+/// # Safety
+/// As [`open`].
+pub(super) unsafe fn close() {
+    // SAFETY: as the caller promises.
+    unsafe { asm!("tilerelease", options(nostack, preserves_flags, nomem)) }
+}
+
 /// Two strips of the unpacked form by a panel of up to [`WIDTH`] tokens.
 ///
 /// # Safety
 /// As `tile::int_tile`, with signed codes where there are no minima; an even number of units; 16 rows of the panel may be read.
-/// The processor must have AVX-512 F and AMX with bytes, and the system must let the process use it.
+/// The processor must have AVX-512 F and AMX with bytes, and this thread is [`open`] for `SUB` and the panel's width or more.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub(super) unsafe fn int_tile<const SUB: usize, const MIN: bool>(tile: &Tile) {
-    let wide = tile.panel.width > HALF;
-    let config = if wide { const { &config(SUB, WIDTH) } } else { const { &config(SUB, HALF) } };
     // An odd strip has itself for a partner, whose sums go nowhere.
     let strips = if tile.w[0] == tile.w[1] { 1 } else { 2 };
-    // SAFETY: the configuration is a valid one of 64 bytes; otherwise as the caller promises.
-    unsafe {
-        asm!("ldtilecfg [{}]", in(reg) config, options(nostack, preserves_flags, readonly));
-        for r in 0..strips {
-            if wide {
+    for r in 0..strips {
+        // SAFETY: as the caller promises. Tiles of more tokens than are used take what lies behind the panel along.
+        unsafe {
+            if tile.panel.width > HALF {
                 strip::<SUB, MIN, WIDTH>(tile, r);
             } else {
                 strip::<SUB, MIN, HALF>(tile, r);
             }
         }
-        asm!("tilerelease", options(nostack, preserves_flags, nomem));
     }
 }
 
 /// # Safety
-/// As [`int_tile`], with the configuration for `SUB` and `T` loaded.
+/// As [`int_tile`], for a panel of up to `T` tokens.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 unsafe fn strip<const SUB: usize, const MIN: bool, const T: usize>(tile: &Tile, r: usize) {
@@ -69,7 +86,11 @@ unsafe fn strip<const SUB: usize, const MIN: bool, const T: usize>(tile: &Tile, 
             }
         }
         multiply_pair::<SUB, MIN>(w, panel, 0, sums);
+        let lines = if tile.next.bytes > 0 { tile.next.lines(tile.units / 2) } else { 0 };
         for u in (0..tile.units).step_by(2) {
+            for line in u / 2 * lines..(u / 2 + 1) * lines {
+                _mm_prefetch::<_MM_HINT_T1>(tile.next.from[r].wrapping_add(64 * line).cast());
+            }
             let (now, next) = (sums.add(u / 2 % 2), sums.add((u / 2 + 1) % 2));
             if u + 2 < tile.units {
                 multiply_pair::<SUB, MIN>(w, panel, u + 2, next);

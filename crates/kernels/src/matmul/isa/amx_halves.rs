@@ -5,7 +5,7 @@
 //! [`HALVES_RUN`] columns: the same operations in the same order for each token and row, whatever the panel and the stretch.
 
 use super::super::table::{HALVES_PAD, HALVES_RUN};
-use super::super::tile::{Panel, ROWS, Tile};
+use super::super::tile::{AHEAD, Panel, ROWS, Tile};
 use super::HalvesKernels;
 use super::amx::WIDTH;
 use crate::amx::Config;
@@ -47,6 +47,7 @@ unsafe fn unpack_halves(src: *const u8, units: usize, dst: *mut u8) {
                 _mm512_storeu_si512(to.add(TILE).cast(), _mm512_setzero_si512());
                 continue;
             }
+            _mm_prefetch::<_MM_HINT_T0>(src.wrapping_add(u * 64 + AHEAD).cast());
             let column = |k: usize| _mm512_cvtph_ps(_mm256_loadu_si256(src.add(u * 64 + k * 32).cast()));
             let halves = [column(0), column(1)].map(|value| {
                 let high = _mm512_and_si512(_mm512_castps_si512(value), leading);
@@ -154,6 +155,13 @@ unsafe fn add_run<const PARTS: usize>(tile: &Tile, run: &Run) {
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             options(nostack, preserves_flags, nomem));
         for step in run.first..run.first + run.steps {
+            if PARTS == 1 && strips == 1 {
+                // One strip is read once, from memory.
+                for line in 0..TILE / 64 {
+                    let ahead = tile.w[0].wrapping_add(step * TILE + 64 * line + AHEAD);
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                }
+            }
             multiply::<PARTS>(tile, step);
         }
         asm!(

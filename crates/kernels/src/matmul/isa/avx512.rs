@@ -277,6 +277,16 @@ impl Isa for Amx {
     const INT_WIDTH: usize = super::amx::WIDTH;
     const MATRIX: bool = true;
 
+    unsafe fn open_matrix(sub: usize, width: usize) {
+        // SAFETY: as the caller promises.
+        unsafe { super::amx::open(sub, width) }
+    }
+
+    unsafe fn close_matrix() {
+        // SAFETY: as the caller promises.
+        unsafe { super::amx::close() }
+    }
+
     #[inline(always)]
     unsafe fn int_matrix<const SUB: usize, const MIN: bool>(tile: &Tile) {
         // SAFETY: as the caller promises.

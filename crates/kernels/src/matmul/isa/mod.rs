@@ -144,11 +144,23 @@ pub(crate) trait Isa: Copy + 'static {
     /// Whether there is [`Isa::int_matrix`]. Unpacked codes are then signed where they would otherwise be numbers plus 128.
     const MATRIX: bool = false;
 
+    /// Makes this thread ready for [`Isa::int_matrix`] with sub-blocks of `_sub` columns and panels of up to `_width` tokens.
+    ///
+    /// # Safety
+    /// As the trait.
+    unsafe fn open_matrix(_sub: usize, _width: usize) {}
+
+    /// Ends what [`Isa::open_matrix`] began.
+    ///
+    /// # Safety
+    /// As the trait.
+    unsafe fn close_matrix() {}
+
     /// [`super::tile::int_tile`] of two strips of [`super::weights::Unpacked`] by matrix instructions: the same sums, and so the
     /// same bits.
     ///
     /// # Safety
-    /// As the trait and as `int_tile`. Panels have [`PANEL_SLACK`] behind them.
+    /// As the trait and as `int_tile`; this thread is open for such sub-blocks and panels. Panels have [`PANEL_SLACK`] behind them.
     unsafe fn int_matrix<const SUB: usize, const MIN: bool>(_tile: &Tile) {
         unreachable!("asked for only where MATRIX says so")
     }
