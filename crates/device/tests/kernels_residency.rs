@@ -40,8 +40,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(options: CpuOptions, ty: TensorType, residency: Residency) -> Option<Self> {
-        let mut device = CpuDevice::new(options);
+    fn new(mut device: CpuDevice, ty: TensorType, residency: Residency) -> Option<Self> {
         let gate = device.matrix(&source(ty, 1)?, residency).unwrap();
         let up = device.matrix(&source(ty, 2)?, residency).unwrap();
         let bias: Vec<f32> = (0..ROWS).map(|i| i as f32 / 100.0).collect();
@@ -100,7 +99,7 @@ fn kernels_give_the_same_product_from_every_residency() {
         for &kernels in available() {
             for precision in [Precision::Fast, Precision::Exact] {
                 let options = CpuOptions { kernels, threads: 2, precision };
-                let rig = |residency| Rig::new(options, ty, residency);
+                let rig = |residency| Rig::new(CpuDevice::new(options), ty, residency);
                 let Some(mut resident) = rig(Residency::Resident) else { continue };
                 types += 1;
                 for limit in [None, Some(0), Some(25_000)] {
@@ -116,4 +115,18 @@ fn kernels_give_the_same_product_from_every_residency() {
         }
     }
     assert!(types > 0);
+}
+
+#[test]
+fn packing_in_the_first_steps_changes_no_bit() {
+    let kernels = *available().last().unwrap();
+    let options = CpuOptions { kernels, threads: 2, precision: Precision::Fast };
+    for &ty in TensorType::ALL {
+        let Some(mut resident) = Rig::new(CpuDevice::new(options), ty, Residency::Resident) else { continue };
+        let device = CpuDevice::new(options).packing_later();
+        let mut later = Rig::new(device, ty, Residency::Resident).unwrap();
+        for tokens in [TOKENS, 1, 2, 5, 1, TOKENS, 1] {
+            assert!(resident.run(tokens) == later.run(tokens), "{ty}, {tokens} tokens");
+        }
+    }
 }

@@ -264,11 +264,11 @@ pub(crate) fn plan(options: &ModelOptions, needs: Asked<'_>) -> Result<Layout, E
 /// What is asked for is not there, or the model does not fit.
 pub(crate) fn place(options: &ModelOptions, needs: Asked<'_>) -> Result<(Box<dyn Device>, Layout), Error> {
     let Some(planned) = Planned::new(options, needs)? else {
-        return Ok((Box::new(options.cpu()?), Layout::default()));
+        return Ok((Box::new(options.cpu()?.packing_later()), Layout::default()));
     };
     let mut devices: Vec<Box<dyn Device>> = Vec::new();
     if planned.has_cpu {
-        devices.push(Box::new(options.cpu()?));
+        devices.push(Box::new(options.cpu()?.packing_later()));
     }
     for device in planned.opened {
         devices.push(Box::new(GpuDevice::new(device.driver, precision(options))?));

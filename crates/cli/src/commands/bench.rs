@@ -134,9 +134,11 @@ impl Test {
         name
     }
 
-    /// One unmeasured run first: pages, caches and clocks come up.
+    /// One unmeasured run first: pages, caches and clocks come up. Before it some steps, among which weights are packed.
     fn measure(&self, bench: &mut BenchRun, repetitions: usize) -> Result<Measured> {
         let mut rates = Vec::new();
+        bench.reset(self.batch);
+        bench.decode(self.positions().min(8))?;
         for repetition in 0..=repetitions {
             bench.reset(self.batch);
             bench.prefill(self.depth)?;

@@ -21,6 +21,8 @@ enum Home {
     Packed(PackedMatrix),
     /// In place, in the file's layout.
     File,
+    /// The same, until it is packed.
+    Waiting,
     /// In the file, from which it is read anew for every product.
     Streamed,
 }
@@ -35,15 +37,11 @@ impl Matrix {
         residency: Residency,
         held: &mut u64,
     ) -> Result<Self, DeviceError> {
+        let bytes = size(cpu, source)?;
         let source = source.clone();
-        let Some(bytes) = packed_bytes(source.ty, source.rows, source.cols) else {
-            let (op, device) = (format!("the matrix {source:?}"), cpu.kernels.name.to_owned());
-            return Err(DeviceError::Unsupported { op, device });
-        };
         if source.purpose == MatrixUse::Rounded {
             check_scales(&source)?;
         }
-        let bytes = bytes as u64;
         let home = match residency {
             _ if source.purpose == MatrixUse::Lookup => Home::File,
             Residency::Mapped { limit: None } => Home::File,
@@ -55,6 +53,27 @@ impl Matrix {
             *held += bytes;
         }
         Ok(Self { source, home })
+    }
+
+    /// Takes `source` in place for now; [`Matrix::settle`] packs it, unless products decode it as they go.
+    pub(super) fn waiting(cpu: &Cpu, source: &MatrixSource) -> Result<Self, DeviceError> {
+        size(cpu, source)?;
+        let home = if is_decoded(source.ty) { Home::File } else { Home::Waiting };
+        Ok(Self { source: source.clone(), home })
+    }
+
+    /// Bytes in the file that are still to be packed.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        if matches!(self.home, Home::Waiting) { self.source.byte_len() } else { 0 }
+    }
+
+    /// Packs what waits for it: how many bytes those were.
+    pub(super) fn settle(&mut self, cpu: &Cpu) -> Result<u64, DeviceError> {
+        let bytes = self.waiting_bytes();
+        if bytes > 0 {
+            self.home = Home::Packed(pack_all(cpu, &self.source)?);
+        }
+        Ok(bytes)
     }
 
     /// Where the bytes come from.
@@ -101,7 +120,7 @@ impl Matrix {
     pub(super) fn as_ref(&self) -> MatrixRef<'_> {
         match &self.home {
             Home::Packed(packed) => packed.as_ref(),
-            Home::File | Home::Streamed => rows(&self.source, 0..self.source.rows),
+            Home::File | Home::Waiting | Home::Streamed => rows(&self.source, 0..self.source.rows),
         }
     }
 
@@ -124,6 +143,18 @@ impl Matrix {
         self.source.ty.decode(data, part.scales, out);
         Ok(())
     }
+}
+
+/// Bytes of the packed form.
+///
+/// # Errors
+/// There are no kernels for such a matrix.
+fn size(cpu: &Cpu, source: &MatrixSource) -> Result<u64, DeviceError> {
+    let bytes = packed_bytes(source.ty, source.rows, source.cols);
+    bytes.map(|bytes| bytes as u64).ok_or_else(|| {
+        let (op, device) = (format!("the matrix {source:?}"), cpu.kernels.name.to_owned());
+        DeviceError::Unsupported { op, device }
+    })
 }
 
 /// Refuses rows of bytes with several scales where products take the first for all.

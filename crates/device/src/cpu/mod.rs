@@ -6,6 +6,7 @@ mod latent;
 mod matrix;
 mod recurrent;
 mod rounded;
+mod settle;
 mod shared;
 mod stack;
 mod step;
@@ -23,6 +24,7 @@ use crate::streams::{Blend, Rowwise};
 use crate::{DeviceError, MatrixSource, Residency, Witness};
 use matrix::Matrix;
 use rounded::Rounded;
+use settle::Settling;
 use shared::Shared;
 use stack::{Grouped, Stack};
 use step::{Rotation, Step};
@@ -72,6 +74,7 @@ pub struct CpuDevice {
     /// One row of a table of positions.
     position: Vec<f32>,
     held: u64,
+    settling: Settling,
     seen: Seen,
 }
 
@@ -135,6 +138,7 @@ impl CpuDevice {
             row: Vec::new(),
             position: Vec::new(),
             held: 0,
+            settling: Settling::default(),
             seen: Seen::default(),
         }
     }
@@ -315,7 +319,7 @@ impl Device for CpuDevice {
     }
 
     fn matrix(&mut self, source: &MatrixSource, residency: Residency) -> Result<MatrixId, DeviceError> {
-        let matrix = Matrix::new(&self.cpu, source, residency, &mut self.held)?;
+        let matrix = self.take_matrix(source, residency)?;
         self.scratch = None;
         if self.seen.by.is_some() {
             self.seen.matrices.push(source.name.clone());
@@ -353,6 +357,7 @@ impl Device for CpuDevice {
     }
 
     fn begin(&mut self, plan: &StepPlan) -> Result<(), DeviceError> {
+        self.settle()?;
         if self.scratch.is_none() {
             self.make_scratch();
         }

@@ -180,7 +180,7 @@ impl CpuDevice {
             if (source.rows, source.cols) != (rows, cols) {
                 return Err(self.refuse(format!("{source:?} in a stack of [{rows}, {cols}]")));
             }
-            matrices.push(Matrix::new(&self.cpu, source, residency, &mut self.held)?);
+            matrices.push(self.take_matrix(source, residency)?);
         }
         let shown = self.seen.by.is_some();
         let names = sources.iter().filter(|_| shown).map(|source| source.name.clone()).collect();
