@@ -177,9 +177,26 @@ impl Placement {
 }
 
 /// The first interface that leads to a graphics processor. Looked for once: it takes the libraries of all vendors, and every question
-/// about the placement comes here.
-static FIRST_GPU: LazyLock<Option<Backend>> =
-    LazyLock::new(|| Backend::ALL.into_iter().find(|&backend| leads_to_gpu(backend)));
+/// about the placement comes here. An OpenCL for CPUs alone would bring a compiler of 60 MB along, so where the system has no GPU's
+/// driver, nothing is loaded.
+static FIRST_GPU: LazyLock<Option<Backend>> = LazyLock::new(|| {
+    let wanted = |&backend: &Backend| leads_to_gpu(backend);
+    if has_gpu_driver() { Backend::ALL.into_iter().find(wanted) } else { None }
+});
+
+/// Whether a driver of a graphics processor runs; where that cannot be seen, one may.
+fn has_gpu_driver() -> bool {
+    let Ok(entries) = std::fs::read_dir("/dev") else { return true };
+    !cfg!(target_os = "linux")
+        || entries.flatten().any(|entry| is_node_of_gpu(&entry.file_name().to_string_lossy()))
+}
+
+/// Whether an entry of `/dev` belongs to a graphics processor: NVIDIA's, those of the kernel's own drivers, AMD's for computing, WSL's,
+/// Arm's, Qualcomm's, NVIDIA's in Jetsons, PowerVR's.
+fn is_node_of_gpu(name: &str) -> bool {
+    const NODES: [&str; 9] = ["nvidia", "dri", "kfd", "dxg", "mali", "kgsl", "nvhost", "nvmap", "pvr"];
+    NODES.iter().any(|start| name.starts_with(start))
+}
 
 /// Whether an interface's first device is a graphics processor.
 fn leads_to_gpu(backend: Backend) -> bool {
@@ -384,6 +401,16 @@ mod tests {
     fn needs() -> Needs {
         let layer = LayerNeed { weights: 10 << 20, cache: 1 << 20 };
         Needs { start: 4 << 20, tied: 4 << 20, layers: vec![layer; 4], end: 1 << 20, buffers: 1 << 20 }
+    }
+
+    #[test]
+    fn nodes_of_gpus_are_known_by_name() {
+        for gpu in ["dri", "kfd", "nvidiactl", "nvidia0", "dxg", "mali0", "kgsl-3d0", "nvhost-ctrl-gpu"] {
+            assert!(is_node_of_gpu(gpu), "{gpu}");
+        }
+        for other in ["null", "vda", "drm_dp_aux0", "nvme0n1", "nvram", "kmsg", "kvm"] {
+            assert!(!is_node_of_gpu(other), "{other}");
+        }
     }
 
     #[test]
