@@ -108,7 +108,7 @@ impl<'a> Operand<'a> {
     /// Units of a stretch that is read in one go where nothing is unpacked.
     fn direct_stretch(&self) -> usize {
         match (self.kind, self.m.layout) {
-            (Kind::Exact(..) | Kind::Halves(_), _) | (_, Layout::File) => self.stretch(FILE_STRETCH),
+            (Kind::Exact(..), _) | (_, Layout::File) => self.stretch(FILE_STRETCH),
             (_, Layout::Strips) => self.units.max(1),
         }
     }
@@ -496,7 +496,7 @@ fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut R
                     (kernels.direct, (w.packed(strip, range.clone(), &mut *room.packed), range.len()))
                 }
                 Kind::Halves(halves) => {
-                    (halves.tile, w.prepared(strip, range, (&mut *room.packed, &mut *room.unpacked)))
+                    (halves.direct, (w.packed(strip, range.clone(), &mut *room.packed), range.len()))
                 }
                 Kind::Exact(_, floats) | Kind::Values(floats) => {
                     (floats.direct, w.prepared(strip, range, (&mut *room.packed, &mut *room.unpacked)))

@@ -74,6 +74,8 @@ pub(crate) struct Floats {
 pub(crate) struct Halves {
     /// Units of the file's layout to the packed form.
     pub(crate) repack: unsafe fn(&Repack),
+    /// One strip by a panel of up to [`MatmulTable::direct`] tokens, from the packed form.
+    pub(crate) direct: unsafe fn(&Tile),
     /// The packed form to what `tile` reads; none where that is the packed form itself.
     pub(crate) unpack: Option<unsafe fn(*const u8, usize, *mut u8)>,
     /// One or (where they differ) two strips by a panel of any width.
@@ -187,6 +189,10 @@ macro_rules! matmul_table {
                     2 if <$isa as Isa>::DIRECT >= 2 => tile::int_tile::<$isa, W, 1, 2>(t),
                     3 if <$isa as Isa>::DIRECT >= 3 => tile::int_tile::<$isa, W, 1, 3>(t),
                     4 if <$isa as Isa>::DIRECT >= 4 => tile::int_tile::<$isa, W, 1, 4>(t),
+                    5 if <$isa as Isa>::DIRECT >= 5 => tile::int_tile::<$isa, W, 1, 5>(t),
+                    6 if <$isa as Isa>::DIRECT >= 6 => tile::int_tile::<$isa, W, 1, 6>(t),
+                    7 if <$isa as Isa>::DIRECT >= 7 => tile::int_tile::<$isa, W, 1, 7>(t),
+                    8 if <$isa as Isa>::DIRECT >= 8 => tile::int_tile::<$isa, W, 1, 8>(t),
                     other => unreachable!("a panel of {other} tokens is not read directly"),
                 }
             }
@@ -373,6 +379,10 @@ macro_rules! matmul_table {
                     2 if <$isa as Isa>::DIRECT >= 2 => tile::float_tile::<$isa, W, 1, 2>(t),
                     3 if <$isa as Isa>::DIRECT >= 3 => tile::float_tile::<$isa, W, 1, 3>(t),
                     4 if <$isa as Isa>::DIRECT >= 4 => tile::float_tile::<$isa, W, 1, 4>(t),
+                    5 if <$isa as Isa>::DIRECT >= 5 => tile::float_tile::<$isa, W, 1, 5>(t),
+                    6 if <$isa as Isa>::DIRECT >= 6 => tile::float_tile::<$isa, W, 1, 6>(t),
+                    7 if <$isa as Isa>::DIRECT >= 7 => tile::float_tile::<$isa, W, 1, 7>(t),
+                    8 if <$isa as Isa>::DIRECT >= 8 => tile::float_tile::<$isa, W, 1, 8>(t),
                     other => unreachable!("a panel of {other} tokens is not read directly"),
                 }
             }
@@ -394,7 +404,10 @@ macro_rules! matmul_table {
 
         fn halves(ty: TensorType) -> Option<Halves> {
             let repack = floats(ty)?.repack;
-            <$isa as Isa>::halves_kernels(ty).map(|(unpack, tile)| Halves { repack, unpack, tile })
+            <$isa as Isa>::halves_kernels(ty).map(|kernels| {
+                let crate::matmul::isa::HalvesKernels { direct, unpack, tile } = kernels;
+                Halves { repack, direct, unpack, tile }
+            })
         }
 
         MatmulTable {

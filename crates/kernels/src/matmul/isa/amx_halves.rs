@@ -24,8 +24,10 @@ const UNIT: usize = 2;
 /// The kernels of a type.
 pub(super) fn kernels(ty: TensorType) -> Option<HalvesKernels> {
     match ty {
-        TensorType::BF16 => Some((None, product::<1>)),
-        TensorType::F16 => Some((Some(unpack_halves), product::<2>)),
+        TensorType::BF16 => Some(HalvesKernels { direct: direct::<1>, unpack: None, tile: product::<1> }),
+        TensorType::F16 => {
+            Some(HalvesKernels { direct: direct::<2>, unpack: Some(unpack_halves), tile: product::<2> })
+        }
         _ => None,
     }
 }
@@ -58,6 +60,127 @@ unsafe fn unpack_halves(src: *const u8, units: usize, dst: *mut u8) {
             _mm512_storeu_si512(to.cast(), pairs(halves[0].0, halves[1].0));
             _mm512_storeu_si512(to.add(TILE).cast(), pairs(halves[0].1, halves[1].1));
         }
+    }
+}
+
+/// One strip of the packed form by a panel of few tokens, without tiles: they would take longer to fill than memory takes. Tiles add
+/// the products of even and of odd columns up in a chain each, and then both to the sums; so does this, with the same bits. (Numbers
+/// below 2^-126, which tiles take for zero, are the exception.)
+///
+/// # Safety
+/// As [`product`] with one strip in the packed form.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn direct<const PARTS: usize>(tile: &Tile) {
+    // SAFETY: as the caller promises; the arm has the panel's width.
+    unsafe {
+        match tile.panel.width {
+            1 => few::<PARTS, 1>(tile),
+            2 => few::<PARTS, 2>(tile),
+            3 => few::<PARTS, 3>(tile),
+            4 => few::<PARTS, 4>(tile),
+            5 => few::<PARTS, 5>(tile),
+            6 => few::<PARTS, 6>(tile),
+            7 => few::<PARTS, 7>(tile),
+            8 => few::<PARTS, 8>(tile),
+            other => unreachable!("a panel of {other} tokens is not read directly"),
+        }
+    }
+}
+
+/// # Safety
+/// As [`direct`], for a panel of `T` tokens.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn few<const PARTS: usize, const T: usize>(tile: &Tile) {
+    let (whole, rest) = (tile.units / (STEP / UNIT), tile.units % (STEP / UNIT));
+    let steps = whole + usize::from(rest > 0);
+    let mut padded = Padded([0; TILE]);
+    let mut first = 0;
+    while first < steps {
+        // As in `product`, where what is no whole step is a run of its own if weights need no unpacking.
+        let until = if PARTS == 1 && first < whole { whole } else { steps };
+        let end = until.min(first + HALVES_RUN / STEP);
+        // SAFETY: as the caller promises; of the last step, the units that exist are copied in front of zeros.
+        unsafe {
+            let mut sums = [[_mm512_setzero_ps(); 2]; T];
+            for step in first..end {
+                let mut w = tile.w[0].wrapping_add(step * TILE);
+                for line in 0..TILE / 64 {
+                    _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add(64 * line + AHEAD).cast());
+                }
+                if step == whole {
+                    padded.0.as_mut_ptr().copy_from_nonoverlapping(w, rest * 64);
+                    w = padded.0.as_ptr();
+                }
+                let halves = tile.panel.halves.add(2 * step * T * STEP);
+                for (t, sums) in sums.iter_mut().enumerate() {
+                    *sums = add_step::<PARTS>(w, [halves.add(t * STEP), halves.add((T + t) * STEP)], *sums);
+                }
+            }
+            for (t, [one, mixed]) in sums.into_iter().enumerate() {
+                let (sum, acc) = (_mm512_add_ps(one, mixed), tile.acc[0].add(t * ROWS));
+                let fresh = tile.fresh && first == 0;
+                _mm512_storeu_ps(acc, if fresh { sum } else { _mm512_add_ps(_mm512_loadu_ps(acc), sum) });
+            }
+        }
+        first = end;
+    }
+}
+
+/// Adds the products of a step of weights with a token's leading halves and the others to sums, as [`multiply`] does.
+///
+/// # Safety
+/// [`TILE`] readable bytes at `w`, [`STEP`] halves at each of `a`; AVX-512 F and BW, F16C.
+#[inline(always)]
+unsafe fn add_step<const PARTS: usize>(w: *const u8, a: [*const u16; 2], sums: [__m512; 2]) -> [__m512; 2] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        // By part of the weight, half of the activation, and column of the pair.
+        let mut chains = [[[_mm512_setzero_ps(); 2]; 2]; PARTS];
+        for unit in 0..STEP / UNIT {
+            let columns = columns::<PARTS>(w.add(unit * 64));
+            for (half, a) in a.into_iter().enumerate() {
+                for k in 0..2 {
+                    let high =
+                        _mm512_maskz_set1_epi16(0xaaaa_aaaa, a.add(UNIT * unit + k).read().cast_signed());
+                    for (chains, columns) in chains.iter_mut().zip(&columns) {
+                        let chain = &mut chains[half][k];
+                        *chain = _mm512_fmadd_ps(columns[k], _mm512_castsi512_ps(high), *chain);
+                    }
+                }
+            }
+        }
+        let [mut one, mut mixed] = sums;
+        for (part, halves) in chains.into_iter().enumerate() {
+            let [leading, other] = halves.map(|[even, odd]| _mm512_add_ps(even, odd));
+            let (same, across) = if part == 0 { (leading, other) } else { (other, leading) };
+            (one, mixed) = (_mm512_add_ps(one, same), _mm512_add_ps(mixed, across));
+        }
+        [one, mixed]
+    }
+}
+
+/// The two columns of a unit of the packed form, in as many parts as the type has.
+///
+/// # Safety
+/// 64 readable bytes; AVX-512 F, F16C.
+#[inline(always)]
+unsafe fn columns<const PARTS: usize>(unit: *const u8) -> [[__m512; 2]; PARTS] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let leading = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
+        let cut = |v| _mm512_castsi512_ps(_mm512_and_si512(v, leading));
+        let mut parts = [[_mm512_setzero_ps(); 2]; PARTS];
+        if PARTS == 1 {
+            let pairs = _mm512_loadu_si512(unit.cast());
+            parts[0] = [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), cut(pairs)];
+        } else {
+            let value = |k: usize| _mm512_cvtph_ps(_mm256_loadu_si256(unit.add(32 * k).cast()));
+            let values = [value(0), value(1)];
+            parts[0] = values.map(|value| cut(_mm512_castps_si512(value)));
+            parts[1] = [_mm512_sub_ps(values[0], parts[0][0]), _mm512_sub_ps(values[1], parts[0][1])];
+        }
+        parts
     }
 }
 
@@ -155,13 +278,6 @@ unsafe fn add_run<const PARTS: usize>(tile: &Tile, run: &Run) {
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             options(nostack, preserves_flags, nomem));
         for step in run.first..run.first + run.steps {
-            if PARTS == 1 && strips == 1 {
-                // One strip is read once, from memory.
-                for line in 0..TILE / 64 {
-                    let ahead = tile.w[0].wrapping_add(step * TILE + 64 * line + AHEAD);
-                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
-                }
-            }
             multiply::<PARTS>(tile, step);
         }
         asm!(

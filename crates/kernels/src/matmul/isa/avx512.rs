@@ -275,6 +275,7 @@ impl Isa for Amx {
     vnni!();
 
     const INT_WIDTH: usize = super::amx::WIDTH;
+    const DIRECT: usize = 8;
     const MATRIX: bool = true;
 
     unsafe fn open_matrix(sub: usize, width: usize) {

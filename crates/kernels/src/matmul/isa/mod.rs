@@ -36,8 +36,12 @@ pub(crate) enum MatrixProbe {
     Halves,
 }
 
-/// What makes up [`super::table::Halves`].
-pub(crate) type HalvesKernels = (Option<unsafe fn(*const u8, usize, *mut u8)>, unsafe fn(&Tile));
+/// What [`super::table::Halves`] has besides repacking.
+pub(crate) struct HalvesKernels {
+    pub(crate) direct: unsafe fn(&Tile),
+    pub(crate) unpack: Option<unsafe fn(*const u8, usize, *mut u8)>,
+    pub(crate) tile: unsafe fn(&Tile),
+}
 
 /// Sixteen lanes of 32 bits, as words (which may hold four bytes each) and as floats.
 ///
@@ -173,7 +177,7 @@ pub(crate) trait Isa: Copy + 'static {
         unreachable!("asked for only where MATRIX says so")
     }
 
-    /// The kernels of a floating-point type for [`super::table::Halves`]: unpacking, where it is needed, and the product.
+    /// The kernels of a floating-point type for [`super::table::Halves`].
     fn halves_kernels(_ty: TensorType) -> Option<HalvesKernels> {
         None
     }
