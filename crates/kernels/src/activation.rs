@@ -9,6 +9,9 @@ pub enum Activation {
     Gelu,
     /// GELU in its tanh form: `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
     GeluTanh,
+    /// The same as ggml has it on CPUs, by a table of halves: the value is rounded to half precision, and so is the result. From 10 on
+    /// the value itself, up to -10 nothing.
+    GeluTanhHalf,
     /// `x * sigmoid(1.702 x)`.
     GeluQuick,
     /// `max(x, 0)`.

@@ -327,6 +327,7 @@ fn number(act: Activation) -> usize {
         Activation::Relu => 4,
         Activation::ReluSquared => 5,
         Activation::Tanh => 6,
+        Activation::GeluTanhHalf => 7,
     }
 }
 

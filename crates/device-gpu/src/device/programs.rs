@@ -111,7 +111,7 @@ const USUAL_HEADS: &[(usize, &[usize])] =
 const USUAL_ENCODER_HEADS: &[usize] = &[32, 64, 96, 128];
 
 /// Functions of gated units, counted as kernels do.
-const ACTIVATIONS: usize = 7;
+const ACTIVATIONS: usize = 8;
 
 /// Every program that usual models need on devices of this dialect: what is compiled ahead, and what is checked.
 pub fn all(dialect: Dialect) -> Vec<Program> {

@@ -1,6 +1,6 @@
 //! Ops on rows of activations: norms, functions, sums, copies.
 
-use super::{FUNCTIONS, Rig, SUMS, Tolerance, agree, noise, plan};
+use super::{FUNCTIONS, HALVES, Rig, SUMS, Tolerance, agree, noise, plan};
 use torchless_device::{
     Activation, Blend, Elementwise, Norm, NormKind, PoolKind, PoolRows, Rowwise, Select, SigmoidGate, Split,
     SplitPart, Unfold,
@@ -57,6 +57,18 @@ fn activations() {
             rig.read(x, ROWS * 50)
         });
     }
+}
+
+/// Where functions differ by units in the last place, halves differ by one of theirs.
+#[test]
+fn gelu_in_half_precision() {
+    agree(HALVES, &|rig: &mut Rig| {
+        let values: Vec<f32> = noise(ROWS * 50, 4).iter().map(|x| x * 12.0).collect();
+        let x = rig.input(&values, 50);
+        rig.begin(&plan(0, 0, ROWS));
+        rig.device.activate(ROWS, Activation::GeluTanhHalf, x).unwrap();
+        rig.read(x, ROWS * 50)
+    });
 }
 
 #[test]

@@ -116,6 +116,14 @@ pub(crate) trait Lanes: Copy + Send + Sync {
         self.sub(self.add(v, magic), magic)
     }
 
+    /// The nearest number of half precision, ties to even.
+    #[inline(always)]
+    fn round_to_half(self, v: Self::V) -> Self::V {
+        let mut halves = [0; WIDTH];
+        self.store_f16(v, &mut halves);
+        self.load_f16(&halves)
+    }
+
     /// `|v|`.
     #[inline(always)]
     fn abs(self, v: Self::V) -> Self::V {

@@ -10,6 +10,8 @@ const GELU_SLOPE: f32 = 0.797_884_6;
 const GELU_CUBIC: f32 = 0.044_715;
 /// Slope of the sigmoid form of GELU, from the same paper.
 const GELU_QUICK: f32 = 1.702;
+/// Where ggml looks no value up any more.
+const TABLE_END: f32 = 10.0;
 
 impl Cpu {
     /// Applies the function to each value of `x`.
@@ -69,6 +71,7 @@ functions! {
     Silu = |l, x| l.mul(x, math::sigmoid(l, x));
     Gelu = |l, x| gelu(l, x);
     GeluTanh = |l, x| gelu_tanh(l, x);
+    GeluTanhHalf = |l, x| gelu_tanh_half(l, x);
     GeluQuick = |l, x| l.mul(x, math::sigmoid(l, l.mul(x, l.splat(GELU_QUICK))));
     Relu = |l, x| l.max(l.zero(), x);
     ReluSquared = |l, x| { let r = l.max(l.zero(), x); l.mul(r, r) };
@@ -89,4 +92,11 @@ fn gelu_tanh<L: Lanes>(l: L, x: L::V) -> L::V {
     let cubic = l.fma(l.mul(x, x), l.splat(GELU_CUBIC), l.splat(1.0));
     let doubled = l.mul(l.mul(x, l.splat(2.0 * GELU_SLOPE)), cubic);
     l.mul(x, math::sigmoid(l, doubled))
+}
+
+#[inline(always)]
+fn gelu_tanh_half<L: Lanes>(l: L, x: L::V) -> L::V {
+    let between = l.round_to_half(gelu_tanh(l, l.round_to_half(x)));
+    let (low, high) = (l.splat(-TABLE_END), l.splat(TABLE_END));
+    l.select_lt(x, high, l.select_lt(low, x, between, l.zero()), x)
 }

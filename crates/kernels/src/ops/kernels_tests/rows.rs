@@ -134,6 +134,8 @@ fn oracle(function: Activation, x: f64) -> f64 {
         Activation::GeluTanh => {
             0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
         }
+        // What lies between is held to the bit below.
+        Activation::GeluTanhHalf => oracle(Activation::GeluTanh, x),
         Activation::GeluQuick => x * sigmoid(1.702 * x),
         Activation::Relu => x.max(0.0),
         Activation::ReluSquared => x.max(0.0).powi(2),
@@ -141,10 +143,11 @@ fn oracle(function: Activation, x: f64) -> f64 {
     }
 }
 
-const FUNCTIONS: [Activation; 7] = [
+const FUNCTIONS: [Activation; 8] = [
     Activation::Silu,
     Activation::Gelu,
     Activation::GeluTanh,
+    Activation::GeluTanhHalf,
     Activation::GeluQuick,
     Activation::Relu,
     Activation::ReluSquared,
@@ -162,13 +165,42 @@ fn activations_equal_the_oracle() {
             cpu.glu(function, &mut gated, &up);
             for (i, &x) in x.iter().enumerate() {
                 let want = oracle(function, x.into());
-                let bound = 4e-7 * f64::from(x.abs()).max(want.abs());
+                // Rounded before and after: twice half a unit, and what is below the smallest halves.
+                let (near, least) =
+                    if function == Activation::GeluTanhHalf { (1.2e-3, 6e-8) } else { (4e-7, 0.0) };
+                let bound = near * f64::from(x.abs()).max(want.abs()) + least;
                 let what = format!("{} {function:?} of {x}", cpu.kernels.name);
                 let (plain, gated) = (f64::from(plain[i]), f64::from(gated[i]));
                 assert!((plain - want).abs() <= bound, "{what}: {plain}, should be {want}");
                 assert!((gated - want * f64::from(up[i])).abs() <= 2.0 * bound, "{what}: gate {gated}");
             }
         }
+    }
+}
+
+/// ggml's table, with an entry for each half between its ends. Entries are what f64 gives, rounded once; lanes round in f32 first, which
+/// shows where the exact value lies next to the middle of two halves, and ggml's own table has such entries too.
+#[test]
+fn gelu_in_half_precision_is_a_table_of_halves() {
+    let halves = (0..=u16::MAX).map(|bits| half::f16::from_bits(bits).to_f32());
+    let x: Vec<f32> = halves.filter(|x| x.abs() < 10.0).collect();
+    for cpu in single_cpus() {
+        // A quarter of the distance to the next half is rounded away.
+        let mut got: Vec<f32> = x.iter().map(|x| x * (1.0 + 1.0 / 8192.0)).collect();
+        cpu.activate(Activation::GeluTanhHalf, &mut got);
+        let mut others = 0;
+        for (&x, &got) in x.iter().zip(&got) {
+            let exact = oracle(Activation::GeluTanh, x.into());
+            let (want, what) = (half::f16::from_f64(exact), format!("{}: {x}", cpu.kernels.name));
+            let there = half::f16::from_f32(got);
+            assert!(there.to_f32() == got, "{what}: {got} is no half");
+            if there.to_f32() != want.to_f32() {
+                let apart = (f64::from(got) - exact).abs() / (want.to_f64() - exact).abs();
+                assert!(apart < 1.01, "{what}: {got}, should be {want}");
+                others += 1;
+            }
+        }
+        assert!(others < 100, "{}: {others} of {} differ", cpu.kernels.name, x.len());
     }
 }
 
