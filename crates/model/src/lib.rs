@@ -25,6 +25,7 @@ pub use decoder::Decoder;
 pub use error::ModelError;
 pub use load::{LoadOptions, Progress, ScaledAdapter, load};
 pub use memory::MemoryNeed;
+pub use read::activation_name;
 pub use runner::{NativeRunner, RunnerOptions};
 pub use spec::{
     AttnSpec, DeltaSpec, ExpertStorage, Ffn, KvSource, LatentSpec, LayerSpec, Mixer, MlpForm, MlpSpec,

@@ -5,9 +5,9 @@
 
 use crate::ModelError;
 use crate::config::{Config, Key, OWN, OWN_PREFIX, key};
-use crate::read::MAX_CONTEXT;
-use crate::spec::{AttnSpec, Ffn, LatentSpec, Mixer, ModelSpec, RopeScaling, RopeSpec};
-use torchless_device::{GroupScore, Routing, Score};
+use crate::read::{MAX_CONTEXT, activation_name};
+use crate::spec::{AttnSpec, Ffn, LatentSpec, LayerSpec, Mixer, MlpForm, ModelSpec, RopeScaling, RopeSpec};
+use torchless_device::{Activation, Gating, GroupScore, Routing, Score};
 use torchless_formats::gguf::Value;
 
 /// Value of `general.architecture` in files with keys of our own.
@@ -15,6 +15,9 @@ pub const ARCHITECTURE: &str = "torchless";
 /// The architecture that the other keys belong to.
 pub const OF: &str = "torchless.architecture";
 
+/// The function of feed-forward units by transformers' name, computed exactly.
+pub(crate) const ACTIVATION: &str = "own.activation";
+const FUNCTION: Key = key(ACTIVATION, &[]);
 const WINDOWS: Key = key("own.attention.windows", &[]);
 const SCALES: Key = key("own.attention.scales", &[]);
 const LATENT_EPS: Key = key("own.attention.latent_norm_epsilon", &[]);
@@ -88,7 +91,31 @@ pub fn words(wanted: &ModelSpec, read: &ModelSpec) -> Vec<(String, Value)> {
     say(JITTER, Said::Number(jitter(read)), Said::Number(jitter(wanted)));
     say(LONG_MAGNITUDE, Said::Number(long_magnitude(read)), Said::Number(long_magnitude(wanted)));
     say(TRUNCATE, Said::Flag(truncates(read)), Said::Flag(truncates(wanted)));
+    if !is_gelu(function(wanted)) || !is_gelu(function(read)) {
+        say(FUNCTION, Said::Name(function_name(read)), Said::Name(function_name(wanted)));
+    }
     words
+}
+
+/// The key that makes the GELU of `read` that of `wanted`. Others pass over it and compute theirs, which is near: it alone is no reason to
+/// keep a file from them.
+pub fn exact_gelu(wanted: &ModelSpec, read: &ModelSpec) -> Option<(String, Value)> {
+    let (there, here) = (function(read), function(wanted));
+    let differ = is_gelu(there) && is_gelu(here) && there != here;
+    let name = function_name(wanted).filter(|_| differ)?;
+    Some((FUNCTION.gguf.replacen(OWN, OWN_PREFIX, 1), name.into()))
+}
+
+/// The same model with functions that are computed exactly.
+pub fn with_exact_functions(mut spec: ModelSpec) -> ModelSpec {
+    for layer in &mut spec.layers {
+        for function in functions_mut(layer) {
+            if *function == Activation::GeluTanhHalf {
+                *function = Activation::GeluTanh;
+            }
+        }
+    }
+    spec
 }
 
 /// Whether a key of a GGUF file changes a model and is none of GGUF's.
@@ -116,6 +143,37 @@ impl Said {
             Said::Name(name) => name.map(Value::from),
         }
     }
+}
+
+fn is_gelu(function: Option<Activation>) -> bool {
+    matches!(function, Some(Activation::Gelu | Activation::GeluTanh | Activation::GeluTanhHalf))
+}
+
+/// The function of all feed-forward units, which are alike in every family.
+fn function(spec: &ModelSpec) -> Option<Activation> {
+    spec.layers.first().and_then(|layer| functions_mut(&mut layer.clone()).first().map(|one| **one))
+}
+
+fn function_name(spec: &ModelSpec) -> Option<&'static str> {
+    function(spec).and_then(activation_name)
+}
+
+fn functions_mut(layer: &mut LayerSpec) -> Vec<&mut Activation> {
+    fn of(form: &mut MlpForm) -> &mut Activation {
+        let (MlpForm::Glu(function) | MlpForm::Plain(function)) = form;
+        function
+    }
+    let mut all: Vec<_> = layer.token_input.iter_mut().collect();
+    match &mut layer.ffn {
+        Ffn::Dense(mlp) => all.push(of(&mut mlp.form)),
+        Ffn::Experts(moe) => {
+            if let Gating::Plain(function) = &mut moe.gating {
+                all.push(function);
+            }
+            all.extend(moe.shared.as_mut().map(|shared| of(&mut shared.mlp.form)));
+        }
+    }
+    all
 }
 
 /// A number of each layer; that of layers without softmax attention is nothing.

@@ -252,6 +252,12 @@ impl From<bool> for Value {
     }
 }
 
+impl From<&[bool]> for Value {
+    fn from(values: &[bool]) -> Self {
+        Value::Array(Array::numbers(ValueType::Bool, values, |one| [u8::from(one)]))
+    }
+}
+
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
         Value::String(value.to_owned())

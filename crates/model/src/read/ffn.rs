@@ -2,29 +2,54 @@
 
 use super::{MAX_WIDTH, bias};
 use crate::ModelError;
-use crate::config::{Config, Key, key};
+use crate::config::{Config, Dialect, Key, key};
+use crate::own_words;
 use crate::roles::Role;
 use crate::spec::{MlpForm, MlpSpec};
 use torchless_device::Activation;
 
 const HIDDEN: Key = key("feed_forward_length", &["intermediate_size", "n_inner"]);
-const ACT: Key = key("", &["hidden_act", "hidden_activation", "activation_function"]);
+const ACT: Key = key(own_words::ACTIVATION, &["hidden_act", "hidden_activation", "activation_function"]);
 const MLP_BIAS: Key = key("", &["mlp_bias"]);
 
-/// The activation that `config.json` names, by transformers' names; GGUF names none, so that there it is `usual`.
+/// The activation that `config.json` names, by transformers' names. GGUF names none, so that there it is what llama.cpp computes where
+/// it is usually `usual`, unless a key of our own names it.
 pub(crate) fn activation(c: &Config<'_>, usual: Activation) -> Result<Activation, ModelError> {
-    Ok(match c.text(ACT)? {
-        None => usual,
-        Some("silu" | "swish") => Activation::Silu,
-        Some("gelu" | "gelu_python") => Activation::Gelu,
-        Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" | "gelu_python_tanh") => {
-            Activation::GeluTanh
+    Ok(match (c.text(ACT)?, usual) {
+        // All decoders there have one GELU.
+        (None, Activation::Gelu | Activation::GeluTanh) if c.dialect == Dialect::Gguf => {
+            Activation::GeluTanhHalf
         }
-        Some("quick_gelu") => Activation::GeluQuick,
-        Some("relu") => Activation::Relu,
-        Some("relu2") => Activation::ReluSquared,
-        Some(_) => return Err(c.unsupported(ACT, "silu, gelu, gelu_pytorch_tanh, quick_gelu, relu, relu2")),
+        (None, usual) => usual,
+        (Some(name), _) => named(name).ok_or_else(|| c.unsupported(ACT, &names()))?,
     })
+}
+
+/// Functions by transformers' names; of several names for one, the first is the one to write.
+const FUNCTIONS: &[(Activation, &[&str])] = &[
+    (Activation::Silu, &["silu", "swish"]),
+    (Activation::Gelu, &["gelu", "gelu_python"]),
+    (
+        Activation::GeluTanh,
+        &["gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh"],
+    ),
+    (Activation::GeluQuick, &["quick_gelu"]),
+    (Activation::Relu, &["relu"]),
+    (Activation::ReluSquared, &["relu2"]),
+];
+
+fn named(name: &str) -> Option<Activation> {
+    FUNCTIONS.iter().find(|(_, names)| names.contains(&name)).map(|(function, _)| *function)
+}
+
+fn names() -> String {
+    FUNCTIONS.iter().map(|(_, names)| names[0]).collect::<Vec<_>>().join(", ")
+}
+
+/// What `config.json` calls a function, whatever precision it is computed in; `None` where it has no name there.
+pub fn activation_name(function: Activation) -> Option<&'static str> {
+    let function = if function == Activation::GeluTanhHalf { Activation::GeluTanh } else { function };
+    FUNCTIONS.iter().find(|(known, _)| *known == function).map(|(_, names)| names[0])
 }
 
 /// Gated units of layers whose widths may differ.

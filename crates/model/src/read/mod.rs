@@ -9,6 +9,7 @@ pub(crate) mod moe;
 mod rope;
 
 pub(crate) use attention::{attention, attentions, kv_sources, rotate, sliding, sliding_layers, window};
+pub use ffn::activation_name;
 pub(crate) use ffn::{glu, glus, plain_mlp};
 pub(crate) use rope::{RopeAsk, local_rope, rope};
 

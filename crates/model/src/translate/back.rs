@@ -5,6 +5,7 @@ use super::{Change, attention, change, in_gguf, is_reordered, refused};
 use crate::ModelError;
 use crate::arch::{self, Family};
 use crate::config::{Config, Dialect};
+use crate::own_words;
 use crate::roles::{Layout, Naming, Part, Role};
 use crate::spec::{Ffn, ModelSpec};
 use std::collections::BTreeSet;
@@ -47,7 +48,8 @@ pub fn translate_back(checkpoint: &Checkpoint) -> Result<Vec<BackTranslation>, M
     if config.dialect != Dialect::Gguf {
         return Err(refused("a checkpoint with config.json", "GGUF"));
     }
-    let spec = arch::spec(checkpoint, None)?;
+    // config.json has no word for how precisely a function is computed.
+    let spec = own_words::with_exact_functions(arch::spec(checkpoint, None)?);
     let mut first_error = None;
     let mut all = Vec::new();
     for (model_type, family) in arch::in_json(config.family, &config.arch) {

@@ -12,7 +12,7 @@ use crate::open::Source;
 use std::path::Path;
 use tabagent_hardware::usable_cores;
 use torchless_device::Score;
-use torchless_formats::gguf::{Array, Value, ValueType};
+use torchless_formats::gguf::Value;
 use torchless_formats::{Checkpoint, Format, OpenOptions, Tensor, TokenizerSource, open};
 use torchless_model::own_words;
 use torchless_model::translate::{self, Change, Translation};
@@ -74,10 +74,24 @@ pub fn convert_to_gguf(
     let bytes = write_whole(output, |out| book.write(out, &none, threads, progress).map(drop))?;
     let had_tokenizer = !matches!(checkpoint.tokenizer, TokenizerSource::None);
     let without_tokenizer = had_tokenizer && tokens::has_none(&book.metadata);
-    let own_words = book.metadata.iter().map(|(key, _)| key).filter(|key| own_words::is_own(key));
-    let own_words = own_words.cloned().collect();
+    let own_words = own_keys(&book);
     Ok(Converted { tensors: book.sheets.len(), bytes, without_tokenizer, own_words })
 }
+
+/// The keys of our own in a file that names an architecture of our own.
+fn own_keys(book: &Book<'_>) -> Vec<String> {
+    let is_ours = |(key, value): &(String, Value)| {
+        key == ARCHITECTURE && matches!(value, Value::String(name) if &**name == own_words::ARCHITECTURE)
+    };
+    if !book.metadata.iter().any(is_ours) {
+        return Vec::new();
+    }
+    let keys = book.metadata.iter().map(|(key, _)| key);
+    keys.filter(|key| own_words::is_own(key)).cloned().collect()
+}
+
+/// The key of a file's architecture.
+const ARCHITECTURE: &str = "general.architecture";
 
 fn fitting(ty: TensorType, cols: usize) -> TensorType {
     if cols.is_multiple_of(ty.info().block_len) { ty } else { TensorType::F16 }
@@ -186,7 +200,7 @@ impl Keys {
 /// Everything that a specification says, in GGUF's words. Keys that an architecture does not have are dropped later.
 fn metadata(translation: &Translation) -> Vec<(String, Value)> {
     let Translation { spec, arch, .. } = translation;
-    let mut keys = Keys { arch, all: vec![("general.architecture".to_owned(), (*arch).into())] };
+    let mut keys = Keys { arch, all: vec![(ARCHITECTURE.to_owned(), (*arch).into())] };
     keys.count("block_count", spec.layers.len());
     keys.count("context_length", spec.context);
     keys.count("embedding_length", spec.dim);
@@ -300,7 +314,7 @@ fn linear_attention(keys: &mut Keys, spec: &ModelSpec) {
     keys.count("ssm.inner_size", delta.out_width());
     match rounds_of(&linear) {
         Some(interval) => keys.count("full_attention_interval", interval),
-        None => keys.put("attention.recurrent_layers", flags(&linear)),
+        None => keys.put("attention.recurrent_layers", &linear[..]),
     }
     if let Some(rope) = rope(spec) {
         // Pairs for each direction of a picture; those of a text are all the same, so any division will do.
@@ -315,11 +329,6 @@ fn rounds_of(layers: &[bool]) -> Option<usize> {
     let turn =
         |n: &usize| layers.iter().zip(1..).all(|(layer, i): (_, usize)| *layer != i.is_multiple_of(*n));
     (1..=layers.len()).find(turn)
-}
-
-fn flags(all: &[bool]) -> Value {
-    let bytes: Vec<u8> = all.iter().map(|one| u8::from(*one)).collect();
-    Value::Array(Array::Numbers { ty: ValueType::Bool, bytes: bytes.into() })
 }
 
 /// Which layers slide: every so many do not, or one by one.
@@ -338,7 +347,7 @@ fn slides(keys: &mut Keys, spec: &ModelSpec) {
     match rounds_of(&slides) {
         // llama.cpp takes no number for this one.
         Some(turn) if keys.arch != "gemma4" => keys.count("attention.sliding_window_pattern", turn),
-        _ => keys.put("attention.sliding_window_pattern", flags(&slides)),
+        _ => keys.put("attention.sliding_window_pattern", &slides[..]),
     }
 }
 
@@ -454,9 +463,13 @@ fn settle(book: &mut Book<'_>, translation: &Translation, output: &Path) -> Resu
     let passed_over = |key: &str| PASSED_OVER.iter().any(|(arch, name)| key == format!("{arch}.{name}"));
     book.metadata.retain(|(key, _)| !passed_over(key));
     let mut made = read_back(book, output)?;
+    if let Some(word) = own_words::exact_gelu(wanted, &made) {
+        book.metadata.push(word);
+        made = read_back(book, output)?;
+    }
     let words = own_words::words(wanted, &made);
     if translate::difference(wanted, &made).is_some() && !words.is_empty() {
-        book.set("general.architecture", own_words::ARCHITECTURE);
+        book.set(ARCHITECTURE, own_words::ARCHITECTURE);
         book.set(own_words::OF, translation.arch);
         book.metadata.extend(words);
         made = read_back(book, output)?;

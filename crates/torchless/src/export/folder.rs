@@ -13,10 +13,12 @@ use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::path::Path;
 use tabagent_hardware::usable_cores;
-use torchless_device::{Activation, Gating, Score};
+use torchless_device::{Gating, Score};
 use torchless_formats::{Checkpoint, OpenOptions, TokenizerSource, open};
 use torchless_model::translate::{self, BackTranslation, Change};
-use torchless_model::{AttnSpec, Ffn, LatentSpec, Mixer, MlpForm, ModelSpec, RopeScaling, RopeSpec};
+use torchless_model::{
+    AttnSpec, Ffn, LatentSpec, Mixer, MlpForm, ModelSpec, RopeScaling, RopeSpec, activation_name,
+};
 use torchless_quant::TensorType;
 
 const CONFIG: &str = "config.json";
@@ -377,12 +379,12 @@ fn units(config: &mut Map<String, Value>, spec: &ModelSpec) {
         let (MlpForm::Glu(act) | MlpForm::Plain(act)) = mlp.form;
         put("mlp_bias", mlp.bias.into());
         for key in ["hidden_act", "hidden_activation"] {
-            put(key, name(act).into());
+            put(key, activation_name(act).into());
         }
     }
     let Some(moe) = moe else { return };
     if let Gating::Plain(act) = moe.gating {
-        put("hidden_act", name(act).into());
+        put("hidden_act", activation_name(act).into());
     }
     for key in ["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"] {
         put(key, moe.routing.experts.into());
@@ -417,16 +419,4 @@ fn units(config: &mut Map<String, Value>, spec: &ModelSpec) {
         (_, false) => "greedy",
     };
     put("topk_method", method.into());
-}
-
-fn name(act: Activation) -> &'static str {
-    match act {
-        Activation::Silu => "silu",
-        Activation::Gelu => "gelu",
-        Activation::GeluTanh => "gelu_pytorch_tanh",
-        Activation::GeluQuick => "quick_gelu",
-        Activation::Relu => "relu",
-        Activation::ReluSquared => "relu2",
-        Activation::Tanh => "tanh",
-    }
 }

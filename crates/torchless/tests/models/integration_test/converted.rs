@@ -15,6 +15,7 @@ const OWN_WORDS: &[(&str, &str)] = &[
     ("deepseek_v2_lite", "torchless.attention.latent_norm_epsilon"),
     ("deepseek_v3", "torchless.attention.latent_norm_epsilon"),
     ("deepseek_v3_noqlora", "torchless.attention.latent_norm_epsilon"),
+    ("gemma2", "torchless.activation"),
     ("gemma2", "torchless.attention.scales"),
     ("gpt_oss", "torchless.rope.yarn_truncate"),
     ("mistral_sliding", "torchless.attention.windows"),
@@ -46,6 +47,26 @@ fn converted_models_compute_the_same() {
                 assert!(distance < tolerance(case), "{name}: {distance} with {options:?}");
             }
         }
+    }
+}
+
+/// The function that a file with the words of llama.cpp names for its feed-forward units.
+#[test]
+fn files_say_where_gelu_is_exact() {
+    let Some(fixtures) = fixtures() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for (name, function) in [
+        ("gemma", Some("gelu_pytorch_tanh")),
+        ("gpt_neox", Some("gelu")),
+        ("phi", Some("gelu_pytorch_tanh")),
+        ("llama_plain", None),
+    ] {
+        let file = folder.path().join(format!("{name}.gguf"));
+        converted(&fixtures.join("goldens").join(name), name, &file);
+        let checkpoint = Source::Path(file).checkpoint().unwrap();
+        let Metadata::Gguf(metadata) = &checkpoint.metadata else { panic!("it is GGUF") };
+        assert_eq!(metadata.opt::<&str>("torchless.activation").unwrap(), function, "{name}");
+        assert_ne!(metadata.get::<&str>("general.architecture").unwrap(), "torchless", "{name}");
     }
 }
 
