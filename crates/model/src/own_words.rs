@@ -19,6 +19,7 @@ pub const OF: &str = "torchless.architecture";
 pub(crate) const ACTIVATION: &str = "own.activation";
 const FUNCTION: Key = key(ACTIVATION, &[]);
 const WINDOWS: Key = key("own.attention.windows", &[]);
+const ROTATES: Key = key("own.attention.rotates", &[]);
 const SCALES: Key = key("own.attention.scales", &[]);
 const LATENT_EPS: Key = key("own.attention.latent_norm_epsilon", &[]);
 const GROUPS_BY: Key = key("own.expert.group_score", &[]);
@@ -34,6 +35,10 @@ pub(crate) fn amend(c: &Config<'_>, spec: &mut ModelSpec) -> Result<(), ModelErr
     let layers = spec.layers.len();
     if let Some(windows) = c.counts(WINDOWS, layers, MAX_CONTEXT)? {
         each_attention(spec, |i, attn| attn.window = (windows[i] > 0).then_some(windows[i]));
+    }
+    if let Some(rotates) = c.flags(ROTATES, layers)? {
+        rotate(spec, &rotates)
+            .ok_or_else(|| c.bad(ROTATES, "no layer that rotates in a model without rotation"))?;
     }
     if let Some(scales) = c.numbers(SCALES, layers)? {
         each_attention(spec, |i, attn| attn.scale = scales[i]);
@@ -72,6 +77,24 @@ pub(crate) fn amend(c: &Config<'_>, spec: &mut ModelSpec) -> Result<(), ModelErr
     Ok(())
 }
 
+/// Lets the layers rotate queries and keys that are to, as others do; `None` where no layer does.
+fn rotate(spec: &mut ModelSpec, rotates: &[bool]) -> Option<()> {
+    let ropes = spec.layers.iter().filter_map(|layer| match &layer.mixer {
+        Mixer::Attention(attn) => attn.rope.clone(),
+        Mixer::Latent(_) | Mixer::Delta(_) => None,
+    });
+    let rope = ropes.clone().next();
+    if rope.is_none() && rotates.contains(&true) {
+        return None;
+    }
+    each_attention(spec, |i, attn| match rotates[i] {
+        true if attn.rope.is_none() => attn.rope.clone_from(&rope),
+        true => {}
+        false => attn.rope = None,
+    });
+    Some(())
+}
+
 /// The keys that make `read`, a specification that a file without them gave, more like `wanted`.
 pub fn words(wanted: &ModelSpec, read: &ModelSpec) -> Vec<(String, Value)> {
     let mut words = Vec::new();
@@ -83,6 +106,8 @@ pub fn words(wanted: &ModelSpec, read: &ModelSpec) -> Vec<(String, Value)> {
     };
     let windows = |spec: &ModelSpec| Said::Counts(of_layers(spec, |attn| attn.window.unwrap_or(0) as u32));
     say(WINDOWS, windows(read), windows(wanted));
+    let rotates = |spec: &ModelSpec| Said::Flags(of_layers(spec, |attn| attn.rope.is_some()));
+    say(ROTATES, rotates(read), rotates(wanted));
     let scales = |spec: &ModelSpec| Said::Numbers(of_layers(spec, |attn| attn.scale));
     say(SCALES, scales(read), scales(wanted));
     let eps = |spec: &ModelSpec| Said::Number(latents(spec).map(|latent| latent.norm.eps).next());
@@ -128,6 +153,7 @@ pub fn is_own(key: &str) -> bool {
 enum Said {
     Counts(Vec<u32>),
     Numbers(Vec<f32>),
+    Flags(Vec<bool>),
     Number(Option<f32>),
     Flag(Option<bool>),
     Name(Option<&'static str>),
@@ -138,6 +164,7 @@ impl Said {
         match self {
             Said::Counts(all) => Some(Value::from(&all[..])),
             Said::Numbers(all) => Some(Value::from(&all[..])),
+            Said::Flags(all) => Some(Value::from(&all[..])),
             Said::Number(one) => one.map(Value::from),
             Said::Flag(flag) => flag.map(Value::from),
             Said::Name(name) => name.map(Value::from),

@@ -3,7 +3,7 @@
 use super::Family;
 use crate::ModelError;
 use crate::config::Fallback::{Bool, Float, Int, Text};
-use crate::config::{Config, Key, Value, key};
+use crate::config::{Config, Dialect, Key, Value, key};
 use crate::read::{self, Sizes};
 use crate::roles::Names;
 use crate::spec::{AttnSpec, Ffn, LayerSpec, Mixer, ModelSpec, NormedOver, QkNorm, Wiring};
@@ -30,6 +30,8 @@ pub(crate) const FAMILIES: &[Family] = &[Family {
     spec,
 }];
 
+/// Layers of the model of 32 billion parameters.
+const LARGEST: usize = 64;
 const PATTERN: Key = key("", &["sliding_window_pattern"]);
 
 fn spec(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
@@ -38,7 +40,7 @@ fn spec(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     let mut attn = read::attention(c, &sizes)?;
     attn.qk_norm = Some(QkNorm { norm, over: NormedOver::Head });
     let context_limit = read::rotate(c, &sizes, &mut attn, Pairing::Halves)?;
-    let window = read::window(c)?;
+    let window = window(c, &sizes)?;
     let slides: Vec<_> = slides(c, &sizes)?.into_iter().map(|slides| slides && window.is_some()).collect();
     let ffn = Ffn::Dense(read::glu(c, Activation::Silu)?);
     let layer = |slides: bool| {
@@ -52,6 +54,17 @@ fn spec(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     let model = read::model(c, sizes, slides.into_iter().map(layer).collect(), norm)?;
     c.pass(PATTERN);
     Ok(ModelSpec { context_limit, ..model })
+}
+
+/// How far back layers see. llama.cpp heeds that key in the largest model only, known by its depth, and there has a number of its own
+/// where a file has none.
+fn window(c: &Config<'_>, sizes: &Sizes) -> Result<Option<usize>, ModelError> {
+    let stated = read::window(c)?;
+    Ok(match c.dialect {
+        Dialect::Json => stated,
+        Dialect::Gguf if sizes.layers == LARGEST => stated.or(Some(4096)),
+        Dialect::Gguf => None,
+    })
 }
 
 /// The pattern may be a text such as `LLLG`, L for layers that slide; the last layer never does then.

@@ -15,6 +15,8 @@ const OWN_WORDS: &[(&str, &str)] = &[
     ("deepseek_v2_lite", "torchless.attention.latent_norm_epsilon"),
     ("deepseek_v3", "torchless.attention.latent_norm_epsilon"),
     ("deepseek_v3_noqlora", "torchless.attention.latent_norm_epsilon"),
+    ("exaone4", "torchless.attention.windows"),
+    ("exaone4", "torchless.attention.rotates"),
     ("gemma2", "torchless.activation"),
     ("gemma2", "torchless.attention.scales"),
     ("gpt_oss", "torchless.rope.yarn_truncate"),
