@@ -30,6 +30,8 @@ pub struct Adapter {
     pub format: Format,
     /// The architecture that it was made for, where the file says so.
     pub architecture: Option<String>,
+    /// The version of PEFT that wrote it, where the file says so.
+    pub peft_version: Option<[u32; 3]>,
     /// The pairs, by the tensor of the model that each is for.
     pub pairs: BTreeMap<String, AdapterPair>,
     /// Whole tensors by the model's names for them: PEFT writes some of the model's own, unchanged or not.
@@ -40,12 +42,45 @@ pub struct Adapter {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AdapterPair {
-    /// `[rank, in]`.
+    /// `[rank, in]`; in GGUF for all experts at once `[experts, rank, in]`. In safetensors those lie one below the other in one matrix,
+    /// `[experts * rank, in]`.
     pub down: Tensor,
-    /// `[out, rank]`.
+    /// `[out, rank]`, and `[experts, out, rank]`. In safetensors `[out, rank * experts]`, the experts of each rank side by side.
     pub up: Tensor,
     /// As the file says.
-    pub scale: f32,
+    pub scale: AdapterScale,
+}
+
+impl AdapterPair {
+    /// The module that a target in safetensors belongs to. Where several parameters of one have pairs, as the stacked matrices of experts do,
+    /// the file does not say which pair is whose; their targets have `#` and a number at the end.
+    pub fn module(target: &str) -> &str {
+        let target = target.rsplit_once(WRAPPED).map_or(target, |(module, _)| module);
+        target.strip_suffix(".weight").unwrap_or(target)
+    }
+}
+
+/// How the factor of a pair follows from its rank.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum AdapterScale {
+    /// Not at all.
+    Fixed(f32),
+    /// This, divided by the rank.
+    OverRank(f32),
+    /// This, divided by the root of the rank.
+    OverRoot(f32),
+}
+
+impl AdapterScale {
+    /// The factor of a pair of this rank.
+    pub fn of(self, rank: usize) -> f32 {
+        match self {
+            Self::Fixed(factor) => factor,
+            Self::OverRank(alpha) => alpha / rank as f32,
+            Self::OverRoot(alpha) => alpha / (rank as f32).sqrt(),
+        }
+    }
 }
 
 /// Opens an adapter: a GGUF file, a safetensors file, or the folder of one.
@@ -61,11 +96,20 @@ pub fn open_adapter(path: &Path) -> Result<Adapter, FormatError> {
         Metadata::HuggingFace { .. } => of_peft(&checkpoint, path),
         Metadata::Native(_) => Err(header("is a native .bin file, which holds no adapter".to_owned())),
     };
-    let (architecture, Found { pairs, whole }) = read.map_err(|error| error.in_file(path))?;
-    Ok(Adapter { path: path.to_owned(), format: checkpoint.format, architecture, pairs, whole })
+    let (origin, Found { pairs, whole }) = read.map_err(|error| error.in_file(path))?;
+    let Origin { architecture, peft_version } = origin;
+    let (path, format) = (path.to_owned(), checkpoint.format);
+    Ok(Adapter { path, format, architecture, peft_version, pairs, whole })
 }
 
-type Read = (Option<String>, Found);
+type Read = (Origin, Found);
+
+/// What an adapter says of where it comes from.
+#[derive(Default)]
+struct Origin {
+    architecture: Option<String>,
+    peft_version: Option<[u32; 3]>,
+}
 
 /// What an adapter is made of.
 struct Found {
@@ -85,11 +129,11 @@ enum Half {
     Both,
 }
 
-/// Brings halves together; `scale` gives the factor of a pair of this target and rank.
+/// Brings halves together; `scale` gives the factor of the pair for a target.
 fn pair(
     checkpoint: &Checkpoint,
     split: impl Fn(&str) -> Option<(String, Half)>,
-    scale: impl Fn(&str, usize) -> f32,
+    scale: impl Fn(&str) -> AdapterScale,
 ) -> Result<Found, FormatError> {
     let mut whole = BTreeMap::new();
     let mut halves: BTreeMap<String, [Option<&Tensor>; 2]> = BTreeMap::new();
@@ -113,13 +157,17 @@ fn pair(
             let there = halves.iter().flatten().next().map_or("", |tensor| tensor.name.as_str());
             return Err(FormatError::tensor(there, Problem::Set("has no other half".to_owned())));
         };
-        let rank = down.rows();
-        if down.shape.len() != 2 || up.shape.len() != 2 || up.cols() != rank || rank == 0 {
+        let fit = match (&down.shape[..], &up.shape[..]) {
+            ([rank, _], [_, also]) => rank == also && *rank > 0,
+            ([experts, rank, _], [matrices, _, also]) => experts == matrices && rank == also && *rank > 0,
+            _ => false,
+        };
+        if !fit {
             let why =
                 format!("is {:?} and its other half {:?}: no product of two matrices", down.shape, up.shape);
             return Err(FormatError::tensor(&down.name, Problem::Shape(why)));
         }
-        let scale = scale(&target, rank);
+        let scale = scale(&target);
         Ok((target, AdapterPair { down: down.clone(), up: up.clone(), scale }))
     };
     let pairs: BTreeMap<_, _> = halves.into_iter().map(joined).collect::<Result<_, _>>()?;
@@ -146,7 +194,7 @@ fn of_gguf(checkpoint: &Checkpoint, metadata: &gguf::GgufMetadata) -> Result<Rea
     if !alpha.is_finite() {
         return Err(header(format!("has the alpha {alpha}")));
     }
-    let scale = |_: &str, rank: usize| if alpha == 0.0 { 1.0 } else { alpha / rank as f32 };
+    let scale = |_: &str| if alpha == 0.0 { AdapterScale::Fixed(1.0) } else { AdapterScale::OverRank(alpha) };
     let split = |name: &str| {
         let (target, half) = name.rsplit_once('.')?;
         let half = match half {
@@ -157,7 +205,7 @@ fn of_gguf(checkpoint: &Checkpoint, metadata: &gguf::GgufMetadata) -> Result<Rea
         Some((target.to_owned(), half))
     };
     let architecture = metadata.opt::<&str>("general.architecture")?.map(str::to_owned);
-    Ok((architecture, pair(checkpoint, split, scale)?))
+    Ok((Origin { architecture, ..Origin::default() }, pair(checkpoint, split, scale)?))
 }
 
 /// `[base_model.model.]MODULE.lora_A[.NAME].weight` is half of what is for `MODULE.weight`; `MODULE.base_layer.weight` and tables of
@@ -173,8 +221,23 @@ fn split_peft(name: &str) -> Option<(String, Half)> {
         .into_iter()
         .find_map(|(mark, half)| Some((name.rsplit_once(mark)?, half)));
     let ((module, adapter), half) = found?;
+    // Several parameters of one module are wrapped one around the other.
+    let (module, depth) = unwrapped(module);
     let named = adapter.strip_prefix('.').is_some_and(|name| !name.is_empty() && !name.contains('.'));
-    (adapter.is_empty() || named).then(|| (format!("{module}.weight"), half))
+    let end = if depth > 0 { format!("{WRAPPED}{depth}") } else { String::new() };
+    (adapter.is_empty() || named).then(|| (format!("{module}.weight{end}"), half))
+}
+
+/// Comes behind the name of a module whose parameters have several pairs, before which of them it is.
+const WRAPPED: &str = "#";
+
+/// A module without what it is wrapped in, and how often it was.
+fn unwrapped(module: &str) -> (&str, usize) {
+    let mut own = (module, 0);
+    while let Some(inner) = own.0.strip_suffix(".base_layer") {
+        own = (inner, own.1 + 1);
+    }
+    own
 }
 
 fn of_peft(checkpoint: &Checkpoint, path: &Path) -> Result<Read, FormatError> {
@@ -183,7 +246,18 @@ fn of_peft(checkpoint: &Checkpoint, path: &Path) -> Result<Read, FormatError> {
         header(format!("has no {CONFIG} beside it (in {}), which says how it is scaled", shown(&folder)))
     })?;
     let scaling = Scaling::new(&config)?;
-    Ok((None, pair(checkpoint, split_peft, |target, rank| scaling.of(target, rank))?))
+    let peft_version = config["peft_version"].as_str().and_then(version);
+    Ok((
+        Origin { peft_version, ..Origin::default() },
+        pair(checkpoint, split_peft, |target| scaling.of(target))?,
+    ))
+}
+
+/// The three numbers that a version begins with.
+fn version(text: &str) -> Option<[u32; 3]> {
+    let digits = |part: &str| part.bytes().take_while(u8::is_ascii_digit).count();
+    let mut numbers = text.splitn(3, '.').map(|part| part[..digits(part)].parse().ok());
+    Some([numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
 /// What `adapter_config.json` says of the factors.
@@ -241,13 +315,12 @@ impl Scaling {
         Ok(Self { alpha, own, by_root })
     }
 
-    fn of(&self, target: &str, rank: usize) -> f32 {
-        let module = target.strip_suffix(".weight").unwrap_or(target);
+    fn of(&self, target: &str) -> AdapterScale {
+        let module = AdapterPair::module(target);
         let ends =
             |end: &str| module.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
         let alpha = self.own.iter().find(|(name, _)| ends(name)).map_or(self.alpha, |(_, alpha)| *alpha);
-        let rank = rank as f32;
-        alpha / if self.by_root { rank.sqrt() } else { rank }
+        if self.by_root { AdapterScale::OverRoot(alpha) } else { AdapterScale::OverRank(alpha) }
     }
 }
 
@@ -269,6 +342,8 @@ mod tests {
         );
         assert_eq!(split("lm_head.lora_A.default.weight"), down("lm_head.weight"));
         assert_eq!(split("a.lora_B.weight"), Some(("a.weight".to_owned(), false)));
+        assert_eq!(split("a.experts.base_layer.lora_A.weight"), down("a.experts.weight#1"));
+        assert_eq!(AdapterPair::module("a.experts.weight#1"), "a.experts");
         for name in [
             "a.weight",
             "a.lora_B.bias",
@@ -281,13 +356,21 @@ mod tests {
     }
 
     #[test]
+    fn versions_are_three_numbers() {
+        assert_eq!(version("0.19.1"), Some([0, 19, 1]));
+        assert_eq!(version("0.21.2.dev0"), Some([0, 21, 2]));
+        assert_eq!((version("0.19"), version("main")), (None, None));
+    }
+
+    #[test]
     fn factors_follow_the_configuration() {
         let config = json!({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "alpha_pattern": {"q_proj": 2}});
         let scaling = Scaling::new(&config).unwrap();
-        assert_eq!((scaling.of("a.v_proj.weight", 4), scaling.of("a.q_proj.weight", 4)), (2.0, 0.5));
-        assert_eq!(scaling.of("a.bq_proj.weight", 2), 4.0);
+        let of = |target, rank| scaling.of(target).of(rank);
+        assert_eq!((of("a.v_proj.weight", 4), of("a.q_proj.weight", 4)), (2.0, 0.5));
+        assert_eq!((of("a.bq_proj.weight", 2), of("a.q_proj.weight#1", 4)), (4.0, 0.5));
         let root = json!({"peft_type": "LORA", "lora_alpha": 8, "use_rslora": true});
-        assert_eq!(Scaling::new(&root).unwrap().of("a.weight", 16), 2.0);
+        assert_eq!(Scaling::new(&root).unwrap().of("a.weight").of(16), 2.0);
     }
 
     #[test]

@@ -288,6 +288,18 @@ impl Naming {
         std::iter::once(plain).chain(wrapped).find(fits).unwrap_or(plain)
     }
 
+    /// All names that a family's tensors may have in a dialect, whatever they are wrapped in, and the usual ones: newer releases of
+    /// transformers name some modules otherwise than checkpoints do.
+    pub fn possible(dialect: Dialect, family: &Family) -> impl Iterator<Item = Self> {
+        let own = match dialect {
+            Dialect::Gguf => family.names.gguf,
+            Dialect::Json => family.names.json,
+        };
+        let plain = [own, &[]].map(|own| Self { own, ..Self::usual(dialect) });
+        let wrapped = |plain: Self| WRAPPINGS.iter().map(move |wrapping| Self { wrapping, ..plain });
+        plain.into_iter().flat_map(move |plain| std::iter::once(plain).chain(wrapped(plain)))
+    }
+
     fn usual(dialect: Dialect) -> Self {
         Self { dialect, own: &[], layout: Layout::Rows, redundant: &[], foreign: &[], wrapping: &[] }
     }

@@ -276,17 +276,20 @@ fn is_packed(tensor: &Tensor) -> bool {
     tensor.ty.info().block_len > 1
 }
 
+/// The order that GGUF has the value heads of linear attention in, where it is another one.
+pub(crate) fn delta_heads(delta: &DeltaSpec, sharing: HeadSharing) -> Option<Vec<usize>> {
+    let DeltaShape { key_heads, value_heads, .. } = delta.state.delta;
+    let each = value_heads / key_heads;
+    let heads: Vec<_> = (0..value_heads).map(|j| j % key_heads * each + j / key_heads).collect();
+    (sharing == HeadSharing::Rounds && !heads.is_sorted()).then_some(heads)
+}
+
 /// What happens to a tensor of linear attention, whose value heads GGUF may want in another order.
 fn delta_change(role: Role, delta: &DeltaSpec, sharing: HeadSharing) -> Option<Change> {
-    let DeltaShape { key_heads, value_heads, key_dim, value_dim, sharing: own } = delta.state.delta;
-    let each = value_heads / key_heads;
-    let heads: Vec<usize> = match (own, sharing) {
-        (HeadSharing::Runs, HeadSharing::Rounds) => {
-            (0..value_heads).map(|j| j % key_heads * each + j / key_heads).collect()
-        }
-        _ => (0..value_heads).collect(),
-    };
-    let moved = !heads.is_sorted();
+    let DeltaShape { key_heads, value_heads, key_dim, value_dim, .. } = delta.state.delta;
+    let order = delta_heads(delta, sharing);
+    let moved = order.is_some();
+    let heads = order.unwrap_or_else(|| (0..value_heads).collect());
     let values = || heads.iter().flat_map(|head| head * value_dim..(head + 1) * value_dim);
     let keys = 2 * key_heads * key_dim;
     match role {
@@ -331,16 +334,24 @@ fn change(spec: &ModelSpec, role: Role, layer: Option<usize>, part: Part) -> Opt
 /// Whether queries and keys of a layer lie otherwise in the second specification, so that rows have to be reordered: rotated
 /// pairs side by side instead of halves apart. `None` where that cannot be had by reordering.
 pub fn is_reordered(from: &ModelSpec, to: &ModelSpec, layer: usize) -> Option<bool> {
-    let (a, b) = (attention(&from.layers[layer])?, attention(&to.layers[layer])?);
-    let pairing = |rope: &Option<RopeSpec>| rope.as_ref().map(|rope| rope.pairing);
-    match (pairing(&a.rope), pairing(&b.rope)) {
+    let a = attention(&from.layers[layer])?;
+    attention(&to.layers[layer])?;
+    // Converters reorder the rows of layers without rotation too, where that changes nothing.
+    let (rope_a, rope_b) = (rope_near(from, layer), rope_near(to, layer));
+    match (rope_a.map(|rope| rope.pairing), rope_b.map(|rope| rope.pairing)) {
         (a, b) if a == b => Some(false),
         (Some(Pairing::Halves), Some(Pairing::Adjacent)) => {
-            let whole = a.rope.as_ref().is_some_and(|rope| rope.dims == a.head_dim);
+            let whole = rope_a.is_some_and(|rope| rope.dims == a.head_dim);
             (whole && a.qk_norm.is_none()).then_some(true)
         }
         _ => None,
     }
+}
+
+/// The rotation of a layer, or where it has none of the first that has one.
+fn rope_near(spec: &ModelSpec, layer: usize) -> Option<&RopeSpec> {
+    let of = |layer| attention(layer).and_then(|attn| attn.rope.as_ref());
+    of(&spec.layers[layer]).or_else(|| spec.layers.iter().find_map(of))
 }
 
 /// Whether both compute the same, but for the conventions of the two dialects: names, the arrangement of rotated pairs, norms that are

@@ -35,7 +35,7 @@ use crate::ModelError;
 use crate::config::{Config, Dialect, Fallback};
 use crate::own_words;
 use crate::roles::Names;
-use crate::spec::ModelSpec;
+use crate::spec::{ExpertStorage, ModelSpec};
 use torchless_formats::Checkpoint;
 
 /// Architectures that share one translation.
@@ -87,6 +87,20 @@ const FAMILIES: &[&[Family]] = &[
 /// Architectures of `config.json` that have another name in GGUF than those of their family.
 const ELSEWHERE: &[(&str, &str)] =
     &[("bitnet", "bitnet-b1.58"), ("deepseek_v3", "deepseek2"), ("olmo3", "olmo2")];
+
+/// Architectures of GGUF whose rows of queries and keys converters reorder, so that rotated pairs lie side by side: those that read
+/// [`crate::read::reordered`]. In the others, pairs lie there as they do elsewhere.
+const REORDERED: &[&str] = &["deepseek", "granite", "granitemoe", "llama", "olmo", "smollm3"];
+
+/// Whether rows of queries and keys come in another order in GGUF than elsewhere.
+pub(crate) fn reorders_rows(arch: &str) -> bool {
+    REORDERED.contains(&arch)
+}
+
+/// How experts lie in safetensors of an architecture of GGUF.
+pub(crate) fn expert_storage(arch: &str) -> ExpertStorage {
+    if arch == "gpt-oss" { ExpertStorage::Columns } else { ExpertStorage::Rows }
+}
 
 fn families() -> impl Iterator<Item = &'static Family> {
     FAMILIES.iter().copied().flatten()

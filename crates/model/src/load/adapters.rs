@@ -1,15 +1,16 @@
-//! Adapters on their way to the device: pairs of narrow matrices beside those of the model. Pairs of several adapters for one matrix
-//! become one.
+//! Adapters on their way to the device: pairs of narrow matrices beside those of the model, or added into those of experts. Pairs of several
+//! adapters for one matrix become one.
 
 use super::Loader;
 use super::experts::flat;
+use super::seats::{self, OfExpert, Seat, Seated, Seats};
 use crate::ModelError;
-use crate::config::Dialect;
 use crate::roles::{Part, Role};
+use crate::spec::ModelSpec;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use torchless_device::{Adaptation, MatrixId, MatrixSource, MatrixUse};
-use torchless_formats::{Adapter, AdapterPair, Format, Tensor};
+use torchless_formats::{Adapter, Tensor};
 use torchless_quant::TensorType;
 
 /// An adapter and how much of it is added.
@@ -21,11 +22,12 @@ pub struct ScaledAdapter {
     pub scale: f32,
 }
 
-/// Adapters, what of them has been used, and the matrices that have something beside them.
+/// Adapters, where their pairs belong, and the matrices that have something beside them.
 #[derive(Default)]
 pub(super) struct Adapters<'a> {
     pub all: &'a [ScaledAdapter],
-    pub used: BTreeSet<(usize, String)>,
+    pub seats: Seats,
+    pub used: BTreeSet<Seat>,
     pub made: Vec<(MatrixId, Adaptation)>,
 }
 
@@ -53,44 +55,33 @@ struct Joined {
 }
 
 impl Loader<'_> {
-    /// Refuses adapters of the other dialect, whose names and order of rows are not those of the checkpoint.
-    pub(super) fn check_adapters(&self, arch: &str) -> Result<(), ModelError> {
-        let own = self.naming.dialect();
-        for ScaledAdapter { adapter, .. } in self.adapters.all {
-            let dialect = if adapter.format == Format::Gguf { Dialect::Gguf } else { Dialect::Json };
-            let named = adapter.architecture.as_deref().filter(|named| *named != arch);
-            let what = match (dialect == own, named) {
-                (true, None) => match self.replaced(adapter) {
-                    None => continue,
-                    Some(name) => format!("has another '{name}' than the model, which is not applied"),
-                },
-                (true, Some(named)) => format!("is for the architecture {named}, and the model is {arch}"),
-                (false, _) if own == Dialect::Gguf => {
-                    "is safetensors, and the model GGUF: convert it with llama.cpp's convert_lora_to_gguf.py"
-                        .to_owned()
-                }
-                (false, _) => {
-                    "is GGUF, and the model safetensors: give the adapter that PEFT wrote".to_owned()
-                }
-            };
-            return Err(ModelError::Adapter { path: adapter.path.clone(), what });
+    /// Finds out where the pairs of all adapters belong.
+    pub(super) fn seat_adapters(&mut self, spec: &ModelSpec) -> Result<(), ModelError> {
+        if self.adapters.all.is_empty() {
+            return Ok(());
         }
+        for ScaledAdapter { adapter, .. } in self.adapters.all {
+            if let Some(name) = self.replaced(adapter, spec)? {
+                let what = format!("has another '{name}' than the model, which is not applied");
+                return Err(ModelError::Adapter { path: adapter.path.clone(), what });
+            }
+        }
+        self.adapters.seats = seats::find(self.checkpoint, (self.naming, spec), self.adapters.all)?;
         Ok(())
     }
 
     /// A whole tensor of an adapter that is not the model's own.
-    fn replaced<'n>(&self, adapter: &'n Adapter) -> Option<&'n str> {
-        let same = |name: &str, tensor: &Tensor| {
-            let named = |n: &&str| *n == name || self.naming.unwrapped(n) == name;
-            let own = self.checkpoint.tensors.names().find(named);
-            let own = own.and_then(|own| self.checkpoint.tensors.get(own).ok());
+    fn replaced<'n>(&self, adapter: &'n Adapter, spec: &ModelSpec) -> Result<Option<&'n str>, ModelError> {
+        for (name, tensor) in &adapter.whole {
+            let own = seats::tensor_of(self.checkpoint, (self.naming, spec), (adapter, name))?;
             // A head that is tied may be there under its own name alone.
-            let tied = || {
-                self.checkpoint.tensors.get(&self.naming.name(Role::TokenEmbedding, None, Part::Weight)).ok()
-            };
-            own.or_else(tied).is_some_and(|own| own.shape == tensor.shape && flat(own) == flat(tensor))
-        };
-        adapter.whole.iter().find(|(name, tensor)| !same(name, tensor)).map(|(name, _)| name.as_str())
+            let tied = || self.naming.find(Role::TokenEmbedding, None, Part::Weight);
+            let own = own.or_else(tied).and_then(|name| self.checkpoint.tensors.get(&name).ok());
+            if !own.is_some_and(|own| is_rounded(tensor, own)) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// Puts what adapters have for a matrix beside it.
@@ -124,44 +115,125 @@ impl Loader<'_> {
 
     /// All pairs for a tensor in one.
     fn join(&mut self, to: &Adapted<'_>) -> Result<Option<Joined>, ModelError> {
-        let plain = self.naming.unwrapped(to.tensor);
         let mut joined = Joined { rank: 0, down: Vec::new(), up: Vec::new() };
-        for (i, ScaledAdapter { adapter, scale }) in self.adapters.all.iter().enumerate() {
-            let names = [to.tensor, plain.as_str()];
-            let Some(name) = names.into_iter().find(|name| adapter.pairs.contains_key(*name)) else {
-                continue;
-            };
-            let pair = &adapter.pairs[name];
-            let [out, cols] = to.shape;
-            if pair.down.cols() != cols || pair.up.rows() != out {
-                let (down, up) = (&pair.down.shape, &pair.up.shape);
-                let what =
-                    format!("has {down:?} and {up:?} for '{name}', which is {out} x {cols} in the model");
-                return Err(ModelError::Adapter { path: adapter.path.clone(), what });
-            }
-            let factor = pair.scale * scale;
-            joined.rank += pair.down.rows();
-            joined.down.extend(flat(&pair.down));
-            let up = flat(&pair.up).iter().map(|value| value * factor).collect();
-            joined.up.push((pair.down.rows(), up));
-            self.adapters.used.insert((i, name.to_owned()));
+        for pair in self.pairs_for(&Seat::Tensor(to.tensor.to_owned()), to.shape)? {
+            joined.rank += pair.rank;
+            joined.down.extend(pair.down);
+            joined.up.push((pair.rank, pair.up));
         }
         Ok((joined.rank > 0).then_some(joined))
     }
 
+    /// The pairs for what has that many rows and columns.
+    pub(super) fn pairs_for(
+        &mut self,
+        seat: &Seat,
+        [rows, cols]: [usize; 2],
+    ) -> Result<Vec<Seated>, ModelError> {
+        let Some(pairs) = self.adapters.seats.get(seat) else { return Ok(Vec::new()) };
+        if let Some(other) = pairs.iter().find(|pair| pair.rows() != rows || pair.cols() != cols) {
+            let (down, up) = ([other.rank, other.cols()], [other.rows(), other.rank]);
+            let name = &other.name;
+            let what = format!("has {down:?} and {up:?} for '{name}', which is {rows} x {cols} in the model");
+            let path = self.adapters.all[other.adapter].adapter.path.clone();
+            return Err(ModelError::Adapter { path, what });
+        }
+        self.adapters.used.insert(seat.clone());
+        Ok(pairs.clone())
+    }
+
+    /// The matrices of one place in all experts with what adapters have for them added in: no op of a device has room for it beside them. Where
+    /// there is anything, all become floats: in half precision where they are or were no more precise, otherwise in single precision.
+    pub(super) fn merged(
+        &mut self,
+        sources: Vec<MatrixSource>,
+        (layer, matrix): (usize, OfExpert),
+    ) -> Result<Vec<MatrixSource>, ModelError> {
+        let seat = |expert| Seat::Expert { layer, matrix, expert };
+        if !(0..sources.len()).any(|expert| self.adapters.seats.contains_key(&seat(expert))) {
+            return Ok(sources);
+        }
+        let mut all = Vec::with_capacity(sources.len());
+        for (expert, source) in sources.into_iter().enumerate() {
+            let pairs = self.pairs_for(&seat(expert), [source.rows, source.cols])?;
+            let mut values = vec![0.0; source.rows * source.cols];
+            let scales = source.scales.as_ref().map_or(&[][..], |scales| scales.bytes());
+            source.ty.decode(source.data.bytes(), scales, &mut values);
+            pairs.iter().for_each(|pair| pair.add_to(&mut values));
+            all.push(self.as_floats(source, &values, &pairs)?);
+        }
+        Ok(all)
+    }
+
+    /// A tensor with what adapters have for it added in, in single precision where that is anything.
+    pub(super) fn with_pairs(&mut self, tensor: Tensor) -> Result<Tensor, ModelError> {
+        let shape = [tensor.rows(), tensor.cols()];
+        let pairs = self.pairs_for(&Seat::Tensor(tensor.name.clone()), shape)?;
+        if pairs.is_empty() {
+            return Ok(tensor);
+        }
+        let mut values = flat(&tensor);
+        pairs.iter().for_each(|pair| pair.add_to(&mut values));
+        let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let Tensor { name, shape, .. } = tensor;
+        Ok(Tensor::new(name, TensorType::F32, shape, data.into(), None)?)
+    }
+
+    fn as_floats(
+        &self,
+        source: MatrixSource,
+        values: &[f32],
+        pairs: &[Seated],
+    ) -> Result<MatrixSource, ModelError> {
+        let ty = if matches!(source.ty, TensorType::F32 | TensorType::BF16) {
+            TensorType::F32
+        } else {
+            TensorType::F16
+        };
+        let size = ty.info().block_bytes;
+        if ty == TensorType::F16
+            && let (Some(pair), Some(value)) =
+                (pairs.first(), values.iter().find(|value| value.abs() > 65504.0))
+        {
+            let what =
+                format!("makes a weight for '{}' {value}, which half precision does not hold", pair.name);
+            let path = self.adapters.all[pair.adapter].adapter.path.clone();
+            return Err(ModelError::Adapter { path, what });
+        }
+        let mut data = vec![0; values.len() * size];
+        ty.encode(values, &mut data, &mut []);
+        Ok(MatrixSource { ty, data: Arc::new(data), scales: None, ..source })
+    }
+
     /// Every pair is beside a matrix now, or there is one that this model cannot have.
     pub(super) fn refuse_unused_pairs(&self) -> Result<(), ModelError> {
-        for (i, ScaledAdapter { adapter, .. }) in self.adapters.all.iter().enumerate() {
-            let left =
-                |(name, _): &(&String, &AdapterPair)| !self.adapters.used.contains(&(i, (*name).clone()));
-            if let Some((name, _)) = adapter.pairs.iter().find(left) {
-                let what = format!(
-                    "has a pair for '{name}', which is no matrix of this model that one can be added to (attention, dense and shared \
-                     feed-forward units, and the head can)"
-                );
-                return Err(ModelError::Adapter { path: adapter.path.clone(), what });
-            }
-        }
-        Ok(())
+        let left = |(seat, _): &(&Seat, &Vec<Seated>)| !self.adapters.used.contains(seat);
+        let Some(pair) = self.adapters.seats.iter().find(left).and_then(|(_, pairs)| pairs.first()) else {
+            return Ok(());
+        };
+        let what = seats::no_matrix(&pair.name);
+        let path = self.adapters.all[pair.adapter].adapter.path.clone();
+        Err(ModelError::Adapter { path, what })
     }
+}
+
+/// Whether the second tensor is the first, as its type has it.
+fn is_rounded(tensor: &Tensor, own: &Tensor) -> bool {
+    if tensor.shape != own.shape {
+        return false;
+    }
+    let (mut values, mut there) = (vec![0.0; tensor.cols()], vec![0.0; tensor.cols()]);
+    let info = own.ty.info();
+    let mut row_bytes = vec![0; own.ty.row_bytes(own.cols()).unwrap_or(0)];
+    (0..tensor.rows()).all(|row| {
+        tensor.decode_row(row, &mut values);
+        own.decode_row(row, &mut there);
+        if values == there {
+            return true;
+        }
+        info.scale_bytes == 0 && own.ty.encode(&values, &mut row_bytes, &mut []) && {
+            own.ty.decode(&row_bytes, &[], &mut values);
+            values == there
+        }
+    })
 }

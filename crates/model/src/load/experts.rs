@@ -1,6 +1,7 @@
 //! Mixtures of experts on their way to the device: experts one by one, or all in one tensor.
 
 use super::ffn::UnitRoles;
+use super::seats::OfExpert;
 use super::tensors::{rows_of, source};
 use super::turned::Turned;
 use super::{Loader, arrange};
@@ -17,6 +18,8 @@ struct Places {
     each: Role,
     /// One for all.
     all: Role,
+    /// Which matrix of each.
+    matrix: OfExpert,
     /// Of one expert, `[rows, cols]`.
     shape: [usize; 2],
 }
@@ -114,17 +117,21 @@ impl Loader<'_> {
                 let start = |e: usize| (2 * e + first) * m.hidden;
                 (0..experts).map(|e| rows_of(&all, &e.to_string(), start(e)..start(e) + m.hidden)).collect()
             };
-            let both = (self.stack(&half(0), MatrixUse::Product)?, self.stack(&half(1), MatrixUse::Product)?);
+            let both = (
+                self.expert_stack((i, OfExpert::Gate), &half(0))?,
+                self.expert_stack((i, OfExpert::Up), &half(1))?,
+            );
             self.advance(&all);
             both
         } else {
-            let place = |each, all| Places { each, all, shape: [m.hidden, dim] };
+            let place = |each, all, matrix| Places { each, all, matrix, shape: [m.hidden, dim] };
             (
-                self.stack_of(i, experts, &place(Role::ExpertGate, Role::ExpertsGate))?,
-                self.stack_of(i, experts, &place(Role::ExpertUp, Role::ExpertsUp))?,
+                self.stack_of(i, experts, &place(Role::ExpertGate, Role::ExpertsGate, OfExpert::Gate))?,
+                self.stack_of(i, experts, &place(Role::ExpertUp, Role::ExpertsUp, OfExpert::Up))?,
             )
         };
-        let places = Places { each: Role::ExpertDown, all: Role::ExpertsDown, shape: [dim, m.hidden] };
+        let (each, all, matrix) = (Role::ExpertDown, Role::ExpertsDown, OfExpert::Down);
+        let places = Places { each, all, matrix, shape: [dim, m.hidden] };
         let down = self.stack_of(i, experts, &places)?;
         let mut biased = |role, stack, len| -> Result<ExpertLinear, ModelError> {
             let bias = if m.bias { Some(self.biases((role, i), (experts, len))?) } else { None };
@@ -147,7 +154,7 @@ impl Loader<'_> {
             let tensor = self.take(places.all, Some(i), all, &[experts, rows, cols])?;
             let parts: Vec<_> =
                 (0..experts).map(|e| rows_of(&tensor, &e.to_string(), e * rows..(e + 1) * rows)).collect();
-            let stack = self.stack(&parts, MatrixUse::Product)?;
+            let stack = self.expert_stack((i, places.matrix), &parts)?;
             self.advance(&tensor);
             return Ok(stack);
         }
@@ -156,9 +163,16 @@ impl Loader<'_> {
         for e in 0..experts {
             parts.push(self.take_named(&name.replacen("{}", &e.to_string(), 1), &[rows, cols])?);
         }
-        let stack = self.stack(&parts, MatrixUse::Product)?;
+        let stack = self.expert_stack((i, places.matrix), &parts)?;
         parts.iter().for_each(|part| self.advance(part));
         Ok(stack)
+    }
+
+    /// The matrices of one place in all experts, with what adapters add to them.
+    fn expert_stack(&mut self, place: (usize, OfExpert), parts: &[Tensor]) -> Result<StackId, ModelError> {
+        let sources = parts.iter().map(|part| source(part, MatrixUse::Product)).collect();
+        let sources = self.merged(sources, place)?;
+        Ok(self.device.stack(&sources, self.residency)?)
     }
 
     pub(super) fn stack(&mut self, parts: &[Tensor], purpose: MatrixUse) -> Result<StackId, ModelError> {
@@ -185,9 +199,9 @@ impl Loader<'_> {
         let down = self.columns((Role::ExpertsDown, i), experts, [hidden, dim])?;
         let biases = self.biases_by_turns(i, m, dim)?;
         let stacks = [
-            self.turned_stack(&both, &Turned { first: 0, step: 2, rows: hidden })?,
-            self.turned_stack(&both, &Turned { first: 1, step: 2, rows: hidden })?,
-            self.turned_stack(&down, &Turned { first: 0, step: 1, rows: dim })?,
+            self.turned_stack((i, OfExpert::Gate), &both, &Turned { first: 0, step: 2, rows: hidden })?,
+            self.turned_stack((i, OfExpert::Up), &both, &Turned { first: 1, step: 2, rows: hidden })?,
+            self.turned_stack((i, OfExpert::Down), &down, &Turned { first: 0, step: 1, rows: dim })?,
         ];
         self.advance(&both);
         self.advance(&down);
@@ -232,18 +246,24 @@ impl Loader<'_> {
         Ok(biases)
     }
 
-    fn turned_stack(&mut self, tensor: &Tensor, columns: &Turned) -> Result<StackId, ModelError> {
+    fn turned_stack(
+        &mut self,
+        place: (usize, OfExpert),
+        tensor: &Tensor,
+        columns: &Turned,
+    ) -> Result<StackId, ModelError> {
         let [experts, rows, _] = tensor.shape[..] else { return Ok(self.device.stack(&[], self.residency)?) };
         if is_packed(tensor) {
             let part = |e: usize| rows_of(tensor, &e.to_string(), e * rows..(e + 1) * rows);
             let order: Vec<_> = (0..columns.rows).map(|row| columns.first + row * columns.step).collect();
             let turned = |part: Tensor| if columns.step == 1 { part } else { arrange::rows(&part, &order) };
             let parts: Vec<_> = (0..experts).map(|e| turned_shape(turned(part(e)), columns.rows)).collect();
-            return self.stack(&parts, MatrixUse::Product);
+            return self.expert_stack(place, &parts);
         }
         let one = |e: usize| columns.of(&rows_of(tensor, &e.to_string(), e * rows..(e + 1) * rows));
-        let sources: Result<Vec<_>, _> = (0..experts).map(one).collect();
-        Ok(self.device.stack(&sources?, self.residency)?)
+        let sources = (0..experts).map(one).collect::<Result<_, _>>()?;
+        let sources = self.merged(sources, place)?;
+        Ok(self.device.stack(&sources, self.residency)?)
     }
 }
 

@@ -61,7 +61,8 @@ impl Loader<'_> {
             ));
         }
         let head = a.plain + a.value;
-        let both = self.take(Role::LatentUp, Some(i), Part::Weight, &[a.heads * head, a.latent])?;
+        let stored = self.take(Role::LatentUp, Some(i), Part::Weight, &[a.heads * head, a.latent])?;
+        let both = self.with_pairs(stored.clone())?;
         let mut keys = Vec::with_capacity(a.heads);
         let mut values = Vec::with_capacity(a.heads);
         for h in 0..a.heads {
@@ -72,7 +73,7 @@ impl Loader<'_> {
         }
         let key = self.device.stack(&keys, self.residency)?;
         let value = self.stack(&values, MatrixUse::Attention)?;
-        self.advance(&both);
+        self.advance(&stored);
         Ok((key, value))
     }
 }

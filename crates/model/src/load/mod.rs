@@ -8,6 +8,8 @@ mod delta;
 mod experts;
 mod ffn;
 mod latent;
+mod seat_shapes;
+mod seats;
 mod streams;
 mod tensors;
 mod token_input;
@@ -86,7 +88,7 @@ pub fn load(
         total,
         progress,
     };
-    loader.check_adapters(&spec.arch)?;
+    loader.seat_adapters(&spec)?;
     let decoder = loader.decoder(spec)?;
     loader.refuse_unused()?;
     loader.refuse_unused_pairs()?;

@@ -60,6 +60,35 @@ fn pairs(tensors: &Tensors, case: &Case, seed: u64) -> Vec<Pair> {
     found
 }
 
+/// Families whose matrices GGUF has under other names, in another order of rows or in other parts.
+const IN_GGUF: &[Case] = &[
+    Case { name: "smollm3", modules: &["self_attn.q_proj", "self_attn.k_proj"], columns: false },
+    Case { name: "granite", modules: &["self_attn.q_proj", "mlp.up_proj", "lm_head"], columns: false },
+    Case { name: "olmo", modules: &["self_attn.k_proj", "self_attn.o_proj"], columns: false },
+    Case { name: "phi", modules: &["self_attn.q_proj", "self_attn.dense", "mlp.fc1"], columns: false },
+    Case { name: "glm4", modules: &["self_attn.q_proj", "mlp.gate_up_proj"], columns: false },
+    Case {
+        name: "qwen3_5_text",
+        modules: &["linear_attn.in_proj_qkv", "linear_attn.in_proj_a", "linear_attn.out_proj", "q_proj"],
+        columns: false,
+    },
+];
+
+/// Experts one by one, and what chooses among them.
+const EXPERTS: &[Case] = &[
+    Case {
+        name: "mixtral",
+        modules: &["experts.1.w1", "experts.3.w2", "block_sparse_moe.gate"],
+        columns: false,
+    },
+    Case { name: "qwen3_moe", modules: &["experts.0.gate_proj", "experts.7.down_proj"], columns: false },
+    Case {
+        name: "deepseek_v2_lite",
+        modules: &["experts.2.up_proj", "shared_experts.down_proj", "kv_b_proj"],
+        columns: false,
+    },
+];
+
 /// Adds `factor * up * down` to each tensor.
 fn add(tensors: &mut Tensors, pairs: &[Pair], factor: f32, columns: bool) {
     for pair in pairs {
@@ -99,7 +128,7 @@ fn logits(model: &Path, adapters: &[(PathBuf, f32)], options: &ModelOptions) -> 
 #[test]
 fn an_adapter_is_as_good_as_weights_with_it_added() {
     let Some(fixtures) = fixtures() else { return };
-    for case in CASES {
+    for case in CASES.iter().chain(EXPERTS) {
         let base = fixtures.join("goldens").join(case.name);
         let mut tensors = tensors_of(&base);
         let scratch = tempfile::tempdir().unwrap();
@@ -117,6 +146,34 @@ fn an_adapter_is_as_good_as_weights_with_it_added() {
             let distance = max_distance(&logits(&base, &adapters, &options), &want);
             assert!(distance < 2e-4, "{}: {distance} with {options:?}", case.name);
         }
+    }
+}
+
+/// A model in GGUF, in single precision.
+fn in_gguf(model: &Path, at: &Path) -> PathBuf {
+    let file = at.join("model.gguf");
+    let whole = FileType::from_name("F32").unwrap();
+    convert_to_gguf(&Source::Path(model.to_owned()), &file, whole, &mut |_, _| {}).unwrap();
+    file
+}
+
+#[test]
+fn an_adapter_of_peft_is_added_to_a_model_in_gguf() {
+    let Some(fixtures) = fixtures() else { return };
+    for case in CASES.iter().chain(IN_GGUF).chain(EXPERTS) {
+        let base = fixtures.join("goldens").join(case.name);
+        let mut tensors = tensors_of(&base);
+        let scratch = tempfile::tempdir().unwrap();
+        let pairs = pairs(&tensors, case, 3);
+        let adapter = scratch.path().join("a");
+        peft(&pairs, &adapter);
+        add(&mut tensors, &pairs, 0.05 * ALPHA / RANK as f32, case.columns);
+        let want = logits(folder(&base, &tensors, |_| {}).path(), &[], &exact());
+        let model = in_gguf(&base, scratch.path());
+        let plain = max_distance(&logits(&model, &[], &exact()), &want);
+        assert!(plain > 0.01, "{}: the adapter changes nothing ({plain})", case.name);
+        let distance = max_distance(&logits(&model, &[(adapter, 0.05)], &exact()), &want);
+        assert!(distance < 2e-4, "{}: {distance}", case.name);
     }
 }
 
@@ -179,10 +236,12 @@ fn an_adapter_in_gguf_is_added_to_a_model_in_gguf() {
     };
     gguf(&pairs, names, &adapter);
     let want = logits(merged.path(), &[], &exact());
-    let distance = max_distance(&logits(&model, &[(adapter.clone(), 0.1)], &exact()), &want);
-    assert!(distance < 2e-4, "{distance}");
-    let error = refusal(merged.path(), &adapter);
-    assert!(error.contains("is GGUF, and the model safetensors"), "{error}");
+    for model in [&model, &fixtures.join("goldens/qwen3")] {
+        let distance = max_distance(&logits(model, &[(adapter.clone(), 0.1)], &exact()), &want);
+        assert!(distance < 2e-4, "{}: {distance}", model.display());
+    }
+    let error = refusal(&fixtures.join("goldens/llama_plain"), &adapter);
+    assert!(error.contains("is for the architecture qwen3, and the model is llama"), "{error}");
 }
 
 const QUERY: &str = "model.layers.0.self_attn.q_proj.weight";

@@ -13,4 +13,5 @@ mod packed;
 mod placed;
 mod quantised;
 mod returned;
+mod stacked_adapters;
 mod support;
