@@ -235,6 +235,14 @@ pub enum Error {
         /// The library's words.
         said: String,
     },
+    /// A file that the library does not quantise.
+    #[error("llama.cpp does not quantise '{}': {said}", .path.display())]
+    Quantize {
+        /// The file.
+        path: PathBuf,
+        /// The library's words.
+        said: String,
+    },
     /// The options of the sampler.
     #[error(transparent)]
     SamplerConfig(#[from] torchless_sampler::ConfigError),

@@ -173,6 +173,8 @@ functions! {
         adapters_clear: ["llama_clear_adapter_lora"] unsafe extern "C" fn(Context);
         adapters_set: ["llama_set_adapters_lora"]
             unsafe extern "C" fn(Context, *mut *mut RawAdapter, usize, *mut f32) -> i32;
+        quantize_defaults: ["llama_model_quantize_default_params"] ReturnsStruct;
+        quantize: ["llama_model_quantize"] unsafe extern "C" fn(Text, Text, *const c_void) -> u32;
         max_sequences: ["llama_max_parallel_sequences"] unsafe extern "C" fn() -> usize;
         context_memory: ["llama_get_memory"] unsafe extern "C" fn(Context) -> Memory;
         memory_clear: ["llama_memory_clear"] unsafe extern "C" fn(Memory, bool);

@@ -37,6 +37,7 @@ mod logs;
 mod lookup;
 mod memory;
 mod model;
+mod quantize;
 mod runner;
 mod soundness;
 mod state;
@@ -52,6 +53,7 @@ pub use generate::{Constrained, FinishReason, GenerateOptions, Generation, Reply
 pub use library::Library;
 pub use lookup::{Places, VARIABLE};
 pub use model::{Model, SpecialToken};
+pub use quantize::{ColumnWeights, Quantization};
 pub use runner::{LlamaRunner, LlamaRunnerOptions};
 pub use state::State;
 pub use torchless_base::{TokenId, Wanted};

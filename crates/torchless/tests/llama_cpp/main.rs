@@ -3,9 +3,14 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
+mod adapters;
+mod converted;
+mod place;
+mod quantised;
+mod tokens;
+
+use place::{library, repository};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 use torchless::firewall::UseCase;
 use torchless::gpu::Backend;
 use torchless::{
@@ -13,28 +18,6 @@ use torchless::{
     Message, Model, ModelOptions, Parity, ParityOptions, Place, Placement, Prompt, QUANTISED_TOLERANCE,
     Residency, Role, RunPrecision, SamplerConfig, Scorer, Source, parity,
 };
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-/// The library's folder; `None`, and said so, where there is none and none can be fetched.
-fn library() -> Option<PathBuf> {
-    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        if let Some(path) = std::env::var_os("TORCHLESS_LLAMA_LIB") {
-            return Some(path.into());
-        }
-        let folder = repository().join("target/libllama/3.22.1");
-        let script = repository().join("scripts/libllama.sh");
-        let status = Command::new("bash").arg(script).arg("3.22.1").arg(&folder).status().ok()?;
-        status.success().then_some(folder)
-    });
-    if folder.is_none() {
-        eprintln!("skipped: TORCHLESS_LLAMA_LIB is not set, and no library could be fetched through npm");
-    }
-    folder.clone()
-}
 
 fn story() -> Source {
     Source::Path(repository().join("assets/story/story.gguf"))
