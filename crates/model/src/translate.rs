@@ -428,15 +428,27 @@ fn attention(layer: &LayerSpec) -> Option<&AttnSpec> {
     }
 }
 
-/// The first thing in which they are not the same, in the words of the specification; `None` where they are.
-pub fn difference(a: &ModelSpec, b: &ModelSpec) -> Option<String> {
+/// In what two specifications are not the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The first such thing, in the words of the specification.
+    pub first: String,
+    /// How many lines of it are others.
+    pub lines: usize,
+}
+
+/// In what they are not the same; `None` where they are.
+pub fn difference(a: &ModelSpec, b: &ModelSpec) -> Option<Difference> {
     if same_model(a, b) {
         return None;
     }
     let (a, b) = (format!("{:#?}", plain(a)), format!("{:#?}", plain(b)));
-    let differs = a.lines().zip(b.lines()).find(|(a, b)| a != b);
-    let (a, b) = differs.unwrap_or(("its rotary embedding", "another one"));
-    Some(format!("{} would become {}", a.trim().trim_end_matches(','), b.trim().trim_end_matches(',')))
+    let differing = || a.lines().zip(b.lines()).filter(|(a, b)| a != b);
+    let (first, other) = differing().next().unwrap_or(("its rotary embedding", "another one"));
+    let first =
+        format!("{} would become {}", first.trim().trim_end_matches(','), other.trim().trim_end_matches(','));
+    let unequal = a.lines().count().abs_diff(b.lines().count());
+    Some(Difference { first, lines: differing().count() + unequal })
 }
 
 /// Divides frequencies of pairs that do not turn.

@@ -15,7 +15,7 @@ use torchless_device::Score;
 use torchless_formats::gguf::Value;
 use torchless_formats::{Checkpoint, Format, OpenOptions, Tensor, TokenizerSource, open};
 use torchless_model::own_words;
-use torchless_model::translate::{self, Change, Translation};
+use torchless_model::translate::{self, Change, Difference, Translation};
 use torchless_model::{
     Ffn, KvSource, LayerSpec, Mixer, ModelSpec, MoeSpec, RopeScaling, RopeSpec, SharedNamed, SharedSpec,
 };
@@ -476,7 +476,7 @@ fn settle(book: &mut Book<'_>, translation: &Translation, output: &Path) -> Resu
     }
     match translate::difference(wanted, &made) {
         None => Ok(made),
-        Some(what) => {
+        Some(Difference { first: what, .. }) => {
             let arch = &wanted.arch;
             Err(Error::Mismatch(format!(
                 "{arch} has something that GGUF has no word for, so it is not converted: {what}"

@@ -15,7 +15,7 @@ use std::path::Path;
 use tabagent_hardware::usable_cores;
 use torchless_device::{Gating, Score};
 use torchless_formats::{Checkpoint, OpenOptions, TokenizerSource, open};
-use torchless_model::translate::{self, BackTranslation, Change};
+use torchless_model::translate::{self, BackTranslation, Change, Difference};
 use torchless_model::{
     AttnSpec, Ffn, LatentSpec, Mixer, MlpForm, ModelSpec, RopeScaling, RopeSpec, activation_name,
 };
@@ -54,17 +54,34 @@ fn into_folder(
     ty: TensorType,
 ) -> Result<Converted, Error> {
     let fault = |e| Error::Model { path: source.name().to_owned(), source: e };
-    let mut first_error = None;
+    let mut nearest: Option<Failure> = None;
     for back in translate::translate_back(checkpoint).map_err(fault)? {
         // The key for biases speaks of queries, keys and values in some families, and of all four matrices in others.
         for bias in [Bias::OfInputs, Bias::OfAll] {
             match settle(&back, bias, output) {
                 Ok(made) => return write(&back, &made, checkpoint, (output, ty)),
-                Err(error) => first_error = first_error.or(Some(error)),
+                Err(failure) if nearest.as_ref().is_none_or(|other| failure.apart < other.apart) => {
+                    nearest = Some(failure);
+                }
+                Err(_) => {}
             }
         }
     }
-    Err(first_error.unwrap_or_else(|| Error::Mismatch("it has no place in config.json".to_owned())))
+    let nowhere = || Error::Mismatch("it has no place in config.json".to_owned());
+    Err(nearest.map_or_else(nowhere, |failure| failure.error))
+}
+
+/// Why a way to write a model is none. Of several, the one that comes nearest tells what is missing.
+struct Failure {
+    error: Error,
+    /// Lines of the specification that would be others; more than any number where nothing could be read back.
+    apart: usize,
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), apart: usize::MAX }
+    }
 }
 
 /// What `attention_bias` speaks of.
@@ -83,7 +100,7 @@ fn some_attention(spec: &ModelSpec) -> Option<&AttnSpec> {
 }
 
 /// Writes a `config.json` beside tensors without values, until it reads back as the specification.
-fn settle(back: &BackTranslation, bias: Bias, output: &Path) -> Result<ModelSpec, Error> {
+fn settle(back: &BackTranslation, bias: Bias, output: &Path) -> Result<ModelSpec, Failure> {
     let mut config = config(&back.spec, back.model_type);
     if let (Bias::OfAll, Some(attn)) = (bias, some_attention(&back.spec)) {
         config.insert("attention_bias".to_owned(), attn.out_bias.into());
@@ -106,11 +123,12 @@ fn settle(back: &BackTranslation, bias: Bias, output: &Path) -> Result<ModelSpec
         }
     };
     match translate::difference(&made, &back.spec) {
-        Some(what) => {
+        Some(Difference { first, lines }) => {
             let (arch, ty) = (&back.spec.arch, back.model_type);
-            Err(Error::Mismatch(format!(
-                "{arch} is not converted, since config.json of '{ty}' cannot say what it is: {what}"
-            )))
+            let error = Error::Mismatch(format!(
+                "{arch} is not converted, since config.json of '{ty}' cannot say what it is: {first}"
+            ));
+            Err(Failure { error, apart: lines })
         }
         None => {
             check(&Source::Path(output.to_owned()), &open(output, &OpenOptions::default())?, &made)?;
