@@ -30,7 +30,7 @@ mod vocab;
 pub use decode::{Controls, StreamDecoder};
 pub use describe::Description;
 pub use error::TokenizerError;
-pub use load::{Beside, GgufVocab, GgufWords};
+pub use load::{Beside, GgufVocab, GgufWords, JsonWords};
 pub use pattern::PatternError;
 pub use postprocess::Encoded;
 pub use special::SpecialIds;

@@ -223,9 +223,20 @@ pub(crate) fn only_pattern(name: &str) -> Result<&'static str, TokenizerError> {
     }
 }
 
-/// The splitting of models that write spaces as signs: lines, and the ends of lines.
+/// Lines, and the ends of lines.
+pub(crate) const LINES: &str = r"[^\n]+|[\n]+";
+
+/// The splitting of models that write spaces as signs.
 pub(crate) fn lines() -> Result<Vec<Splitter>, TokenizerError> {
-    Ok(vec![split(r"[^\n]+|[\n]+")?])
+    Ok(vec![split(LINES)?])
+}
+
+/// The patterns of the row called `name`, and whether a word that is a token is not split; `None` where there is more to it, or a pattern
+/// that other programs do not know.
+pub(crate) fn patterns(name: &str) -> Option<(&'static [&'static str], bool)> {
+    let row = TABLE.iter().find(|row| row.names.contains(&name))?;
+    let is_common = row.threes.is_none() && row.patterns.iter().all(|pattern| !pattern.contains("--"));
+    is_common.then_some((row.patterns, row.ignore_merges))
 }
 
 /// Whether `tokenizer.ggml.pre` names a vocabulary that writes spaces as signs and not in GPT-2's alphabet.

@@ -9,7 +9,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{bytes, fixtures, from_gguf};
+use support::{bytes, fixtures, from_gguf, with_gguf};
 use torchless_base::TokenId;
 use torchless_tokenizer::{Around, Beside, Controls, EncodeOptions, Special, Tokenizer};
 
@@ -64,31 +64,67 @@ impl Score {
     }
 }
 
+/// Vocabularies of llama.cpp that it has texts and ids for.
+const WITH_PAIRS: &[&str] =
+    &["bert-bge", "deepseek-coder", "falcon", "gpt-2", "llama-bpe", "llama-spm", "phi-3", "qwen2"];
+
 /// Pairs of llama.cpp: texts with a separator line between them, a line of ids for each.
+fn pairs(root: &Path, name: &str) -> Vec<(String, Vec<u32>)> {
+    let folder = root.join("tokenizers/llamacpp_vocab");
+    let read = |ending| bytes(&folder.join(format!("ggml-vocab-{name}.gguf.{ending}")));
+    let texts = String::from_utf8(read("inp")).unwrap();
+    let wanted = String::from_utf8(read("out")).unwrap();
+    let texts = texts.strip_suffix("\n__ggml_vocab_test__\n").unwrap_or(&texts);
+    let texts: Vec<_> = texts.split("\n__ggml_vocab_test__\n").map(str::to_owned).collect();
+    let wanted: Vec<Vec<u32>> = wanted.lines().map(ids_of).collect();
+    assert_eq!(texts.len(), wanted.len(), "{name}");
+    texts.into_iter().zip(wanted).collect()
+}
+
 #[test]
 fn tokenizer_pairs_of_llama_cpp() {
     let Some(root) = fixtures() else { return };
-    let folder = root.join("tokenizers/llamacpp_vocab");
-    for name in ["bert-bge", "deepseek-coder", "falcon", "gpt-2", "llama-bpe", "llama-spm", "phi-3", "qwen2"]
-    {
+    for name in WITH_PAIRS {
         let tokenizer = vocabulary(&root, &format!("gguf:{name}"));
-        let read = |ending| bytes(&folder.join(format!("ggml-vocab-{name}.gguf.{ending}")));
-        let texts = String::from_utf8(read("inp")).unwrap();
-        let wanted = String::from_utf8(read("out")).unwrap();
-        let texts = texts.strip_suffix("\n__ggml_vocab_test__\n").unwrap_or(&texts);
-        let texts: Vec<&str> = texts.split("\n__ggml_vocab_test__\n").collect();
-        let wanted: Vec<Vec<u32>> = wanted.lines().map(ids_of).collect();
-        assert_eq!(texts.len(), wanted.len(), "{name}");
         let mut score = Score::default();
-        for (text, wanted) in texts.iter().zip(&wanted) {
-            score.count(text, &raw(&tokenizer.encode(text, BARE)), wanted);
+        for (text, wanted) in pairs(&root, name) {
+            score.count(&text, &raw(&tokenizer.encode(&text, BARE)), &wanted);
             let ids: Vec<TokenId> = wanted.iter().copied().map(TokenId).collect();
             // BERT lowers, strips and splits: its ids do not hold the text.
-            if name != "bert-bge" {
-                assert_eq!(tokenizer.decode(&ids), *text, "{name}");
+            if *name != "bert-bge" {
+                assert_eq!(tokenizer.decode(&ids), text, "{name}");
             }
         }
         score.report(&format!("llama.cpp {name}"));
+    }
+}
+
+/// The tokenizer.json that is made of each gives the ids of llama.cpp too, and those of the vocabulary for texts that were no part of the
+/// search.
+#[test]
+fn vocabularies_of_gguf_have_words_in_json() {
+    let Some(root) = fixtures() else { return };
+    let lines = bytes(&root.join("tokenizers/expected_ids_transformersjs.dev.jsonl"));
+    let more = |line: &str| serde_json::from_str::<Value>(line).unwrap()["text"].as_str().unwrap().to_owned();
+    let mut more: Vec<String> = String::from_utf8(lines).unwrap().lines().map(more).collect();
+    more.sort();
+    more.dedup();
+    for name in WITH_PAIRS {
+        let path = root.join(format!("tokenizers/llamacpp_vocab/ggml-vocab-{name}.gguf.gz"));
+        let own = from_gguf(&path).unwrap();
+        let words = with_gguf(&path, |vocab| vocab.in_json()).unwrap();
+        let words = words.unwrap_or_else(|| panic!("{name} has no words in JSON"));
+        let (file, config) = (words.tokenizer.to_string(), words.config.to_string());
+        let other = Tokenizer::from_tokenizer_json(file.as_bytes(), Some(config.as_bytes())).unwrap();
+        assert_eq!((own.bos(), own.end_ids()), (other.bos(), other.end_ids()), "{name}");
+        let mut score = Score::default();
+        for (text, wanted) in pairs(&root, name) {
+            score.count(&text, &raw(&other.encode(&text, BARE)), &wanted);
+        }
+        for text in &more {
+            score.count(text, &raw(&other.encode(text, WHOLE)), &raw(&own.encode(text, WHOLE)));
+        }
+        score.report(&format!("tokenizer.json of {name}"));
     }
 }
 
@@ -233,6 +269,32 @@ fn tokenizer_of_ranks_agrees_with_that_of_merges() {
         assert_eq!(ranks.encode(text, WHOLE), merges.encode(text, WHOLE), "{text:?}");
     }
     assert_eq!(ranks.describe().pre_split.as_deref(), Some("Llama 3"));
+}
+
+/// Ranks, and pieces of SentencePiece, in the words of GGUF.
+#[test]
+fn vocabularies_of_other_files_have_words_in_gguf() {
+    let Some(root) = fixtures() else { return };
+    let merges = vocabulary(&root, "gguf:llama-bpe");
+    let mut ranks = String::new();
+    for id in 0..128_000 {
+        ranks += &format!("{} {id}\n", support::base64(merges.token_bytes(TokenId(id)).unwrap()));
+    }
+    let pieces = bytes(&root.join("tokenizers/mistral_common/tokenizer.model.v1"));
+    let texts: Vec<_> = pairs(&root, "gpt-2").into_iter().map(|(text, _)| text).collect();
+    for (file, wanted) in
+        [(ranks.into_bytes(), ("gpt2", Some("llama3"))), (pieces, ("llama", Some("default")))]
+    {
+        let tokenizer = Tokenizer::from_bytes(&file, Beside::default()).unwrap();
+        let words = tokenizer.in_gguf(&file, tokenizer.vocab_size()).unwrap();
+        assert_eq!((words.vocab.model, words.vocab.pre), wanted);
+        let other = Tokenizer::from_gguf(words.vocab).unwrap();
+        for text in &texts {
+            let (a, b) = (tokenizer.encode(text, WHOLE), other.encode(text, WHOLE));
+            assert_eq!(a, b, "{wanted:?}: {text:?}");
+            assert_eq!(tokenizer.decode(&a), other.decode(&b), "{wanted:?}: {text:?}");
+        }
+    }
 }
 
 #[test]

@@ -140,7 +140,11 @@ fn more_end_ids(meta: &GgufMetadata) -> Result<Vec<u32>, FormatError> {
     Ok(ids.map(|ids| ids.map(|id| u32::try_from(id).unwrap_or(u32::MAX)).collect()).unwrap_or_default())
 }
 
-fn gguf_vocab(meta: &GgufMetadata) -> Result<GgufVocab<'_>, FormatError> {
+/// The words of a GGUF file for its tokenizer.
+///
+/// # Errors
+/// A key is of another kind.
+pub(crate) fn gguf_vocab(meta: &GgufMetadata) -> Result<GgufVocab<'_>, FormatError> {
     let key = |name: &str| format!("tokenizer.ggml.{name}");
     let id = |name: &str| meta.opt::<u32>(&key(name));
     let flag = |name: &str| meta.opt::<bool>(&key(name));

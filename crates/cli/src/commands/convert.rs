@@ -93,6 +93,11 @@ fn to_gguf(args: &ConvertArgs, source: &Source) -> Result<()> {
 }
 
 fn say_what_stays(done: &Converted) {
+    if done.tokens_differ {
+        eprintln!(
+            "note: GGUF has no words for all that the tokenizer does: around control tokens, or where characters are not composed, ids may differ"
+        );
+    }
     if done.without_tokenizer {
         eprintln!("note: the tokenizer stays behind: the result takes token ids, not text");
     }

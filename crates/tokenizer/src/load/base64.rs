@@ -18,6 +18,21 @@ pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The text of `bytes`, with padding.
+pub(super) fn encode(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * i)) as usize & 63];
+            out.push(if i <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    out
+}
+
 fn digit(sign: u8) -> Option<u32> {
     Some(u32::from(match sign {
         b'A'..=b'Z' => sign - b'A',
@@ -31,7 +46,7 @@ fn digit(sign: u8) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use super::{decode, encode};
 
     #[test]
     fn the_examples_of_the_standard_are_read() {
@@ -40,7 +55,9 @@ mod tests {
             [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob"), ("Zm8", "fo")]
         {
             assert_eq!(text(encoded).as_deref(), Some(plain));
+            assert_eq!(decode(encode(plain.as_bytes()).as_bytes()), Some(plain.as_bytes().to_vec()));
         }
+        assert_eq!((encode(b"fo"), encode(&[0xFB, 0xFF])), ("Zm8=".to_owned(), "+/8=".to_owned()));
         assert_eq!(decode(b"+/8="), Some(vec![0xFB, 0xFF]));
         for bad in ["Z", "Zg=", "Zm9v=", "Zm9 ", "Zg==Zg==", "====", "Zm9-"] {
             assert_eq!(decode(bad.as_bytes()), None, "{bad}");

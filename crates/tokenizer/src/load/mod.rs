@@ -13,7 +13,7 @@ mod tekken;
 mod tiktoken;
 
 pub use config::Beside;
-pub use gguf::{GgufVocab, GgufWords};
+pub use gguf::{GgufVocab, GgufWords, JsonWords};
 
 use std::borrow::Cow;
 

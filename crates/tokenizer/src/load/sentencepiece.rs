@@ -64,6 +64,24 @@ impl Tokenizer {
     }
 }
 
+/// What GGUF takes over of a model as it is.
+pub(super) struct Pieces {
+    pub(super) scores: Vec<f32>,
+    pub(super) charsmap: Vec<u8>,
+    pub(super) add_dummy_prefix: bool,
+    pub(super) remove_extra_whitespaces: bool,
+}
+
+/// Reads that.
+///
+/// # Errors
+/// As [`Tokenizer::from_sentencepiece`].
+pub(super) fn pieces(file: &[u8]) -> Result<Pieces, TokenizerError> {
+    let File { scores, charsmap, normalizer, .. } = read(file)?;
+    let SentencePiece { add_dummy_prefix, remove_extra_whitespaces, .. } = normalizer;
+    Ok(Pieces { scores, charsmap: charsmap.to_vec(), add_dummy_prefix, remove_extra_whitespaces })
+}
+
 fn read(file: &[u8]) -> Result<File<'_>, TokenizerError> {
     let mut out = File {
         normalizer: SentencePiece {

@@ -44,6 +44,9 @@ pub struct Converted {
     pub bytes: u64,
     /// Whether the tokenizer stayed behind.
     pub without_tokenizer: bool,
+    /// Whether the tokenizer came along in words that do not give the same ids in every case: around control tokens, or for characters that are
+    /// not composed.
+    pub tokens_differ: bool,
     /// Keys that no other reader of GGUF knows, and that the model cannot do without.
     pub own_words: Vec<String>,
 }
@@ -75,7 +78,8 @@ pub fn convert_to_gguf(
     let had_tokenizer = !matches!(checkpoint.tokenizer, TokenizerSource::None);
     let without_tokenizer = had_tokenizer && tokens::has_none(&book.metadata);
     let own_words = own_keys(&book);
-    Ok(Converted { tensors: book.sheets.len(), bytes, without_tokenizer, own_words })
+    let (tensors, tokens_differ) = (book.sheets.len(), book.tokens_differ);
+    Ok(Converted { tensors, bytes, without_tokenizer, tokens_differ, own_words })
 }
 
 /// The keys of our own in a file that names an architecture of our own.
@@ -128,11 +132,13 @@ pub(crate) fn book<'a>(
     }
     sheets.extend(stretch(&translation.spec));
     sheets.sort_by_cached_key(|sheet| (super::mixes::layer_of(&sheet.name), sheet.name.clone()));
-    let mut book = Book { metadata: metadata(&translation), sheets };
+    let mut book = Book { metadata: metadata(&translation), sheets, tokens_differ: false };
     let made = settle(&mut book, &translation, output)?;
     reorder(&mut book, &translation, &made)?;
     // The other metadata is written and read several times.
-    book.metadata.extend(tokens::metadata(checkpoint, translation.spec.vocab)?);
+    let tokens = tokens::metadata(checkpoint, translation.spec.vocab)?;
+    book.metadata.extend(tokens.metadata);
+    book.tokens_differ = !tokens.exact;
     Ok(book)
 }
 

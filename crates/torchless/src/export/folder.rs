@@ -9,17 +9,19 @@ use super::mixes::is_quantised;
 use super::replace::write_whole;
 use crate::Error;
 use crate::open::{Source, check};
+use crate::vocabulary;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::path::Path;
 use tabagent_hardware::usable_cores;
 use torchless_device::{Gating, Score};
-use torchless_formats::{Checkpoint, OpenOptions, TokenizerSource, open};
+use torchless_formats::{Checkpoint, Metadata, OpenOptions, TokenizerSource, open};
 use torchless_model::translate::{self, BackTranslation, Change, Difference};
 use torchless_model::{
     AttnSpec, Ffn, LatentSpec, Mixer, MlpForm, ModelSpec, RopeScaling, RopeSpec, activation_name,
 };
 use torchless_quant::TensorType;
+use torchless_tokenizer::{JsonWords, Tokenizer};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -178,7 +180,8 @@ fn write(
         sheets.iter().try_for_each(|sheet| sheet.encode(&[], usable_cores(), &mut sink))
     })?;
     let without_tokenizer = !tokenizer(checkpoint, output)?;
-    Ok(Converted { tensors: sheets.len(), bytes, without_tokenizer, own_words: Vec::new() })
+    let (tensors, own_words) = (sheets.len(), Vec::new());
+    Ok(Converted { tensors, bytes, without_tokenizer, tokens_differ: false, own_words })
 }
 
 fn put(out: &mut dyn Write, bytes: &[u8]) -> Result<(), Error> {
@@ -213,20 +216,34 @@ fn header(sheets: &[(&str, &[usize])], ty: impl Fn(usize) -> TensorType) -> Resu
     Ok((header, at))
 }
 
-/// Writes the tokenizer beside the weights, where the file holds the original; whether nothing stays behind.
+/// Writes the tokenizer beside the weights; whether nothing stays behind.
 fn tokenizer(checkpoint: &Checkpoint, output: &Path) -> Result<bool, Error> {
-    let TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, chat_template } =
-        &checkpoint.tokenizer
-    else {
-        return Ok(matches!(checkpoint.tokenizer, TokenizerSource::None));
+    let pretty = |value: &Value| format!("{value:#}\n").into_bytes();
+    let files = match (&checkpoint.tokenizer, &checkpoint.metadata) {
+        (TokenizerSource::None, _) => return Ok(true),
+        (TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, chat_template }, _) => vec![
+            ("tokenizer.json", Some(tokenizer_json.to_vec())),
+            ("tokenizer_config.json", tokenizer_config.as_ref().map(pretty)),
+            ("chat_template.jinja", chat_template.as_ref().map(|text| text.clone().into_bytes())),
+        ],
+        (TokenizerSource::Gguf, Metadata::Gguf(meta)) => {
+            // What cannot be read as a tokenizer is no reason to leave the weights behind as well.
+            let words = vocabulary::gguf_vocab(meta)?.in_json();
+            let Ok(Some(JsonWords { tokenizer, mut config })) = words else { return Ok(false) };
+            if let Some(template) = vocabulary::chat_template(checkpoint)? {
+                config["chat_template"] = template.into();
+            }
+            let ends = vocabulary::tokenizer(checkpoint)?;
+            let ends: Vec<u32> = ends.iter().flat_map(Tokenizer::end_ids).map(|id| id.0).collect();
+            let generation = json!({"eos_token_id": ends});
+            vec![
+                ("tokenizer.json", Some(tokenizer.to_string().into_bytes())),
+                ("tokenizer_config.json", Some(pretty(&config))),
+                ("generation_config.json", (!ends.is_empty()).then(|| pretty(&generation))),
+            ]
+        }
+        _ => return Ok(false),
     };
-    let config = tokenizer_config.as_ref().map(|config| format!("{config:#}\n").into_bytes());
-    let template = chat_template.as_ref().map(|text| text.clone().into_bytes());
-    let files = [
-        ("tokenizer.json", Some(tokenizer_json.to_vec())),
-        ("tokenizer_config.json", config),
-        ("chat_template.jinja", template),
-    ];
     for (name, bytes) in files.into_iter().filter_map(|(name, bytes)| Some((name, bytes?))) {
         write_whole(&output.join(name), |out| put(out, &bytes))?;
     }

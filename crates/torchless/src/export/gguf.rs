@@ -181,6 +181,8 @@ pub(crate) struct Book<'a> {
     pub metadata: Vec<(String, Value)>,
     /// The tensors in the file's order.
     pub sheets: Vec<Sheet<'a>>,
+    /// Whether the metadata's tokenizer does not give the original's ids in every case.
+    pub tokens_differ: bool,
 }
 
 impl<'a> Book<'a> {
@@ -193,7 +195,7 @@ impl<'a> Book<'a> {
         let metadata = own.map(|(key, value)| (key.to_owned(), value.clone())).collect();
         let mut sheets: Vec<_> = checkpoint.tensors.iter().map(Sheet::of).collect();
         sheets.sort_by_cached_key(|sheet| (super::mixes::layer_of(&sheet.name), sheet.name.clone()));
-        Ok(Self { metadata, sheets })
+        Ok(Self { metadata, sheets, tokens_differ: false })
     }
 
     /// Sets a key, which then is the last one.

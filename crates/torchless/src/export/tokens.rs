@@ -15,28 +15,43 @@ const CONFIG: &str = "tokenizer.torchless.config";
 const MODEL: &str = "tokenizer.ggml.model";
 const NO_VOCAB: &str = "no_vocab";
 
+/// The tokenizer of a checkpoint for a GGUF file.
+pub(super) struct Tokens {
+    /// All keys.
+    pub metadata: Vec<(String, Value)>,
+    /// Whether they give the same ids in every case that was tried.
+    pub exact: bool,
+}
+
 /// Everything that GGUF can say of the tokenizer of `checkpoint`, whose model has `rows` tokens: its vocabulary where GGUF's
-/// words give the same ids, and the original where they do not give them in every case.
+/// words give the same ids, and the original, if it is a tokenizer.json, where they do not give them in every case.
 ///
 /// # Errors
 /// The tokenizer is broken.
-pub(super) fn metadata(checkpoint: &Checkpoint, rows: usize) -> Result<Vec<(String, Value)>, Error> {
+pub(super) fn metadata(checkpoint: &Checkpoint, rows: usize) -> Result<Tokens, Error> {
     let mut keys = Vec::new();
     let none = || vec![(MODEL.to_owned(), Value::from(NO_VOCAB))];
-    let TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, .. } = &checkpoint.tokenizer else {
-        return Ok(none());
+    let nothing = || Tokens { metadata: none(), exact: true };
+    let (file, original, config) = match &checkpoint.tokenizer {
+        TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, .. } => {
+            (tokenizer_json, Some(tokenizer_json), tokenizer_config)
+        }
+        TokenizerSource::File { bytes, tokenizer_config, .. } => (bytes, None, tokenizer_config),
+        _ => return Ok(nothing()),
     };
-    let Some(tokenizer) = vocabulary::tokenizer(checkpoint)? else { return Ok(none()) };
-    let words = tokenizer.in_gguf(tokenizer_json, rows);
+    let Some(tokenizer) = vocabulary::tokenizer(checkpoint)? else { return Ok(nothing()) };
+    let words = tokenizer.in_gguf(file, rows);
     let exact = words.as_ref().is_some_and(|words| words.exact);
+    let has_words = words.is_some();
     match words {
         Some(words) => keys.extend(vocab(&words.vocab)?),
         None => keys.extend(none()),
     }
-    let json = without_space(tokenizer_json);
-    let json = std::str::from_utf8(&json).ok().filter(|json| !exact && json.len() <= MAX_JSON);
+    let json = original.filter(|_| !exact).map(|json| without_space(json));
+    let json = json.as_ref().and_then(|json| std::str::from_utf8(json).ok());
+    let json = json.filter(|json| json.len() <= MAX_JSON);
     if let Some(json) = json {
-        let config = tokenizer_config.as_ref().map_or_else(|| "{}".to_owned(), ToString::to_string);
+        let config = config.as_ref().map_or_else(|| "{}".to_owned(), ToString::to_string);
         keys.push((JSON.to_owned(), json.into()));
         keys.push((CONFIG.to_owned(), config[..].into()));
     }
@@ -45,7 +60,7 @@ pub(super) fn metadata(checkpoint: &Checkpoint, rows: usize) -> Result<Vec<(Stri
     if let Some(template) = vocabulary::chat_template(checkpoint)? {
         keys.push(("tokenizer.chat_template".to_owned(), template[..].into()));
     }
-    Ok(keys)
+    Ok(Tokens { metadata: keys, exact: exact || json.is_some() || !has_words })
 }
 
 /// Whether a file with this metadata takes token ids only.
@@ -67,6 +82,7 @@ fn vocab(vocab: &GgufVocab<'_>) -> Result<Vec<(String, Value)>, Error> {
         ("add_bos_token", vocab.add_bos),
         ("add_eos_token", vocab.add_eos),
         ("add_space_prefix", vocab.add_space_prefix),
+        ("remove_extra_whitespaces", vocab.remove_extra_whitespaces),
     ];
     let texts = vocab.tokens.iter().map(|text| String::from_utf8_lossy(text).into_owned());
     let merges = vocab.merges.as_ref().map(|merges| strings(merges.iter().cloned())).transpose()?;
@@ -75,6 +91,7 @@ fn vocab(vocab: &GgufVocab<'_>) -> Result<Vec<(String, Value)>, Error> {
         ("scores", vocab.scores.as_deref().map(Value::from)),
         ("token_type", vocab.types.as_deref().map(Value::from)),
         ("merges", merges),
+        ("precompiled_charsmap", vocab.charsmap.as_deref().map(Value::from)),
     ];
     let names =
         [("model", Some(vocab.model)), ("pre", vocab.pre)].map(|(key, name)| (key, name.map(Value::from)));

@@ -22,7 +22,7 @@ const BERT_CLS: u32 = 101;
 const BERT_SEP: u32 = 102;
 const BERT_UNKNOWN: u32 = 100;
 /// Words of more characters are unknown to BERT; the format has no place for the number.
-const BERT_CHARS: usize = 100;
+pub(super) const BERT_CHARS: usize = 100;
 
 fn missing(what: &'static str, needed_by: &'static str) -> TokenizerError {
     TokenizerError::Missing { what, needed_by }

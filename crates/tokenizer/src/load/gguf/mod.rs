@@ -1,8 +1,10 @@
 //! A tokenizer from the `tokenizer.ggml.*` metadata of a GGUF file.
 
+mod in_json;
 mod kinds;
 mod words;
 
+pub use in_json::JsonWords;
 pub use words::GgufWords;
 
 use torchless_base::TokenId;

@@ -44,15 +44,17 @@ const PROBES: &[&str] = &[
 ];
 
 impl Tokenizer {
-    /// This tokenizer, which was made from `tokenizer_json`, in the words of GGUF for a model of `rows` tokens. `None` where no
+    /// This tokenizer, which was made from `file`, in the words of GGUF for a model of `rows` tokens. `None` where no
     /// words of GGUF give the same ids.
-    pub fn in_gguf(&self, tokenizer_json: &[u8], rows: usize) -> Option<GgufWords> {
-        let model = serde_json::from_slice::<File>(tokenizer_json).ok()?.model;
+    pub fn in_gguf(&self, file: &[u8], rows: usize) -> Option<GgufWords> {
         let base = self.base(rows.max(self.vocab_size()))?;
-        let merges: Vec<_> = model.merges?.into_iter().map(Merge::halves).collect::<Option<_>>()?;
-        let vocab = match self.parts.kind {
-            "byte-level BPE" => self.as_byte_level(&base, &merges),
-            "BPE with byte fallback" => self.as_sentencepiece(&base, &merges),
+        let listed = serde_json::from_slice::<File>(file).ok().and_then(|file| file.model.merges);
+        let listed = listed.map(|merges| merges.into_iter().map(Merge::halves).collect::<Option<Vec<_>>>());
+        let vocab = match (self.parts.kind, listed) {
+            ("byte-level BPE", Some(merges)) => self.as_byte_level(&base, &merges?),
+            ("byte-level BPE", None) => self.as_byte_level(&base, &self.merges_by_rank()),
+            ("BPE with byte fallback", Some(merges)) => self.as_sentencepiece(&base, &merges?),
+            ("SentencePiece BPE" | "Unigram", None) => self.of_pieces(&base, file),
             _ => None,
         }?;
         let other = Self::from_gguf(vocab.clone()).ok()?;
@@ -139,14 +141,46 @@ impl Tokenizer {
         })
     }
 
-    fn plain_ids(&self, text: &str) -> (Vec<TokenId>, String) {
+    /// The last merge of each token of a vocabulary whose tokens are merged in the order of their ids.
+    fn merges_by_rank(&self) -> Vec<Halves> {
+        let normal = self.parts.vocab.iter().filter(|(.., kind)| *kind == Kind::Normal);
+        let texts: Vec<_> =
+            normal.filter_map(|(id, text, _)| Some((id, std::str::from_utf8(text).ok()?))).collect();
+        let ids: HashMap<&str, u32> = texts.iter().map(|(id, text)| (*text, *id)).collect();
+        texts
+            .iter()
+            .filter_map(|(id, text)| last_merge(text, |part| ids.get(part).copied().filter(|of| of < id)))
+            .collect()
+    }
+
+    /// A model of SentencePiece, with its scores and what it does to texts.
+    fn of_pieces(&self, base: &GgufVocab<'static>, file: &[u8]) -> Option<GgufVocab<'static>> {
+        let pieces = crate::load::sentencepiece::pieces(file).ok()?;
+        let mut scores = pieces.scores;
+        scores.resize(base.tokens.len(), 0.0);
+        let unigram = self.parts.kind == "Unigram";
+        let words = GgufVocab {
+            model: if unigram { "t5" } else { "llama" },
+            pre: Some("default"),
+            scores: Some(scores),
+            add_space_prefix: Some(pieces.add_dummy_prefix),
+            remove_extra_whitespaces: Some(pieces.remove_extra_whitespaces),
+            charsmap: Some(pieces.charsmap).filter(|charsmap| unigram && !charsmap.is_empty()),
+            ..base.clone()
+        };
+        let other = Self::from_gguf(words.clone()).ok()?;
+        let texts = self.plain_probes();
+        texts.iter().all(|text| self.plain_ids(text) == other.plain_ids(text)).then_some(words)
+    }
+
+    pub(super) fn plain_ids(&self, text: &str) -> (Vec<TokenId>, String) {
         let ids = self.encode(text, EncodeOptions { special: Special::Text, around: Around::Nothing });
         let decoded = self.decode(&ids);
         (ids, decoded)
     }
 
     /// Composed texts without added tokens.
-    fn plain_probes(&self) -> Vec<String> {
+    pub(super) fn plain_probes(&self) -> Vec<String> {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
         let mut next = move |below: usize| {
             // Xorshift: any sequence will do, as long as it is always the same.
@@ -165,7 +199,7 @@ impl Tokenizer {
     }
 
     /// Texts in which more can differ: added tokens between others, and characters that are not composed.
-    fn exact_probes(&self) -> impl Iterator<Item = (String, Special)> {
+    pub(super) fn exact_probes(&self) -> impl Iterator<Item = (String, Special)> {
         let apart = PROBES.iter().map(|text| (text.nfd().collect(), Special::Text));
         let added = self
             .parts
@@ -178,6 +212,19 @@ impl Tokenizer {
         });
         apart.chain(between)
     }
+}
+
+/// The two parts that a text is in before its last merge, where `rank` says what may be merged, the lower the earlier.
+fn last_merge(text: &str, rank: impl Fn(&str) -> Option<u32>) -> Option<Halves> {
+    // Where parts begin, and the end.
+    let mut cuts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+    while cuts.len() > 3 {
+        let pairs = (1..cuts.len() - 1).filter_map(|i| Some((rank(&text[cuts[i - 1]..cuts[i + 1]])?, i)));
+        let (_, first) = pairs.min()?;
+        cuts.remove(first);
+    }
+    let [_, middle, _] = cuts[..] else { return None };
+    Some((text[..middle].to_owned(), text[middle..].to_owned()))
 }
 
 /// The words of the probes, in bytes.

@@ -6,7 +6,9 @@ use super::support::{Session, exact, fixtures, max_distance, ways};
 use serde_json::{Map, Value as Json, json};
 use std::path::Path;
 use torchless::formats::Metadata;
-use torchless::{Around, EncodeOptions, FileType, Source, Special, convert_to_gguf};
+use torchless::{
+    Around, EncodeOptions, FileType, Source, Special, TensorType, convert_to_folder, convert_to_gguf,
+};
 
 /// What GGUF has no place for, and what a file then says in keys that are no one else's.
 const OWN_WORDS: &[(&str, &str)] = &[
@@ -147,6 +149,28 @@ fn check_tokenizer(tokenizer: &Json, keeps_original: bool) {
     }
     let [a, b] = [0, 1].map(|i| tokenizers[i].end_ids().to_vec());
     assert_eq!(a, b);
+    comes_back(&source, &tokenizers[0], folder_of(&checkpoint));
+}
+
+fn folder_of(checkpoint: &torchless::formats::Checkpoint) -> &Path {
+    &checkpoint.files[0].path
+}
+
+/// The tokenizer of a GGUF file as a folder.
+fn comes_back(source: &Source, original: &torchless::Tokenizer, file: &Path) {
+    let back = file.with_file_name("back");
+    let done = convert_to_folder(&Source::Path(file.to_owned()), &back, TensorType::F32).unwrap();
+    assert!(!done.without_tokenizer);
+    assert!(back.join("tokenizer.json").is_file());
+    let checkpoint = Source::Path(back).checkpoint().unwrap();
+    let template = torchless::chat_template(&checkpoint).unwrap();
+    assert_eq!(template, torchless::chat_template(&source.checkpoint().unwrap()).unwrap());
+    let other = torchless::tokenizer(&checkpoint).unwrap().unwrap();
+    assert_eq!(original.end_ids(), other.end_ids());
+    for text in ["abc de abab", "<s> ab<end>  \nabc", "12 12ab"] {
+        let options = EncodeOptions { special: Special::Parse, around: Around::ModelDefault };
+        assert_eq!(original.encode(text, options), other.encode(text, options), "{text:?}");
+    }
 }
 
 #[test]
