@@ -8,8 +8,8 @@ use torchless::conversation::{Grammar, builtin};
 use torchless::formats::Format;
 use torchless::gpu::Backend;
 use torchless::{
-    CacheType, EncoderPrecision, GenerateOptions, ModelOptions, Place, Placement, Residency, RunPrecision, SamplerConfig,
-    Source, TokenId,
+    CacheType, EncoderPrecision, GenerateOptions, ModelOptions, Place, Placement, Residency, RunPrecision,
+    SamplerConfig, Source, TokenId,
 };
 
 /// How a model is opened: the attributes of `torchless._options.OpenOptions`.

@@ -5,9 +5,9 @@ use crate::made::{flags, json, number, settled, spec_of_gguf, spec_of_json, tens
 use crate::support::int;
 use serde_json::{Value as Json, json as object};
 use torchless_base::{BlockId, Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
-use torchless_device::Recorder;
+use torchless_device::{Activation, Recorder};
 use torchless_formats::gguf::{Array, Value, ValueType};
-use torchless_model::{AttnSpec, LoadOptions, Mixer, ModelSpec, RopeScaling, load, spec};
+use torchless_model::{AttnSpec, Ffn, LoadOptions, Mixer, MlpForm, ModelSpec, RopeScaling, load, spec};
 
 /// Sizes that every family can have.
 fn tiny(model_type: &str, more: Json) -> Json {
@@ -219,6 +219,22 @@ fn gemma_4_has_heads_of_two_widths_in_both_spellings() {
     use torchless_model::KvSource::{Layer, Own};
     let kv: Vec<_> = (0..4).map(|i| attention(&old, i).kv).collect();
     assert_eq!(kv, [Own, Own, Layer(0), Layer(1)]);
+}
+
+/// In GGUF the function is llama.cpp's unless the file says that it is exact.
+#[test]
+fn gelu_is_in_half_precision_in_gguf_alone() {
+    let gelu = |spec: &ModelSpec| match &spec.layers[0].ffn {
+        Ffn::Dense(mlp) => mlp.form,
+        Ffn::Experts(_) => panic!("it has one unit"),
+    };
+    let of = |more: &[(&str, Value)]| spec_of_gguf("gemma", &keys(RMS, more), &[]);
+    assert_eq!(gelu(&of(&[]).unwrap()), MlpForm::Glu(Activation::GeluTanhHalf));
+    let exact = [("torchless.activation", Value::from("gelu_pytorch_tanh"))];
+    assert_eq!(gelu(&of(&exact).unwrap()), MlpForm::Glu(Activation::GeluTanh));
+    let other = [("torchless.activation", Value::from("mish"))];
+    assert!(of(&other).unwrap_err().to_string().contains("mish"));
+    assert_eq!(gelu(&spec_of_json(&tiny("gemma", object!({}))).unwrap()), MlpForm::Glu(Activation::GeluTanh));
 }
 
 #[test]

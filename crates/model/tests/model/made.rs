@@ -26,7 +26,10 @@ pub fn spec_of_json(config: &Json) -> Result<ModelSpec, ModelError> {
 /// What the metadata of a GGUF file says, keys without the architecture's name; `tensors` are those that count by being there.
 pub fn spec_of_gguf(arch: &str, keys: &[(&str, Value)], tensors: &[&str]) -> Result<ModelSpec, ModelError> {
     let mut metadata = vec![("general.architecture".to_owned(), Value::String(arch.to_owned()))];
-    metadata.extend(keys.iter().map(|(k, v)| (format!("{arch}.{k}"), v.clone())));
+    let whole = |key: &str| {
+        if key.starts_with("torchless.") { key.to_owned() } else { format!("{arch}.{key}") }
+    };
+    metadata.extend(keys.iter().map(|(k, v)| (whole(k), v.clone())));
     let mut tensors: Vec<_> = tensors.iter().map(|name| ((*name).to_owned(), vec![1])).collect();
     tensors.push(("nothing".to_owned(), vec![1]));
     spec(&Tiny { metadata, tensors }.checkpoint())
@@ -42,8 +45,9 @@ pub fn flags(values: &[bool]) -> Value {
 }
 
 /// A specification without what depends on the format alone: its name, the order of rows, norms stored less 1.
-pub fn settled(mut spec: ModelSpec) -> ModelSpec {
+pub fn settled(spec: ModelSpec) -> ModelSpec {
     use torchless_model::Mixer;
+    let mut spec = torchless_model::own_words::with_exact_functions(spec);
     spec.arch.clear();
     let whole = |weight: &mut NormWeight| {
         if *weight == NormWeight::LessOne {
