@@ -219,7 +219,7 @@ fn header(sheets: &[(&str, &[usize])], ty: impl Fn(usize) -> TensorType) -> Resu
 /// Writes the tokenizer beside the weights; whether nothing stays behind.
 fn tokenizer(checkpoint: &Checkpoint, output: &Path) -> Result<bool, Error> {
     let pretty = |value: &Value| format!("{value:#}\n").into_bytes();
-    let files = match (&checkpoint.tokenizer, &checkpoint.metadata) {
+    let mut files = match (&checkpoint.tokenizer, &checkpoint.metadata) {
         (TokenizerSource::None, _) => return Ok(true),
         (TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, chat_template }, _) => vec![
             ("tokenizer.json", Some(tokenizer_json.to_vec())),
@@ -233,17 +233,17 @@ fn tokenizer(checkpoint: &Checkpoint, output: &Path) -> Result<bool, Error> {
             if let Some(template) = vocabulary::chat_template(checkpoint)? {
                 config["chat_template"] = template.into();
             }
-            let ends = vocabulary::tokenizer(checkpoint)?;
-            let ends: Vec<u32> = ends.iter().flat_map(Tokenizer::end_ids).map(|id| id.0).collect();
-            let generation = json!({"eos_token_id": ends});
             vec![
                 ("tokenizer.json", Some(tokenizer.to_string().into_bytes())),
                 ("tokenizer_config.json", Some(pretty(&config))),
-                ("generation_config.json", (!ends.is_empty()).then(|| pretty(&generation))),
             ]
         }
         _ => return Ok(false),
     };
+    let ends = vocabulary::tokenizer(checkpoint)?;
+    let ends: Vec<u32> = ends.iter().flat_map(Tokenizer::end_ids).map(|id| id.0).collect();
+    let generation = json!({"eos_token_id": ends});
+    files.push(("generation_config.json", (!ends.is_empty()).then(|| pretty(&generation))));
     for (name, bytes) in files.into_iter().filter_map(|(name, bytes)| Some((name, bytes?))) {
         write_whole(&output.join(name), |out| put(out, &bytes))?;
     }

@@ -23,6 +23,11 @@ const NOT_THERE: &[(&str, &str)] = &[
 const TOLERANCE: f32 = 1e-3;
 const TOLERANCE_OF_HALVES: f32 = 5e-3;
 
+/// Linear attention: llama.cpp keeps the norm of a key from falling below the epsilon, transformers adds it to the square, and so do we. Keys of
+/// these tiny models are so short that it shows.
+const WITH_SHORT_KEYS: &[&str] = &["qwen3_5_moe_text", "qwen3_5_text", "qwen3_next"];
+const TOLERANCE_OF_SHORT_KEYS: f32 = 0.15;
+
 /// Files whose function of feed-forward units is exact here and is not there.
 const GELU: &str = "torchless.activation";
 /// As long, and nobody's.
@@ -45,9 +50,14 @@ fn cases() -> Vec<PathBuf> {
     all
 }
 
+/// The longest prompt: a longrope is chosen by the context there, which is never small, and by the prompt here.
 fn prompt(case: &Path) -> Vec<u32> {
-    let ids = &read(&case.join("expected.json"))["prompts"][0]["input_ids"];
-    ids.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+    let expected = read(&case.join("expected.json"));
+    let prompts = expected["prompts"].as_array().unwrap().iter();
+    let ids = |prompt: &Value| -> Vec<u32> {
+        prompt["input_ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+    };
+    prompts.map(ids).max_by_key(Vec::len).unwrap()
 }
 
 /// Takes away what llama.cpp passes over, so that the file means the same to both; whether there was anything.
@@ -82,7 +92,11 @@ fn converted_models_have_the_same_logits_there() {
             assert!(error.contains("unknown model architecture"), "{name} is not for llama.cpp: {error}");
             continue;
         }
-        let tolerance = if without_own_gelu(&file) { TOLERANCE_OF_HALVES } else { TOLERANCE };
+        let tolerance = match without_own_gelu(&file) {
+            _ if WITH_SHORT_KEYS.contains(&&*name) => TOLERANCE_OF_SHORT_KEYS,
+            true => TOLERANCE_OF_HALVES,
+            false => TOLERANCE,
+        };
         let ids = prompt(&case);
         let there = their_logits(&model.unwrap(), &ids, &[]).unwrap();
         let distance = max_distance(&there, &our_logits(&file, &ids, &[]));

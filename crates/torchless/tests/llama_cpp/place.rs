@@ -44,7 +44,7 @@ pub fn fixtures() -> Option<PathBuf> {
 
 /// A model in llama.cpp, as exact as it computes.
 pub fn theirs(library: Library, path: &Path) -> Result<Model, model_loader::Error> {
-    let config = ModelConfig::new(path)?.with_context_size(64).with_threads(1);
+    let config = ModelConfig::new(path)?.with_context_size(256).with_threads(1);
     Model::load_with(library, config.with_kv_type(KvType::F32).with_flash_attention(false))
 }
 
