@@ -13,7 +13,7 @@ const NOT_THERE: &[(&str, &str)] = &[
     ("olmo3", "a tied head is not looked for"),
     ("olmoe", "it has as many heads of keys as of queries there"),
     ("qwen2_moe_mlponly", "a tied head is not looked for"),
-    ("qwen3", "the bias of the output matrix is not looked for"),
+    ("qwen3_yarn", "the bias of the output matrix is not looked for"),
     ("qwen3_moe_sparse_step", "experts are looked for in every layer"),
     ("stablelm_qknorm_parallel", "a tied head is not looked for"),
 ];
