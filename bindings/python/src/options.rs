@@ -58,7 +58,6 @@ const BACKENDS: &[(&str, Place)] = &[
 ];
 const FORMATS: &[(&str, Format)] =
     &[("gguf", Format::Gguf), ("safetensors", Format::Safetensors), ("bin", Format::Native)];
-const CACHES: &[(&str, CacheType)] = &[("f16", CacheType::F16), ("f32", CacheType::F32)];
 
 impl OpenOptions {
     /// Where the model comes from.
@@ -84,6 +83,7 @@ impl OpenOptions {
     /// A word is unknown.
     pub fn model_options(&self) -> Result<ModelOptions, Failure> {
         let mapped = self.lazy || self.memory_limit.is_some();
+        let caches = CacheType::ALL.map(|cache| (cache.name(), cache));
         let precisions = EncoderPrecision::ALL.map(|precision| (precision.name(), precision));
         let precision = self.precision.as_deref().map(|word| named("precision", word, &precisions));
         Ok(ModelOptions {
@@ -94,7 +94,7 @@ impl OpenOptions {
             },
             precision: if self.exact { RunPrecision::Exact } else { RunPrecision::Fast },
             encoder_precision: precision.transpose()?.unwrap_or_default(),
-            cache: self.kv_dtype.as_deref().map(|word| named("kv_dtype", word, CACHES)).transpose()?,
+            cache: self.kv_dtype.as_deref().map(|word| named("kv_dtype", word, &caches)).transpose()?,
             kernels: self.kernels.clone(),
             threads: self.threads,
             max_seq_len: self.context_size,

@@ -145,6 +145,14 @@ def test_options_of_opening_matter() -> None:
             model.generate("word " * 100)
 
 
+def test_a_cache_of_fewer_bits_rounds(story: Model) -> None:
+    ids = story.tokenize("Once upon a time")
+    usual = story.logits(ids)
+    with Model.open(threads=1, kv_dtype="q8_0") as model:
+        rounded = model.logits(ids)
+    assert 0 < float(abs(rounded - usual).max()) < 1
+
+
 def test_progress_is_told() -> None:
     told: list[tuple[int, int]] = []
     Model.open(STORY, threads=1, progress=lambda done, total: told.append((done, total))).close()
@@ -221,7 +229,7 @@ def test_messages_of_another_shape_are_refused(chatty: Model) -> None:
         ({"path": "no-such-file.gguf"}, torchless.ModelError, "no-such-file.gguf"),
         ({"path": __file__}, torchless.ModelError, "test_model.py"),
         ({"backend": "abacus"}, torchless.UsageError, "abacus.*auto, cpu"),
-        ({"kv_dtype": "f8"}, torchless.UsageError, "f16, f32"),
+        ({"kv_dtype": "f8"}, torchless.UsageError, "f16, f32, bf16, q8_0, q4_0"),
         ({"path": STORY, "format": "zip"}, torchless.UsageError, "gguf, safetensors, bin"),
         ({"path": STORY, "architecture": "fooformer"}, torchless.ModelError, "fooformer"),
         ({"format": "gguf"}, torchless.UsageError, "go with a model file"),

@@ -246,6 +246,9 @@ pub enum CacheType {
 }
 
 impl CacheType {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::F16, Self::F32, Self::Bf16, Self::Q8_0, Self::Q4_0];
+
     /// What options call it.
     pub fn name(self) -> &'static str {
         match self {

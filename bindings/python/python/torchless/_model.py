@@ -241,7 +241,7 @@ class Model:
         lazy: bool = False,
         memory_limit: Optional[int] = None,
         exact: bool = False,
-        kv_dtype: Optional[Literal["f16", "f32"]] = None,
+        kv_dtype: Optional[Literal["f16", "f32", "bf16", "q8_0", "q4_0"]] = None,
         precision: Optional[Literal["f32", "bf16", "int8"]] = None,
         backend: Literal["auto", "cpu", "cuda", "rocm", "metal", "opencl"] = "auto",
         devices: Sequence[int] = (),
