@@ -27,6 +27,8 @@ const FEW_STRETCH: usize = 512;
 const FILE_STRETCH: usize = 512;
 /// Columns of a stretch of weights turned into single precision.
 const EXACT_STRETCH: usize = 256;
+/// Up to this many tokens, weights that are multiplied as bf16 are read without tiles.
+const WITHOUT_TILES: usize = 2;
 /// Tokens whose sums are brought to the output together.
 const FINISHED: usize = 32;
 /// Strips of a chunk with many tokens.
@@ -106,8 +108,9 @@ impl<'a> Operand<'a> {
     }
 
     /// Units of a stretch that is read in one go where nothing is unpacked.
-    fn direct_stretch(&self) -> usize {
+    fn direct_stretch(&self, tokens: usize) -> usize {
         match (self.kind, self.m.layout) {
+            (Kind::Halves(_), _) if tokens > WITHOUT_TILES => self.stretch(FILE_STRETCH),
             (Kind::Exact(..), _) | (_, Layout::File) => self.stretch(FILE_STRETCH),
             (_, Layout::Strips) => self.units.max(1),
         }
@@ -474,8 +477,8 @@ const MOST_WIDTH: usize = 16;
 
 /// Few tokens: each strip once, from beginning to end.
 fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut Room<'_>, *mut f32)) {
-    let stretch = w.direct_stretch();
     let tokens = chunk.tokens.len();
+    let stretch = w.direct_stretch(tokens);
     let rows = chunk.first + chunk.tokens.start..chunk.first + chunk.tokens.end;
     for (i, strip) in chunk.strips.clone().enumerate() {
         let acc = sums.wrapping_add(i * tokens * ROWS);
@@ -494,6 +497,9 @@ fn direct(w: &Operand<'_>, x: &Activations, chunk: &Chunk, (room, sums): (&mut R
             let (kernel, (src, units)) = match w.kind {
                 Kind::Codes(kernels) => {
                     (kernels.direct, (w.packed(strip, range.clone(), &mut *room.packed), range.len()))
+                }
+                Kind::Halves(halves) if tokens > WITHOUT_TILES => {
+                    (halves.tile, w.prepared(strip, range, (&mut *room.packed, &mut *room.unpacked)))
                 }
                 Kind::Halves(halves) => {
                     (halves.direct, (w.packed(strip, range.clone(), &mut *room.packed), range.len()))

@@ -74,7 +74,7 @@ pub(crate) struct Floats {
 pub(crate) struct Halves {
     /// Units of the file's layout to the packed form.
     pub(crate) repack: unsafe fn(&Repack),
-    /// One strip by a panel of up to [`MatmulTable::direct`] tokens, from the packed form.
+    /// One strip by a panel of one or two tokens, from the packed form.
     pub(crate) direct: unsafe fn(&Tile),
     /// The packed form to what `tile` reads; none where that is the packed form itself.
     pub(crate) unpack: Option<unsafe fn(*const u8, usize, *mut u8)>,

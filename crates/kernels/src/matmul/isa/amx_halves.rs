@@ -63,9 +63,9 @@ unsafe fn unpack_halves(src: *const u8, units: usize, dst: *mut u8) {
     }
 }
 
-/// One strip of the packed form by a panel of few tokens, without tiles: they would take longer to fill than memory takes. Tiles add
-/// the products of even and of odd columns up in a chain each, and then both to the sums; so does this, with the same bits. (Numbers
-/// below 2^-126, which tiles take for zero, are the exception.)
+/// One strip of the packed form by a panel of one or two tokens, without tiles: they would take longer to fill than memory takes.
+/// Tiles add the products of even and of odd columns up in a chain each, and then both to the sums; so does this, with the same bits.
+/// (Numbers below 2^-126, which tiles take for zero, are the exception.)
 ///
 /// # Safety
 /// As [`product`] with one strip in the packed form.
@@ -76,12 +76,6 @@ unsafe fn direct<const PARTS: usize>(tile: &Tile) {
         match tile.panel.width {
             1 => few::<PARTS, 1>(tile),
             2 => few::<PARTS, 2>(tile),
-            3 => few::<PARTS, 3>(tile),
-            4 => few::<PARTS, 4>(tile),
-            5 => few::<PARTS, 5>(tile),
-            6 => few::<PARTS, 6>(tile),
-            7 => few::<PARTS, 7>(tile),
-            8 => few::<PARTS, 8>(tile),
             other => unreachable!("a panel of {other} tokens is not read directly"),
         }
     }
