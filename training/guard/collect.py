@@ -16,6 +16,7 @@ import yaml
 import direct_attacks
 import harmless_prompts
 import languages
+import roundabout
 import tool_outputs
 from grammar import typed
 from topics import HARMFUL
@@ -161,6 +162,23 @@ def conversations(rows: Rows, folder: Folder) -> None:
             rows.add(filled(template), 0, "user", source)
 
 
+def more_prompts(rows: Rows, folder: Folder) -> None:
+    """Prompts that a language model wrote, harmless, and wrappers of jailbreaks with their orders."""
+    rng, source = random.Random(21), "teknium1/GPTeacher"
+    for name, most in (("Roleplay/roleplay-simple-deduped-roleplay-instruct.json", 2500), ("Codegen/codegen-instruct.json", 1200),
+                       ("Toolformer/toolformer-similarity-0.6-dataset.json", 600)):
+        entries = json.loads(folder.show(source, name))
+        for entry in rng.sample(entries, min(most, len(entries))):
+            rows.add("\n".join(part for part in (entry["instruction"], entry.get("input")) if part), 0, "user", source)
+    source = "ReversecLabs/spikee"
+    for name in folder.names(source, r"/seeds-(cybersec-2026|investment|llm-mail|sysmsg|mini)[^/]*/jailbreaks\.jsonl$"):
+        read = lambda path: [json.loads(line) for line in folder.show(source, path).decode().split("\n") if line.strip()]
+        orders = [entry["instruction"] for entry in read(name.replace("jailbreaks", "instructions"))]
+        for entry in read(name):
+            for order in rng.sample(orders, min(3, len(orders))):
+                rows.add(entry["text"].replace("<INSTRUCTION>", order), 1, "user", source)
+
+
 def filled(template: str) -> str:
     """A template of instructions with harmless sentences in its slots."""
     rng, grammar = random.Random(template), harmless_prompts.Grammar(*harmless_prompts.TABLES)
@@ -206,6 +224,10 @@ def generated(rows: Rows, seed: int) -> None:
         rows.add(text, 1, "user", "generated-languages")
     for language, text in languages.texts("benign", 4500, seed):
         rows.add(text, 0, "user", "generated-languages")
+    for text in roundabout.attacks(3000, seed):
+        rows.add(text, 1, "user", "generated-roundabout")
+    for text in roundabout.harmless(3000, seed):
+        rows.add(text, 0, "user", "generated-roundabout")
     for _, clean, attacked, core in tool_outputs.pairs(5000, seed):
         rows.add(attacked, 1, "tool", "generated-tools", core=core)
         rows.add(clean, 0, "tool", "generated-tools")
@@ -241,6 +263,7 @@ def main() -> None:
     shared_sets(rows, given.sets)
     pyrit(rows, given.clones)
     prompt_collections(rows, Folder(given.clones))
+    more_prompts(rows, Folder(given.clones))
     documents(rows, Folder(given.clones), given.manuals, given.crates)
     generated(rows, seed=11)
     with given.output.open("w") as out:
