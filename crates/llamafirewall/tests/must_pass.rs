@@ -238,7 +238,8 @@ fn a_payload_is_found_wherever_it_stands() {
         let text = format!("{}{ATTACK} and go on", "lorem ".repeat(words));
         let result = firewall.scan_blocking(&Message::user(text.clone()), None);
         assert_eq!((result.decision, result.coverage), (ScanDecision::Block, 1.0), "{words}");
-        assert_eq!(result.findings[0].span, 6 * words..6 * words + ATTACK.len());
+        let place = 6 * words..6 * words + ATTACK.len();
+        assert!(result.findings.iter().any(|finding| finding.span == place), "{words}");
     }
 }
 

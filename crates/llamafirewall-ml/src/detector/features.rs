@@ -6,7 +6,7 @@
 //! also cut at the marks that part its fields, so that a field is seen without the form that it came in.
 
 /// Hashes are cut to this many bits.
-pub(super) const BUCKET_BITS: u32 = 20;
+pub(super) const BUCKET_BITS: u32 = 19;
 /// Words in a window.
 pub(super) const WINDOW_WORDS: usize = 48;
 /// Words from one window to the next.
@@ -17,6 +17,10 @@ const LONGEST_WORD: usize = 32;
 const FENCES: &[u8] = b"\"{}[]<>|\\=;";
 /// Fields with fewer words say too little.
 const FEWEST_WORDS: usize = 3;
+/// Sentences with fewer words go with the one before.
+const SHORTEST_SENTENCE: usize = 4;
+/// Marks that end a sentence where a space follows.
+const SENTENCE_ENDS: &[u8] = b".!?:";
 const CHARACTER_GRAMS: [usize; 3] = [3, 4, 5];
 /// Words that stand in a feature, as distances from its first, and the number of the kind.
 const WORD_KINDS: [(&[usize], u32); 4] = [(&[0], 1), (&[0, 1], 2), (&[0, 1, 2], 3), (&[0, 2], 4)];
@@ -124,6 +128,15 @@ pub(super) struct Prepared {
     length: usize,
 }
 
+/// Whether marks part a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fields {
+    /// It is read as it goes on.
+    Joined,
+    /// What stands between the marks is apart.
+    Apart,
+}
+
 /// One stretch of a text: which words, and which characters.
 pub(super) struct Window {
     words: std::ops::Range<usize>,
@@ -205,6 +218,28 @@ impl Prepared {
 
     /// Windows of each field, up to the end of its last word; none where the text has no fields.
     pub(super) fn fields(&self) -> Vec<Window> {
+        self.field_words().into_iter().flat_map(cut).map(|words| self.tight(words)).collect()
+    }
+
+    /// Windows of each sentence, of the fields where there are some; none of a field or text that is one sentence.
+    pub(super) fn sentences(&self, fields: Fields) -> Vec<Window> {
+        let mut runs = if fields == Fields::Apart { self.field_words() } else { Vec::new() };
+        if runs.is_empty() {
+            runs.push(0..self.starts.len());
+        }
+        let sentences = runs.into_iter().flat_map(|run| self.sentence_words(run));
+        sentences.flat_map(cut).map(|words| self.tight(words)).collect()
+    }
+
+    /// Those of `windows` that begin within one of `others`.
+    pub(super) fn within(&self, windows: Vec<Window>, others: &[&Window]) -> Vec<Window> {
+        let mut held = vec![false; self.starts.len()];
+        others.iter().for_each(|other| held[other.words.clone()].fill(true));
+        windows.into_iter().filter(|window| held.get(window.words.start) == Some(&true)).collect()
+    }
+
+    /// Words of each field that has enough of them; none where no mark parts the text.
+    fn field_words(&self) -> Vec<std::ops::Range<usize>> {
         let n = self.starts.len();
         let parted: Vec<usize> = (1..n).filter(|word| self.is_parted(*word)).collect();
         if parted.is_empty() {
@@ -213,11 +248,39 @@ impl Prepared {
         let firsts = std::iter::once(0).chain(parted.iter().copied());
         let ends = parted.iter().copied().chain([n]);
         let fields = firsts.zip(ends).map(|(first, end)| first..end);
-        let window = |words: std::ops::Range<usize>| {
-            let points = self.starts[words.start]..self.ends[words.end - 1];
-            Window { words, points }
-        };
-        fields.filter(|words| words.len() >= FEWEST_WORDS).flat_map(cut).map(window).collect()
+        fields.filter(|words| words.len() >= FEWEST_WORDS).collect()
+    }
+
+    /// Words of each sentence; none where there are not two.
+    fn sentence_words(&self, run: std::ops::Range<usize>) -> Vec<std::ops::Range<usize>> {
+        let mut edges = vec![run.start];
+        for word in run.start + 1..run.end {
+            let long = edges.last().is_some_and(|last| word - last >= SHORTEST_SENTENCE);
+            if long && self.ends_sentence(word) {
+                edges.push(word);
+            }
+        }
+        if edges.len() > 1 && edges.last().is_some_and(|last| run.end - last < SHORTEST_SENTENCE) {
+            edges.pop();
+        }
+        if edges.len() == 1 {
+            return Vec::new();
+        }
+        edges.push(run.end);
+        edges.windows(2).map(|edge| edge[0]..edge[1]).collect()
+    }
+
+    /// Whether a sentence ends between a word and the one before it.
+    fn ends_sentence(&self, word: usize) -> bool {
+        let gap = &self.points[self.ends[word - 1]..self.starts[word]];
+        gap.contains(&0x20)
+            && gap.iter().any(|point| SENTENCE_ENDS.iter().any(|end| u32::from(*end) == *point))
+    }
+
+    /// A window from the start of its first word to the end of its last one.
+    fn tight(&self, words: std::ops::Range<usize>) -> Window {
+        let points = self.starts[words.start]..self.ends[words.end - 1];
+        Window { words, points }
     }
 
     /// Whether a mark stands between a word and the one before it.
@@ -243,6 +306,11 @@ impl Prepared {
     pub(super) fn span(&self, window: &Window) -> std::ops::Range<usize> {
         let at = |point: usize| self.bytes.get(point).copied().unwrap_or(self.length);
         at(window.points.start)..at(window.points.end)
+    }
+
+    /// What a window holds as the features see it: lower-cased, with single spaces, and zeros for digits.
+    pub(super) fn text(&self, window: &Window) -> String {
+        self.points[window.points.clone()].iter().filter_map(|point| char::from_u32(*point)).collect()
     }
 
     /// The features of a window, into `features`.
@@ -331,6 +399,28 @@ mod tests {
             windows.iter().map(|window| window.words.clone()).collect::<Vec<_>>(),
             [1..49, 25..73, 49..97, 53..101]
         );
+    }
+
+    #[test]
+    fn sentences_stand_alone() {
+        let of = |text: &str, fields| {
+            let prepared = Prepared::new(text);
+            let found: Vec<String> = prepared.sentences(fields).iter().map(|w| prepared.text(w)).collect();
+            found
+        };
+        let text =
+            "The sea was calm that day. Why? Nobody on board knew: the captain slept. It cost 3.50 in all.";
+        let parts = [
+            "the sea was calm that day",
+            "why? nobody on board knew",
+            "the captain slept. it cost 0.00 in all",
+        ];
+        assert_eq!(of(text, Fields::Joined), parts);
+        assert!(of("One sentence with version 1.2.3 in it", Fields::Joined).is_empty());
+        assert!(of("", Fields::Apart).is_empty());
+        let fields =
+            "{\"a\": \"We met at noon today. Then we went home again.\", \"b\": \"all is well here\"}";
+        assert_eq!(of(fields, Fields::Apart), ["we met at noon today", "then we went home again"]);
     }
 
     #[test]

@@ -1,18 +1,21 @@
-//! The detector inside: two logistic regressions over hashed n-grams, trained by the project (`training/guard`), one for
-//! what people type and one for what tools return. It needs no file and no tensors, and gives the same score everywhere.
+//! The detector inside, trained by the project (`training/guard`): two views of a text, a logistic regression over hashed n-grams
+//! and a small encoder, and two heads that join them, one for what people type and one for what tools return. It needs no file.
 //!
 //! What it can and cannot do is in its model card, `docs/firewall/guard-model-card.md`.
 
 mod features;
+mod reader;
 mod weights;
 
 pub use weights::DetectorError;
 
-use features::{Features, Prepared};
+use features::{Features, Fields, Prepared, Window};
 use llamafirewall_core::{InferenceEngine, InferenceError, Role};
+use reader::Reader;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
-use weights::Head;
+use weights::{Counter, Head};
 
 /// What the detector says of a text.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,10 +29,20 @@ pub struct Judgement {
     pub span: Range<usize>,
 }
 
-/// Both heads. Cheap to share, and never changes.
-#[derive(Debug)]
+/// Windows of a text that the encoder reads at most, with their sentences; of longer texts, those whose n-grams are the most suspicious.
+const MOST_READ: usize = 128;
+
+/// Both views, and the heads that join them. Cheap to share, and never changes.
 pub struct Detector {
+    counter: Counter,
     heads: Vec<Head>,
+    reader: Reader,
+}
+
+impl std::fmt::Debug for Detector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Detector").field("heads", &self.heads).finish_non_exhaustive()
+    }
 }
 
 /// Where a text comes from, which decides on the head.
@@ -68,9 +81,13 @@ impl Detector {
         if let Some(detector) = INSIDE.get() {
             return Ok(detector.clone());
         }
-        let detector = Arc::new(Self { heads: weights::inside()? });
+        let (counter, heads) = weights::inside()?;
+        let detector = Arc::new(Self { counter, heads, reader: Reader::inside()? });
         for origin in [Origin::Typed, Origin::Fetched] {
-            detector.head(origin)?;
+            if detector.head(origin)?.width() != detector.reader.width() {
+                let why = format!("the head for {} is for another encoder", origin.head());
+                return Err(DetectorError::Damaged(why));
+            }
         }
         Ok(INSIDE.get_or_init(|| detector).clone())
     }
@@ -81,37 +98,86 @@ impl Detector {
         found.ok_or_else(|| DetectorError::Damaged(format!("there is no head for {wanted}")))
     }
 
-    /// Scores all of a text, however long: the score is that of its worst window, or of its worst field where a tool
-    /// brought it.
+    /// Scores all of a text, however long: each view's worst window counts, and where a tool brought the text, its worst field.
     ///
     /// # Errors
-    /// The weights have no head for such texts.
+    /// The weights have no head for such texts, or the encoder fails.
     pub fn judge(&self, origin: Origin, text: &str) -> Result<Judgement, DetectorError> {
         let head = self.head(origin)?;
-        // What strangers put into an output may also be what a person would type.
-        let beside = match head.typed {
-            Some(line) => Some((line, self.head(Origin::Typed)?)),
-            None => None,
-        };
         let prepared = Prepared::new(text);
-        let mut features = Features::default();
-        let mut worst = (f64::NEG_INFINITY, 0..text.len());
-        let fields = if origin == Origin::Fetched { prepared.fields() } else { Vec::new() };
-        for window in prepared.windows().into_iter().chain(fields) {
-            prepared.features(&window, &mut features);
-            let of = |head: &Head| head.logit(head.sum(&features.words, &features.characters));
-            let logit = beside.map_or(f64::NEG_INFINITY, |(line, typed)| line.at(of(typed))).max(of(head));
-            if logit > worst.0 {
-                worst = (logit, prepared.span(&window));
+        let (windows, whole) = counted_windows(&prepared, origin);
+        let counted = self.counted(&prepared, &windows);
+        let by_words = highest_of(&counted);
+        let mut reading = most_suspicious(&windows[whole..], &counted[whole..]);
+        let fields = if whole > 0 { Fields::Apart } else { Fields::Joined };
+        // A sentence by itself, for it would drown among others.
+        let sentences = prepared.within(prepared.sentences(fields), &reading);
+        reading.extend(&sentences);
+        // What is repeated is read once.
+        let mut seen = HashSet::new();
+        reading.retain(|window| seen.insert(prepared.text(window)));
+        let texts: Vec<String> = reading.iter().map(|window| prepared.text(window)).collect();
+        // What strangers put into an output may also be what a person would type.
+        let typed = head.typed.map(|line| self.head(Origin::Typed).map(|typed| (line, typed))).transpose()?;
+        let heads: Vec<&Head> = std::iter::once(head).chain(typed.map(|(_, typed)| typed)).collect();
+        let read = self.reader.highest(&heads, &texts)?;
+        let (mut logit, mut by_encoder) = head.logit(counted[by_words], read[0].value);
+        let mut read_at = read[0].text;
+        if let Some((line, typed)) = typed {
+            let (as_typed, by_reading) = typed.logit(counted[by_words], read[1].value);
+            if line.at(as_typed) > logit {
+                (logit, by_encoder, read_at) = (line.at(as_typed), by_reading, read[1].text);
             }
         }
-        Ok(Judgement { score: sigmoid(worst.0) as f32, logit: worst.0 as f32, span: worst.1 })
+        let window = if by_encoder { reading[read_at] } else { &windows[by_words] };
+        let span = prepared.span(window);
+        Ok(Judgement { score: sigmoid(logit) as f32, logit: logit as f32, span })
+    }
+
+    /// What the n-grams of each window come to.
+    fn counted(&self, prepared: &Prepared, windows: &[Window]) -> Vec<f64> {
+        let mut features = Features::default();
+        let sum = |window| {
+            prepared.features(window, &mut features);
+            self.counter.sum(&features.words, &features.characters)
+        };
+        windows.iter().map(sum).collect()
     }
 
     /// One head as an engine with two labels, harmless and attack.
     pub fn engine(self: &Arc<Self>, origin: Origin) -> Arc<dyn InferenceEngine> {
         Arc::new(HeadEngine { detector: self.clone(), origin })
     }
+}
+
+/// What n-grams are counted in, windows of the whole and of each field that a tool returns; and from which of them on the encoder reads:
+/// the form of a tool says nothing to it, so that where there are fields it reads them alone.
+fn counted_windows(prepared: &Prepared, origin: Origin) -> (Vec<Window>, usize) {
+    let mut windows = prepared.windows();
+    let fields = if origin == Origin::Fetched { prepared.fields() } else { Vec::new() };
+    let first_read = if fields.is_empty() { 0 } else { windows.len() };
+    windows.extend(fields);
+    (windows, first_read)
+}
+
+/// The windows that the encoder is to read, in their order.
+fn most_suspicious<'a>(windows: &'a [Window], sums: &[f64]) -> Vec<&'a Window> {
+    let chosen = highest_many(sums, MOST_READ);
+    windows.iter().zip(chosen).filter_map(|(window, chosen)| chosen.then_some(window)).collect()
+}
+
+/// Where the first of the highest values stands; 0 where there is none.
+fn highest_of(values: &[f64]) -> usize {
+    (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]).then(b.cmp(a))).unwrap_or(0)
+}
+
+/// Which values are among the `count` highest.
+fn highest_many(values: &[f64], count: usize) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
+    let mut chosen = vec![false; values.len()];
+    order.into_iter().take(count).for_each(|i| chosen[i] = true);
+    chosen
 }
 
 fn sigmoid(x: f64) -> f64 {
@@ -142,17 +208,35 @@ mod tests {
     #[test]
     fn scores_are_those_of_the_trainer() {
         #[derive(serde::Deserialize)]
+        struct Logits {
+            counted: f64,
+            both: f64,
+        }
+        #[derive(serde::Deserialize)]
         struct Row {
             text: String,
-            scores: std::collections::BTreeMap<String, f64>,
+            logits: std::collections::BTreeMap<String, Logits>,
         }
         let golden = include_str!("../../../../assets/guard/golden.jsonl");
         let rows: Vec<Row> = golden.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert!(rows.len() > 15);
+        let detector = Detector::inside().unwrap();
         for row in rows {
-            for (origin, head) in [(Origin::Typed, "user"), (Origin::Fetched, "tool")] {
-                let (found, wanted) = (f64::from(judged(origin, &row.text).score), row.scores[head]);
-                assert!((found - wanted).abs() < 1e-6, "{head}: {found} {wanted} {:.60}", row.text);
+            for origin in [Origin::Typed, Origin::Fetched] {
+                let prepared = Prepared::new(&row.text);
+                let (windows, _) = counted_windows(&prepared, origin);
+                let counted = detector.counted(&prepared, &windows);
+                let counted = counted.into_iter().fold(f64::NEG_INFINITY, f64::max);
+                let wanted = &row.logits[origin.head()];
+                assert!(
+                    (counted - wanted.counted).abs() < 1e-5,
+                    "{counted} {} {:.60}",
+                    wanted.counted,
+                    row.text
+                );
+                // Kernels round what they multiply to eight bits, which the trainer does not.
+                let both = f64::from(judged(origin, &row.text).logit);
+                assert!((both - wanted.both).abs() < 0.25, "{both} {} {:.60}", wanted.both, row.text);
             }
         }
     }
@@ -175,6 +259,35 @@ mod tests {
             let found = judged(Origin::Typed, &text);
             assert!(found.score > 0.9, "{words}: {}", found.score);
             assert!(found.span.end > text.len() - attack.len(), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_most_suspicious_windows_are_read() {
+        assert_eq!(highest_of(&[1.0, 3.0, 3.0, 2.0]), 1);
+        assert_eq!(highest_of(&[]), 0);
+        assert_eq!(highest_many(&[1.0, 3.0, 0.5, 2.0], 2), [false, true, false, true]);
+        let prepared = Prepared::new(&"Trees grow near the old harbour. ".repeat(10 * MOST_READ));
+        let windows = prepared.windows();
+        let sums: Vec<f64> = (0..windows.len()).map(|i| i as f64).collect();
+        let read = most_suspicious(&windows, &sums);
+        assert_eq!(read.len(), MOST_READ);
+        let sentences = prepared.within(prepared.sentences(Fields::Joined), &read);
+        assert!(sentences.len() > MOST_READ && sentences.len() < 5 * MOST_READ, "{}", sentences.len());
+        assert!(prepared.span(&sentences[0]).start >= prepared.span(read[0]).start);
+    }
+
+    #[test]
+    fn any_text_gets_a_score() {
+        let words = "pneumonoultramicroscopicsilicovolcanoconiosis".repeat(300);
+        let marks = "''''\"\"{}[]";
+        for text in ["", "\0\u{fffd}\u{e000}", "\u{3a3}\u{130}\u{1c5}", marks, &words, &"漢字".repeat(400)]
+        {
+            for origin in [Origin::Typed, Origin::Fetched] {
+                let found = judged(origin, text);
+                assert!(found.logit.is_finite() && found.span.end <= text.len(), "{found:?}");
+                assert!(text.is_char_boundary(found.span.start) && text.is_char_boundary(found.span.end));
+            }
         }
     }
 

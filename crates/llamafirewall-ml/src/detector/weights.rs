@@ -1,11 +1,11 @@
-//! The file of the detector: a line of JSON that says what it is, and weights in int8.
+//! The file of the detector: a line of JSON that says what it is, with the heads that join both views, and weights in int8.
 
 use super::features::{BUCKET_BITS, STRIDE_WORDS, WINDOW_WORDS};
 use serde::Deserialize;
 
-const MAGIC: &[u8] = b"TLGUARD1";
-/// Weights per head: of words, then of characters.
-const PER_HEAD: usize = 2 << BUCKET_BITS;
+const MAGIC: &[u8] = b"TLGUARD2";
+/// Weights: of words, then of characters.
+const WEIGHTS: usize = 2 << BUCKET_BITS;
 /// The file that is part of the program.
 const INSIDE: &[u8] = include_bytes!("../../../../assets/guard/detector.bin");
 
@@ -23,6 +23,9 @@ pub enum DetectorError {
         /// What would have worked.
         wanted: String,
     },
+    /// The encoder beside the weights cannot be loaded, or failed.
+    #[error("the detector's encoder cannot be used: {0}")]
+    Encoder(String),
 }
 
 #[derive(Deserialize)]
@@ -30,17 +33,22 @@ struct Header {
     bucket_bits: u32,
     window_words: usize,
     stride_words: usize,
-    heads: Vec<HeadHeader>,
-}
-
-#[derive(Deserialize)]
-struct HeadHeader {
-    name: String,
     scale: f64,
     bias: f64,
-    slope: f64,
+    heads: Vec<Head>,
+}
+
+/// What decides on one kind of text.
+#[derive(Debug, Deserialize)]
+pub(super) struct Head {
+    pub(super) name: String,
+    weights: Vec<f32>,
+    bias: f64,
+    counted: f64,
+    read: f64,
     offset: f64,
-    typed: Option<Line>,
+    /// From the logit that a text has as a typed one to the one that it has here at least.
+    pub(super) typed: Option<Line>,
 }
 
 /// A straight line.
@@ -55,27 +63,47 @@ impl Line {
     pub(super) fn at(self, x: f64) -> f64 {
         self.slope * x + self.offset
     }
-
-    /// Whether it rises, with numbers that can be computed with.
-    fn rises(self) -> bool {
-        self.slope.is_finite() && self.slope > 0.0 && self.offset.is_finite()
-    }
-}
-
-/// One logistic regression: weights of `scale * q * |q|`, and how a sum becomes a score.
-#[derive(Debug)]
-pub(super) struct Head {
-    pub(super) name: String,
-    codes: Vec<i8>,
-    scale: f64,
-    bias: f64,
-    from_sum: Line,
-    /// From the logit that the text would have as a typed one to the logit that it has here at least.
-    pub(super) typed: Option<Line>,
 }
 
 impl Head {
-    /// What the features of a window come to, before it is a score.
+    /// A number for what the encoder made of a window, as many values as [`Head::width`].
+    pub(super) fn reading(&self, values: &[f32]) -> f64 {
+        let products = self.weights.iter().zip(values).map(|(w, x)| f64::from(*w) * f64::from(*x));
+        self.bias + products.sum::<f64>()
+    }
+
+    /// Values that [`Head::reading`] asks for.
+    pub(super) fn width(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// The logit of a text from the highest sum of its n-grams and the highest number of what was read, and whether the latter counted
+    /// for more.
+    pub(super) fn logit(&self, counted: f64, read: f64) -> (f64, bool) {
+        let (counted, read) = (self.counted * counted, self.read * read);
+        (counted + read + self.offset, read > counted || self.counted <= 0.0)
+    }
+
+    /// Whether what it is given raises it, with numbers that can be computed with.
+    fn is_sound(&self) -> bool {
+        let line = self.typed.unwrap_or(Line { slope: 1.0, offset: 0.0 });
+        let numbers = [self.bias, self.offset, line.offset].iter().all(|x| x.is_finite());
+        let rises = [self.read, line.slope].iter().all(|x| x.is_finite() && *x > 0.0);
+        let counts = self.counted.is_finite() && self.counted >= 0.0;
+        numbers && rises && counts && self.weights.iter().all(|w| w.is_finite())
+    }
+}
+
+/// A logistic regression with weights of `scale * q * |q|`.
+#[derive(Debug)]
+pub(super) struct Counter {
+    codes: Vec<i8>,
+    scale: f64,
+    bias: f64,
+}
+
+impl Counter {
+    /// What the features of a window come to.
     pub(super) fn sum(&self, words: &[u32], characters: &[u32]) -> f64 {
         let (of_words, of_characters) = self.codes.split_at(1 << BUCKET_BITS);
         let mut sum = self.bias;
@@ -87,11 +115,6 @@ impl Head {
         }
         sum
     }
-
-    /// The logit of a sum: 0 is one half.
-    pub(super) fn logit(&self, sum: f64) -> f64 {
-        self.from_sum.at(sum)
-    }
 }
 
 fn squared(code: i8) -> i64 {
@@ -99,14 +122,14 @@ fn squared(code: i8) -> i64 {
     code * code.abs()
 }
 
-/// The heads of the file that is part of the program.
-pub(super) fn inside() -> Result<Vec<Head>, DetectorError> {
+/// The weights and heads that are part of the program.
+pub(super) fn inside() -> Result<(Counter, Vec<Head>), DetectorError> {
     read(INSIDE)
 }
 
-fn read(file: &[u8]) -> Result<Vec<Head>, DetectorError> {
+fn read(file: &[u8]) -> Result<(Counter, Vec<Head>), DetectorError> {
     let damaged = |why: &str| DetectorError::Damaged(why.to_owned());
-    let rest = file.strip_prefix(MAGIC).ok_or_else(|| damaged("it does not begin with TLGUARD1"))?;
+    let rest = file.strip_prefix(MAGIC).ok_or_else(|| damaged("it does not begin with TLGUARD2"))?;
     let (length, rest) = rest.split_first_chunk().ok_or_else(|| damaged("it ends before its header"))?;
     let length = u32::from_le_bytes(*length) as usize;
     let (header, weights) =
@@ -118,27 +141,17 @@ fn read(file: &[u8]) -> Result<Vec<Head>, DetectorError> {
     if found != wanted {
         return Err(DetectorError::OtherFeatures { found, wanted });
     }
-    if weights.len() != header.heads.len() * PER_HEAD {
-        return Err(damaged("it has not as many weights as its header says"));
+    if weights.len() != WEIGHTS {
+        return Err(damaged(&format!("it has {} weights, {WEIGHTS} were expected", weights.len())));
     }
-    let heads = header.heads.into_iter().zip(weights.chunks_exact(PER_HEAD));
-    heads.map(|(head, weights)| checked(head, weights)).collect()
-}
-
-fn checked(head: HeadHeader, weights: &[u8]) -> Result<Head, DetectorError> {
-    let HeadHeader { name, scale, bias, slope, offset, typed } = head;
-    let from_sum = Line { slope, offset };
-    if !scale.is_finite() || !bias.is_finite() || !from_sum.rises() || !typed.is_none_or(Line::rises) {
-        return Err(DetectorError::Damaged(format!("head {name} has no usable numbers")));
+    if !header.scale.is_finite() || !header.bias.is_finite() {
+        return Err(damaged("its scale or bias is no number"));
     }
-    Ok(Head {
-        name,
-        codes: weights.iter().map(|byte| byte.cast_signed()).collect(),
-        scale,
-        bias,
-        from_sum,
-        typed,
-    })
+    if let Some(head) = header.heads.iter().find(|head| !head.is_sound()) {
+        return Err(damaged(&format!("head {} has no usable numbers", head.name)));
+    }
+    let codes = weights.iter().map(|byte| byte.cast_signed()).collect();
+    Ok((Counter { codes, scale: header.scale, bias: header.bias }, header.heads))
 }
 
 #[cfg(test)]
@@ -152,15 +165,32 @@ mod tests {
     #[test]
     fn damaged_files_are_refused() {
         assert!(refused(b"").contains("does not begin"));
-        assert!(refused(b"TLGUARD1\xff").contains("before its header"));
-        assert!(refused(b"TLGUARD1\xff\xff\xff\xff{}").contains("within its header"));
-        assert!(refused(b"TLGUARD1\x02\0\0\0{}").contains("missing field"));
-        assert!(refused(&INSIDE[..INSIDE.len() - 1]).contains("not as many weights"));
+        assert!(refused(b"TLGUARD2\xff").contains("before its header"));
+        assert!(refused(b"TLGUARD2\xff\xff\xff\xff{}").contains("within its header"));
+        assert!(refused(b"TLGUARD2\x02\0\0\0{}").contains("missing field"));
+        assert!(refused(&INSIDE[..INSIDE.len() - 1]).contains("weights, "));
+    }
+
+    #[test]
+    fn heads_that_cannot_be_computed_with_are_refused() {
+        let file = |head: &str| {
+            let header = format!(
+                r#"{{"bucket_bits":{BUCKET_BITS},"window_words":48,"stride_words":24,"scale":1,"bias":0,"heads":[{head}]}}"#
+            );
+            let length = header.len() as u32;
+            [MAGIC, &length.to_le_bytes(), header.as_bytes(), &vec![0; WEIGHTS]].concat()
+        };
+        let head = r#"{"name":"user","weights":[1.0],"bias":0,"counted":1,"read":1,"offset":0}"#;
+        assert!(read(&file(head)).is_ok());
+        for [sound, broken] in [["read\":1", "read\":-1"], ["counted\":1", "counted\":-1"]] {
+            let said = refused(&file(&head.replace(sound, broken)));
+            assert!(said.contains("head user has no usable numbers"), "{said}");
+        }
     }
 
     #[test]
     fn features_of_another_kind_are_named() {
-        let header = br#"{"bucket_bits":3,"window_words":9,"stride_words":1,"heads":[]}"#;
+        let header = br#"{"bucket_bits":3,"window_words":9,"stride_words":1,"scale":1,"bias":0,"heads":[]}"#;
         let mut file = MAGIC.to_vec();
         file.extend((header.len() as u32).to_le_bytes());
         file.extend(header);
@@ -169,6 +199,6 @@ mod tests {
 
     #[test]
     fn the_file_inside_is_small() {
-        assert!(INSIDE.len() < 8 << 20);
+        assert!(INSIDE.len() + super::super::reader::SIZE < 8 << 20);
     }
 }

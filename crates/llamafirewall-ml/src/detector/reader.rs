@@ -1,0 +1,152 @@
+//! The second view of the detector: a small BERT, fine-tuned by the project from a general one, that reads windows of a text.
+//! It is a GGUF file of its own, run by the encoders of this project, and knows neither labels nor limits: those stand with the
+//! weights of the first view.
+
+use super::weights::{DetectorError, Head};
+use std::sync::Arc;
+use torchless_base::TokenId;
+use torchless_device::{CpuDevice, CpuOptions, PoolKind};
+use torchless_formats::{Checkpoint, Metadata};
+use torchless_kernels::{Precision, best};
+use torchless_model::encoder::{Encoder, EncoderOptions, EncoderText, Pooling, Want, load_encoder};
+use torchless_tokenizer::{EncodeOptions, GgufVocab, Tokenizer};
+
+/// The file that is part of the program.
+const INSIDE: &[u8] = include_bytes!("../../../../assets/guard/encoder.gguf");
+/// Its size in bytes.
+#[cfg(test)]
+pub(super) const SIZE: usize = INSIDE.len();
+/// Most tokens that are read at once, the two around them not counted; longer windows are read in parts.
+const MOST_TOKENS: usize = 126;
+/// Tokens from one part to the next.
+const STRIDE_TOKENS: usize = 94;
+/// Parts of one window that are read. Its words fit; what is longer is a run of signs, which says nothing but takes time.
+const MOST_PARTS: usize = 4;
+/// Windows that are computed together.
+const TOGETHER: usize = 32;
+
+/// The encoder with its tokenizer.
+pub(super) struct Reader {
+    tokenizer: Tokenizer,
+    encoder: Encoder,
+}
+
+/// What a head gives most, and for which text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Highest {
+    pub(super) value: f64,
+    pub(super) text: usize,
+}
+
+impl Reader {
+    /// The encoder that is part of the program.
+    pub(super) fn inside() -> Result<Self, DetectorError> {
+        Self::open(INSIDE)
+    }
+
+    fn open(file: &'static [u8]) -> Result<Self, DetectorError> {
+        let checkpoint = torchless_formats::open_bytes(Arc::new(file)).map_err(unusable)?;
+        // Scans run side by side; one that waited for helpers would wait for the others.
+        let cpu = CpuOptions { kernels: best(), threads: 1, precision: Precision::Fast };
+        let device = Box::new(CpuDevice::new(cpu));
+        let encoder = load_encoder(&checkpoint, device, &EncoderOptions::default(), &mut |_, _| {});
+        Ok(Self { tokenizer: tokenizer(&checkpoint)?, encoder: encoder.map_err(unusable)? })
+    }
+
+    /// Numbers in what it makes of a window.
+    pub(super) fn width(&self) -> usize {
+        self.encoder.spec().dim
+    }
+
+    /// The highest number that each of `heads` gives one of the texts, and which one; minus infinity where there is no text.
+    pub(super) fn highest(&self, heads: &[&Head], texts: &[String]) -> Result<Vec<Highest>, DetectorError> {
+        let mut highest = vec![Highest { value: f64::NEG_INFINITY, text: 0 }; heads.len()];
+        let parts = texts.iter().enumerate().flat_map(|(i, text)| self.parts(text).map(move |ids| (i, ids)));
+        let mut parts = parts.peekable();
+        while parts.peek().is_some() {
+            let now: Vec<(usize, Vec<TokenId>)> = parts.by_ref().take(TOGETHER).collect();
+            for ((text, _), read) in now.iter().zip(self.read(&now)?) {
+                for (head, highest) in heads.iter().zip(&mut highest) {
+                    let value = head.reading(&read);
+                    if !value.is_finite() {
+                        return Err(DetectorError::Encoder("it gave no finite number".to_owned()));
+                    }
+                    if value > highest.value {
+                        *highest = Highest { value, text: *text };
+                    }
+                }
+            }
+        }
+        Ok(highest)
+    }
+
+    fn read(&self, parts: &[(usize, Vec<TokenId>)]) -> Result<Vec<Vec<f32>>, DetectorError> {
+        let texts: Vec<_> = parts.iter().map(|(_, ids)| EncoderText { ids, types: &[] }).collect();
+        self.encoder.encode(&texts, Want::Pooled(Pooling::Rows(PoolKind::Mean))).map_err(unusable)
+    }
+
+    /// The tokens of a text in parts that overlap, each between the two that BERT puts around.
+    fn parts(&self, text: &str) -> impl Iterator<Item = Vec<TokenId>> + use<> {
+        let ids = self.tokenizer.encode(text, EncodeOptions::TEXT);
+        let (first, last) = (ids[0], ids[ids.len() - 1]);
+        let inner = ids.len() - 2;
+        let end = inner.saturating_sub(MOST_TOKENS);
+        let starts = (0..end).step_by(STRIDE_TOKENS).chain([end]).take(MOST_PARTS);
+        starts.map(move |start| {
+            let part = &ids[1 + start..1 + inner.min(start + MOST_TOKENS)];
+            std::iter::once(first).chain(part.iter().copied()).chain([last]).collect()
+        })
+    }
+}
+
+fn unusable(why: impl std::fmt::Display) -> DetectorError {
+    DetectorError::Encoder(why.to_string())
+}
+
+/// The tokenizer in the file's metadata: word pieces, with a token before and one after every text.
+fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer, DetectorError> {
+    let Metadata::Gguf(meta) = &checkpoint.metadata else {
+        return Err(unusable("it is no GGUF file"));
+    };
+    let id = |name: &str| meta.get::<u32>(&format!("tokenizer.ggml.{name}")).map_err(unusable);
+    let tokens = meta.get::<&torchless_formats::StringTable>("tokenizer.ggml.tokens").map_err(unusable)?;
+    let vocab = GgufVocab {
+        model: "bert",
+        tokens: tokens.iter().map(|token| token.as_bytes().to_vec()).collect(),
+        bos: Some(id("bos_token_id")?),
+        sep: Some(id("seperator_token_id")?),
+        unk: Some(id("unknown_token_id")?),
+        pad: Some(id("padding_token_id")?),
+        ..GgufVocab::default()
+    };
+    let tokenizer = Tokenizer::from_gguf(vocab).map_err(unusable)?;
+    if tokenizer.encode("", EncodeOptions::TEXT).len() == 2 {
+        Ok(tokenizer)
+    } else {
+        Err(unusable("its tokenizer does not put one token before a text and one after it"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_overlap_and_hold_what_words_need() {
+        let reader = Reader::inside().unwrap();
+        let parts =
+            |words: usize| reader.parts(&"river ".repeat(words)).map(|ids| ids.len()).collect::<Vec<_>>();
+        assert_eq!(parts(0), [2]);
+        assert_eq!(parts(126), [128]);
+        assert_eq!(parts(127), [128, 128]);
+        assert_eq!(parts(126 + 94 + 1), [128, 128, 128]);
+        assert_eq!(parts(10_000).len(), MOST_PARTS);
+    }
+
+    #[test]
+    fn what_is_no_encoder_is_refused() {
+        for file in [&b""[..], b"GGUF", &INSIDE[..1000], &INSIDE[..INSIDE.len() - 40]] {
+            assert!(matches!(Reader::open(file), Err(DetectorError::Encoder(_))));
+        }
+    }
+}

@@ -1,0 +1,232 @@
+"""The detector's second view: the first layers of a pretrained sentence encoder, fine-tuned with one head for what is typed and one for
+what tools return. Word vectors are rounded to what ships before training and stay as they are, as does the first layer: most words of
+the world stand in no row here, and what the encoder knows of them is what it is taken for."""
+
+import argparse
+import collections
+import json
+import math
+import pathlib
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from safetensors.torch import load_file
+from torch import nn
+
+import dataset
+import judge
+import pieces
+
+LAYERS, HEADS, WIDTH, POSITIONS = 3, 12, 384, 128
+KEPT_BACK = 0.1  # dropout
+RATE, EPOCHS, SIZE, TOKENS = 2e-4, 1.6, 10_000, 2048
+ROLES = ("user", "tool")
+
+
+def four_bits(values: torch.Tensor) -> torch.Tensor:
+    """Rounded to Q4_0 of ggml and back."""
+    blocks = values.reshape(-1, 32)
+    most = blocks.gather(1, blocks.abs().argmax(1, keepdim=True))
+    step = (most / -8).half().float()
+    codes = torch.where(step != 0, (blocks / step + 8.5).floor(), torch.full_like(blocks, 8)).clamp(0, 15)
+    return ((codes - 8) * step).reshape(values.shape)
+
+
+class Drop(nn.Module):
+    """Dropout with masks cut out of one long row of chances, which costs a tenth of drawing them."""
+
+    chances: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return x
+        if Drop.chances is None:
+            Drop.chances = (torch.rand(1 << 23) >= KEPT_BACK).to(torch.bfloat16) / (1 - KEPT_BACK)
+        first = int(torch.randint(0, Drop.chances.numel() - x.numel(), (1,)))
+        return x * Drop.chances[first:first + x.numel()].view(x.shape)
+
+
+class Layer(nn.Module):
+    """A layer of BERT, `[batch, tokens, WIDTH]` to the same."""
+
+    def __init__(self, weights: dict, prefix: str):
+        super().__init__()
+        names = ("attention.self.query", "attention.self.key", "attention.self.value")
+        joined = {end: torch.cat([weights[f"{prefix}{name}.{end}"] for name in names]) for end in ("weight", "bias")}
+        self.qkv = self._filled(nn.Linear(WIDTH, 3 * WIDTH), joined)
+        of = lambda module, name: self._filled(module, {end: weights[f"{prefix}{name}.{end}"] for end in ("weight", "bias")})
+        self.out = of(nn.Linear(WIDTH, WIDTH), "attention.output.dense")
+        self.up = of(nn.Linear(WIDTH, 4 * WIDTH), "intermediate.dense")
+        self.down = of(nn.Linear(4 * WIDTH, WIDTH), "output.dense")
+        self.attention_norm = of(nn.LayerNorm(WIDTH, eps=1e-12), "attention.output.LayerNorm")
+        self.norm = of(nn.LayerNorm(WIDTH, eps=1e-12), "output.LayerNorm")
+        self.drop = Drop()
+
+    @staticmethod
+    def _filled(module: nn.Module, values: dict) -> nn.Module:
+        for name, value in values.items():
+            getattr(module, name).data.copy_(value)
+        return module
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        batch, tokens, _ = x.shape
+        split = self.qkv(x).view(batch, tokens, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
+        query, key, value = (part.reshape(batch * HEADS, tokens, -1) for part in split)
+        spread = mask.expand(batch, HEADS, tokens, tokens).reshape(batch * HEADS, tokens, tokens)
+        share = torch.softmax(torch.baddbmm(spread, query, key.transpose(1, 2), alpha=(WIDTH // HEADS) ** -0.5), -1)
+        seen = torch.bmm(share.to(value.dtype), value).view(batch, HEADS, tokens, -1).transpose(1, 2).reshape(x.shape)
+        x = self.attention_norm(x + self.drop(self.out(seen))).to(x.dtype)
+        return self.norm(x + self.drop(self.down(functional.gelu(self.up(x))))).to(x.dtype)
+
+
+class Encoder(nn.Module):
+    """Windows to one logit per head, `[batch, 2]` in the order of ROLES."""
+
+    def __init__(self, folder: pathlib.Path, kept: list[int]):
+        super().__init__()
+        weights = {name.removeprefix("bert."): value.float() for name, value in load_file(folder / "model.safetensors").items() if value.is_floating_point()}
+        self.register_buffer("words", four_bits(weights["embeddings.word_embeddings.weight"][kept]))
+        self.register_buffer("places", weights["embeddings.position_embeddings.weight"][:POSITIONS] + weights["embeddings.token_type_embeddings.weight"][0])
+        self.norm = Layer._filled(nn.LayerNorm(WIDTH, eps=1e-12), {end: weights[f"embeddings.LayerNorm.{end}"] for end in ("weight", "bias")})
+        self.layers = nn.ModuleList([Layer(weights, f"encoder.layer.{i}.") for i in range(LAYERS)])
+        self.head = nn.Linear(WIDTH, len(ROLES))
+        nn.init.normal_(self.head.weight, 0, 0.02)
+        nn.init.zeros_(self.head.bias)
+        self.drop, self.number = Drop(), torch.bfloat16
+        for fixed in (self.norm, self.layers[0]):
+            fixed.requires_grad_(False)
+
+    def read(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The mean of what the last layer makes of each token, `[batch, WIDTH]`."""
+        tokens = ids.shape[1]
+        live = torch.arange(tokens)[None] < lengths[:, None]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.number == torch.bfloat16):
+            mask = torch.zeros(len(ids), 1, 1, tokens, dtype=self.number).masked_fill(~live[:, None, None], -1e4)
+            with torch.no_grad():
+                x = self.layers[0](self.drop(self.norm(self.words[ids] + self.places[:tokens]).to(self.number)), mask)
+            for layer in self.layers[1:]:
+                x = layer(x, mask)
+        return (x.float() * live[..., None]).sum(1) / lengths[:, None]
+
+    def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return self.head(functional.dropout(self.read(ids, lengths), KEPT_BACK, self.training))
+
+
+def batches(windows: pieces.Windows, chosen: np.ndarray, tokens: int) -> list[np.ndarray]:
+    """Windows of like length together, at most so many tokens at once."""
+    lengths, out, first = windows.lengths, [], 0
+    chosen = chosen[np.argsort(lengths[chosen], kind="stable")]
+    while first < len(chosen):
+        last = first + 1
+        while last < len(chosen) and lengths[chosen[last]] * (last + 1 - first) <= tokens:
+            last += 1
+        out.append(chosen[first:last])
+        first = last
+    return out
+
+
+def padded(windows: pieces.Windows, chosen: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    lengths = windows.lengths[chosen]
+    out = np.zeros((len(chosen), lengths.max()), dtype=np.int64)
+    for i, window in enumerate(chosen):
+        out[i, 0], out[i, lengths[i] - 1] = pieces.CLS, pieces.SEP
+        out[i, 1:lengths[i] - 1] = windows.ids[windows.starts[window]:windows.ends[window]]
+    return torch.from_numpy(out), torch.from_numpy(lengths)
+
+
+def chances(rows: list[dict], windows: pieces.Windows, keep: np.ndarray) -> np.ndarray:
+    """How likely a window is drawn: sets count by the root of their size, both labels alike, typed text more than outputs of tools."""
+    kinds = [(row["source"], row["label"], row["role"]) for row in rows]
+    sizes = collections.Counter(kind for kind, k in zip(kinds, keep) if k)
+    per_row = np.array([sizes[kind] ** -0.5 if k else 0.0 for kind, k in zip(kinds, keep)])
+    out = per_row[windows.row] / np.bincount(windows.row, minlength=len(rows))[windows.row] ** 0.7
+    attack, tool = attacks(rows, windows), fetched(rows, windows)
+    for of_tool in (False, True):
+        for label in (False, True):
+            part = (tool == of_tool) & (attack == label)
+            out[part] *= (0.7 if of_tool else 1.0) / max(out[part].sum(), 1e-9)
+    return out / out.sum()
+
+
+def attacks(rows: list[dict], windows: pieces.Windows) -> np.ndarray:
+    return np.array([row["label"] for row in rows]).astype(bool)[windows.row] & windows.touched
+
+
+def fetched(rows: list[dict], windows: pieces.Windows) -> np.ndarray:
+    return np.array([row["role"] == "tool" for row in rows])[windows.row]
+
+
+def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.ndarray, seed: int) -> None:
+    """Fine-tunes on windows of the rows to keep, drawn by `chances`. What is typed as an attack counts as one for the head of tools too;
+    what is typed and harmless says nothing there, for a tool that asks for something is what that head looks for."""
+    rng, chance, plan = np.random.default_rng(seed), chances(rows, windows, keep), []
+    for epoch in range(math.ceil(EPOCHS)):
+        drawn = rng.choice(len(chance), int(SIZE * min(1, EPOCHS - epoch)), p=chance)
+        found = batches(windows, drawn, TOKENS)
+        plan += [found[i] for i in rng.permutation(len(found))]
+    attack, tool = torch.from_numpy(attacks(rows, windows)), torch.from_numpy(fetched(rows, windows))
+    learnt = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    groups = [([v for n, v in learnt if v.ndim > 1 and "head" not in n], 0.05, 1), ([v for _, v in learnt if v.ndim < 2], 0.0, 1), ([model.head.weight], 0.01, 5)]
+    optimizer = torch.optim.AdamW([{"params": values, "weight_decay": decay, "lr": RATE * times} for values, decay, times in groups], betas=(0.9, 0.98), fused=True)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    model.train()
+    for step, chosen in enumerate(plan):
+        share = min(1, (step + 1) / (0.08 * len(plan))) * max(0.02, 1 - step / len(plan))
+        for group, rate in zip(optimizer.param_groups, rates):
+            group["lr"] = rate * share
+        loss = losses(model(*padded(windows, chosen)), attack[chosen].float(), tool[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_([value for _, value in learnt], 1.0)
+        optimizer.step()
+        if step % 50 == 0:
+            print(f"  step {step} of {len(plan)}, loss {loss.item():.3f}", flush=True)
+
+
+def losses(logits: torch.Tensor, attack: torch.Tensor, tool: torch.Tensor) -> torch.Tensor:
+    each = [functional.binary_cross_entropy_with_logits(logits[:, i], attack, reduction="none") for i in range(len(ROLES))]
+    of_tool = torch.where(tool, 1.0, 0.5 * attack)
+    return (each[0] * (~tool) + each[1] * of_tool).sum() / len(attack)
+
+
+def scores(model: Encoder, windows: pieces.Windows) -> np.ndarray:
+    """The highest logit of the windows of each row, `[rows, 2]`."""
+    out = np.full((windows.row.max() + 1, len(ROLES)), -np.inf)
+    model.eval()
+    with torch.no_grad():
+        for part in batches(windows, np.arange(len(windows.row)), 8192):
+            np.maximum.at(out, windows.row[part], model(*padded(windows, part)).numpy())
+    return out
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="Trains on all rows but those of a fold and their near-duplicates, and scores the fold; without a fold, on all.")
+    arguments.add_argument("--rows", type=pathlib.Path, required=True)
+    arguments.add_argument("--pretrained", type=pathlib.Path, required=True, help="folder with model.safetensors and tokenizer.json of all-MiniLM-L6-v2")
+    arguments.add_argument("--fold", type=int, choices=range(len(judge.FOLDS)))
+    arguments.add_argument("--output", type=pathlib.Path, required=True)
+    given = arguments.parse_args()
+    rows = dataset.load(given.rows)
+    tokenizer, kept = pieces.pruned(given.pretrained, rows)
+    windows = pieces.windows(rows, tokenizer)
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    model = Encoder(given.pretrained, kept)
+    test, keep = np.zeros(len(rows), dtype=bool), np.ones(len(rows), dtype=bool)
+    if given.fold is not None:
+        test, keep = judge.parted(rows, judge.FOLDS[given.fold])
+    train(model, rows, windows, keep, seed=0)
+    given.output.mkdir(parents=True, exist_ok=True)
+    if given.fold is None:
+        torch.save(model.state_dict(), given.output / "encoder.pt")
+        (given.output / "pieces.json").write_text(json.dumps(tokenizer.get_vocab(), ensure_ascii=False))
+    else:
+        found = scores(model, pieces.judged([row for row, t in zip(rows, test) if t], tokenizer))
+        out = np.full((len(rows), len(ROLES)), np.nan)
+        out[test] = found
+        np.save(given.output / f"fold-{given.fold}.npy", out)
+
+
+if __name__ == "__main__":
+    main()
