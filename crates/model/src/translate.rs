@@ -389,6 +389,8 @@ fn plain(spec: &ModelSpec) -> ModelSpec {
     let mut spec = spec.clone();
     spec.arch.clear();
     spec.context_limit = None;
+    // Layers that guess at tokens further on are nothing that is computed.
+    spec.skipped_layers = 0;
     let whole = |weight: &mut NormWeight| {
         if *weight == NormWeight::LessOne {
             *weight = NormWeight::Plain;

@@ -99,6 +99,19 @@ fn what_only_a_made_up_number_keeps_from_gguf_needs_no_words_without_it() {
     }
 }
 
+/// Layers that guess at tokens further on are counted in the configuration, and may not be in the weights.
+#[test]
+fn layers_that_are_counted_and_not_there_are_left_out() {
+    let Some(fixtures) = fixtures() else { return };
+    let base = fixtures.join("goldens/deepseek_v3");
+    let model = folder(&base, &tensors_of(&base), |config| config["num_nextn_predict_layers"] = json!(1));
+    let file = model.path().join("model.gguf");
+    converted(model.path(), "deepseek_v3", &file);
+    let prompt = &prompts(&base)[0];
+    let distance = max_distance(&Session::open(&file, &exact()).prefill(&prompt.ids, 512), &prompt.logits);
+    assert!(distance < tolerance(&base), "{distance}");
+}
+
 /// A byte-level tokenizer of a few letters; `normalizer` and `rstrip` are what GGUF has no words for.
 fn letters(normalizer: Json, rstrip: bool) -> Json {
     let pieces = ["a", "b", "c", "d", "e", "Ġ", "Ċ", "1", "2", "ab", "Ġab", "abc", "de", "<s>", "<end>"];
