@@ -25,10 +25,6 @@ pub(crate) const PANEL_SLACK: usize = 16;
 
 /// What matrix instructions multiply.
 #[derive(Clone, Copy)]
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    expect(dead_code, reason = "read where there are matrix instructions")
-)]
 pub(crate) enum MatrixProbe {
     /// 8-bit integers.
     Bytes,
