@@ -158,11 +158,12 @@ fn pair(
             return Err(FormatError::tensor(there, Problem::Set("has no other half".to_owned())));
         };
         let fit = match (&down.shape[..], &up.shape[..]) {
-            ([rank, _], [_, also]) => rank == also && *rank > 0,
-            ([experts, rank, _], [matrices, _, also]) => experts == matrices && rank == also && *rank > 0,
+            ([rank, _], [_, also]) => rank == also,
+            ([experts, rank, _], [matrices, _, also]) => experts == matrices && rank == also,
             _ => false,
         };
-        if !fit {
+        let empty = down.shape.iter().chain(&up.shape).any(|size| *size == 0);
+        if !fit || empty {
             let why =
                 format!("is {:?} and its other half {:?}: no product of two matrices", down.shape, up.shape);
             return Err(FormatError::tensor(&down.name, Problem::Shape(why)));
@@ -388,6 +389,39 @@ mod tests {
             config[key] = value;
             let error = Scaling::new(&config).err().map(|e| e.to_string()).unwrap_or_default();
             assert!(error.contains(&format!("'{key}'")), "{key}: {error}");
+        }
+    }
+
+    /// A pair of these shapes, in a file of safetensors.
+    fn read(down: &[usize], up: &[usize]) -> Result<Found, FormatError> {
+        let (first, second) = (4 * down.iter().product::<usize>(), 4 * up.iter().product::<usize>());
+        let header = json!({
+            "a.lora_A.weight": {"dtype": "F32", "shape": down, "data_offsets": [0, first]},
+            "a.lora_B.weight": {"dtype": "F32", "shape": up, "data_offsets": [first, first + second]},
+        })
+        .to_string();
+        let mut file = (header.len() as u64).to_le_bytes().to_vec();
+        file.extend(header.as_bytes());
+        file.resize(file.len() + first + second, 0);
+        let checkpoint = crate::open_bytes(std::sync::Arc::new(file))?;
+        pair(&checkpoint, split_peft, |_| AdapterScale::Fixed(1.0))
+    }
+
+    #[test]
+    fn halves_have_a_product() {
+        assert!(read(&[2, 3], &[4, 2]).is_ok());
+        assert!(read(&[5, 2, 3], &[5, 4, 2]).is_ok());
+        let not: [[&[usize]; 2]; 6] = [
+            [&[2, 3], &[4, 3]],
+            [&[0, 3], &[4, 0]],
+            [&[2, 0], &[4, 2]],
+            [&[5, 2, 0], &[5, 4, 2]],
+            [&[5, 2, 3], &[5, 0, 2]],
+            [&[5, 2, 3], &[4, 4, 2]],
+        ];
+        for [down, up] in not {
+            let said = read(down, up).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(said.contains("no product of two matrices"), "{down:?} {up:?}: {said}");
         }
     }
 }
