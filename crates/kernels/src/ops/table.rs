@@ -1,6 +1,6 @@
 //! The functions of this module tree, instantiated for each instruction set.
 
-use super::attention::{Panel, Partial, Product, SpanJob, Target};
+use super::attention::{Bf16, Panel, Partial, Product, SpanJob, Target};
 use super::delta::DeltaStep;
 use super::{activation, attention, delta, elementwise, norm, rope, rows, softmax, streams};
 use crate::Activation;
@@ -32,7 +32,11 @@ macro_rules! each_op {
             fn softmax(row: &mut [f32]) = softmax::softmax;
             fn argmax(x: &[f32]) -> Option<usize> = softmax::argmax;
             fn to_f16(x: &[f32], out: &mut [u16]) = elementwise::to_f16;
-            fn span(job: &SpanJob<'_>, scores: &mut [Panel], rows: &mut [f32], out: &mut Partial<'_>) = attention::span;
+            fn span_f16(job: &SpanJob<'_>, scores: &mut [Panel], rows: &mut [f32], out: &mut Partial<'_>) = attention::span::<_, u16>;
+            fn span_f32(job: &SpanJob<'_>, scores: &mut [Panel], rows: &mut [f32], out: &mut Partial<'_>) = attention::span::<_, f32>;
+            fn span_bf16(job: &SpanJob<'_>, scores: &mut [Panel], rows: &mut [f32], out: &mut Partial<'_>) = attention::span::<_, Bf16>;
+            fn span_q8_0(job: &SpanJob<'_>, scores: &mut [Panel], rows: &mut [f32], out: &mut Partial<'_>) = attention::span_of_codes::<_, 8>;
+            fn span_q4_0(job: &SpanJob<'_>, scores: &mut [Panel], rows: &mut [f32], out: &mut Partial<'_>) = attention::span_of_codes::<_, 4>;
             fn merge(into: &mut Partial<'_>, from: &Partial<'_>) = attention::merge;
             fn finish(partial: &Partial<'_>, row: usize, sink: Option<f32>, out: &mut [f32]) = attention::finish;
             fn multiply(job: &Product<'_, f32>, to: &mut Target<'_>) = attention::multiply;

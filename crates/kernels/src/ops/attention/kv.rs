@@ -218,7 +218,7 @@ impl KvLayer {
 }
 
 /// A number as the cache keeps it. Any bits are a value of it.
-pub(super) trait Element: Copy + Send + Sync {
+pub(crate) trait Element: Copy + Send + Sync {
     const DTYPE: KvType;
     fn load<L: Lanes>(l: L, from: &[Self; WIDTH]) -> L::V;
     fn narrow(cpu: &Cpu, x: &[f32], out: &mut [Self]);
@@ -241,7 +241,7 @@ impl Element for u16 {
 /// The upper half of an IEEE binary32, ties to even.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(super) struct Bf16(u16);
+pub(crate) struct Bf16(u16);
 
 impl Element for Bf16 {
     const DTYPE: KvType = KvType::Bf16;

@@ -19,9 +19,10 @@ use std::ops::Range;
 use std::sync::PoisonError;
 use tile::SPAN;
 
+pub(crate) use kv::Bf16;
 pub use kv::{KvLayer, KvShape, KvShapeError, KvSlice, KvType, KvValues};
 pub use offsets::{DistanceRows, Offsets};
-pub(crate) use span::{Partial, SpanJob, finish, merge, span};
+pub(crate) use span::{Partial, SpanJob, finish, merge, span, span_of_codes};
 pub(crate) use tile::{Panel, Product, Target};
 pub use within::WithinSpec;
 pub(crate) use within::multiply;
@@ -246,7 +247,12 @@ impl<'a> Work<'a> {
             window: self.spec.window,
             softcap: self.spec.softcap,
         };
-        (self.cpu.kernels.ops.span)(&job, &mut panels.scores[..task.rows()], panels.values, out);
+        self.cpu.kernels.ops.span(self.layer.shape().dtype)(
+            &job,
+            &mut panels.scores[..task.rows()],
+            panels.values,
+            out,
+        );
     }
 
     /// Writes the results of a task to their places.

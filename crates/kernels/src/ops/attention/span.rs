@@ -4,11 +4,12 @@
 //! are merged in order of position. So a query's result depends neither on the queries beside it nor on who worked on
 //! which span.
 
-use super::kv::{Bf16, Element, KvLayer, KvShape, KvType, KvValues};
+use super::kv::{Element, KvLayer, KvShape, KvType, KvValues};
 use super::packed;
 use super::tile::{Panel, Product, SPAN, STRIDE, Target, product};
 use crate::lanes::{Lanes, WIDTH, math};
 use crate::ops::softmax::shift;
+use crate::ops::table::OpsTable;
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -140,31 +141,29 @@ struct Run {
     unit: usize,
 }
 
-/// Computes the partial result of a span. `scores` has a panel for each row; `rows` has room for the values of a block where
-/// the cache has them in its keys.
-#[inline(always)]
-pub(crate) fn span<L: Lanes>(
-    l: L,
-    job: &SpanJob<'_>,
-    scores: &mut [Panel],
-    rows: &mut [f32],
-    out: &mut Partial<'_>,
-) {
-    match job.layer.shape().dtype {
-        KvType::F16 => typed::<L, u16>(l, job, (scores, rows), out),
-        KvType::F32 => typed::<L, f32>(l, job, (scores, rows), out),
-        KvType::Bf16 => typed::<L, Bf16>(l, job, (scores, rows), out),
-        KvType::Q8_0 => coded::<L, 8>(l, job, (scores, rows), out),
-        KvType::Q4_0 => coded::<L, 4>(l, job, (scores, rows), out),
+impl OpsTable {
+    /// Computes the partial result of a span, from a cache of this type. A function each: all in one took minutes to compile.
+    pub(super) fn span(&self, dtype: KvType) -> SpanFunction {
+        match dtype {
+            KvType::F16 => self.span_f16,
+            KvType::F32 => self.span_f32,
+            KvType::Bf16 => self.span_bf16,
+            KvType::Q8_0 => self.span_q8_0,
+            KvType::Q4_0 => self.span_q4_0,
+        }
     }
 }
 
-/// As [`typed`] for keys and values in codes, of which `rooms` takes one head of a block in single precision at a time.
+/// The job; a panel for each row; room for what has to be taken out of keys or codes; what comes out.
+pub(super) type SpanFunction = fn(&SpanJob<'_>, &mut [Panel], &mut [f32], &mut Partial<'_>);
+
+/// As [`span`] for keys and values in codes, of which `rooms` takes one head of a block in single precision at a time.
 #[inline(always)]
-fn coded<L: Lanes, const BITS: usize>(
+pub(crate) fn span_of_codes<L: Lanes, const BITS: usize>(
     l: L,
     job: &SpanJob<'_>,
-    (scores, rooms): (&mut [Panel], &mut [f32]),
+    scores: &mut [Panel],
+    rooms: &mut [f32],
     out: &mut Partial<'_>,
 ) {
     out.clear();
@@ -194,11 +193,14 @@ fn coded<L: Lanes, const BITS: usize>(
     }
 }
 
+/// Computes the partial result of a span. `scores` has a panel for each row; `rows` has room for the values of a block where
+/// the cache has them in its keys.
 #[inline(always)]
-fn typed<L: Lanes, E: Element>(
+pub(crate) fn span<L: Lanes, E: Element>(
     l: L,
     job: &SpanJob<'_>,
-    (scores, rows): (&mut [Panel], &mut [f32]),
+    scores: &mut [Panel],
+    rows: &mut [f32],
     out: &mut Partial<'_>,
 ) {
     out.clear();
