@@ -186,13 +186,19 @@ impl Drop for Pool {
     }
 }
 
-/// Says, while it lives, that this thread is inside a job.
-struct JobMark;
+/// Says, while it lives, that this thread, a caller's, is inside a job, and gives it back as it was.
+struct JobMark {
+    #[cfg(target_arch = "x86_64")]
+    _tiles: crate::amx::KeptShapes,
+}
 
 impl JobMark {
     fn set() -> Self {
         IN_JOB.set(true);
-        Self
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            _tiles: crate::amx::KeptShapes::of_this_thread(),
+        }
     }
 }
 

@@ -143,19 +143,11 @@ fn continued(
 }
 
 /// Logits of all positions, `[ids, vocab]`, and how many a position has.
-/// Computes on a thread of its own: ggml shapes the tile registers of AMX once per thread, and ends the process where another engine has released
-/// them since.
 fn logits(mut runner: Box<dyn Runner>, ids: &[TokenId]) -> Result<(Vec<f32>, usize), Error> {
     let mut all = Vec::new();
-    let mut compute = || {
-        score_from(runner.as_mut(), ids, 0, &mut |rows| {
-            all.extend_from_slice(rows);
-            Ok(())
-        })
-    };
-    // A panic there is one here.
-    std::thread::scope(|scope| {
-        scope.spawn(&mut compute).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    score_from(runner.as_mut(), ids, 0, &mut |rows| {
+        all.extend_from_slice(rows);
+        Ok(())
     })?;
     Ok((all, runner.info().vocab))
 }

@@ -69,12 +69,8 @@ pub fn their_logits(
     Ok(logits)
 }
 
-/// The native engine's logits of every position, as exact as it computes; on a thread of its own, as both engines use the tile registers of AMX.
+/// The native engine's logits of every position, as exact as it computes.
 pub fn our_logits(path: &Path, ids: &[u32], adapters: &[(PathBuf, f32)]) -> Vec<f32> {
-    std::thread::scope(|scope| scope.spawn(|| score(path, ids, adapters)).join().unwrap())
-}
-
-fn score(path: &Path, ids: &[u32], adapters: &[(PathBuf, f32)]) -> Vec<f32> {
     let options = ModelOptions {
         precision: RunPrecision::Exact,
         threads: Some(1),
