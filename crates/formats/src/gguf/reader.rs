@@ -38,6 +38,8 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Part, FormatError> {
     let alignment = alignment(&metadata)?;
     let start = reader.cursor.position().next_multiple_of(alignment as usize);
     let tensors = place_tensors(bytes, start, alignment, descriptions)?;
+    // A vocabulary of megabytes has been copied; numbers that are wanted later come back page by page.
+    bytes.slice(0..start).iter().for_each(Bytes::release);
     Ok(Part { metadata, tensors })
 }
 
