@@ -2,15 +2,20 @@
 
 use crate::ModelError;
 use crate::decoder::Decoder;
-use crate::spec::ModelSpec;
+use crate::spec::{Ffn, ModelSpec};
 use torchless_base::{Logits, RunError, Runner, RunnerInfo, SeqId, StepPlan};
-use torchless_device::{Device, DeviceError};
+use torchless_device::{Device, DeviceError, Residency};
 
 /// Positions in one block of the KV cache.
 const BLOCK_LEN: usize = 32;
 
 /// The longest context that nobody asked for: bookkeeping grows with the context, and a file may claim any.
 const LONGEST_UNASKED: usize = 1 << 20;
+
+/// Tokens per step where weights are resident: enough to hide what a product pays once per step, and half the buffers of [`LARGE_BATCH`].
+const USUAL_BATCH: usize = 256;
+/// Tokens per step where each step reads weights anew, or deals tokens out to experts, of which each gets few.
+const LARGE_BATCH: usize = 512;
 
 /// Limits to run within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,22 +24,22 @@ pub struct RunnerOptions {
     pub max_seq_len: Option<usize>,
     /// Sequences of full length that the cache has room for.
     pub sequences: usize,
-    /// Tokens per step.
-    pub max_batch_tokens: usize,
+    /// Tokens per step; `None` takes 256 where all weights are resident and every token meets them, else 512.
+    pub max_batch_tokens: Option<usize>,
 }
 
 impl Default for RunnerOptions {
     fn default() -> Self {
-        Self { max_seq_len: None, sequences: 1, max_batch_tokens: 512 }
+        Self { max_seq_len: None, sequences: 1, max_batch_tokens: None }
     }
 }
 
 impl RunnerOptions {
-    /// The limits for `spec`.
+    /// The limits for `spec`, with weights that live as `residency` says.
     ///
     /// # Errors
     /// More positions are asked for than the model's arithmetic is defined for.
-    pub(crate) fn info(&self, spec: &ModelSpec) -> Result<RunnerInfo, ModelError> {
+    pub(crate) fn info(&self, spec: &ModelSpec, residency: Residency) -> Result<RunnerInfo, ModelError> {
         let trained = spec.context.min(spec.context_limit.unwrap_or(usize::MAX));
         let max_seq_len = self.max_seq_len.unwrap_or(trained.min(LONGEST_UNASKED)).max(1);
         if let Some(limit) = spec.context_limit.filter(|&limit| max_seq_len > limit) {
@@ -44,12 +49,17 @@ impl RunnerOptions {
         Ok(RunnerInfo {
             vocab: spec.vocab,
             max_seq_len,
-            max_batch_tokens: self.max_batch_tokens.max(1),
+            max_batch_tokens: self.max_batch_tokens.unwrap_or_else(|| usual_batch(spec, residency)).max(1),
             block_len: BLOCK_LEN,
             blocks,
             turning_point: spec.turning_point(),
         })
     }
+}
+
+fn usual_batch(spec: &ModelSpec, residency: Residency) -> usize {
+    let has_experts = spec.layers.iter().any(|layer| matches!(layer.ffn, Ffn::Experts(_)));
+    if has_experts || residency != Residency::Resident { LARGE_BATCH } else { USUAL_BATCH }
 }
 
 /// Runs the native decoder on one device.

@@ -79,7 +79,7 @@ pub struct ModelOptions {
     pub max_seq_len: Option<usize>,
     /// Sequences of full length that the cache has room for; 0 counts as 1.
     pub sequences: usize,
-    /// Tokens per step; by default 512, and 2048 on a GPU.
+    /// Tokens per step; by default 2048 on a GPU, 512 where weights are not resident or lie with experts, and else 256.
     pub max_batch_tokens: Option<usize>,
     /// Adapters (LoRA) that are added to the model's weights, each with a factor beside its own.
     pub adapters: Vec<(PathBuf, f32)>,
@@ -180,15 +180,14 @@ impl ModelOptions {
     }
 
     fn load_options<'a>(&self, checkpoint: &Checkpoint, adapters: &'a [ScaledAdapter]) -> LoadOptions<'a> {
-        let usual_batch =
-            if self.placement.is_on_gpu() { GPU_BATCH } else { RunnerOptions::default().max_batch_tokens };
+        let usual_batch = self.placement.is_on_gpu().then_some(GPU_BATCH);
         LoadOptions {
             residency: self.residency,
             cache: self.cache_type(checkpoint),
             runner: RunnerOptions {
                 max_seq_len: self.max_seq_len,
                 sequences: self.sequences.max(1),
-                max_batch_tokens: self.max_batch_tokens.unwrap_or(usual_batch),
+                max_batch_tokens: self.max_batch_tokens.or(usual_batch),
             },
             adapters,
         }

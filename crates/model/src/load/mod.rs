@@ -61,7 +61,7 @@ pub fn load(
     options: &LoadOptions<'_>,
     progress: Progress<'_>,
 ) -> Result<NativeRunner, ModelError> {
-    let info = options.runner.info(&spec)?;
+    let info = options.runner.info(&spec, options.residency)?;
     let residency = match options.residency {
         Residency::Mapped { limit: Some(limit) } => {
             Residency::Mapped { limit: Some(left_for_weights(limit, &spec, &info)?) }
