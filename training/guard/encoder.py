@@ -4,7 +4,6 @@ the world stand in no row here, and what the encoder knows of them is what it is
 
 import argparse
 import collections
-import json
 import math
 import pathlib
 
@@ -20,7 +19,7 @@ import pieces
 
 LAYERS, HEADS, WIDTH, POSITIONS = 3, 12, 384, 128
 KEPT_BACK = 0.1  # dropout
-RATE, EPOCHS, SIZE, TOKENS = 2e-4, 1.6, 10_000, 2048
+RATE, EPOCHS, SIZE, TOKENS = 2e-4, 2.5, 14_000, 2048
 ROLES = ("user", "tool")
 
 
@@ -157,7 +156,7 @@ def fetched(rows: list[dict], windows: pieces.Windows) -> np.ndarray:
     return np.array([row["role"] == "tool" for row in rows])[windows.row]
 
 
-def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.ndarray, seed: int) -> None:
+def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.ndarray, steps: int | None = None, seed: int = 0) -> None:
     """Fine-tunes on windows of the rows to keep, drawn by `chances`. What is typed as an attack counts as one for the head of tools too;
     what is typed and harmless says nothing there, for a tool that asks for something is what that head looks for."""
     rng, chance, plan = np.random.default_rng(seed), chances(rows, windows, keep), []
@@ -171,7 +170,7 @@ def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.nd
     optimizer = torch.optim.AdamW([{"params": values, "weight_decay": decay, "lr": RATE * times} for values, decay, times in groups], betas=(0.9, 0.98), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
     model.train()
-    for step, chosen in enumerate(plan):
+    for step, chosen in enumerate(plan[:steps]):
         share = min(1, (step + 1) / (0.08 * len(plan))) * max(0.02, 1 - step / len(plan))
         for group, rate in zip(optimizer.param_groups, rates):
             group["lr"] = rate * share
@@ -200,32 +199,36 @@ def scores(model: Encoder, windows: pieces.Windows) -> np.ndarray:
     return out
 
 
+def parts(names: list[str], rows: list[dict]) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """What is to be trained, by its name: which rows are judged, and which are learnt from."""
+    whole = np.ones(len(rows), dtype=bool)
+    return [(name, ~whole, whole) if name == "all" else (name, *judge.parted(rows, judge.FOLDS[int(name)])) for name in names]
+
+
 def main() -> None:
-    arguments = argparse.ArgumentParser(description="Trains on all rows but those of a fold and their near-duplicates, and scores the fold; without a fold, on all.")
+    names = [str(fold) for fold in range(len(judge.FOLDS))] + ["all"]
+    arguments = argparse.ArgumentParser(description="For each fold, trains on all rows but those of the fold and their near-duplicates, and scores the fold; then trains on all.")
     arguments.add_argument("--rows", type=pathlib.Path, required=True)
     arguments.add_argument("--pretrained", type=pathlib.Path, required=True, help="folder with model.safetensors and tokenizer.json of all-MiniLM-L6-v2")
-    arguments.add_argument("--fold", type=int, choices=range(len(judge.FOLDS)))
+    arguments.add_argument("--part", nargs="+", choices=names, default=names, help="only these folds, by number; 'all' is what ships")
+    arguments.add_argument("--steps", type=int, help="stop each training after so many steps, to see that it runs")
     arguments.add_argument("--output", type=pathlib.Path, required=True)
     given = arguments.parse_args()
+    given.output.mkdir(parents=True, exist_ok=True)
     rows = dataset.load(given.rows)
     tokenizer, kept = pieces.pruned(given.pretrained, rows)
     windows = pieces.windows(rows, tokenizer)
-    torch.manual_seed(0)
     torch.set_num_threads(1)
-    model = Encoder(given.pretrained, kept)
-    test, keep = np.zeros(len(rows), dtype=bool), np.ones(len(rows), dtype=bool)
-    if given.fold is not None:
-        test, keep = judge.parted(rows, judge.FOLDS[given.fold])
-    train(model, rows, windows, keep, seed=0)
-    given.output.mkdir(parents=True, exist_ok=True)
-    if given.fold is None:
-        torch.save(model.state_dict(), given.output / "encoder.pt")
-        (given.output / "pieces.json").write_text(json.dumps(tokenizer.get_vocab(), ensure_ascii=False))
-    else:
-        found = scores(model, pieces.judged([row for row, t in zip(rows, test) if t], tokenizer))
+    for name, test, keep in parts(given.part, rows):
+        torch.manual_seed(0)
+        model = Encoder(given.pretrained, kept)
+        train(model, rows, windows, keep, given.steps)
+        if name == "all":
+            torch.save(model.state_dict(), given.output / "encoder.pt")
+            continue
         out = np.full((len(rows), len(ROLES)), np.nan)
-        out[test] = found
-        np.save(given.output / f"fold-{given.fold}.npy", out)
+        out[test] = scores(model, pieces.judged([row for row, t in zip(rows, test) if t], tokenizer))
+        np.save(given.output / f"fold-{name}.npy", out)
 
 
 if __name__ == "__main__":

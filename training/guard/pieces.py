@@ -65,7 +65,8 @@ def texts(row: dict) -> tuple[list[str], list[bool]]:
 
 
 def sentences(row: dict) -> list[str]:
-    """Each sentence of a row, or of its fields, by itself. They are judged beside the windows, and not trained on."""
+    """Each sentence of a row, or of its fields, by itself. They are judged beside the windows; those of harmless rows are trained on, for that they are
+    harmless is certain, while of an attack a sentence may be."""
     points = features.codepoints(row["text"])
     start, length = features.words(points)
     runs = features.field_words(points, start, length) if row["role"] == "tool" else []
@@ -113,8 +114,8 @@ class Windows:
 
 
 def windows(rows: list[dict], tokenizer: Tokenizer) -> Windows:
-    """What is trained on."""
-    return _tokens([texts(row) for row in rows], tokenizer)
+    """What is trained on: the windows of a row, and the sentences of a harmless one."""
+    return _tokens([texts(row) if row["label"] else (texts(row)[0] + sentences(row), []) for row in rows], tokenizer)
 
 
 def judged(rows: list[dict], tokenizer: Tokenizer) -> Windows:

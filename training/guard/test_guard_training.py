@@ -3,6 +3,7 @@ import random
 import unittest
 
 import numpy as np
+import tokenizers
 import torch
 from gguf.quants import dequantize, quantize
 
@@ -115,6 +116,13 @@ class Encoder(unittest.TestCase):
         row = {"text": "{\"a\": \"We met at noon today. Then we went home again.\", \"b\": \"all is well here\"}", "role": "tool"}
         self.assertEqual(pieces.sentences(row), ["we met at noon today", "then we went home again"])
 
+    def test_sentences_of_harmless_rows_alone_are_learnt_from(self):
+        model = tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")
+        row = {"text": "The sea was calm that day. The captain slept in his bunk.", "role": "user", "label": 0, "core": None}
+        found = pieces.windows([row, dict(row, label=1)], tokenizers.Tokenizer(model))
+        self.assertEqual(found.row.tolist(), [0, 0, 0, 1])
+        self.assertTrue(found.touched.all())
+
     def test_what_a_format_escaped_is_found(self):
         points = features.codepoints("{\"a\": \"one \\\"two\\\"\\nthree four\"}")
         first, end = pieces.located(points, "one \"two\"\nthree four")
@@ -122,8 +130,10 @@ class Encoder(unittest.TestCase):
 
     def test_word_vectors_are_rounded_as_the_file_has_them(self):
         values = torch.randn(7, 96)
-        again = dequantize(quantize(values.numpy(), shrink.TYPES.Q4_0), shrink.TYPES.Q4_0)
-        np.testing.assert_allclose(encoder.four_bits(values).numpy(), again, atol=1e-6)
+        rounded = encoder.four_bits(values).numpy()
+        again = dequantize(quantize(rounded, shrink.TYPES.Q4_0), shrink.TYPES.Q4_0)
+        np.testing.assert_allclose(rounded, again, atol=1e-6)
+        self.assertLess(np.abs(rounded - values.numpy()).max(), np.abs(values.numpy()).max() / 8)
 
     def test_every_window_is_in_one_batch(self):
         lengths = np.random.default_rng(1).integers(0, 126, 500)
