@@ -5,9 +5,8 @@
 #[path = "../tests/hostile/mod.rs"]
 mod hostile;
 
-use llamafirewall::{
-    Configuration, ConfigurationError, Firewall, HiddenAsciiScanner, Message, RegexScanner, Role, UseCase,
-};
+use llamafirewall::{Configuration, Firewall, HiddenAsciiScanner, Message, RegexScanner, Role, UseCase};
+use llamafirewall_ml::{Detector, DetectorError, Origin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +24,22 @@ const PROSE: &str = "The committee met on Tuesday to look at the plans for the n
 liked what they saw. There was some talk of money, as there always is, and of the old trees beside the road. Nobody \
 wanted to see them cut, so the architect was asked to move the entrance a little to the west.\n";
 
-fn main() -> Result<(), ConfigurationError> {
+/// Words of prose that come to 128 tokens of common English tokenizers.
+const WORDS_OF_128_TOKENS: usize = 113;
+
+/// The detector inside, on the one thread that it has.
+fn detector() -> Result<(), DetectorError> {
+    let detector = Detector::inside()?;
+    let words: Vec<&str> = PROSE.split_whitespace().cycle().take(WORDS_OF_128_TOKENS).collect();
+    let text = words.join(" ");
+    for origin in [Origin::Typed, Origin::Fetched] {
+        let time = best(200, || drop(detector.judge(origin, &text)));
+        println!("detector, 128 tokens, {origin:?}: {:.2} ms", time.as_secs_f64() * 1e3);
+    }
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let configuration = Configuration::new()
         .add_scanner(Role::User, Arc::new(RegexScanner::new()?))
         .add_scanner(Role::User, Arc::new(HiddenAsciiScanner::new()));
@@ -42,6 +56,7 @@ fn main() -> Result<(), ConfigurationError> {
         let rate = text.content.len() as f64 / time.as_secs_f64() / 1e6;
         println!("{name}, 1 MiB of prose: {rate:.0} MB/s");
     }
+    detector()?;
     for piece in hostile::PIECES {
         let text = Message::user(hostile::megabyte(piece));
         let time = best(3, || drop(general.scan_blocking(&text, None)));
