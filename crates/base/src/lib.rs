@@ -11,4 +11,4 @@ mod runner;
 
 pub use ids::{BlockId, SeqId, TokenId};
 pub use plan::{BlockCopy, PlanError, Slice, StepPlan, Wanted};
-pub use runner::{Logits, RunError, Runner, RunnerInfo};
+pub use runner::{Logits, RunError, Runner, RunnerInfo, Scored};

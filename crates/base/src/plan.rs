@@ -11,6 +11,8 @@ pub enum Wanted {
     Nothing,
     /// The last position only: a token is to be chosen.
     Last,
+    /// The last position, of which so many of the largest logits are enough; a runner may give the whole row.
+    Largest(usize),
     /// Every position: scoring, verification of drafts.
     All,
 }
@@ -37,7 +39,7 @@ impl Slice {
     pub fn logit_rows(&self) -> usize {
         match self.wanted {
             Wanted::Nothing => 0,
-            Wanted::Last => 1,
+            Wanted::Last | Wanted::Largest(_) => 1,
             Wanted::All => self.tokens.len(),
         }
     }
@@ -147,6 +149,19 @@ impl StepPlan {
         self.slices.iter().map(Slice::logit_rows).sum()
     }
 
+    /// How many of the largest logits of each wanted row are enough; `None` where a whole row is wanted, or none at all.
+    pub fn largest_wanted(&self) -> Option<usize> {
+        let mut most = None;
+        for slice in &self.slices {
+            match slice.wanted {
+                Wanted::Nothing => {}
+                Wanted::Largest(count) => most = most.max(Some(count)),
+                Wanted::Last | Wanted::All => return None,
+            }
+        }
+        most
+    }
+
     /// Checks every number in the plan against `info`; a runner may then index without doubt.
     ///
     /// # Errors
@@ -246,5 +261,20 @@ mod tests {
         assert_eq!(plan.slices[2].tokens, 4..6);
         plan.clear();
         assert_eq!(plan, StepPlan::default());
+    }
+
+    #[test]
+    fn lists_are_enough_where_no_slice_wants_more() {
+        let largest = |wanted: &[Wanted]| {
+            let mut plan = StepPlan::default();
+            for &wanted in wanted {
+                plan.push((SeqId(1), 0), &[TokenId(1)], &[], wanted);
+            }
+            (plan.logit_rows(), plan.largest_wanted())
+        };
+        assert_eq!(largest(&[Wanted::Nothing]), (0, None));
+        assert_eq!(largest(&[Wanted::Largest(3), Wanted::Nothing, Wanted::Largest(7)]), (2, Some(7)));
+        assert_eq!(largest(&[Wanted::Largest(3), Wanted::Last]), (2, None));
+        assert_eq!(largest(&[Wanted::All, Wanted::Largest(3)]), (2, None));
     }
 }

@@ -1,6 +1,6 @@
 //! What the engine asks of whatever computes logits.
 
-use crate::{PlanError, SeqId, StepPlan};
+use crate::{PlanError, SeqId, StepPlan, TokenId};
 
 /// Limits of a runner, fixed when it is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +20,23 @@ pub struct RunnerInfo {
     pub turning_point: Option<usize>,
 }
 
-/// Rows of logits, reused from step to step.
+/// A token and its logit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scored {
+    /// The token.
+    pub token: TokenId,
+    /// What the model gave it.
+    pub logit: f32,
+}
+
+/// Rows of logits, reused from step to step: whole ones, or the largest values of each.
 #[derive(Clone, Debug, Default)]
 pub struct Logits {
     vocab: usize,
     data: Vec<f32>,
+    listed: Vec<Scored>,
+    /// Where the list of each row ends; empty where rows are whole.
+    ends: Vec<usize>,
 }
 
 impl Logits {
@@ -32,21 +44,49 @@ impl Logits {
     /// Memory grows to the largest request and is kept.
     pub fn reset(&mut self, rows: usize, vocab: usize) -> &mut [f32] {
         self.vocab = vocab;
+        self.ends.clear();
         self.data.resize(rows * vocab, 0.0);
         &mut self.data
     }
 
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.data.len().checked_div(self.vocab).unwrap_or(0)
+    /// Starts over with no rows; what follows are lists.
+    pub fn reset_lists(&mut self) {
+        self.data.clear();
+        self.listed.clear();
+        self.ends.clear();
     }
 
-    /// Row `i`, in the order of the slices that wanted logits. Panics if there is no such row.
+    /// Adds a row as its largest values, in descending order, of equal ones the smaller ids first: fewer than were asked for only
+    /// where the row has no others above -inf.
+    pub fn push_list(&mut self, largest: impl IntoIterator<Item = Scored>) {
+        self.listed.extend(largest);
+        self.ends.push(self.listed.len());
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        if self.ends.is_empty() {
+            self.data.len().checked_div(self.vocab).unwrap_or(0)
+        } else {
+            self.ends.len()
+        }
+    }
+
+    /// Row `i`, in the order of the slices that wanted logits. Panics if there is no such row, or only a list of it.
     pub fn row(&self, i: usize) -> &[f32] {
         &self.data[i * self.vocab..(i + 1) * self.vocab]
     }
 
-    /// All rows, row-major.
+    /// The largest values of row `i`; `None` where the row is whole. Panics if there is no such row.
+    pub fn list(&self, i: usize) -> Option<&[Scored]> {
+        if self.ends.is_empty() {
+            return None;
+        }
+        let start = i.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Some(&self.listed[start..self.ends[i]])
+    }
+
+    /// All whole rows, row-major.
     pub fn as_slice(&self) -> &[f32] {
         &self.data
     }
@@ -90,6 +130,14 @@ pub trait Runner: Send {
     /// The plan does not fit ([`StepPlan::check`]), or the device failed.
     fn step(&mut self, plan: &StepPlan, logits: &mut Logits) -> Result<(), RunError>;
 
+    /// Gives row `row` of the last step whole, as the only row of `logits`, where the step gave a list of it.
+    ///
+    /// # Errors
+    /// The device failed, or this runner gives whole rows always.
+    fn whole_row(&mut self, _row: usize, _logits: &mut Logits) -> Result<(), RunError> {
+        Err(RunError::Unsupported { op: "a row of logits after the step", runner: "this runner".to_owned() })
+    }
+
     /// Whether sequences have state beside the blocks, so that blocks alone do not make a beginning that others can share.
     fn keeps_state(&self) -> bool {
         false
@@ -127,6 +175,23 @@ mod tests {
         let mut logits = Logits::default();
         assert_eq!(logits.rows(), 0);
         logits.reset(2, 3).copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        assert_eq!((logits.rows(), logits.row(1)), (2, &[4.0, 5.0, 6.0][..]));
+        assert_eq!((logits.rows(), logits.row(1), logits.list(1)), (2, &[4.0, 5.0, 6.0][..], None));
+    }
+
+    #[test]
+    fn lists_stand_in_for_rows() {
+        let mut logits = Logits::default();
+        logits.reset(2, 3);
+        let scored = |id| Scored { token: TokenId(id), logit: 0.5 };
+        logits.reset_lists();
+        assert_eq!(logits.rows(), 0);
+        logits.push_list([scored(4), scored(2)]);
+        logits.push_list([]);
+        logits.push_list([scored(1)]);
+        assert_eq!(logits.rows(), 3);
+        assert_eq!(logits.list(0), Some(&[scored(4), scored(2)][..]));
+        assert_eq!((logits.list(1), logits.list(2)), (Some(&[][..]), Some(&[scored(1)][..])));
+        logits.reset(1, 3);
+        assert_eq!((logits.rows(), logits.list(0)), (1, None));
     }
 }

@@ -64,7 +64,7 @@ impl Runner for Fake {
             }
             let first = match slice.wanted {
                 Wanted::Nothing => continue,
-                Wanted::Last => *known - 1,
+                Wanted::Last | Wanted::Largest(_) => *known - 1,
                 Wanted::All => slice.start,
             };
             for position in first..*known {
