@@ -2,8 +2,8 @@
 
 use crate::exp::{exp_neg, sum};
 use crate::stages::{Candidate, Entry, ON_DISTRIBUTION, ON_LOGITS, Work, largest};
-use crate::{ConfigError, Constraint, Rng, SamplerConfig, TokenMask};
-use torchless_base::TokenId;
+use crate::{ConfigError, Constraint, Rng, SamplerConfig, TokenMask, listed};
+use torchless_base::{Scored, TokenId};
 
 /// A chosen token.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,6 +147,62 @@ impl Sampler {
         Ok(Choice { token, logprob })
     }
 
+    /// How many of a row's largest logits are enough for [`Sampler::pick_among`] after a history of `known` tokens; `None` where
+    /// a choice needs the whole row.
+    pub fn enough(&self, known: usize) -> Option<usize> {
+        if self.constraint.is_some() { None } else { listed::enough(&self.config, known, self.vocab) }
+    }
+
+    /// The choice of [`Sampler::pick`] from the largest logits of a row alone, `asked` of which were asked for, as many as
+    /// [`Sampler::enough`] says or more. `None`, and nothing drawn, where they do not decide.
+    ///
+    /// # Errors
+    /// The history does not fit the vocabulary, or nothing is left to choose.
+    ///
+    /// # Panics
+    /// As [`Sampler::pick`].
+    pub fn pick_among(
+        &mut self,
+        (largest, asked): (&[Scored], usize),
+        history: &[TokenId],
+        scratch: &mut Scratch,
+    ) -> Result<Option<Choice>, SampleError> {
+        assert_eq!(scratch.counts.len(), self.vocab, "scratch is for another vocabulary");
+        scratch.alternatives.clear();
+        let window = window(&self.config, history);
+        check_window(window, self.vocab)?;
+        let (counts, list) = (&mut scratch.counts[..], &mut scratch.list);
+        listed::apply(&self.config, (largest, window), counts, list);
+        let max = list.iter().fold(f32::NEG_INFINITY, |max, entry| max.max(entry.value));
+        if max == f32::NEG_INFINITY {
+            let is_whole = largest.len() < asked;
+            return if is_whole { Err(SampleError::NothingLeft) } else { Ok(None) };
+        }
+        let token = if self.config.is_greedy() {
+            list.iter().filter(|entry| entry.value == max).map(|entry| entry.token).min().unwrap_or(0)
+        } else {
+            let rest = if largest.len() < asked { None } else { largest.last().map(|last| last.logit) };
+            let Some(max) = listed::cut(&self.config, list, (max, rest)) else { return Ok(None) };
+            let mut work = Work {
+                config: &self.config,
+                window,
+                mask: None,
+                counts,
+                row: &mut [],
+                list,
+                listed: true,
+                max,
+            };
+            for stage in
+                ON_DISTRIBUTION.iter().skip(listed::DONE).filter(|stage| (stage.active)(&self.config))
+            {
+                (stage.apply)(&mut work);
+            }
+            draw(&work, self.rng.next_f64()) as u32
+        };
+        Ok(Some(Choice { token: TokenId(token), logprob: None }))
+    }
+
     /// Tells the constraint that `token` was taken.
     pub fn accept(&mut self, token: TokenId) {
         if let Some(constraint) = &mut self.constraint {
@@ -194,8 +250,9 @@ fn prepare<'a>(
     (logits, history): (&[f32], &'a [TokenId]),
     scratch: &'a mut Scratch,
 ) -> Result<Work<'a>, SampleError> {
-    let window = &history[history.len().saturating_sub(config.repeat_last_n)..];
-    check_input(logits, window, scratch.counts.len())?;
+    let window = window(config, history);
+    check_window(window, scratch.counts.len())?;
+    check_row(logits, scratch.counts.len())?;
     scratch.row.clear();
     scratch.row.extend_from_slice(logits);
     let mask = constraint.map(|constraint| {
@@ -220,12 +277,21 @@ fn prepare<'a>(
     if work.max == f32::NEG_INFINITY { Err(SampleError::NothingLeft) } else { Ok(work) }
 }
 
-fn check_input(logits: &[f32], window: &[TokenId], vocab: usize) -> Result<(), SampleError> {
+/// What penalties see of a history.
+fn window<'a>(config: &SamplerConfig, history: &'a [TokenId]) -> &'a [TokenId] {
+    &history[history.len().saturating_sub(config.repeat_last_n)..]
+}
+
+fn check_window(window: &[TokenId], vocab: usize) -> Result<(), SampleError> {
+    match window.iter().find(|token| token.index() >= vocab) {
+        Some(&token) => Err(SampleError::History { token, vocab }),
+        None => Ok(()),
+    }
+}
+
+fn check_row(logits: &[f32], vocab: usize) -> Result<(), SampleError> {
     if logits.len() != vocab {
         return Err(SampleError::Width { got: logits.len(), vocab });
-    }
-    if let Some(&token) = window.iter().find(|token| token.index() >= vocab) {
-        return Err(SampleError::History { token, vocab });
     }
     // Counting instead of searching, so that the loop becomes vector code.
     let below_infinity = logits.iter().fold(0u32, |count, &logit| count + u32::from(logit < f32::INFINITY));

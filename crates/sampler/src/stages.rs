@@ -56,7 +56,7 @@ pub(crate) const ON_LOGITS: [Stage; 3] = [
 
 /// Stages that shape the distribution of a random draw.
 pub(crate) const ON_DISTRIBUTION: [Stage; 5] = [
-    Stage { name: "temperature", active: |c| c.temperature != 1.0, apply: temperature },
+    Stage { name: "temperature", active: has_temperature, apply: temperature },
     Stage { name: "top-k", active: |c| c.top_k > 0, apply: top_k },
     Stage { name: "softmax", active: |_| true, apply: softmax },
     Stage { name: "top-p", active: |c| c.top_p < 1.0, apply: top_p },
@@ -80,11 +80,19 @@ fn mask(work: &mut Work<'_>) {
 fn logit_bias(work: &mut Work<'_>) {
     for &(token, bias) in &work.config.logit_bias {
         let logit = &mut work.row[token.index()];
-        *logit = if bias <= BAN { f32::NEG_INFINITY } else { *logit + bias };
+        *logit = biased(*logit, bias);
     }
 }
 
-fn has_penalties(c: &SamplerConfig) -> bool {
+pub(crate) fn biased(logit: f32, bias: f32) -> f32 {
+    if bias <= BAN { f32::NEG_INFINITY } else { logit + bias }
+}
+
+pub(crate) fn has_temperature(c: &SamplerConfig) -> bool {
+    c.temperature != 1.0
+}
+
+pub(crate) fn has_penalties(c: &SamplerConfig) -> bool {
     c.repeat_penalty != 1.0 || c.presence_penalty != 0.0 || c.frequency_penalty != 0.0
 }
 
@@ -96,20 +104,28 @@ fn penalties(work: &mut Work<'_>) {
     for token in work.window {
         let count = std::mem::take(&mut work.counts[token.index()]);
         if count > 0 {
-            let logit = work.row[token.index()];
-            let scaled = if logit > 0.0 { logit / c.repeat_penalty } else { logit * c.repeat_penalty };
-            let lowered = scaled - c.presence_penalty - count as f32 * c.frequency_penalty;
-            work.row[token.index()] = lowered.min(f32::MAX);
+            let logit = &mut work.row[token.index()];
+            *logit = penalised(*logit, count, c);
         }
     }
+}
+
+/// The logit of a token that occurs `count` times in the window, once at the least.
+pub(crate) fn penalised(logit: f32, count: u32, c: &SamplerConfig) -> f32 {
+    let scaled = if logit > 0.0 { logit / c.repeat_penalty } else { logit * c.repeat_penalty };
+    (scaled - c.presence_penalty - count as f32 * c.frequency_penalty).min(f32::MAX)
 }
 
 /// Also moves the largest logit to 0, which softmax does not notice and which keeps tiny temperatures finite.
 fn temperature(work: &mut Work<'_>) {
     for logit in work.row.iter_mut() {
-        *logit = (*logit - work.max) / work.config.temperature;
+        *logit = tempered(*logit, work.max, work.config);
     }
     work.max = 0.0;
+}
+
+pub(crate) fn tempered(logit: f32, max: f32, c: &SamplerConfig) -> f32 {
+    (logit - max) / c.temperature
 }
 
 fn top_k(work: &mut Work<'_>) {
@@ -193,7 +209,7 @@ impl Work<'_> {
 }
 
 /// Larger values first, then smaller ids. Values are never NaN here.
-fn larger_first(a: &Entry, b: &Entry) -> Ordering {
+pub(crate) fn larger_first(a: &Entry, b: &Entry) -> Ordering {
     b.value.partial_cmp(&a.value).unwrap_or(Ordering::Equal).then(a.token.cmp(&b.token))
 }
 
