@@ -6,7 +6,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, TryRecvError};
-use torchless_base::{Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
+use torchless_base::{Logits, Runner, Scored, SeqId, StepPlan, TokenId, Wanted};
 use torchless_sampler::{Choice, Sampler, Scratch};
 
 pub(crate) enum Command {
@@ -40,6 +40,8 @@ pub(crate) struct Worker {
     scratch: Scratch,
     plan: StepPlan,
     logits: Logits,
+    /// A row that its list did not decide.
+    whole: Logits,
     choices: Choices,
     events: Vec<SeqEvent>,
 }
@@ -54,6 +56,7 @@ impl Worker {
             live: HashMap::new(),
             plan: StepPlan::default(),
             logits: Logits::default(),
+            whole: Logits::default(),
             choices: Choices::default(),
             events: Vec::new(),
         }
@@ -114,6 +117,7 @@ impl Worker {
             }
             return false;
         }
+        self.ask_for_lists();
         match self.compute() {
             Ok(()) => {
                 self.choose();
@@ -126,13 +130,24 @@ impl Worker {
         true
     }
 
+    /// Where the largest logits decide, a runner may keep the others to itself.
+    fn ask_for_lists(&mut self) {
+        for slice in self.plan.slices.iter_mut().filter(|slice| slice.wanted == Wanted::Last) {
+            let known = self.scheduler.known(slice.seq).map_or(0, <[TokenId]>::len);
+            let enough = self.live.get(&slice.seq).and_then(|live| live.sampler.enough(known));
+            slice.wanted = enough.map_or(Wanted::Last, Wanted::Largest);
+        }
+    }
+
     fn compute(&mut self) -> Result<(), RequestError> {
         let (runner, plan, logits) = (&mut self.runner, &self.plan, &mut self.logits);
         guard("runner", || runner.step(plan, logits))??;
-        let (wanted, vocab) = (self.plan.logit_rows(), self.scheduler.limits().vocab);
-        let got = self.logits.as_slice().len();
-        if wanted > 0 && got != wanted * vocab {
-            return Err(RequestError::Rows { got: got / vocab, wanted });
+        let wanted = self.plan.logit_rows();
+        let (vocab, logits) = (self.scheduler.limits().vocab, &self.logits);
+        let is_listed = logits.rows() > 0 && logits.list(0).is_some();
+        let values = if is_listed { logits.rows() * vocab } else { logits.as_slice().len() };
+        if wanted > 0 && values != wanted * vocab {
+            return Err(RequestError::Rows { got: values / vocab, wanted });
         }
         Ok(())
     }
@@ -141,17 +156,43 @@ impl Worker {
     fn choose(&mut self) {
         self.choices.clear();
         let mut row = 0;
-        for slice in &self.plan.slices {
-            let choice = (slice.wanted != Wanted::Nothing).then(|| {
-                // Of several rows the last one is for the token to come.
-                row += slice.logit_rows();
-                let live = self.live.get_mut(&slice.seq)?;
-                let logits = self.logits.row(row - 1);
-                let history = self.scheduler.known(slice.seq)?;
-                live.choose(logits, history, &mut self.scratch)
-            });
-            self.choices.push(choice.flatten());
+        for at in 0..self.plan.slices.len() {
+            let slice = &self.plan.slices[at];
+            // Of several rows the last one is for the token to come.
+            row += slice.logit_rows();
+            let wants = slice.wanted != Wanted::Nothing;
+            let choice = if wants { self.choose_for(at, row - 1) } else { None };
+            self.choices.push(choice);
         }
+    }
+
+    /// The token for a slice, from its row; from the whole one where a list of it does not decide.
+    fn choose_for(&mut self, slice: usize, row: usize) -> Option<Choice> {
+        let seq = self.plan.slices[slice].seq;
+        let asked = self.plan.largest_wanted().unwrap_or(0);
+        if let Some(largest) = self.logits.list(row) {
+            let (live, history) = (self.live.get_mut(&seq)?, self.scheduler.known(seq)?);
+            match live.choose_among((largest, asked), history, &mut self.scratch) {
+                Ok(None) => {}
+                chosen => return live.keep(chosen, &self.scratch),
+            }
+            if let Err(error) = self.fetch_whole(row) {
+                self.live.get_mut(&seq)?.error = Some(error);
+                return None;
+            }
+        }
+        let (live, history) = (self.live.get_mut(&seq)?, self.scheduler.known(seq)?);
+        let logits = if self.logits.list(row).is_some() { self.whole.row(0) } else { self.logits.row(row) };
+        let chosen = live.choose(logits, history, &mut self.scratch);
+        live.keep(chosen.map(Some), &self.scratch)
+    }
+
+    fn fetch_whole(&mut self, row: usize) -> Result<(), RequestError> {
+        let (runner, whole) = (&mut self.runner, &mut self.whole);
+        guard("runner", || runner.whole_row(row, whole))??;
+        let vocab = self.scheduler.limits().vocab;
+        let got = self.whole.as_slice().len();
+        if got == vocab { Ok(()) } else { Err(RequestError::Rows { got: got / vocab, wanted: 1 }) }
     }
 
     fn fail_step(&mut self, error: &RequestError) {
@@ -204,17 +245,44 @@ impl Worker {
 }
 
 impl Live {
-    /// None, and the error kept, if no token could be chosen.
-    fn choose(&mut self, logits: &[f32], history: &[TokenId], scratch: &mut Scratch) -> Option<Choice> {
-        let picked = guard("sampler", || {
+    /// From a whole row.
+    fn choose(
+        &mut self,
+        logits: &[f32],
+        history: &[TokenId],
+        scratch: &mut Scratch,
+    ) -> Result<Choice, RequestError> {
+        guard("sampler", || {
             let choice = self.sampler.pick(logits, history, scratch)?;
             self.sampler.accept(choice.token);
             Ok(choice)
-        });
-        match picked.and_then(|picked| picked.map_err(RequestError::Sample)) {
+        })?
+        .map_err(RequestError::Sample)
+    }
+
+    /// From the largest logits of a row; none if they do not decide.
+    fn choose_among(
+        &mut self,
+        largest: (&[Scored], usize),
+        history: &[TokenId],
+        scratch: &mut Scratch,
+    ) -> Result<Option<Choice>, RequestError> {
+        guard("sampler", || {
+            let choice = self.sampler.pick_among(largest, history, scratch)?;
+            if let Some(choice) = choice {
+                self.sampler.accept(choice.token);
+            }
+            Ok(choice)
+        })?
+        .map_err(RequestError::Sample)
+    }
+
+    /// None, and the error kept, if no token could be chosen.
+    fn keep(&mut self, chosen: Result<Option<Choice>, RequestError>, scratch: &Scratch) -> Option<Choice> {
+        match chosen {
             Ok(choice) => {
                 self.alternatives.extend_from_slice(scratch.alternatives());
-                Some(choice)
+                choice
             }
             Err(error) => {
                 self.error = Some(error);

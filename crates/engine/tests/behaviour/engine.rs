@@ -2,6 +2,7 @@
 //! pass; where order matters, the runner is held back by a channel.
 
 use crate::fake::{Fake, alone, info, request, row};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -90,31 +91,40 @@ fn a_runner_with_state_gets_every_prompt_whole() {
 
 #[test]
 fn many_threads_get_what_each_would_get_alone() {
-    for seed in 0..20 {
-        let mut rng = Rng::new(seed);
-        let info = info(&mut rng);
-        let config = EngineConfig { prefill_chunk: 3, max_running: 5, ..EngineConfig::default() };
-        let engine = Engine::start(Box::new(Fake::new(info, PrefixReuse::Blocks)), config).unwrap();
-        std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let engine = &engine;
-                scope.spawn(move || {
-                    let mut rng = Rng::new(seed * 100 + thread);
-                    for _ in 0..5 {
-                        // The same random numbers twice: once to submit, once to compare.
-                        let state = rng.state();
-                        let ticket = engine.submit(request(&mut rng, &info)).unwrap();
-                        let request = request(&mut Rng::from_state(state), &info);
-                        if request.max_tokens == 5 {
-                            drop(ticket);
-                        } else {
-                            expect_reply(ticket, &request, &info);
-                        }
+    (0..20).for_each(|seed| many_threads(seed, |runner| runner));
+}
+
+#[test]
+fn lists_of_the_largest_logits_change_no_reply() {
+    let asked_again = Arc::default();
+    (0..40).for_each(|seed| many_threads(seed, |runner| runner.listing(&asked_again)));
+    assert!(asked_again.load(Ordering::Relaxed) > 0, "some lists do not decide");
+}
+
+fn many_threads(seed: u64, change: impl FnOnce(Fake) -> Fake) {
+    let mut rng = Rng::new(seed);
+    let info = info(&mut rng);
+    let config = EngineConfig { prefill_chunk: 3, max_running: 5, ..EngineConfig::default() };
+    let engine = Engine::start(Box::new(change(Fake::new(info, PrefixReuse::Blocks))), config).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let engine = &engine;
+            scope.spawn(move || {
+                let mut rng = Rng::new(seed * 100 + thread);
+                for _ in 0..5 {
+                    // The same random numbers twice: once to submit, once to compare.
+                    let state = rng.state();
+                    let ticket = engine.submit(request(&mut rng, &info)).unwrap();
+                    let request = request(&mut Rng::from_state(state), &info);
+                    if request.max_tokens == 5 {
+                        drop(ticket);
+                    } else {
+                        expect_reply(ticket, &request, &info);
                     }
-                });
-            }
-        });
-    }
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //! that its blocks hold up to that position. Wrong blocks, wrong copies and skipped tokens change what comes out.
 
 use std::collections::HashMap;
-use torchless_base::{Logits, RunError, Runner, RunnerInfo, SeqId, StepPlan, TokenId, Wanted};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use torchless_base::{Logits, RunError, Runner, RunnerInfo, Scored, SeqId, StepPlan, TokenId, Wanted};
 use torchless_engine::{FinishReason, PrefixReuse, Request};
 use torchless_sampler::{Rng, Sampler, Scratch};
 
@@ -15,12 +17,34 @@ pub struct Fake {
     lens: HashMap<SeqId, usize>,
     /// Called before each step; may wait, fail or panic.
     before: Hook,
+    /// Whether it gives lists where they are enough, and the rows of the last step, which it then kept to itself.
+    lists: bool,
+    rows: Logits,
+    /// Rows that were asked for again.
+    asked_again: Arc<AtomicUsize>,
 }
 
 impl Fake {
     pub fn new(info: RunnerInfo, reuse: PrefixReuse) -> Self {
         let cache = vec![TokenId(u32::MAX); info.blocks * info.block_len];
-        Self { info, reuse, cache, lens: HashMap::new(), before: Box::new(|_| Ok(())) }
+        let (before, rows): (Hook, _) = (Box::new(|_| Ok(())), Logits::default());
+        Self {
+            info,
+            reuse,
+            cache,
+            lens: HashMap::new(),
+            before,
+            lists: false,
+            rows,
+            asked_again: Arc::default(),
+        }
+    }
+
+    /// Gives no more than the largest logits where they are enough, and counts the rows that are asked for again.
+    pub fn listing(mut self, asked_again: &Arc<AtomicUsize>) -> Self {
+        self.lists = true;
+        self.asked_again = Arc::clone(asked_again);
+        self
     }
 
     pub fn before(mut self, hook: impl FnMut(&StepPlan) -> Result<(), RunError> + Send + 'static) -> Self {
@@ -72,6 +96,23 @@ impl Runner for Fake {
                 rows.next().unwrap().copy_from_slice(&row(&prefix, vocab));
             }
         }
+        if let Some(count) = plan.largest_wanted().filter(|_| self.lists) {
+            self.rows = std::mem::take(logits);
+            for i in 0..self.rows.rows() {
+                let mut all: Vec<Scored> = (0..)
+                    .zip(self.rows.row(i))
+                    .map(|(id, &logit)| Scored { token: TokenId(id), logit })
+                    .collect();
+                all.sort_by(|a, b| b.logit.total_cmp(&a.logit));
+                logits.push_list(all.into_iter().take(count));
+            }
+        }
+        Ok(())
+    }
+
+    fn whole_row(&mut self, row: usize, logits: &mut Logits) -> Result<(), RunError> {
+        self.asked_again.fetch_add(1, Ordering::Relaxed);
+        logits.reset(1, self.info.vocab).copy_from_slice(self.rows.row(row));
         Ok(())
     }
 
@@ -96,7 +137,9 @@ impl Runner for Fake {
 pub fn row(prefix: &[TokenId], vocab: usize) -> Vec<f32> {
     let seed = prefix.iter().fold(7u64, |h, t| (h ^ u64::from(t.0)).wrapping_mul(0x100_0000_01b3));
     let mut rng = Rng::new(seed);
-    (0..vocab).map(|_| rng.next_f64() as f32 * 8.0).collect()
+    // Few values in every other row, so that lists do not always decide.
+    let levels = [2.0, 4096.0][(seed % 2) as usize];
+    (0..vocab).map(|_| (rng.next_f64() * levels).floor() as f32 * (8.0 / levels as f32)).collect()
 }
 
 /// The reply to a request without scheduler, blocks or company.
@@ -138,6 +181,7 @@ pub fn request(rng: &mut Rng, info: &RunnerInfo) -> Request {
     request.sampler.temperature = [0.0, 0.7, 1.5][below(3, rng)];
     request.sampler.repeat_penalty = [1.0, 1.3][below(2, rng)];
     request.sampler.top_p = [1.0, 0.8][below(2, rng)];
+    request.sampler.top_k = [0, 1, 3][below(3, rng)];
     request
 }
 
