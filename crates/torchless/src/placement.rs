@@ -5,9 +5,9 @@
 use crate::Error;
 use crate::open::{ModelOptions, RunPrecision};
 use std::fmt;
-use std::sync::{LazyLock, PoisonError};
+use std::sync::PoisonError;
 use torchless_device::{Device, EncoderDevice, Needs, Parts, Placed, Precision, Recorder};
-use torchless_device_gpu::driver::{DeviceInfo, Driver, Hardware, Limits, devices, open, usual_folder};
+use torchless_device_gpu::driver::{DeviceInfo, Driver, first_gpu, open_within};
 use torchless_device_gpu::{Backend, GpuDevice};
 use torchless_formats::Checkpoint;
 use torchless_model::{LoadOptions, ModelError, ModelSpec, load};
@@ -37,8 +37,7 @@ pub struct Placement {
     pub memory_fraction: Option<f64>,
 }
 
-/// What is left is for kernels, for what they work with, and for other programs.
-pub const MEMORY_FRACTION: f64 = 0.9;
+pub use torchless_device_gpu::driver::MEMORY_FRACTION;
 
 /// What lies where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -152,7 +151,7 @@ impl Placement {
                 "the CPU has no GPU layers and no numbered devices: name another backend".to_owned(),
             )),
             Place::Cpu => Ok(None),
-            Place::Auto => match *FIRST_GPU {
+            Place::Auto => match first_gpu() {
                 None if asks_for_gpu => Err(Error::Option(
                     "no GPU was found for these layers: --list-backends says why".to_owned(),
                 )),
@@ -163,44 +162,13 @@ impl Placement {
 
     fn open(&self, backend: Backend) -> Result<Vec<Opened>, Error> {
         let ordinals = if self.devices.is_empty() { &[0][..] } else { &self.devices };
-        let all = devices(backend)?;
         let fraction = self.memory_fraction.unwrap_or(MEMORY_FRACTION);
         let open_one = |&ordinal: &usize| {
-            // A device that is not there is refused by `open`, in its words.
-            let memory = all.get(ordinal).map(|info| (info.memory as f64 * fraction) as u64);
-            let limits = Limits { memory, programs: usual_folder() };
-            let driver = open(backend, ordinal, &limits)?;
+            let driver = open_within(backend, ordinal, fraction)?;
             Ok(Opened { free: driver.free_memory(), driver })
         };
         ordinals.iter().map(open_one).collect()
     }
-}
-
-/// The first interface that leads to a graphics processor. Looked for once: it takes the libraries of all vendors, and every question
-/// about the placement comes here. An OpenCL for CPUs alone would bring a compiler of 60 MB along, so where the system has no GPU's
-/// driver, nothing is loaded.
-static FIRST_GPU: LazyLock<Option<Backend>> = LazyLock::new(|| {
-    let wanted = |&backend: &Backend| leads_to_gpu(backend);
-    if has_gpu_driver() { Backend::ALL.into_iter().find(wanted) } else { None }
-});
-
-/// Whether a driver of a graphics processor runs; where that cannot be seen, one may.
-fn has_gpu_driver() -> bool {
-    let Ok(entries) = std::fs::read_dir("/dev") else { return true };
-    !cfg!(target_os = "linux")
-        || entries.flatten().any(|entry| is_node_of_gpu(&entry.file_name().to_string_lossy()))
-}
-
-/// Whether an entry of `/dev` belongs to a graphics processor: NVIDIA's, those of the kernel's own drivers, AMD's for computing, WSL's,
-/// Arm's, Qualcomm's, NVIDIA's in Jetsons, PowerVR's.
-fn is_node_of_gpu(name: &str) -> bool {
-    const NODES: [&str; 9] = ["nvidia", "dri", "kfd", "dxg", "mali", "kgsl", "nvhost", "nvmap", "pvr"];
-    NODES.iter().any(|start| name.starts_with(start))
-}
-
-/// Whether an interface's first device is a graphics processor.
-fn leads_to_gpu(backend: Backend) -> bool {
-    devices(backend).is_ok_and(|found| found.first().is_some_and(|info| info.hardware == Hardware::Gpu))
 }
 
 /// What a model needs, part by part: the loader's own account.
@@ -401,16 +369,6 @@ mod tests {
     fn needs() -> Needs {
         let layer = LayerNeed { weights: 10 << 20, cache: 1 << 20 };
         Needs { start: 4 << 20, tied: 4 << 20, layers: vec![layer; 4], end: 1 << 20, buffers: 1 << 20 }
-    }
-
-    #[test]
-    fn nodes_of_gpus_are_known_by_name() {
-        for gpu in ["dri", "kfd", "nvidiactl", "nvidia0", "dxg", "mali0", "kgsl-3d0", "nvhost-ctrl-gpu"] {
-            assert!(is_node_of_gpu(gpu), "{gpu}");
-        }
-        for other in ["null", "vda", "drm_dp_aux0", "nvme0n1", "nvram", "kmsg", "kvm"] {
-            assert!(!is_node_of_gpu(other), "{other}");
-        }
     }
 
     #[test]

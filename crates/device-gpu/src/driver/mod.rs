@@ -6,6 +6,7 @@
 mod budget;
 mod compiled;
 mod cuda;
+mod first;
 #[cfg(target_os = "macos")]
 mod metal;
 mod open;
@@ -13,6 +14,7 @@ mod opencl;
 mod parameters;
 
 pub use cuda::ahead;
+pub use first::{MEMORY_FRACTION, first_gpu, open_within};
 pub use open::{Found, Limits, devices, list, open, usual_folder};
 
 use crate::source::Program;
