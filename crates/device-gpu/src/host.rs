@@ -13,8 +13,15 @@ macro_rules! bytes_of {
 bytes_of!(float_bytes, f32);
 bytes_of!(int_bytes, i32);
 
-/// The bytes of the values, to be written.
-pub(crate) fn float_bytes_mut(values: &mut [f32]) -> &mut [u8] {
-    // SAFETY: as above, and any bytes make valid values of f32; the borrow is exclusive.
-    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
+macro_rules! bytes_of_mut {
+    ($name:ident, $ty:ty) => {
+        /// The bytes of the values, to be written.
+        pub(crate) fn $name(values: &mut [$ty]) -> &mut [u8] {
+            // SAFETY: as above, and any bytes make valid values; the borrow is exclusive.
+            unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
+        }
+    };
 }
+
+bytes_of_mut!(float_bytes_mut, f32);
+bytes_of_mut!(int_bytes_mut, i32);

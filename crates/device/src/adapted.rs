@@ -5,14 +5,14 @@
 use crate::experts::{Experts, SigmoidGate};
 use crate::latent::LatentAttend;
 use crate::ops::{
-    Activation, Attend, BufId, CacheId, CacheShape, Device, Elementwise, Embed, Glu, Linear, MatrixId,
-    ModelPart, Norm, Projection, Rope, RopeId, Select, StackId, StateId, Store, VectorId,
+    Activation, Attend, BufId, CacheId, CacheShape, Device, Elementwise, Embed, Glu, Largest, Linear, Listed,
+    MatrixId, ModelPart, Norm, Projection, Rope, RopeId, Select, StackId, StateId, Store, VectorId,
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
 use crate::{DeviceError, MatrixSource, Residency};
 use std::collections::HashMap;
-use torchless_base::{BlockCopy, SeqId, StepPlan};
+use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 
 /// What is added to a matrix's products: `up * down * input`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,6 +68,10 @@ impl Device for Adapted {
         self.inner.name()
     }
 
+    fn most_listed(&self) -> usize {
+        self.inner.most_listed()
+    }
+
     fn linear(&mut self, op: &Linear<'_>) -> Result<(), DeviceError> {
         self.inner.linear(op)?;
         let Linear { rows, input, norm, .. } = *op;
@@ -113,6 +117,7 @@ impl Device for Adapted {
         fn split(&mut self, op: &Split<'_>) -> Result<(), DeviceError>;
         fn add(&mut self, rows: usize, input: BufId, scale: f32, out: BufId) -> Result<(), DeviceError>;
         fn select(&mut self, op: &Select<'_>) -> Result<(), DeviceError>;
+        fn largest(&mut self, op: &Largest, lists: &mut Logits) -> Result<Listed, DeviceError>;
         fn read(&mut self, buf: BufId, out: &mut [f32]) -> Result<(), DeviceError>;
         fn place(&mut self, part: ModelPart);
         fn write(&mut self, buf: BufId, values: &[f32]) -> Result<(), DeviceError>;

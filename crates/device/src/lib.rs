@@ -30,8 +30,9 @@ pub use experts::{ExpertLinear, Experts, Gating, SigmoidGate};
 pub use latent::LatentAttend;
 pub use needs::{LayerNeed, Needs};
 pub use ops::{
-    Activation, Attend, BufId, Device, Elementwise, Embed, Glu, Linear, MatrixId, ModelPart, Norm, NormKind,
-    Pairing, Precision, Projection, Rope, RopeBeyond, RopeId, Select, StackId, StateId, Store, VectorId,
+    Activation, Attend, BufId, Device, Elementwise, Embed, Glu, Largest, Linear, Listed, MatrixId, ModelPart,
+    Norm, NormKind, Pairing, Precision, Projection, Rope, RopeBeyond, RopeId, Select, StackId, StateId,
+    Store, VectorId,
 };
 pub use ops::{CacheId, CacheShape, CacheType, CacheValues};
 pub use placed::{Parts, Placed};

@@ -5,7 +5,7 @@ use crate::latent::LatentAttend;
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
 use crate::{DeviceError, MatrixSource, Residency};
-use torchless_base::{BlockCopy, SeqId, StepPlan};
+use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 
 pub use torchless_kernels::{Activation, KvValues as CacheValues, Precision};
 
@@ -227,6 +227,26 @@ pub struct Select<'a> {
     pub rows: &'a [usize],
     /// `[rows, width]`.
     pub out: BufId,
+}
+
+/// Looks for the largest values of each row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Largest {
+    /// Rows to look through.
+    pub rows: usize,
+    /// `[rows, width]`.
+    pub input: BufId,
+    /// How many of each row, at most [`Device::most_listed`].
+    pub count: usize,
+}
+
+/// What a device found when it looked for the largest values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// A list for each row.
+    All,
+    /// Not a number or infinity, so that there are no lists.
+    NotNumbers,
 }
 
 /// Element type of a KV cache.
@@ -465,6 +485,20 @@ pub trait Device: Send {
     /// # Errors
     /// The device failed.
     fn select(&mut self, op: &Select<'_>) -> Result<(), DeviceError>;
+
+    /// How many of the largest values of a row this device lists; 0 where a host can as well look for them in whole rows.
+    fn most_listed(&self) -> usize {
+        0
+    }
+
+    /// Adds a list of each row's largest values to `lists`, as [`Logits::push_list`] wants them; -inf is never among them.
+    ///
+    /// # Errors
+    /// The device failed, or does not list values.
+    fn largest(&mut self, _op: &Largest, _lists: &mut Logits) -> Result<Listed, DeviceError> {
+        let op = "lists of the largest values".to_owned();
+        Err(DeviceError::Unsupported { op, device: self.name() })
+    }
 
     /// Copies the first rows of a buffer to the host; `out.len()` is a multiple of its width.
     ///

@@ -5,6 +5,7 @@ mod attention;
 mod encode;
 mod experts;
 pub(crate) mod flash;
+mod largest;
 mod latent;
 mod matmul;
 pub mod programs;
@@ -21,12 +22,12 @@ use matmul::{Matrix, Stack};
 use programs::Family;
 use queue::{Args, Grid, Kernels, Queue};
 use step::Step;
-use torchless_base::{BlockCopy, SeqId, StepPlan};
+use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 use torchless_device::{
     Activation, Attend, Blend, BufId, CacheId, CacheShape, CacheType, DeltaNet, Device, DeviceError,
-    Elementwise, Embed, Experts, Glu, LatentAttend, Linear, MatrixId, MatrixSource, Norm, NormKind,
-    Precision, Residency, Rope, RopeId, Rowwise, Select, SigmoidGate, Split, StackId, StateId, StateShape,
-    Store, VectorId,
+    Elementwise, Embed, Experts, Glu, Largest, LatentAttend, Linear, Listed, MatrixId, MatrixSource, Norm,
+    NormKind, Precision, Residency, Rope, RopeId, Rowwise, Select, SigmoidGate, Split, StackId, StateId,
+    StateShape, Store, VectorId,
 };
 
 /// Threads of a group in the kernels that norm.
@@ -53,6 +54,8 @@ pub struct GpuDevice {
     offsets: Vec<encode::Offsets>,
     states: recurrent::States,
     rooms: Rooms,
+    /// Lists on their way to the host.
+    found: Vec<i32>,
 }
 
 #[derive(Clone, Copy)]
@@ -98,6 +101,9 @@ struct Rooms {
     arrived: Room,
     expanded: [Room; 3],
     halves: [Room; 5],
+    largest: Room,
+    faults: Room,
+    found: Room,
 }
 
 impl From<GpuError> for DeviceError {
@@ -136,6 +142,7 @@ impl GpuDevice {
             offsets: Vec::new(),
             states: recurrent::States::default(),
             rooms: Rooms::default(),
+            found: Vec::new(),
         })
     }
 
@@ -500,6 +507,14 @@ impl Device for GpuDevice {
         self.flush()?;
         let at = Place { memory: self.buf(buf).memory, offset: 0 };
         Ok(self.driver.write(at, float_bytes(values))?)
+    }
+
+    fn most_listed(&self) -> usize {
+        largest::MOST
+    }
+
+    fn largest(&mut self, op: &Largest, lists: &mut Logits) -> Result<Listed, DeviceError> {
+        self.list_largest(op, lists)
     }
 
     fn read(&mut self, buf: BufId, out: &mut [f32]) -> Result<(), DeviceError> {

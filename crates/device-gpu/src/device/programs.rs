@@ -14,6 +14,8 @@ use torchless_quant::TensorType;
 pub enum Family {
     /// Everything that sees neither weights nor a cache.
     Ops,
+    /// The largest values of rows.
+    Largest,
     /// Attention over a cache of this type and length of blocks.
     Attention(CacheType, usize),
     /// Products with weights of this type.
@@ -36,6 +38,7 @@ const ROPE: &str = include_str!("../../kernels/portable/rope.c");
 const EXPERTS: &str = include_str!("../../kernels/portable/experts.c");
 const RECURRENT: &str = include_str!("../../kernels/portable/recurrent.c");
 const ENCODE: &str = include_str!("../../kernels/portable/encode.c");
+const LARGEST: &str = include_str!("../../kernels/portable/largest.c");
 const ATTENTION: &str = include_str!("../../kernels/portable/attention.c");
 const MATMUL: &str = include_str!("../../kernels/portable/matmul.c");
 const FORMATS: &str = include_str!("../../kernels/cuda/formats.cu");
@@ -58,6 +61,7 @@ pub fn program(family: Family) -> Program {
             defines: Vec::new(),
             parts: vec![REDUCE, ACTIVATION, ELEMENTWISE, NORM, ROPE, EXPERTS, RECURRENT, ENCODE],
         },
+        Family::Largest => Program { name: "largest".to_owned(), defines: Vec::new(), parts: vec![LARGEST] },
         Family::Attention(ty, block_len) => {
             // Caches of other types are refused when they are asked for.
             let (half, name) = if ty == CacheType::F16 { ("1", "f16") } else { ("0", "f32") };
@@ -118,7 +122,7 @@ pub fn all(dialect: Dialect) -> Vec<Program> {
     let caches = [CacheType::F16, CacheType::F32].map(|ty| Family::Attention(ty, USUAL_BLOCK));
     let types = TensorType::ALL.iter().filter(|&&ty| dequant::stored(ty) == ty);
     let products = types.map(|&ty| Family::Matmul(ty));
-    let portable = std::iter::once(Family::Ops).chain(caches).chain(products);
+    let portable = [Family::Ops, Family::Largest].into_iter().chain(caches).chain(products);
     portable.chain(overlay(dialect)).map(program).collect()
 }
 

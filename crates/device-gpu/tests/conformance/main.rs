@@ -7,6 +7,7 @@
 mod attention;
 mod encoder;
 mod experts;
+mod largest;
 mod recurrent;
 mod rows;
 mod weights;

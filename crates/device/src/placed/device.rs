@@ -4,13 +4,13 @@ use super::{At, Buffer, Matrix, Placed};
 use crate::experts::{ExpertLinear, Experts, SigmoidGate};
 use crate::latent::LatentAttend;
 use crate::ops::{
-    Activation, Attend, BufId, CacheId, CacheShape, Device, Elementwise, Embed, Glu, Linear, MatrixId,
-    ModelPart, Norm, Rope, RopeId, Select, StackId, StateId, VectorId,
+    Activation, Attend, BufId, CacheId, CacheShape, Device, Elementwise, Embed, Glu, Largest, Linear, Listed,
+    MatrixId, ModelPart, Norm, Rope, RopeId, Select, StackId, StateId, VectorId,
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
 use crate::{DeviceError, MatrixSource, MatrixUse, Residency};
-use torchless_base::{BlockCopy, SeqId, StepPlan};
+use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 
 fn handle<T>(list: &mut Vec<T>, item: T) -> u32 {
     list.push(item);
@@ -242,6 +242,17 @@ impl Device for Placed {
         let input = self.bring(op.input, device)?;
         let out = self.written(op.out, device);
         self.on(device).select(&Select { input, rows: op.rows, out })
+    }
+
+    /// As the device of the head does.
+    fn most_listed(&self) -> usize {
+        self.devices[self.parts.end].most_listed()
+    }
+
+    fn largest(&mut self, op: &Largest, lists: &mut Logits) -> Result<Listed, DeviceError> {
+        let device = self.device_of(op.input);
+        let input = self.bring(op.input, device)?;
+        self.on(device).largest(&Largest { input, ..*op }, lists)
     }
 
     fn read(&mut self, buf: BufId, out: &mut [f32]) -> Result<(), DeviceError> {
