@@ -18,8 +18,11 @@ pub(crate) use mixture::{Apart, Mixture, MixtureBuffers, Shared};
 pub(crate) use streams::{Detour, StreamBuffers, StreamLayer, Streams};
 
 use crate::spec::{LayerSpec, ModelSpec};
+use std::ops::Range;
 use torchless_base::{Logits, StepPlan};
-use torchless_device::{BufId, Device, DeviceError, Embed, Linear as LinearOp, Norm, Select, Store};
+use torchless_device::{
+    BufId, Device, DeviceError, Elementwise, Embed, Largest, Linear as LinearOp, Listed, Norm, Select, Store,
+};
 
 /// Rows of logits that the head makes at a time: bounds the buffer where every position is wanted.
 pub(crate) const HEAD_ROWS: usize = 32;
@@ -120,7 +123,7 @@ impl Decoder {
                 self.merge_streams(dev)?;
             }
         }
-        self.predict(dev, logits)?;
+        self.predict(plan.largest_wanted(), dev, logits)?;
         dev.end()
     }
 
@@ -246,22 +249,79 @@ impl Decoder {
         add_yield((yielded, post, scale), s, dev)
     }
 
-    /// Final norm and head over the wanted rows.
-    fn predict(&self, dev: &mut dyn Device, logits: &mut Logits) -> Result<(), DeviceError> {
-        let vocab = self.spec.vocab;
-        let out = logits.reset(self.wanted.len(), vocab);
-        let projection = self.ends.head.onto(self.buffers.logits, Store::Set);
-        let mut chosen = [0; HEAD_ROWS];
-        for (part, out) in out.chunks_mut(HEAD_ROWS * vocab).enumerate() {
-            let rows = out.len() / vocab;
-            let chosen = &mut chosen[..rows];
-            chosen.iter_mut().zip(part * HEAD_ROWS..).for_each(|(c, row)| *c = row);
-            dev.select(&Select { input: self.buffers.wanted_x, rows: chosen, out: self.buffers.head_in })?;
-            let norm = Some(self.ends.final_norm);
-            dev.linear(&LinearOp { rows, input: self.buffers.head_in, norm, projections: &[projection] })?;
+    /// Final norm and head over the wanted rows: the largest logits of each where `listed` of them are enough and the device looks for
+    /// them, else whole rows.
+    fn predict(
+        &self,
+        listed: Option<usize>,
+        dev: &mut dyn Device,
+        logits: &mut Logits,
+    ) -> Result<(), DeviceError> {
+        let is_listed = match listed {
+            Some(count) if self.spec.logit_softcap.is_none() && count <= dev.most_listed() => {
+                self.list(count, dev, logits)? == Listed::All
+            }
+            _ => false,
+        };
+        if is_listed { Ok(()) } else { self.read(0..self.wanted.len(), dev, logits) }
+    }
+
+    /// Whole rows of those that are wanted.
+    fn read(&self, rows: Range<usize>, dev: &mut dyn Device, logits: &mut Logits) -> Result<(), DeviceError> {
+        let out = logits.reset(rows.len(), self.spec.vocab);
+        let parts = rows.step_by(HEAD_ROWS).zip(out.chunks_mut(HEAD_ROWS * self.spec.vocab));
+        for (first, out) in parts {
+            self.run_head(first..first + out.len() / self.spec.vocab, dev)?;
             dev.read(self.buffers.logits, out)?;
             self.shape_logits(out);
         }
+        Ok(())
+    }
+
+    /// The `count` largest logits of each row that is wanted.
+    fn list(&self, count: usize, dev: &mut dyn Device, logits: &mut Logits) -> Result<Listed, DeviceError> {
+        logits.reset_lists();
+        let input = self.buffers.logits;
+        for first in (0..self.wanted.len()).step_by(HEAD_ROWS) {
+            let rows = HEAD_ROWS.min(self.wanted.len() - first);
+            self.run_head(first..first + rows, dev)?;
+            if self.spec.logit_scale != 1.0 {
+                dev.elementwise(rows, Elementwise::Scale(self.spec.logit_scale), input)?;
+            }
+            if dev.largest(&Largest { rows, input, count }, logits)? == Listed::NotNumbers {
+                return Ok(Listed::NotNumbers);
+            }
+        }
+        Ok(Listed::All)
+    }
+
+    /// Fills the first rows of the buffer of logits with those of some of the wanted rows, [`HEAD_ROWS`] at most.
+    fn run_head(&self, wanted: Range<usize>, dev: &mut dyn Device) -> Result<(), DeviceError> {
+        let rows = wanted.len();
+        let mut chosen = [0; HEAD_ROWS];
+        chosen.iter_mut().zip(wanted).for_each(|(c, row)| *c = row);
+        let chosen = &chosen[..rows];
+        dev.select(&Select { input: self.buffers.wanted_x, rows: chosen, out: self.buffers.head_in })?;
+        let norm = Some(self.ends.final_norm);
+        let projection = self.ends.head.onto(self.buffers.logits, Store::Set);
+        dev.linear(&LinearOp { rows, input: self.buffers.head_in, norm, projections: &[projection] })
+    }
+
+    /// Row `row` of the last step whole. It is computed in the company that it had, so that it has the bits that its list was made of.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub(crate) fn whole_row(
+        &self,
+        row: usize,
+        dev: &mut dyn Device,
+        logits: &mut Logits,
+    ) -> Result<(), DeviceError> {
+        let vocab = self.spec.vocab;
+        let first = row - row % HEAD_ROWS;
+        let mut company = Logits::default();
+        self.read(first..self.wanted.len().min(first + HEAD_ROWS), dev, &mut company)?;
+        logits.reset(1, vocab).copy_from_slice(company.row(row - first));
         Ok(())
     }
 

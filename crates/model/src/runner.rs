@@ -95,6 +95,10 @@ impl Runner for NativeRunner {
         self.decoder.forward(plan, &mut *self.device, logits).map_err(|e| self.failed(&e))
     }
 
+    fn whole_row(&mut self, row: usize, logits: &mut Logits) -> Result<(), RunError> {
+        self.decoder.whole_row(row, &mut *self.device, logits).map_err(|e| self.failed(&e))
+    }
+
     fn keeps_state(&self) -> bool {
         self.spec().state_bytes() > 0
     }

@@ -144,12 +144,13 @@ impl BenchRun {
         Ok(())
     }
 
-    /// Adds one token at a time to each sequence.
+    /// Adds one token at a time to each sequence, as greedy choice would have it: where a device looks for the largest logit
+    /// itself, the others stay there.
     ///
     /// # Errors
     /// The runner failed, or the context is too short.
     pub fn decode(&mut self, tokens: usize) -> Result<(), Error> {
-        (0..tokens).try_for_each(|_| self.step(1, Wanted::Last))
+        (0..tokens).try_for_each(|_| self.step(1, Wanted::Largest(1)))
     }
 
     fn step(&mut self, tokens: usize, wanted: Wanted) -> Result<(), Error> {

@@ -7,6 +7,7 @@ mod encoders;
 mod encoders_deberta;
 mod encoders_gguf;
 mod goldens;
+mod listed;
 mod made;
 mod malformed;
 mod packed;

@@ -124,15 +124,25 @@ impl Session {
 
     /// The same, where each sequence has so many known tokens.
     fn step_of(&mut self, slices: &[(u32, usize, &[u32])], known: usize) -> Vec<f32> {
+        self.run(slices, (Wanted::All, known));
+        self.logits.as_slice().to_vec()
+    }
+
+    /// What a step of several sequences gives where so much is wanted of each.
+    pub fn step_wanting(&mut self, slices: &[(u32, usize, &[u32])], wanted: Wanted) -> Logits {
+        self.run(slices, (wanted, 0));
+        self.logits.clone()
+    }
+
+    fn run(&mut self, slices: &[(u32, usize, &[u32])], (wanted, known): (Wanted, usize)) {
         self.plan.clear();
         for &(seq, start, ids) in slices {
             let tokens: Vec<_> = ids.iter().map(|&id| TokenId(id)).collect();
             let blocks = self.blocks(seq);
-            self.plan.push((SeqId(seq), start), &tokens, &blocks, Wanted::All);
+            self.plan.push((SeqId(seq), start), &tokens, &blocks, wanted);
             self.plan.announce(known);
         }
         self.runner.step(&self.plan, &mut self.logits).unwrap();
-        self.logits.as_slice().to_vec()
     }
 
     /// Logits of every position of one fresh sequence, in chunks of `chunk` tokens.
