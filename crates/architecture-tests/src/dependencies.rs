@@ -30,6 +30,7 @@ pub const ALLOWED: &[Row] = &[
             "llamafirewall-tch",
             "torchless-base",
             "torchless-device",
+            "torchless-device-gpu",
             "torchless-formats",
             "torchless-kernels",
             "torchless-model",

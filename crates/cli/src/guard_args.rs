@@ -1,6 +1,6 @@
 //! What can be said to `torchless guard`.
 
-use crate::args::at_least_one;
+use crate::args::{Backend, at_least_one};
 use crate::encoder_args::precision;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -36,6 +36,12 @@ pub struct GuardEvalArgs {
     /// Numbers in which the model's layers multiply: f32, bf16 or int8
     #[arg(long, value_name = "NUMBERS", default_value = "f32", value_parser = precision, requires = "model")]
     pub precision: EncoderPrecision,
+    /// Where the model runs
+    #[arg(long, value_name = "NAME", default_value = "cpu", value_enum, requires = "model")]
+    pub backend: Backend,
+    /// Number of the GPU among those of the backend [default: 0]
+    #[arg(long, value_name = "N", requires = "model")]
+    pub device: Option<usize>,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,

@@ -10,6 +10,7 @@ mod cover;
 mod detector;
 pub mod evaluation;
 mod native;
+mod place;
 mod squeeze;
 
 pub use classifier::AttackClassifier;
@@ -18,4 +19,5 @@ pub use llamafirewall_core::{TorchDevice, model_for, select_model};
 #[cfg(feature = "tch")]
 pub use llamafirewall_tch::{ModelMetadata, TchError, TchInferenceEngine, TchModel};
 pub use native::{LoadError, NativeEngine, NativeOptions};
+pub use place::EnginePlace;
 pub use torchless_model::encoder::EncoderPrecision;

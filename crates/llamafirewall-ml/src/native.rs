@@ -2,15 +2,13 @@
 //! logits out. Loaded once and shared: threads that infer at the same time do not wait for each other.
 
 use crate::cache::ScoreCache;
-use crate::{cover, squeeze};
+use crate::{EnginePlace, cover, place, squeeze};
 use llamafirewall_core::{InferenceEngine, InferenceError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use torchless_base::TokenId;
-use torchless_device::{CpuDevice, CpuOptions};
 use torchless_formats::{Checkpoint, OpenOptions, TokenizerSource};
-use torchless_kernels::{Precision, best};
 use torchless_model::encoder::{
     Encoder, EncoderOptions, EncoderPrecision, EncoderText, HeadLevel, Want, load_encoder,
 };
@@ -38,6 +36,24 @@ pub enum LoadError {
     /// The tokenizer is damaged or of an unknown kind.
     #[error(transparent)]
     Tokenizer(#[from] torchless_tokenizer::TokenizerError),
+    /// The GPU cannot be used.
+    #[error(transparent)]
+    Gpu(#[from] torchless_device_gpu::GpuError),
+    /// The GPU has no room for the model.
+    #[error(
+        "{}: the model needs {needed} bytes on {device}, {free} are free: another backend or device, such as cpu, may have the room",
+        path.display()
+    )]
+    DoesNotFit {
+        /// Where the model is.
+        path: PathBuf,
+        /// The device.
+        device: String,
+        /// Bytes of its weights.
+        needed: u64,
+        /// Bytes that may be used.
+        free: u64,
+    },
     /// It is a sound model that does not classify texts.
     #[error("{}: {reason}", path.display())]
     Unfit {
@@ -51,7 +67,10 @@ pub enum LoadError {
 /// How a classifier is run.
 #[derive(Clone, Copy, Debug)]
 pub struct NativeOptions {
-    /// Threads that share an inference; those that run beside one work on the thread that asks.
+    /// Where it runs.
+    pub place: EnginePlace,
+    /// Threads of the CPU that share an inference; those that run beside one work on the thread that asks. On a GPU texts are
+    /// computed one call after the other.
     pub threads: usize,
     /// In which numbers the layers multiply.
     pub precision: EncoderPrecision,
@@ -64,11 +83,12 @@ pub struct NativeOptions {
 impl Default for NativeOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads, precision: EncoderPrecision::F32, squeeze: true, cached: CACHED }
+        let place = EnginePlace::default();
+        Self { place, threads, precision: EncoderPrecision::F32, squeeze: true, cached: CACHED }
     }
 }
 
-/// A classifier of texts on the CPU.
+/// A classifier of texts.
 pub struct NativeEngine {
     tokenizer: Tokenizer,
     options: NativeOptions,
@@ -114,8 +134,7 @@ impl NativeEngine {
     ) -> Result<Self, LoadError> {
         let unfit = |reason: &str| LoadError::Unfit { path: path.to_owned(), reason: reason.to_owned() };
         let fault = |source| LoadError::Model { path: path.to_owned(), source };
-        let cpu = CpuOptions { kernels: best(), threads: options.threads.max(1), precision: Precision::Fast };
-        let device = Box::new(CpuDevice::new(cpu));
+        let device = place::open(&options, (path, checkpoint))?;
         let load = EncoderOptions { precision: options.precision, ..EncoderOptions::default() };
         let encoder = load_encoder(checkpoint, device, &load, &mut |_, _| {}).map_err(fault)?;
         let spec = encoder.spec();

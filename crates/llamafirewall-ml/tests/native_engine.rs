@@ -4,9 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 use llamafirewall_core::{InferenceEngine, Role};
-use llamafirewall_ml::{AttackClassifier, NativeEngine, NativeOptions};
+use llamafirewall_ml::{AttackClassifier, EnginePlace, LoadError, NativeEngine, NativeOptions};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use torchless_device_gpu::Backend;
 
 fn golden(name: &str) -> Option<PathBuf> {
     let Some(fixtures) = std::env::var_os("TORCHLESS_FIXTURES") else {
@@ -101,6 +102,44 @@ fn two_labels_are_those_of_transformers() {
 #[test]
 fn three_labels_are_those_of_transformers() {
     check_golden("deberta_v3_cls3");
+}
+
+/// On the first device of every interface that is there.
+#[test]
+fn gpus_give_the_same_logits() {
+    let Some(golden) = golden("deberta_v3_cls3") else { return };
+    let folder = folder(&golden);
+    let cases = cases(&golden);
+    let texts: Vec<&str> = cases.iter().map(|(text, _)| &text[..]).collect();
+    for backend in Backend::ALL {
+        let options = NativeOptions { place: EnginePlace::Gpu(backend, 0), ..PLAIN() };
+        let engine = match NativeEngine::open(folder.path(), options) {
+            Ok(engine) => engine,
+            Err(e @ LoadError::Gpu(_)) => {
+                eprintln!("skipped on {backend}: {e}");
+                continue;
+            }
+            Err(e) => panic!("{backend}: {e}"),
+        };
+        for ((_, wanted), found) in cases.iter().zip(&engine.infer_batch(&texts).unwrap()) {
+            let most = wanted.iter().fold(1.0_f32, |most, x| most.max(x.abs()));
+            let worst = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            // Activations are halves on some.
+            assert!(worst < 1e-2 * most, "{backend}: {found:?} {wanted:?}");
+        }
+    }
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_an_error() {
+    let Some(golden) = golden("deberta_v3_cls2") else { return };
+    let folder = folder(&golden);
+    let options = NativeOptions { place: EnginePlace::Gpu(Backend::OpenCl, 999), ..PLAIN() };
+    let error = NativeEngine::open(folder.path(), options).map(|_| ()).unwrap_err();
+    assert!(matches!(error, LoadError::Gpu(_)), "{error}");
+    assert_eq!(EnginePlace::named("cuda", 2), Some(EnginePlace::Gpu(Backend::Cuda, 2)));
+    assert!(EnginePlace::NAMES.iter().all(|name| EnginePlace::named(name, 0).is_some()));
+    assert_eq!(EnginePlace::named("gpu", 0), None);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use llamafirewall_core::{
     ConfigurationError, Finding, Role, ScanFuture, ScanInput, ScanResult, Scanner, ScannerError,
     ScannerOptions, ScannerType, View, ViewKind,
 };
-use llamafirewall_ml::{AttackClassifier, EncoderPrecision, NativeOptions};
+use llamafirewall_ml::{AttackClassifier, EncoderPrecision, EnginePlace, NativeOptions};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,12 +35,16 @@ struct Options {
     threads: Option<usize>,
     /// Numbers in which its layers multiply: f32, bf16 or int8.
     precision: Option<String>,
+    /// Where it runs: cpu, auto, cuda, rocm, metal or opencl.
+    backend: Option<String>,
+    /// Number of the GPU there.
+    device: Option<usize>,
 }
 
 /// Makes the scanner for a policy.
 pub(crate) fn build(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, ConfigurationError> {
     let invalid = |reason: String| ConfigurationError::Options { scanner: options.name().to_owned(), reason };
-    let Options { model, threads, precision } = options.read()?;
+    let Options { model, threads, precision, backend, device } = options.read()?;
     let precision = precision.as_deref().map_or(Some(EncoderPrecision::F32), EncoderPrecision::named);
     let precision = precision.ok_or_else(|| {
         invalid(format!(
@@ -48,12 +52,16 @@ pub(crate) fn build(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, Config
             EncoderPrecision::ALL.map(EncoderPrecision::name).join(", ")
         ))
     })?;
+    let place = place(backend.as_deref(), device).map_err(invalid)?;
+    if model.is_none() && place != EnginePlace::Cpu {
+        return Err(invalid("backend and device are for a model of your own: name it with model".to_owned()));
+    }
     let classifier = match model {
         None => AttackClassifier::inside().map_err(|e| invalid(e.to_string()))?,
         Some(model) => {
             let defaults = NativeOptions::default();
             let threads = threads.unwrap_or(defaults.threads);
-            let native = NativeOptions { threads, precision, ..defaults };
+            let native = NativeOptions { place, threads, precision, ..defaults };
             AttackClassifier::open(&options.path(&model), native).map_err(|e| invalid(e.to_string()))?
         }
     };
@@ -61,6 +69,18 @@ pub(crate) fn build(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, Config
         name: options.name().to_owned(),
         ..PromptGuardScanner::with_classifier(classifier)
     }))
+}
+
+fn place(backend: Option<&str>, device: Option<usize>) -> Result<EnginePlace, String> {
+    let name = backend.unwrap_or("cpu");
+    let names = EnginePlace::NAMES.join(", ");
+    match EnginePlace::named(name, device.unwrap_or(0)) {
+        None => Err(format!("backend is one of {names}")),
+        Some(EnginePlace::Cpu) if device.is_some() => {
+            Err(format!("device is the number of a GPU, for a backend that has some (one of {names})"))
+        }
+        Some(place) => Ok(place),
+    }
 }
 
 impl PromptGuardScanner {
@@ -206,5 +226,19 @@ mod tests {
         let policy = "[scanner.guard]\ntype = \"prompt_guard\"\nmodel = \"missing-model\"\n[role.user]\nscanners = [\"guard\"]";
         let error = Configuration::from_policy(policy, None, &crate::registry()).err().unwrap();
         assert!(error.to_string().contains("missing-model"), "{error}");
+    }
+
+    #[test]
+    fn a_place_that_makes_no_sense_is_an_error() {
+        let refused = |options: &str| {
+            let policy = format!(
+                "[scanner.guard]\ntype = \"prompt_guard\"\n{options}\n[role.user]\nscanners = [\"guard\"]"
+            );
+            Configuration::from_policy(&policy, None, &crate::registry()).err().unwrap().to_string()
+        };
+        let unknown = refused("model = \"m\"\nbackend = \"gpu\"");
+        assert!(unknown.contains("backend is one of cpu, auto, cuda, rocm, metal, opencl"), "{unknown}");
+        assert!(refused("model = \"m\"\ndevice = 1").contains("device is the number of a GPU"));
+        assert!(refused("backend = \"opencl\"").contains("a model of your own"));
     }
 }

@@ -1,16 +1,18 @@
 //! `torchless guard eval`: how good the guard's classifier is on labelled texts.
 
+use crate::args::Backend;
 use crate::exit::Usage;
 use crate::guard_args::{GuardArgs, GuardEvalArgs, GuardVerb};
 use crate::{output, progress};
 use anyhow::{Context, Result};
 use llamafirewall_core::Role;
 use llamafirewall_ml::evaluation::{Evaluation, Figures, Scored, evaluate};
-use llamafirewall_ml::{AttackClassifier, NativeOptions};
+use llamafirewall_ml::{AttackClassifier, EnginePlace, NativeOptions};
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
+use torchless::gpu;
 
 /// Largest file of texts, in bytes.
 const LARGEST: u64 = 1 << 30;
@@ -36,8 +38,11 @@ fn eval(args: &GuardEvalArgs) -> Result<()> {
             let defaults = NativeOptions::default();
             let threads = args.threads.unwrap_or(defaults.threads);
             // What is remembered would make repeated texts look fast.
-            let precision = args.precision;
-            AttackClassifier::open(folder, NativeOptions { threads, precision, cached: 0, ..defaults })?
+            let (place, precision) = (place(args)?, args.precision);
+            AttackClassifier::open(
+                folder,
+                NativeOptions { place, threads, precision, cached: 0, ..defaults },
+            )?
         }
     };
     let bar = progress::count("scoring", texts.len() as u64);
@@ -53,6 +58,21 @@ fn eval(args: &GuardEvalArgs) -> Result<()> {
         return Ok(output::json(&serde_json::to_value(&found)?)?);
     }
     Ok(output::write(&table(&found))?)
+}
+
+fn place(args: &GuardEvalArgs) -> Result<EnginePlace> {
+    let device = args.device.unwrap_or(0);
+    Ok(match args.backend {
+        Backend::Cpu if args.device.is_some() => {
+            return Err(Usage("the CPU has no numbered devices: name another backend".to_owned()).into());
+        }
+        Backend::Cpu => EnginePlace::Cpu,
+        Backend::Auto => EnginePlace::Auto(device),
+        Backend::Cuda => EnginePlace::Gpu(gpu::Backend::Cuda, device),
+        Backend::Rocm => EnginePlace::Gpu(gpu::Backend::Rocm, device),
+        Backend::Metal => EnginePlace::Gpu(gpu::Backend::Metal, device),
+        Backend::Opencl => EnginePlace::Gpu(gpu::Backend::OpenCl, device),
+    })
 }
 
 /// A row of a file.

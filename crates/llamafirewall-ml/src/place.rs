@@ -1,0 +1,69 @@
+//! Where a classifier of one's own runs: on the CPU, or on a GPU.
+
+use crate::{LoadError, NativeOptions};
+use std::path::Path;
+use torchless_device::{CpuDevice, CpuOptions, EncoderDevice};
+use torchless_device_gpu::driver::{MEMORY_FRACTION, first_gpu, open_within};
+use torchless_device_gpu::{Backend, GpuDevice};
+use torchless_formats::Checkpoint;
+use torchless_kernels::{Precision, best};
+
+/// Where a classifier runs. What is named is used or is an error; nothing falls back in silence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EnginePlace {
+    /// The CPU.
+    #[default]
+    Cpu,
+    /// Device of this number of the first interface that leads to a GPU; without any, the CPU.
+    Auto(usize),
+    /// Device of this number of one interface.
+    Gpu(Backend, usize),
+}
+
+impl EnginePlace {
+    /// Names of the interfaces, as options and policies spell them.
+    pub const NAMES: [&str; 6] = ["cpu", "auto", "cuda", "rocm", "metal", "opencl"];
+
+    /// The place of this name, device number `device` of it; `None` for a name that is not one of [`EnginePlace::NAMES`].
+    pub fn named(name: &str, device: usize) -> Option<Self> {
+        Some(match name {
+            "cpu" => Self::Cpu,
+            "auto" => Self::Auto(device),
+            "cuda" => Self::Gpu(Backend::Cuda, device),
+            "rocm" => Self::Gpu(Backend::Rocm, device),
+            "metal" => Self::Gpu(Backend::Metal, device),
+            "opencl" => Self::Gpu(Backend::OpenCl, device),
+            _ => return None,
+        })
+    }
+}
+
+/// The device for a model, with nothing on it.
+///
+/// # Errors
+/// What is named is not there, or the model does not fit.
+pub(crate) fn open(
+    options: &NativeOptions,
+    (path, checkpoint): (&Path, &Checkpoint),
+) -> Result<Box<dyn EncoderDevice>, LoadError> {
+    let (backend, ordinal) = match options.place {
+        EnginePlace::Gpu(backend, ordinal) => (backend, ordinal),
+        EnginePlace::Auto(ordinal) => match first_gpu() {
+            Some(backend) => (backend, ordinal),
+            None => return Ok(cpu(options)),
+        },
+        EnginePlace::Cpu => return Ok(cpu(options)),
+    };
+    let driver = open_within(backend, ordinal, MEMORY_FRACTION)?;
+    let (needed, free) = (checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum(), driver.free_memory());
+    if needed > free {
+        let device = format!("{backend} {ordinal} ({})", driver.info().name);
+        return Err(LoadError::DoesNotFit { path: path.to_owned(), device, needed, free });
+    }
+    Ok(Box::new(GpuDevice::new(driver, Precision::Fast)?))
+}
+
+fn cpu(options: &NativeOptions) -> Box<dyn EncoderDevice> {
+    let cpu = CpuOptions { kernels: best(), threads: options.threads.max(1), precision: Precision::Fast };
+    Box::new(CpuDevice::new(cpu))
+}
