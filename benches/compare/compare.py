@@ -163,7 +163,7 @@ def parse_batched_bench(text):
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if len(cells) == 10 and cells[0].isdigit():
             return Run({f"tg{cells[1]}": [float(cells[7])]}, None, None)
-    raise Failure("no row of a table on standard output")
+    raise Failure("no row of a table was printed")
 
 
 def parse(text):
@@ -262,7 +262,8 @@ def measure(engine, model, plan):
     if plan.start:
         run = Run({START: [done.seconds]}, None, None)
     elif plan.sequences > 1 and engine.dialect != "torchless":
-        run = parse_batched_bench(done.out)
+        # llama.cpp prints the table on one stream, ik_llama.cpp on the other.
+        run = parse_batched_bench(done.out + "\n" + done.err)
     else:
         run = parse(done.out)
     for test in plan.tests():

@@ -33,13 +33,13 @@ class Compare(unittest.TestCase):
         self.model = self.folder / "tiny.gguf"
         self.model.write_bytes(b"GGUF")
 
-    def program(self, name, output, status=0):
-        """A program that appends its arguments to `log` and prints `output`."""
+    def program(self, name, output, status=0, complaint="the reason"):
+        """A program that appends its arguments to `log` and prints `output`, and `complaint` on standard error."""
         path = self.folder / name
         path.write_text(
             f"#!{sys.executable}\nimport sys\n"
             f"open({str(self.folder / 'log')!r}, 'a').write(' '.join([{name!r}, *sys.argv[1:]]) + '\\n')\n"
-            f"sys.stdout.write({output!r}); sys.stderr.write('the reason'); sys.exit({status})\n"
+            f"sys.stdout.write({output!r}); sys.stderr.write({complaint!r}); sys.exit({status})\n"
         )
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         return path
@@ -66,6 +66,10 @@ class Compare(unittest.TestCase):
         log = (self.folder / "log").read_text()
         self.assertIn("-b 8", log)
         self.assertIn("-npp 16 -ntg 64 -npl 8 -t 2", log)
+        other = self.program("other", "", complaint=row)
+        status, out, _ = self.run_main(self.model, "--ours", a, "--peer", other, "-b", 8, "-t", 2, "--rounds", 1)
+        self.assertEqual(status, 0)
+        self.assertIn("4.00 (4.00..4.00)", out)
 
     def test_the_depth_of_ik_is_a_prompt_before_the_clock(self):
         entry = {"n_prompt": 128, "n_gen": 64, "n_threads": 2, "avg_ts": 10.0, "test": "tg64@pp128"}
