@@ -214,7 +214,6 @@ pub(crate) unsafe fn unpack<I: Isa, W: Weights>(src: *const u8, units: usize, ds
             let mins = if W::MIN { W::mins::<I>(unit) } else { scales };
             for s in 0..subs {
                 let out = dst.add((u * subs + s) * step);
-                prefetch_ahead::<I, W>(unit, s);
                 for j in 0..W::SUB / 4 {
                     let codes = W::quants::<I>(unit, s, j);
                     let signed = I::MATRIX && !W::MIN;
