@@ -120,23 +120,51 @@ pub(crate) unsafe fn finish(f: &Finish) {
         // SAFETY: as the caller promises: `rows` floats.
         bias[..f.rows].copy_from_slice(unsafe { std::slice::from_raw_parts(f.bias, f.rows) });
     }
-    for t in 0..f.tokens {
-        // SAFETY: as the caller promises: 16 sums, and `rows` floats of token `t`.
-        let (sums, y) = unsafe {
-            (
-                &*f.acc.add(t * 16).cast::<[f32; 16]>(),
-                std::slice::from_raw_parts_mut(f.y.add(t * f.stride), f.rows),
-            )
-        };
-        match <&mut [f32; 16]>::try_from(&mut *y) {
-            Ok(y) if f.add => (0..16).for_each(|i| y[i] += sums[i] + bias[i]),
-            Ok(y) => (0..16).for_each(|i| y[i] = sums[i] + bias[i]),
-            Err(_) => {
-                for ((y, sum), bias) in y.iter_mut().zip(sums).zip(&bias) {
-                    *y = if f.add { *y + (sum + bias) } else { sum + bias };
-                }
-            }
+    // SAFETY: as the caller promises; all 16 rows exist in the first case.
+    unsafe {
+        if f.rows == 16 {
+            (0..f.tokens).for_each(|t| finish_whole(f, &bias, t));
+        } else {
+            (0..f.tokens).for_each(|t| finish_part(f, &bias, t));
         }
+    }
+}
+
+/// Token `t` of a strip of 16 rows. Arrays are read and written as a whole: through references, the compiler takes one value at a time,
+/// because each that is written could be the next one that is read.
+///
+/// # Safety
+/// As [`finish`].
+#[inline(always)]
+unsafe fn finish_whole(f: &Finish, bias: &[f32; 16], t: usize) {
+    // SAFETY: as the caller promises: 16 sums, and as many floats of the output.
+    unsafe {
+        let mut new = f.acc.add(t * 16).cast::<[f32; 16]>().read();
+        let y = f.y.add(t * f.stride).cast::<[f32; 16]>();
+        (0..16).for_each(|i| new[i] += bias[i]);
+        if f.add {
+            let old = y.read();
+            (0..16).for_each(|i| new[i] += old[i]);
+        }
+        y.write(new);
+    }
+}
+
+/// Token `t` of a strip of fewer rows.
+///
+/// # Safety
+/// As [`finish`].
+#[inline(always)]
+unsafe fn finish_part(f: &Finish, bias: &[f32; 16], t: usize) {
+    // SAFETY: as the caller promises: 16 sums, and `rows` floats of the output.
+    let (sums, y) = unsafe {
+        (
+            &*f.acc.add(t * 16).cast::<[f32; 16]>(),
+            std::slice::from_raw_parts_mut(f.y.add(t * f.stride), f.rows),
+        )
+    };
+    for ((y, sum), bias) in y.iter_mut().zip(sums).zip(bias) {
+        *y = if f.add { *y + (sum + bias) } else { sum + bias };
     }
 }
 
