@@ -11,8 +11,15 @@ use torchless_device_gpu::{Backend, GpuError, Program};
 
 /// What the emulated device says of its memory.
 const MEMORY: u64 = 4 << 30;
-/// Bytes that a group may share, as on compute capability 9.0.
-const MOST_LOCAL: u32 = 227 << 10;
+/// Bytes that a group may share on devices of a compute capability, the least of them.
+fn most_local(capability: (u32, u32)) -> u32 {
+    match capability {
+        (..8, _) => 64 << 10,
+        (8, 0) => 163 << 10,
+        (8 | 12, _) => 99 << 10,
+        _ => 227 << 10,
+    }
+}
 
 /// A device of CUDA that is none.
 pub struct Emulator {
@@ -37,7 +44,7 @@ impl Emulator {
         let info = DeviceInfo {
             backend: Backend::Cuda,
             ordinal: 0,
-            name: "emulated device".to_owned(),
+            name: format!("emulated device {}.{}", capability.0, capability.1),
             driver: compiler.version.clone(),
             hardware: Hardware::Cpu,
             dialect: Dialect::Cuda(capability.0, capability.1),
@@ -46,7 +53,7 @@ impl Emulator {
             units: 4,
             warp: 32,
             max_group: 1024,
-            max_local: MOST_LOCAL,
+            max_local: most_local(capability),
         };
         Self { info, compiler, memory: Vec::new(), used: 0, programs: Vec::new(), kernels: Vec::new() }
     }
@@ -67,7 +74,7 @@ impl Emulator {
         if launch.groups.contains(&0) {
             return Err(self.failed(&kernel.name, "a launch of no group"));
         }
-        if launch.local > MOST_LOCAL {
+        if launch.local > self.info.max_local {
             return Err(self.failed(&kernel.name, format!("{} bytes of shared memory", launch.local)));
         }
         let pointers = launch.args.iter().map(|arg| match arg {
@@ -110,7 +117,7 @@ impl Driver for Emulator {
 
     fn alloc(&mut self, bytes: u64, what: &str) -> Result<MemoryId, GpuError> {
         let none = |free| GpuError::OutOfMemory {
-            device: "emulated device".to_owned(),
+            device: self.info.name.clone(),
             bytes,
             what: what.to_owned(),
             free,

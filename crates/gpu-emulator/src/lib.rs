@@ -18,4 +18,4 @@ mod under_test;
 pub use compile::{Compiler, find_compiler};
 #[cfg(unix)]
 pub use emulator::Emulator;
-pub use under_test::drivers;
+pub use under_test::{drivers, drivers_of_every_overlay};

@@ -4,11 +4,23 @@ use std::env;
 use torchless_device_gpu::Backend;
 use torchless_device_gpu::driver::{Driver, Limits, devices, open};
 
-/// The first device of every interface that leads to one here, and the emulated one; says what was not found. With
-/// `TORCHLESS_TEST_GPU=opencl:1` or `emulated` that device alone. Panics where a device cannot be opened.
+/// Compute capabilities that are emulated: the newest and the oldest whose instructions kernels use.
+const CAPABILITIES: [(u32, u32); 2] = [(9, 0), (7, 5)];
+
+/// The first device of every interface that leads to one here, and an emulated one; says what was not found. With
+/// `TORCHLESS_TEST_GPU=opencl:1`, `emulated` or `emulated:7.5` that device alone. Panics where a device cannot be opened.
 pub fn drivers(limits: &Limits) -> Vec<Box<dyn Driver>> {
+    with_emulated(limits, &CAPABILITIES[..1])
+}
+
+/// As [`drivers`], with an emulated device for every set of instructions that kernels are written for.
+pub fn drivers_of_every_overlay(limits: &Limits) -> Vec<Box<dyn Driver>> {
+    with_emulated(limits, &CAPABILITIES)
+}
+
+fn with_emulated(limits: &Limits, capabilities: &[(u32, u32)]) -> Vec<Box<dyn Driver>> {
     if let Ok(asked) = env::var("TORCHLESS_TEST_GPU") {
-        return vec![named(&asked, limits)];
+        return named(&asked, limits, capabilities);
     }
     let mut drivers: Vec<Box<dyn Driver>> = Vec::new();
     for backend in Backend::ALL {
@@ -18,21 +30,25 @@ pub fn drivers(limits: &Limits) -> Vec<Box<dyn Driver>> {
             Err(error) => eprintln!("skipped on {backend}: {error}"),
         }
     }
-    match emulated(limits) {
-        Ok(driver) => drivers.push(driver),
-        Err(reason) => eprintln!("skipped on the emulated device: {reason}"),
+    match emulated(limits, capabilities) {
+        Ok(emulated) => drivers.extend(emulated),
+        Err(reason) => eprintln!("skipped on emulated devices: {reason}"),
     }
     drivers
 }
 
-fn named(asked: &str, limits: &Limits) -> Box<dyn Driver> {
-    if asked == "emulated" {
-        return emulated(limits).unwrap_or_else(|reason| panic!("TORCHLESS_TEST_GPU={asked}: {reason}"));
+fn named(asked: &str, limits: &Limits, capabilities: &[(u32, u32)]) -> Vec<Box<dyn Driver>> {
+    let (name, which) = asked.split_once(':').unwrap_or((asked, ""));
+    if name == "emulated" {
+        let all = emulated(limits, if which.is_empty() { capabilities } else { &CAPABILITIES });
+        let mut all = all.unwrap_or_else(|reason| panic!("TORCHLESS_TEST_GPU={asked}: {reason}"));
+        all.retain(|driver| driver.info().name.ends_with(which));
+        assert!(!all.is_empty(), "TORCHLESS_TEST_GPU={asked}: emulated are {CAPABILITIES:?}");
+        return all;
     }
-    let (name, ordinal) = asked.split_once(':').unwrap_or((asked, "0"));
     let backend = Backend::ALL.into_iter().find(|backend| backend.to_string().eq_ignore_ascii_case(name));
-    match (backend, ordinal.parse()) {
-        (Some(backend), Ok(ordinal)) => opened(backend, ordinal, limits),
+    match (backend, if which.is_empty() { Ok(0) } else { which.parse() }) {
+        (Some(backend), Ok(ordinal)) => vec![opened(backend, ordinal, limits)],
         _ => panic!("TORCHLESS_TEST_GPU={asked}: not a backend and the number of a device"),
     }
 }
@@ -42,11 +58,15 @@ fn opened(backend: Backend, ordinal: usize, limits: &Limits) -> Box<dyn Driver> 
 }
 
 #[cfg(unix)]
-fn emulated(limits: &Limits) -> Result<Box<dyn Driver>, String> {
-    Ok(Box::new(crate::Emulator::new(crate::find_compiler()?, (9, 0), limits)))
+fn emulated(limits: &Limits, capabilities: &[(u32, u32)]) -> Result<Vec<Box<dyn Driver>>, String> {
+    let compiler = crate::find_compiler()?;
+    let device = |&capability: &(u32, u32)| {
+        Box::new(crate::Emulator::new(compiler.clone(), capability, limits)) as Box<dyn Driver>
+    };
+    Ok(capabilities.iter().map(device).collect())
 }
 
 #[cfg(not(unix))]
-fn emulated(_: &Limits) -> Result<Box<dyn Driver>, String> {
+fn emulated(_: &Limits, _: &[(u32, u32)]) -> Result<Vec<Box<dyn Driver>>, String> {
     Err("it runs on Unix only".to_owned())
 }
