@@ -411,10 +411,8 @@ KERNEL(attend_few)(IN(float, q), IN(float, k), IN(float, v), IN(float, cosines),
 #define MANY_WARPS 8
 #endif
 #define MANY_ROWS (16 * MANY_WARPS)
-#if K_DIM <= 128
+#ifndef MANY_KEYS
 #define MANY_KEYS 64
-#else
-#define MANY_KEYS 32
 #endif
 #define KEY_STRIDE (K_DIM + 8)
 #define VALUE_STRIDE (V_DIM + 8)

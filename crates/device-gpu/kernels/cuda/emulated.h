@@ -16,6 +16,7 @@ struct alignas(8) Float2 {
     float x, y;
 };
 
+#if __CUDA_ARCH__ >= 800
 // Copies happen when they are waited for, not before: what reads too early finds what was there.
 struct PendingCopies {
     struct Copy {
@@ -47,6 +48,7 @@ template <int LEFT> static void copies_wait() {
     }
     if (mine.first == mine.count) mine.first = mine.count = 0;
 }
+#endif
 
 static void warp_sync() { __syncwarp(); }
 static void part_barrier(int which, int threads) { emulator::arrive(emulator::barriers[which], threads); }
@@ -64,21 +66,22 @@ static u32 pick_bytes(u32 a, u32 b, u32 which) { return __byte_perm(a, b, which)
 
 static float half_of_words(const u32 *words, int i) { return from_half((u16)(words[i / 2] >> 16 * (i % 2))); }
 
-static void multiply_16x8x16(float *c, const u32 *a, u32 b0, u32 b1) {
-    u32 everyone_a[32][4], everyone_b[32][2];
-    for (int i = 0; i < 4; i++) {
+// Eights of depth.
+template <int EIGHTS> static void multiply_16x8(float *c, const u32 *a, const u32 *b) {
+    u32 everyone_a[32][2 * EIGHTS], everyone_b[32][EIGHTS];
+    for (int i = 0; i < 2 * EIGHTS; i++) {
         const emulator::wide *slots = emulator::meet(0xffffffffu, a[i]);
         for (int lane = 0; lane < 32; lane++) everyone_a[lane][i] = (u32)slots[lane];
     }
-    for (int i = 0; i < 2; i++) {
-        const emulator::wide *slots = emulator::meet(0xffffffffu, i ? b1 : b0);
+    for (int i = 0; i < EIGHTS; i++) {
+        const emulator::wide *slots = emulator::meet(0xffffffffu, b[i]);
         for (int lane = 0; lane < 32; lane++) everyone_b[lane][i] = (u32)slots[lane];
     }
     int g = emulator::lane() / 4, t = emulator::lane() % 4;
     for (int i = 0; i < 4; i++) {
         int row = g + 8 * (i / 2), column = 2 * t + i % 2;
         float sum = c[i];
-        for (int k = 0; k < 16; k++) {
+        for (int k = 0; k < 8 * EIGHTS; k++) {
             float left = half_of_words(everyone_a[row % 8 * 4 + k % 8 / 2] + row / 8 + k / 8 * 2, k % 2);
             float right = half_of_words(everyone_b[column * 4 + k % 8 / 2] + k / 8, k % 2);
             sum += left * right;
@@ -86,6 +89,17 @@ static void multiply_16x8x16(float *c, const u32 *a, u32 b0, u32 b1) {
         c[i] = sum;
     }
 }
+#if __CUDA_ARCH__ >= 800
+static void multiply_16x8x16(float *c, const u32 *a, u32 b0, u32 b1) {
+    u32 b[2] = {b0, b1};
+    multiply_16x8<2>(c, a, b);
+}
+#else
+static void multiply_16x8x8(float *c, u32 a0, u32 a1, u32 b) {
+    u32 a[2] = {a0, a1};
+    multiply_16x8<1>(c, a, &b);
+}
+#endif
 
 static void load_rows(u32 *d, const void *row, bool transposed) {
     const emulator::wide *slots = emulator::meet(0xffffffffu, (emulator::wide)row);

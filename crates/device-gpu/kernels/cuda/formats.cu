@@ -33,11 +33,27 @@ FUNCTION void place_row(u32 *fragment, const u32 *pairs) {
 // Bytes of a unit that lies in one piece, copied by a warp or by more threads.
 template <int BYTES>
 FUNCTION void copy_piece(u8 *to, const u8 *from, int thread, int threads) {
+#if __CUDA_ARCH__ >= 800
 #pragma unroll
     for (int at = 0; at < BYTES; at += 16 * threads) {
         if (BYTES - at >= 16 * threads) copy_async16(to + at + 16 * thread, from + at + 16 * thread);
         else copy_async16_if(at + 16 * thread < BYTES, to + at + 16 * thread, from + at + 16 * thread);
     }
+#else
+    // All loads are on their way before the first store waits for one.
+    const int MOST = (BYTES + 511) / 512;
+    Words4 held[MOST];
+#pragma unroll
+    for (int i = 0; i < MOST; i++) {
+        int at = 16 * (i * threads + thread);
+        if (at < BYTES) held[i] = *(const Words4 *)(from + at);
+    }
+#pragma unroll
+    for (int i = 0; i < MOST; i++) {
+        int at = 16 * (i * threads + thread);
+        if (at < BYTES) *(Words4 *)(to + at) = held[i];
+    }
+#endif
 }
 
 // What a lane reads of a unit for two runs.

@@ -20,35 +20,23 @@ struct __align__(8) Float2 {
 
 FUNCTION u32 shared_address(const void *at) { return (u32)__cvta_generic_to_shared(at); }
 
-// 16 bytes from global to shared memory, asynchronously from sm_80 on. Groups of copies are waited for in order.
-FUNCTION void copy_async16(void *to, const void *from) {
 #if __CUDA_ARCH__ >= 800
+// 16 bytes from global to shared memory, asynchronously. Groups of copies are waited for in order. turing.cu has what is older.
+FUNCTION void copy_async16(void *to, const void *from) {
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
-#else
-    *(Words4 *)to = *(const Words4 *)from;
-#endif
 }
 // The same by those lanes alone for which `wanted` is not 0, without a branch.
 FUNCTION void copy_async16_if(int wanted, void *to, const void *from) {
-#if __CUDA_ARCH__ >= 800
     asm volatile("{\n.reg .pred p;\nsetp.ne.s32 p, %2, 0;\n@p cp.async.cg.shared.global.L2::128B [%0], [%1], 16;\n}" ::"r"(shared_address(to)),
                  "l"(from), "r"(wanted)
                  : "memory");
-#else
-    if (wanted) *(Words4 *)to = *(const Words4 *)from;
-#endif
 }
-FUNCTION void copies_commit() {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
+FUNCTION void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int LEFT>
 FUNCTION void copies_wait() {
-#if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
-#endif
 }
+#endif
 
 FUNCTION void warp_sync() { __syncwarp(); }
 // A barrier among `threads` threads, whole warps; 0 is that of all threads.
@@ -86,20 +74,20 @@ FUNCTION float upper_half(u32 pair) { return from_half((u16)(pair >> 16)); }
 
 // c += a b: 16 rows, 8 columns, 16 deep. Lane 4 g + t holds of a: rows g, g + 8, g, g + 8 at depth 2 t (first two) and 2 t + 8; of b:
 // column g at depth 2 t and 2 t + 8; of c: rows g, g, g + 8, g + 8 and columns 2 t, 2 t + 1, 2 t, 2 t + 1.
-FUNCTION void multiply_16x8x16(float *c, const u32 *a, u32 b0, u32 b1) {
 #if __CUDA_ARCH__ >= 800
+FUNCTION void multiply_16x8x16(float *c, const u32 *a, u32 b0, u32 b1) {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-#else
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(b0));
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[2]), "r"(a[3]), "r"(b1));
-#endif
 }
+#else
+// The same 8 deep: a lane holds of a rows g and g + 8, of b column g, each at depth 2 t.
+FUNCTION void multiply_16x8x8(float *c, u32 a0, u32 a1, u32 b) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a0), "r"(a1), "r"(b));
+}
+#endif
 
 // Four matrices of 8 x 8 halves: lane 8 i + r gives the address of row r of matrix i. Lane 4 g + t gets row g, columns 2 t and 2 t + 1
 // of each; of the transposed ones column g, rows 2 t and 2 t + 1.

@@ -1,10 +1,13 @@
-// Products of quantised weights with tens of rows of activations, and with more where there is nothing better. A group of 8 warps takes
-// 8 tiles of 16 rows of weights, 4 pairs of warps with half of each unit's depth, and 8 N rows of activations; the depth may be split
-// over groups, whose sums the last to arrive adds up in their order.
+// Products of quantised weights with tens of rows of activations, and with more where there is nothing better. A group of SOME_TILES warps
+// takes as many tiles of 16 rows of weights, pairs of warps with half of each unit's depth, and 8 N rows of activations; the depth may be
+// split over groups, whose sums the last to arrive adds up in their order.
 #ifndef DEPTH_SOME
 #define DEPTH_SOME 3
 #endif
+#ifndef SOME_TILES
 #define SOME_TILES 8
+#endif
+#define SOME_PAIRS (SOME_TILES / 2)
 
 template <class F, int N>
 struct SomeStage {
@@ -34,7 +37,7 @@ FUNCTION void fetch_weights(u8 *stage, const u8 *own, int unit, int warp, int la
 template <int N>
 FUNCTION void fetch_rows(u8 *to, const u8 *rows, int unit) {
 #pragma unroll
-    for (int run = 0; run < 4; run++) copy_piece<N * 512>(to + run * N * 512, rows + (u64)(4 * unit + run) * 4096, THREAD(0), 256);
+    for (int run = 0; run < 4; run++) copy_piece<N * 512>(to + run * N * 512, rows + (u64)(4 * unit + run) * 4096, THREAD(0), 32 * SOME_TILES);
 }
 
 template <class F, int N>
@@ -134,14 +137,15 @@ FUNCTION void some_rows(const Matrices &m, const u8 *rows, const float *up, floa
     SHARED(int, arrived, 1);
     SHARED(float, factors, 8 * N);
     const int STAGE = SomeStage<F, N>::BYTES;
-    int lane = THREAD(0) % 32, warp = own_warp(), pair = warp % 4, half_of = warp / 4;
+    int lane = THREAD(0) % 32, warp = own_warp(), pair = warp % SOME_PAIRS, half_of = warp / SOME_PAIRS;
     SomeWork work;
     work.units = (depth + UNIT_DEPTH - 1) / UNIT_DEPTH;
     work.tiles = GATED ? (m.rows[0] + TILE_ROWS - 1) / TILE_ROWS : tiles_of(m);
-    work.first_tile = GROUP(0) * (GATED ? SOME_TILES / 2 : SOME_TILES);
+    work.first_tile = GROUP(0) * (GATED ? SOME_PAIRS : SOME_TILES);
     work.from = work.units * GROUP(1) / GROUPS(1);
     work.to = work.units * (GROUP(1) + 1) / GROUPS(1);
-    rows += (u64)(GROUP(2) * N / 8) * (u64)(4 * work.units) * 4096;
+    // Rows lie in 64s, of which a group may take a part.
+    rows += (u64)(GROUP(2) * N / 8) * (u64)(4 * work.units) * 4096 + GROUP(2) * N % 8 * 512;
     const u8 *own = own_weights<F, GATED>(m, work, warp);
 
     for (int i = 0; i < DEPTH_SOME - 1; i++) {

@@ -2,6 +2,7 @@
 
 use super::programs::Family;
 use super::queue::{Args, Grid};
+use super::tiles::Matrices;
 use super::{Buffer, GpuDevice, handle};
 use crate::driver::{MemoryId, Place};
 use crate::host::int_bytes;
@@ -37,6 +38,14 @@ pub(super) struct Offsets {
     is_smooth: bool,
 }
 
+/// Bytes that a group shares that attends within a text: queries, keys and values, and where distances are embedded, what they are
+/// multiplied with, their products and columns.
+fn within_local(dim: usize, offsets: Option<&Offsets>) -> usize {
+    let tile = 2 * WITHIN_ROWS * (dim + 8);
+    let has_products = offsets.is_some_and(|o| o.by_query.is_some() || o.by_key.is_some());
+    if has_products { 7 * tile + 35_328 } else { 3 * tile }
+}
+
 impl GpuDevice {
     /// A copy of the first rows of a buffer.
     fn keep(&mut self, buf: Option<BufId>, rows: usize) -> Result<Option<MemoryId>, DeviceError> {
@@ -52,8 +61,9 @@ impl GpuDevice {
 
     /// Whether matrix instructions attend within texts.
     fn within_units(&self, dim: usize, offsets: Option<&Offsets>) -> bool {
+        let local = self.matrix_units.map_or(0, Matrices::local);
         let fits = dim.is_multiple_of(16) && dim <= MOST_HALVES_DIM;
-        self.matrix_units.is_some() && fits && offsets.is_none_or(|o| o.is_smooth)
+        fits && within_local(dim, offsets) <= local && offsets.is_none_or(|o| o.is_smooth)
     }
 
     /// The values of rows times a factor, as halves.
@@ -106,7 +116,12 @@ impl GpuDevice {
         let args = Args::of(&[q, k, v, step, biases.unwrap_or(self.nothing), by_query, by_key, columns, out]);
         let args = args.ints(&[at.slices, at_tiles, op.heads, window, reach, embedded, flags]);
         let grid = Grid::Groups([op.heads, count, 1], WITHIN_THREADS);
-        self.launch(Family::Within(dim), "attend_texts", grid, args.sharing(896 * (dim + 8) + 35_328))
+        self.launch(
+            Family::Within(dim),
+            "attend_texts",
+            grid,
+            args.sharing(within_local(dim, offsets.as_ref())),
+        )
     }
 
     fn check_reach(&self, offsets: &Offsets) -> Result<(), DeviceError> {

@@ -4,7 +4,8 @@ use super::GpuDevice;
 use super::attention::Query;
 use super::programs::Family;
 use super::queue::{Args, Grid};
-use crate::driver::MemoryId;
+use super::tiles::local_sizes;
+use crate::driver::{Dialect, MemoryId};
 use torchless_device::{Attend, CacheShape, CacheType, CacheValues, DeviceError, Pairing};
 
 /// Rows of a sequence up to which each attends alone, its cache split over groups.
@@ -12,6 +13,9 @@ const MOST_ALONE: usize = 4;
 /// Rows of a sequence that a group takes otherwise, and its threads.
 const TOGETHER: usize = 128;
 const THREADS: usize = 256;
+/// Keys that are looked at together where there are many rows; heads above this length go with fewer.
+const MANY_KEYS: [usize; 3] = [64, 32, 16];
+const LONG_DIM: usize = 128;
 /// The longest head.
 const MOST_DIM: usize = 256;
 /// Heads of queries that share a pass over the cache.
@@ -33,17 +37,38 @@ pub struct FlashShape {
     pub v_dim: usize,
     /// Heads of queries per head of the cache.
     pub group: usize,
+    /// Keys that a group looks at together where there are many rows.
+    pub keys: usize,
 }
 
 impl FlashShape {
-    /// `None` for what these kernels cannot do.
-    pub(super) fn of(s: &CacheShape, heads: usize, pairs: usize) -> Option<Self> {
+    /// `None` for what these kernels cannot do where a group has `local` bytes beside what kernels declare.
+    pub(super) fn of(s: &CacheShape, heads: usize, pairs: usize, local: usize) -> Option<Self> {
         let fits = |dim: usize| dim.is_multiple_of(16) && dim <= MOST_DIM;
         let usual = s.ty == CacheType::F16 && s.values == CacheValues::Own && s.block_len == 32;
         let group = heads / s.kv_heads;
         let ok =
             usual && fits(s.k_dim) && fits(s.v_dim) && heads == group * s.kv_heads && 2 * pairs <= s.k_dim;
-        ok.then_some(Self { k_dim: s.k_dim, v_dim: s.v_dim, group })
+        ok.then(|| Self::with_dims((s.k_dim, s.v_dim), group, local)).flatten()
+    }
+
+    /// As many keys together as there is memory and, of long heads, registers for.
+    fn with_dims((k_dim, v_dim): (usize, usize), group: usize, local: usize) -> Option<Self> {
+        let shapes = MANY_KEYS.iter().map(|&keys| Self { k_dim, v_dim, group, keys });
+        shapes.skip(usize::from(k_dim > LONG_DIM)).find(|shape| shape.many_local() <= local)
+    }
+
+    /// The shapes of heads of `dim` values on devices of a dialect, whose groups have different sizes.
+    pub(super) fn usual((dim, group): (usize, usize), dialect: Dialect) -> Vec<Self> {
+        let of = |&local: &usize| Self::with_dims((dim, dim), group, local);
+        let mut all: Vec<_> = local_sizes(dialect).iter().filter_map(of).collect();
+        all.dedup();
+        all
+    }
+
+    /// Bytes that a group shares where there are many rows: keys and values twice, in padded halves.
+    fn many_local(self) -> usize {
+        2 * self.keys * (self.k_dim + self.v_dim + 16) * 2
     }
 
     /// Warps of a group that attends for one row.
@@ -78,9 +103,9 @@ impl GpuDevice {
 
     /// The shape for an op, if these kernels can do it here.
     pub(super) fn flash_shape(&self, op: &Attend) -> Option<FlashShape> {
-        self.matrix_units?;
+        let local = self.matrix_units?.local();
         let pairs = op.rope.map_or(0, |rope| self.ropes[rope.0 as usize].angles().2);
-        FlashShape::of(&self.caches[op.cache.0 as usize].shape, op.heads, pairs)
+        FlashShape::of(&self.caches[op.cache.0 as usize].shape, op.heads, pairs, local)
     }
 
     /// Turns, appends and attends.
@@ -175,9 +200,7 @@ impl GpuDevice {
         let args = Args::of(&[query.q, keys, values, step, sinks, query.out]);
         let args = args.ints(&[at.slices, at.blocks, at_tiles, kv_heads, query.window_or_none()]);
         let args = args.ints(&[has_sinks * HAS_SINKS]).floats(&[query.scale, query.softcap.unwrap_or(0.0)]);
-        let most_keys = if shape.k_dim <= 128 { 64 } else { 32 };
-        let local = 2 * most_keys * (shape.k_dim + shape.v_dim + 16) * 2;
         let grid = Grid::Groups([query.heads, count, 1], THREADS);
-        self.launch(Family::Flash(shape), "attend_many", grid, args.sharing(local))
+        self.launch(Family::Flash(shape), "attend_many", grid, args.sharing(shape.many_local()))
     }
 }

@@ -1,10 +1,10 @@
 //! The programs of portable kernels: which parts and constants each is made of.
 
 use super::flash::FlashShape;
-use super::tiles;
+use super::tiles::{self, Stages};
 use crate::dequant;
 use crate::driver::Dialect;
-use crate::overlay::{Format, HOPPER, INTRINSICS};
+use crate::overlay::{Format, HOPPER, INTRINSICS, TURING};
 use crate::source::Program;
 use torchless_device::CacheType;
 use torchless_quant::TensorType;
@@ -21,7 +21,7 @@ pub enum Family {
     /// Products with weights of this type.
     Matmul(TensorType),
     /// Products with weights in tiles through NVIDIA's matrix instructions.
-    Tiles(Format),
+    Tiles(Format, Stages),
     /// The same of many rows; gated units with the function of this number.
     Many(usize),
     /// Attention over a cache through the same instructions.
@@ -76,33 +76,35 @@ pub fn program(family: Family) -> Program {
             parts.extend([REDUCE, MATMUL]);
             Program { name: format!("matmul {}", dequant::stored(ty)), defines, parts }
         }
-        Family::Tiles(format) => Program {
-            name: format!("tiles {}", format.name()),
+        Family::Tiles(format, stages) => Program {
+            name: format!("tiles {} {} {} {}", format.name(), stages.few, stages.some, stages.tiles),
             defines: vec![
                 ("FORMAT", format.name().to_owned()),
-                ("DEPTH_FEW", tiles::DEPTH_FEW.to_string()),
-                ("DEPTH_SOME", tiles::DEPTH_SOME.to_string()),
+                ("DEPTH_FEW", stages.few.to_string()),
+                ("DEPTH_SOME", stages.some.to_string()),
+                ("SOME_TILES", stages.tiles.to_string()),
             ],
-            parts: vec![ACTIVATION, INTRINSICS, FORMATS, FEW_ROWS, PREPARE, SOME_ROWS],
+            parts: vec![ACTIVATION, INTRINSICS, TURING, FORMATS, FEW_ROWS, PREPARE, SOME_ROWS],
         },
         Family::Many(act) => Program {
             name: format!("many {act}"),
             defines: vec![("FORMAT", "Halves".to_owned()), ("ACTIVATION", act.to_string())],
             parts: vec![ACTIVATION, INTRINSICS, FORMATS, FEW_ROWS, HOPPER, GEMM],
         },
-        Family::Flash(FlashShape { k_dim, v_dim, group }) => Program {
-            name: format!("flash {k_dim} {v_dim} {group}"),
+        Family::Flash(FlashShape { k_dim, v_dim, group, keys }) => Program {
+            name: format!("flash {k_dim} {v_dim} {group} {keys}"),
             defines: vec![
                 ("K_DIM", k_dim.to_string()),
                 ("V_DIM", v_dim.to_string()),
                 ("GROUP_HEADS", group.to_string()),
+                ("MANY_KEYS", keys.to_string()),
             ],
-            parts: vec![INTRINSICS, FLASH, CACHED],
+            parts: vec![INTRINSICS, TURING, FLASH, CACHED],
         },
         Family::Within(dim) => Program {
             name: format!("within {dim}"),
             defines: vec![("HEAD_DIM", dim.to_string())],
-            parts: vec![INTRINSICS, FLASH, WITHIN],
+            parts: vec![INTRINSICS, TURING, FLASH, WITHIN],
         },
     }
 }
@@ -127,14 +129,20 @@ pub fn all(dialect: Dialect) -> Vec<Program> {
 }
 
 fn overlay(dialect: Dialect) -> Vec<Family> {
-    let Dialect::Cuda(major @ 8.., _) = dialect else { return Vec::new() };
-    let mut families: Vec<Family> = Format::ALL.map(Family::Tiles).to_vec();
+    let Dialect::Cuda(major, minor) = dialect else { return Vec::new() };
+    if (major, minor) < tiles::OLDEST {
+        return Vec::new();
+    }
+    let of_format =
+        |format| Stages::usual(format, dialect).into_iter().map(move |s| Family::Tiles(format, s));
+    let mut families: Vec<Family> = Format::ALL.into_iter().flat_map(of_format).collect();
     if major == 9 {
         families.extend((0..ACTIVATIONS).map(Family::Many));
     }
     for &(dim, groups) in USUAL_HEADS {
-        let shapes = groups.iter().map(|&group| FlashShape { k_dim: dim, v_dim: dim, group });
-        families.extend(shapes.map(Family::Flash));
+        for &group in groups {
+            families.extend(FlashShape::usual((dim, group), dialect).into_iter().map(Family::Flash));
+        }
     }
     families.extend(USUAL_ENCODER_HEADS.iter().map(|&dim| Family::Within(dim)));
     families

@@ -12,15 +12,13 @@ use torchless_device::{Activation, BufId, DeviceError, Norm, NormKind, Precision
 /// Rows of activations up to which weights are read once as they lie, and above which they become halves first.
 const MOST_FEW: usize = 8;
 const MOST_SOME: usize = 64;
-/// Units on their way per warp of the kernel for few rows, the warps that a group may have, and those that share a multiprocessor where
-/// they can.
-pub(super) const DEPTH_FEW: usize = 4;
-const FEW_WARPS: [usize; 3] = [16, 8, 4];
+/// Warps that a group of the kernel for few rows may have, and those that share a multiprocessor where they can.
+const FEW_WARPS: [usize; 4] = [16, 8, 4, 2];
 const WARPS_TOGETHER: usize = 32;
-/// Stages of the kernel for tens of rows, its threads, and the tiles that a group takes.
-pub(super) const DEPTH_SOME: usize = 3;
-const SOME_THREADS: usize = 256;
-const SOME_TILES: usize = 8;
+/// What the kernel for tens of rows takes at a time, in eights of rows, as many as it may.
+const SOME_EIGHTS: [usize; 3] = [8, 4, 2];
+/// Bytes that kernels declare to share beside what they are given.
+const DECLARED: usize = 1024;
 /// Rows and weights in a tile of the kernel for many rows, its threads and its stages.
 const MANY_TILE: usize = 128;
 const MANY_THREADS: usize = 288;
@@ -40,13 +38,74 @@ pub(super) struct Matrices {
 impl Matrices {
     /// `None` where weights have to stay in their blocks.
     pub(super) fn of(info: &DeviceInfo, precision: Precision) -> Option<Self> {
-        let Dialect::Cuda(major, _) = info.dialect else { return None };
-        let has = major >= 8 && precision == Precision::Fast;
+        let Dialect::Cuda(major, minor) = info.dialect else { return None };
+        let has = (major, minor) >= OLDEST && precision == Precision::Fast;
         has.then_some(Self {
             units: info.units as usize,
-            local: info.max_local as usize,
+            local: (info.max_local as usize).saturating_sub(DECLARED),
             is_hopper: major == 9,
         })
+    }
+
+    /// Bytes that a group may be given to share.
+    pub(super) fn local(self) -> usize {
+        self.local
+    }
+}
+
+/// The compute capability from which there are matrix instructions that these kernels use.
+pub(super) const OLDEST: (u32, u32) = (7, 5);
+
+/// How far ahead kernels load weights, which is what the memory of a group is for: units per warp of the kernel for few rows, stages and
+/// tiles of the one for tens of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stages {
+    pub few: usize,
+    pub some: usize,
+    pub tiles: usize,
+}
+
+impl Stages {
+    /// The best first.
+    const ALL: [Self; 3] = [
+        Self { few: 4, some: 3, tiles: 8 },
+        Self { few: 4, some: 2, tiles: 8 },
+        Self { few: 2, some: 2, tiles: 4 },
+    ];
+
+    /// The best ones where a group has `local` bytes beside what kernels declare.
+    pub(super) fn of(format: Format, local: usize) -> Self {
+        let [.., least] = Self::ALL;
+        let fits = |stages: &Self| stages.some_local(format, SOME_EIGHTS[0]) <= local;
+        Self::ALL.into_iter().find(fits).unwrap_or(least)
+    }
+
+    /// The best ones on devices of a dialect, whose groups have different sizes.
+    pub(super) fn usual(format: Format, dialect: Dialect) -> Vec<Self> {
+        let mut all: Vec<_> = local_sizes(dialect).iter().map(|&local| Self::of(format, local)).collect();
+        all.dedup();
+        all
+    }
+
+    /// Bytes that a group of the kernel for tens of rows shares: operands on their way, later the sums.
+    fn some_local(self, format: Format, eights: usize) -> usize {
+        let staged = self.some * (self.tiles * format.unit_bytes() + 4 * eights * 512);
+        staged.max(self.tiles * 8 * eights * 20 * 4)
+    }
+}
+
+/// Bytes that groups may be given on devices of a compute capability, each smallest first.
+pub(super) fn local_sizes(dialect: Dialect) -> &'static [usize] {
+    const SMALL: usize = (64 << 10) - DECLARED;
+    const CONSUMER: usize = (99 << 10) - DECLARED;
+    const AMPERE: usize = (163 << 10) - DECLARED;
+    const HOPPER: usize = (227 << 10) - DECLARED;
+    match dialect {
+        Dialect::Cuda(7, 5) => &[SMALL],
+        Dialect::Cuda(8, _) => &[CONSUMER, AMPERE],
+        Dialect::Cuda(9, _) => &[HOPPER],
+        Dialect::Cuda(10.., _) => &[CONSUMER, HOPPER],
+        _ => &[],
     }
 }
 
@@ -137,8 +196,16 @@ impl Job<'_> {
         }
     }
 
+    fn stages(&self, m: Matrices) -> Stages {
+        Stages::of(self.format(), m.local)
+    }
+
+    fn family(&self, m: Matrices) -> Family {
+        Family::Tiles(self.format(), self.stages(m))
+    }
+
     /// Bytes of memory that a group of the kernel for few rows shares.
-    fn few_local(&self, warps: usize) -> usize {
+    fn few_local(&self, m: Matrices, warps: usize) -> usize {
         let (k, gates) = (units(self.depth) * 128, if self.is_gated() { 2 } else { 1 });
         let parts = match self.format() {
             Format::Halves => 0,
@@ -147,7 +214,10 @@ impl Job<'_> {
         };
         let starts = parts * (k / 32) * self.rows.div_ceil(2) * 16;
         let staged = (self.rows * (k * 2 + 64)).next_multiple_of(128);
-        warps * DEPTH_FEW * gates * self.format().unit_bytes() + staged + starts + 2 * warps * gates * 512
+        warps * self.stages(m).few * gates * self.format().unit_bytes()
+            + staged
+            + starts
+            + 2 * warps * gates * 512
     }
 
     /// Warps of a group of the kernel for few rows: the most where each multiprocessor has a tile at most, and fewer where the memory
@@ -155,16 +225,17 @@ impl Job<'_> {
     fn few_warps(&self, m: Matrices) -> Option<usize> {
         let is_small = self.tiles(TILE_ROWS) <= m.units;
         let able = FEW_WARPS.iter().skip(usize::from(!is_small));
-        able.copied().find(|&warps| self.few_local(warps) <= m.local)
+        able.copied().find(|&warps| self.few_local(m, warps) <= m.local)
     }
 
-    /// Eights of rows that a group of the kernel for tens of rows takes.
-    fn some_eights(&self) -> usize {
-        match self.rows {
-            0..=16 => 2,
-            17..=32 => 4,
-            _ => 8,
-        }
+    /// Eights of rows that a group of the kernel for tens of rows takes: no more than there are, nor than there is memory for.
+    fn some_eights(&self, m: Matrices) -> usize {
+        let rows = self.rows.div_ceil(8);
+        let (&least, more) = SOME_EIGHTS.split_last().unwrap_or((&2, &[]));
+        let fits = |&eights: &usize| {
+            eights < 2 * rows && self.stages(m).some_local(self.format(), eights) <= m.local
+        };
+        more.iter().copied().find(fits).unwrap_or(least)
     }
 }
 
@@ -208,7 +279,7 @@ impl GpuDevice {
         }
         let from = if fused.is_some() { from } else { self.input(rows, input, norm)? };
         let is_many = rows > MOST_SOME && m.is_hopper;
-        let prepared = self.prepare(&job, from.memory, fused, is_many)?;
+        let prepared = self.prepare(m, &job, (from.memory, fused), is_many)?;
         if is_many { self.multiply_many(m, &job, prepared) } else { self.multiply_some(m, &job, prepared) }
     }
 
@@ -220,7 +291,7 @@ impl GpuDevice {
         x: MemoryId,
         norm: Option<(VectorId, f32)>,
     ) -> Result<(), DeviceError> {
-        let local = job.few_local(warps);
+        let local = job.few_local(m, warps);
         let at_once = (m.local / (local + 1024)).clamp(1, WARPS_TOGETHER / warps);
         let tiles = job.tiles(TILE_ROWS);
         // As many warps share a tile as leave a team for every tile.
@@ -240,20 +311,15 @@ impl GpuDevice {
             (true, false) => "few_gated",
             (true, true) => "few_rms_gated",
         };
-        self.launch(
-            Family::Tiles(job.format()),
-            name,
-            Grid::Groups([groups, 1, 1], warps * 32),
-            args.sharing(local),
-        )
+        self.launch(job.family(m), name, Grid::Groups([groups, 1, 1], warps * 32), args.sharing(local))
     }
 
     /// Rows as halves and a power of two each: in fragments, or in pieces for many rows.
     fn prepare(
         &mut self,
+        m: Matrices,
         job: &Job<'_>,
-        x: MemoryId,
-        norm: Option<&Norm>,
+        (x, norm): (MemoryId, Option<&Norm>),
         in_pieces: bool,
     ) -> Result<(MemoryId, MemoryId), DeviceError> {
         let (flags, eps, weight, bias) = norm_flags(norm);
@@ -265,7 +331,7 @@ impl GpuDevice {
         let args = Args::of(&pointers).ints(&[job.depth, flags, usize::from(!in_pieces)]).floats(&[eps]);
         let threads = (job.depth / 16).next_multiple_of(32).clamp(64, 512);
         let grid = Grid::Groups([job.rows, 1, 1], threads);
-        self.launch(Family::Tiles(job.format()), "prepare_rows", grid, args)?;
+        self.launch(job.family(m), "prepare_rows", grid, args)?;
         Ok((to, scale))
     }
 
@@ -276,12 +342,13 @@ impl GpuDevice {
         job: &Job<'_>,
         (x, scale): (MemoryId, MemoryId),
     ) -> Result<(), DeviceError> {
-        let eights = job.some_eights();
+        let (eights, stages) = (job.some_eights(m), job.stages(m));
         let tiles = job.tiles(TILE_ROWS);
-        let across = if job.is_gated() { tiles.div_ceil(SOME_TILES / 2) } else { tiles.div_ceil(SOME_TILES) };
+        let across =
+            if job.is_gated() { tiles.div_ceil(stages.tiles / 2) } else { tiles.div_ceil(stages.tiles) };
         let down = job.rows.div_ceil(8 * eights);
         let splits = (2 * m.units / (across * down).max(1)).clamp(1, (units(job.depth) / 2).max(1));
-        let sums = across * down * splits * SOME_TILES * 8 * eights * TILE_ROWS;
+        let sums = across * down * splits * stages.tiles * 8 * eights * TILE_ROWS;
         let partial = self.floats(|r| &mut r.partial, if splits > 1 { sums } else { 1 }, "partial sums")?;
         let arrived = self.arrivals(across * down)?;
         let weights: Vec<_> = job.targets.iter().map(|t| t.matrix.memory).collect();
@@ -298,10 +365,9 @@ impl GpuDevice {
             (_, false) => "some64",
             (_, true) => "some64_gated",
         };
-        let staged = DEPTH_SOME * (SOME_TILES * job.format().unit_bytes() + 4 * eights * 512);
-        let local = staged.max(SOME_TILES * 8 * eights * 20 * 4);
-        let grid = Grid::Groups([across, splits, down], SOME_THREADS);
-        self.launch(Family::Tiles(job.format()), name, grid, args.sharing(local))
+        let local = stages.some_local(job.format(), eights);
+        let grid = Grid::Groups([across, splits, down], 32 * stages.tiles);
+        self.launch(job.family(m), name, grid, args.sharing(local))
     }
 
     /// Counters of groups that have arrived: zero before and after every kernel that uses them.
@@ -324,7 +390,7 @@ impl GpuDevice {
     ) -> Result<(), DeviceError> {
         let mut weights = Vec::with_capacity(3);
         for (i, target) in job.targets.iter().enumerate() {
-            weights.push(self.expand(target.matrix, i)?);
+            weights.push(self.expand(m, target.matrix, i)?);
         }
         let mut pointers = job.pointers(self, &weights);
         pointers.extend([x, scale]);
@@ -345,7 +411,7 @@ impl GpuDevice {
     }
 
     /// Weights as halves.
-    fn expand(&mut self, w: Tiled, place: usize) -> Result<MemoryId, DeviceError> {
+    fn expand(&mut self, m: Matrices, w: Tiled, place: usize) -> Result<MemoryId, DeviceError> {
         if w.format == Format::Halves {
             return Ok(w.memory);
         }
@@ -359,7 +425,8 @@ impl GpuDevice {
         let tiles = w.rows.div_ceil(TILE_ROWS);
         let args = Args::of(&[w.memory, to]).ints(&[tiles, units(w.cols)]).floats(&[1.0]);
         let groups = (tiles * units(w.cols)).div_ceil(PREPARE_THREADS / 32);
-        self.launch(Family::Tiles(w.format), "expand", Grid::Groups([groups, 1, 1], PREPARE_THREADS), args)?;
+        let family = Family::Tiles(w.format, Stages::of(w.format, m.local));
+        self.launch(family, "expand", Grid::Groups([groups, 1, 1], PREPARE_THREADS), args)?;
         Ok(to)
     }
 
@@ -371,11 +438,15 @@ impl GpuDevice {
         out: Buffer,
         (factor, store): (f32, Store),
     ) -> Result<(), DeviceError> {
+        let Some(m) = self.matrix_units else {
+            return Err(self.refuse("rows of a table in tiles".to_owned()));
+        };
         let step = self.ints_memory()?;
         let args =
             Args::of(&[table.memory, step, out.memory]).ints(&[at, table.rows, table.cols, adds(store)]);
         let groups = [units(table.cols).div_ceil(PREPARE_THREADS / 32), rows, 1];
         let grid = Grid::Groups(groups, PREPARE_THREADS);
-        self.launch(Family::Tiles(table.format), "look_up", grid, args.floats(&[factor * table.scale]))
+        let family = Family::Tiles(table.format, Stages::of(table.format, m.local));
+        self.launch(family, "look_up", grid, args.floats(&[factor * table.scale]))
     }
 }

@@ -6,7 +6,10 @@ mod pack;
 pub use format::{Format, PIECE_BYTES, TILE_ROWS, UNIT_DEPTH, units};
 pub use pack::{Packed, pack};
 
-/// The part of programs that is instructions of sm_75 and later, and the one of sm_90a's: what an emulation replaces.
+/// The part of programs that is instructions of sm_75 and later, the one that makes on sm_75 what came later, and the one of sm_90a's. An
+/// emulation replaces the first and the last.
 pub const INTRINSICS: &str = include_str!("../../kernels/cuda/intrinsics.cu");
+/// See [`INTRINSICS`].
+pub const TURING: &str = include_str!("../../kernels/cuda/turing.cu");
 /// See [`INTRINSICS`].
 pub const HOPPER: &str = include_str!("../../kernels/cuda/hopper.cu");
