@@ -43,10 +43,26 @@ pub fn text(argument: Option<&str>) -> Result<String> {
     match argument {
         Some("-") => standard_input(),
         Some(text) => Ok(text.to_owned()),
-        None => match Behind::of_standard_input() {
-            Behind::Data | Behind::Socket => standard_input(),
-            Behind::Nothing => Err(Usage("no text: give it as an argument or pipe it in".to_owned()).into()),
-        },
+        None => given().and_then(|()| standard_input()),
+    }
+}
+
+/// Standard input as it comes, whether it is text or not; `-` waits for it, nothing asks for it to be there.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub fn bytes(argument: Option<&str>) -> Result<Vec<u8>> {
+    if argument.is_none() {
+        given()?;
+    }
+    bytes_of_standard_input()
+}
+
+/// Refuses to wait for somebody to type.
+fn given() -> Result<()> {
+    match Behind::of_standard_input() {
+        Behind::Data | Behind::Socket => Ok(()),
+        Behind::Nothing => Err(Usage("no text: give it as an argument or pipe it in".to_owned()).into()),
     }
 }
 
@@ -121,8 +137,15 @@ fn say_if_slow() -> Sender<()> {
     done
 }
 
-/// All of standard input.
+/// All of standard input, which is to be text.
 fn standard_input() -> Result<String> {
+    String::from_utf8(bytes_of_standard_input()?).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Usage(format!("standard input is not UTF-8: byte {at} begins no character")).into()
+    })
+}
+
+fn bytes_of_standard_input() -> Result<Vec<u8>> {
     let watch = say_if_slow();
     let mut bytes = Vec::new();
     std::io::stdin().take(MAX_INPUT + 1).read_to_end(&mut bytes).context("reading standard input")?;
@@ -130,11 +153,7 @@ fn standard_input() -> Result<String> {
     if bytes.len() as u64 > MAX_INPUT {
         return Err(Usage(format!("standard input is longer than {MAX_INPUT} bytes")).into());
     }
-    let text = String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        Usage(format!("standard input is not UTF-8: byte {at} begins no character"))
-    })?;
-    Ok(text)
+    Ok(bytes)
 }
 
 /// Token ids from `1,2,3`, from words, or from `@FILE`.

@@ -9,10 +9,12 @@ pub enum Role {
     /// The person, or whatever calls in a person's name.
     User,
     /// Instructions of the application.
+    #[serde(alias = "developer")]
     System,
     /// The model.
     Assistant,
     /// The result of a tool.
+    #[serde(alias = "function")]
     Tool,
     /// What was remembered from earlier conversations.
     Memory,

@@ -1,6 +1,8 @@
 //! `torchless scan`: what the firewall makes of texts, folders of texts, and conversations.
 
+mod conversation;
 mod inputs;
+mod places;
 mod report;
 mod sarif;
 
@@ -8,59 +10,89 @@ use crate::exit::Verdict;
 use crate::firewall_args::ScanArgs;
 use crate::{output, policy};
 use anyhow::Result;
-use inputs::{Input, Source};
+use inputs::{Entry, Input, Source, Unseen};
+use places::{Place, places};
 use torchless::firewall::{ScanDecision, ScanResult, ScanStatus};
 use torchless::{Firewall, Message, Role};
 
-/// A text and what the firewall makes of it.
+/// A text and what the firewall makes of it; or what could not be scanned, and why. The text itself is not kept.
 struct Scanned {
     source: Source,
     role: Role,
-    text: String,
     result: ScanResult,
+    /// Where each finding of the result stands.
+    places: Vec<Place>,
+}
+
+/// Everything that was scanned.
+#[derive(Default)]
+struct Scans {
+    all: Vec<Scanned>,
+    /// Texts among them.
+    texts: usize,
 }
 
 /// Runs the verb.
 pub fn run(args: &ScanArgs) -> Result<()> {
     let firewall = policy::firewall(&args.policy)?;
-    let mut scanned = Vec::new();
-    for input in inputs::read(args)? {
-        scan(&firewall, input, &mut scanned);
+    let mut scans = Scans::default();
+    inputs::each(args, &mut |input| scan(&firewall, input, args.role.role(), &mut scans))?;
+    if scans.texts == 0 {
+        eprintln!("torchless: there was no text to scan");
     }
     match (args.json, args.sarif) {
-        (true, _) => output::json(&report::json(&scanned))?,
-        (_, true) => output::json(&sarif::log(&scanned))?,
-        _ => output::write(&report::text(&scanned))?,
+        (true, _) => output::json(&report::json(&scans))?,
+        (_, true) => output::json(&sarif::log(&scans))?,
+        _ => output::write(&report::text(&scans.all))?,
     }
-    verdict(&scanned)
+    scans.verdict()
 }
 
 /// Scans each message with those before it as its past.
-fn scan(firewall: &Firewall, input: Input, scanned: &mut Vec<Scanned>) {
-    let messages: Vec<Message> = input.messages.iter().map(|(message, _)| message.clone()).collect();
-    for (at, (message, line)) in input.messages.into_iter().enumerate() {
-        let past = if at == 0 { None } else { Some(&messages[..at]) };
-        let result = firewall.scan_blocking(&message, past);
+fn scan(firewall: &Firewall, input: Input, role: Role, scans: &mut Scans) {
+    let mut past: Vec<Message> = Vec::new();
+    for (entry, line) in input.entries {
         let source = Source { file: input.file.clone(), line };
-        scanned.push(Scanned { source, role: message.role, text: message.content, result });
+        match entry {
+            Entry::Unseen(unseen) => scans.all.push(unscanned(source, role, unseen)),
+            Entry::Message(message) => {
+                let before = if past.is_empty() { None } else { Some(&past[..]) };
+                let result = firewall.scan_blocking(&message, before);
+                let places = places(&message.content, &result.findings);
+                scans.all.push(Scanned { source, role: message.role, result, places });
+                scans.texts += 1;
+                past.push(message);
+            }
+        }
     }
 }
 
-/// The exit code says the worst.
-fn verdict(scanned: &[Scanned]) -> Result<()> {
-    let any = |test: fn(&ScanResult) -> bool| scanned.iter().any(|one| test(&one.result));
-    let verdict = if any(|result| result.status == ScanStatus::Error) {
-        Verdict::Failed
-    } else if any(|result| result.decision == ScanDecision::HumanInTheLoopRequired) && !any(is_blocked) {
-        Verdict::Human
-    } else if any(is_blocked) {
-        Verdict::Blocked
-    } else {
-        return Ok(());
-    };
-    Err(verdict.into())
+/// What could not be read may not pass.
+fn unscanned(source: Source, role: Role, unseen: Unseen) -> Scanned {
+    let decision = if unseen.status == ScanStatus::Error { ScanDecision::Block } else { ScanDecision::Allow };
+    let result = ScanResult::new(decision, unseen.reason, 0.0);
+    let result = ScanResult { status: unseen.status, coverage: 0.0, ..result };
+    Scanned { source, role, result, places: Vec::new() }
 }
 
-fn is_blocked(result: &ScanResult) -> bool {
-    result.decision == ScanDecision::Block
+impl Scans {
+    fn decision(&self) -> ScanDecision {
+        self.all.iter().map(|one| one.result.decision).max().unwrap_or(ScanDecision::Allow)
+    }
+
+    /// Whether something was not scanned that should have been.
+    fn failed(&self) -> bool {
+        self.texts == 0 || self.all.iter().any(|one| one.result.status == ScanStatus::Error)
+    }
+
+    /// The exit code says the worst.
+    fn verdict(&self) -> Result<()> {
+        let verdict = match self.decision() {
+            _ if self.failed() => Verdict::Failed,
+            ScanDecision::Block => Verdict::Blocked,
+            ScanDecision::HumanInTheLoopRequired => Verdict::Human,
+            ScanDecision::Allow => return Ok(()),
+        };
+        Err(verdict.into())
+    }
 }

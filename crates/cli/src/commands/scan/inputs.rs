@@ -1,15 +1,16 @@
-//! What is scanned: standard input, files, folders with all that is in them, conversations.
+//! What is scanned: standard input, files, folders with all that is in them, conversations. What cannot be read is told as such, and the
+//! rest is read all the same.
 
-use crate::exit::Usage;
+use super::conversation::conversation;
 use crate::firewall_args::ScanArgs;
 use crate::input;
-use anyhow::{Context, Result};
-use serde::Deserialize;
-use std::path::{Path, PathBuf};
-use torchless::firewall::ToolCall;
+use anyhow::Result;
+use std::io::Read;
+use std::path::Path;
+use torchless::firewall::ScanStatus;
 use torchless::{Message, Role};
 
-/// The most of a file that is read.
+/// The most of a file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
 
 /// Where a text stands.
@@ -21,118 +22,143 @@ pub struct Source {
     pub line: Option<usize>,
 }
 
-/// Messages of one file: a text alone, or a conversation.
+/// What is in one file: a text alone, or a conversation.
 pub struct Input {
     pub file: String,
     /// And the line that each stands in.
-    pub messages: Vec<(Message, Option<usize>)>,
+    pub entries: Vec<(Entry, Option<usize>)>,
 }
 
-/// A line of a conversation.
-#[derive(Deserialize)]
-struct Row {
-    role: Option<Role>,
-    #[serde(alias = "text")]
-    content: Option<String>,
-    #[serde(default)]
-    tool_calls: Vec<CallRow>,
+/// A message, or why there is none.
+pub enum Entry {
+    Message(Message),
+    Unseen(Unseen),
 }
 
-/// A call, as the endpoints of chat give it or without its wrapping.
-#[derive(Deserialize)]
-struct CallRow {
-    function: Option<FunctionRow>,
-    name: Option<String>,
-    arguments: Option<serde_json::Value>,
+/// What is not scanned.
+pub struct Unseen {
+    /// `Error` where something should have been there, `Skipped` where nothing was asked for.
+    pub status: ScanStatus,
+    pub reason: String,
 }
 
-#[derive(Deserialize)]
-struct FunctionRow {
-    name: String,
-    arguments: serde_json::Value,
+impl Unseen {
+    pub fn error(reason: impl ToString) -> Self {
+        Self { status: ScanStatus::Error, reason: reason.to_string() }
+    }
+
+    pub fn skipped(reason: impl ToString) -> Self {
+        Self { status: ScanStatus::Skipped, reason: reason.to_string() }
+    }
 }
 
-/// Reads what is to be scanned.
+/// Hands over what is to be scanned, file by file.
 ///
 /// # Errors
-/// A file cannot be read, or a conversation is none.
-pub fn read(args: &ScanArgs) -> Result<Vec<Input>> {
+/// There is no standard input to read.
+pub fn each(args: &ScanArgs, visit: &mut dyn FnMut(Input)) -> Result<()> {
     let role = args.role.role();
-    if args.files.is_empty() || args.files == [Path::new("-")] {
-        let text = input::text(if args.files.is_empty() { None } else { Some("-") })?;
-        return Ok(vec![Input { file: "-".to_owned(), messages: vec![(Message::new(role, text), None)] }]);
+    if args.files.is_empty() {
+        visit(standard_input(None, role)?);
     }
-    let mut inputs = Vec::new();
     for path in &args.files {
-        for file in files(path)? {
-            inputs.push(file_input(&file, role)?);
+        if path == Path::new("-") {
+            visit(standard_input(Some("-"), role)?);
+        } else {
+            walk(path, role, visit);
         }
     }
-    Ok(inputs)
+    Ok(())
+}
+
+fn standard_input(word: Option<&str>, role: Role) -> Result<Input> {
+    let message = Message::new(role, decoded(input::bytes(word)?));
+    Ok(Input { file: "-".to_owned(), entries: vec![(Entry::Message(message), None)] })
 }
 
 /// A file, or every file of a folder in the order of their names.
-fn files(path: &Path) -> Result<Vec<PathBuf>> {
-    let reading = || format!("reading {}", path.display());
-    if !std::fs::metadata(path).with_context(reading)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
+fn walk(path: &Path, role: Role, visit: &mut dyn FnMut(Input)) {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => walk_folder(path, role, visit),
+        Ok(_) => visit(file_input(path, role)),
+        Err(e) => visit(unseen(path, Unseen::error(e))),
     }
-    let mut entries: Vec<_> = std::fs::read_dir(path).with_context(reading)?.collect::<Result<_, _>>()?;
+}
+
+fn walk_folder(path: &Path, role: Role, visit: &mut dyn FnMut(Input)) {
+    let mut entries = match std::fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) {
+        Ok(entries) => entries,
+        Err(e) => return visit(unseen(path, Unseen::error(e))),
+    };
     entries.sort_by_key(std::fs::DirEntry::file_name);
-    let mut found = Vec::new();
     for entry in entries {
-        let kind = entry.file_type()?;
-        if kind.is_symlink() {
-            eprintln!("torchless: {}: a link, which is not followed", entry.path().display());
-        } else if kind.is_dir() || kind.is_file() {
-            found.extend(files(&entry.path())?);
-        } else {
-            eprintln!("torchless: {}: neither file nor folder, not scanned", entry.path().display());
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => walk_folder(&path, role, visit),
+            Ok(kind) if kind.is_file() => visit(file_input(&path, role)),
+            Ok(kind) if kind.is_symlink() => {
+                visit(unseen(&path, Unseen::skipped("a link, which is not followed")));
+            }
+            Ok(_) => visit(unseen(&path, Unseen::skipped("neither file nor folder"))),
+            Err(e) => visit(unseen(&path, Unseen::error(e))),
         }
     }
-    Ok(found)
 }
 
-fn file_input(path: &Path, role: Role) -> Result<Input> {
-    let file = path.display().to_string();
-    let length = std::fs::metadata(path).with_context(|| format!("reading {file}"))?.len();
-    if length > MAX_FILE {
-        return Err(Usage(format!("{file} has {length} bytes, at most {MAX_FILE} are read")).into());
+fn unseen(path: &Path, why: Unseen) -> Input {
+    Input { file: path.display().to_string(), entries: vec![(Entry::Unseen(why), None)] }
+}
+
+fn file_input(path: &Path, role: Role) -> Input {
+    let bytes = match contents(path) {
+        Ok(bytes) => bytes,
+        Err(e) => return unseen(path, Unseen::error(e)),
+    };
+    if bytes.len() as u64 > MAX_FILE {
+        return unseen(path, Unseen::error(format!("more than {MAX_FILE} bytes, the most that is read")));
     }
-    let bytes = std::fs::read(path).with_context(|| format!("reading {file}"))?;
-    // What is no UTF-8 is scanned too, with a sign in the place of each byte that means nothing.
-    let text =
-        String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
-    let is_conversation = path.extension().is_some_and(|extension| extension == "jsonl");
-    let messages = if is_conversation {
-        conversation(&file, &text, role)?
+    let text = decoded(bytes);
+    let is_conversation = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl"));
+    let entries = if is_conversation {
+        conversation(&text, role)
     } else {
-        vec![(Message::new(role, text), None)]
+        vec![(Entry::Message(Message::new(role, text)), None)]
     };
-    Ok(Input { file, messages })
+    Input { file: path.display().to_string(), entries }
 }
 
-fn conversation(file: &str, text: &str, role: Role) -> Result<Vec<(Message, Option<usize>)>> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let read = |(at, line): (usize, &str)| {
-        let wrong = |reason: String| Usage(format!("{file}, line {}: {reason}", at + 1));
-        let row: Row = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
-        if row.content.is_none() && row.tool_calls.is_empty() {
-            return Err(wrong("neither content nor tool_calls".to_owned()).into());
-        }
-        let calls = row.tool_calls.into_iter().map(call).collect::<Option<Vec<ToolCall>>>();
-        let calls = calls.ok_or_else(|| wrong("a tool call without a name".to_owned()))?;
-        let message = Message::new(row.role.unwrap_or(role), row.content.unwrap_or_default());
-        Ok((message.with_tool_calls(calls), Some(at + 1)))
-    };
-    lines.map(read).collect()
+/// At most one byte more than may be read, also of what has no length of its own.
+fn contents(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
-fn call(row: CallRow) -> Option<ToolCall> {
-    let (name, arguments) = match row.function {
-        Some(function) => (function.name, function.arguments),
-        None => (row.name?, row.arguments.unwrap_or_default()),
+/// Text of any bytes, so that nothing is too odd to be scanned: UTF-16 where a mark says so, else UTF-8, with a sign in the place of what
+/// means nothing.
+fn decoded(bytes: Vec<u8>) -> String {
+    let wide = |unit: fn([u8; 2]) -> u16| {
+        let units = bytes[2..].chunks(2).map(|pair| unit([pair[0], pair.get(1).copied().unwrap_or(0)]));
+        char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
     };
-    let arguments = arguments.as_str().map_or_else(|| arguments.to_string(), str::to_owned);
-    Some(ToolCall { name, arguments })
+    match bytes.get(..2) {
+        Some([0xFF, 0xFE]) => wide(u16::from_le_bytes),
+        Some([0xFE, 0xFF]) => wide(u16::from_be_bytes),
+        _ => String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_are_a_text() {
+        let wide = |text: &str, bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect();
+        assert_eq!(decoded(wide("\u{feff}hé 🙂", u16::to_le_bytes)), "hé 🙂");
+        assert_eq!(decoded(wide("\u{feff}hé 🙂", u16::to_be_bytes)), "hé 🙂");
+        assert_eq!(decoded(b"\xff\xfeh\0x".to_vec()), "hx");
+        assert_eq!(decoded(b"h\xffi".to_vec()), "h\u{fffd}i");
+        assert_eq!(decoded(b"\xff".to_vec()), "\u{fffd}");
+    }
 }

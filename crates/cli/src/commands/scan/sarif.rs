@@ -1,18 +1,28 @@
 //! Verdicts in SARIF 2.1.0 (OASIS), which code hosts and editors read.
 
-use super::Scanned;
-use super::report::line_and_column;
+use super::places::Place;
+use super::{Scanned, Scans};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use torchless::firewall::{Finding, ScanDecision, ScanStatus};
+use std::collections::{BTreeMap, BTreeSet};
+use torchless::firewall::{ScanDecision, ScanStatus};
+
+/// What is told of a text: a finding, or an objection that has no place.
+struct Told<'a> {
+    one: &'a Scanned,
+    rule: String,
+    words: String,
+    decision: ScanDecision,
+    score: f32,
+    place: Option<&'a Place>,
+}
 
 /// The log of one run.
-pub fn log(scanned: &[Scanned]) -> Value {
-    let findings =
-        || scanned.iter().flat_map(|one| one.result.findings.iter().map(move |finding| (one, finding)));
-    let rules: BTreeSet<String> = findings().map(|(_, finding)| rule(finding)).collect();
-    let failed: Vec<Value> =
-        scanned.iter().filter(|one| one.result.status == ScanStatus::Error).map(notification).collect();
+pub fn log(scans: &Scans) -> Value {
+    let told: Vec<Told> = scans.all.iter().flat_map(told).collect();
+    let rules: BTreeMap<&str, &str> = told.iter().map(|told| (&told.rule[..], &told.words[..])).collect();
+    let index: BTreeMap<&str, usize> = rules.keys().enumerate().map(|(at, rule)| (*rule, at)).collect();
+    let files: BTreeSet<&str> = scans.all.iter().map(|one| &one.source.file[..]).collect();
+    let unseen = scans.all.iter().filter(|one| one.result.status != ScanStatus::Success);
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -20,55 +30,94 @@ pub fn log(scanned: &[Scanned]) -> Value {
             "tool": { "driver": {
                 "name": "torchless",
                 "version": env!("CARGO_PKG_VERSION"),
-                "rules": rules.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>(),
+                "rules": rules.iter().map(|(id, words)| rule(id, words)).collect::<Vec<_>>(),
             }},
             "invocations": [{
-                "executionSuccessful": failed.is_empty(),
-                "toolExecutionNotifications": failed,
+                "executionSuccessful": !scans.failed(),
+                "toolExecutionNotifications": unseen.map(notification).collect::<Vec<_>>(),
             }],
+            "artifacts": files.iter().map(|file| json!({ "location": { "uri": uri(file) } })).collect::<Vec<_>>(),
             "columnKind": "unicodeCodePoints",
-            "results": findings().map(|(one, finding)| result(one, finding)).collect::<Vec<_>>(),
+            "results": told.iter().map(|told| result(told, index[&told.rule[..]])).collect::<Vec<_>>(),
         }],
     })
 }
 
-fn rule(finding: &Finding) -> String {
-    format!("{}/{}", finding.scanner, finding.rule.to_lowercase().replace(' ', "-"))
+fn told(one: &Scanned) -> Vec<Told<'_>> {
+    let findings = one.result.findings.iter().zip(&one.places).map(|(finding, place)| Told {
+        one,
+        rule: format!("{}/{}", finding.scanner, finding.rule.to_lowercase().replace(' ', "-")),
+        words: finding.rule.to_string(),
+        decision: finding.decision,
+        score: finding.score,
+        place: Some(place),
+    });
+    let mut all: Vec<Told> = findings.collect();
+    let decision = one.result.decision;
+    let is_objection = one.result.status != ScanStatus::Error && decision != ScanDecision::Allow;
+    if is_objection && all.iter().all(|told| told.decision < decision) {
+        let rule = format!("verdict/{}", decision.name().replace('_', "-"));
+        let words = "The text as a whole".to_owned();
+        all.push(Told { one, rule, words, decision, score: one.result.score, place: None });
+    }
+    all
 }
 
-fn result(one: &Scanned, finding: &Finding) -> Value {
-    let level = match finding.decision {
+fn rule(id: &str, words: &str) -> Value {
+    json!({ "id": id, "name": words, "shortDescription": { "text": words }, "properties": { "tags": ["security"] } })
+}
+
+fn result(told: &Told, rule: usize) -> Value {
+    let level = match told.decision {
         ScanDecision::Block => "error",
         ScanDecision::HumanInTheLoopRequired => "warning",
         ScanDecision::Allow => "note",
     };
+    let words = match told.place {
+        Some(_) => {
+            told.rule.split('/').next().map_or(String::new(), |scanner| format!("{scanner}: {}", told.words))
+        }
+        None => told.one.result.reason.clone(),
+    };
     json!({
-        "ruleId": rule(finding),
+        "ruleId": told.rule,
+        "ruleIndex": rule,
         "level": level,
-        "message": { "text": format!("{}: {}", finding.scanner, finding.rule) },
-        "locations": [location(one, finding)],
+        "rank": 100.0 * told.score.clamp(0.0, 1.0),
+        "message": { "text": words },
+        "locations": [location(told.one, told.place)],
     })
 }
 
-fn location(one: &Scanned, finding: &Finding) -> Value {
+fn location(one: &Scanned, place: Option<&Place>) -> Value {
+    let mut physical = json!({ "artifactLocation": { "uri": uri(&one.source.file) } });
     // A message of a conversation is a line of its file, and its own bytes are none of the file's.
-    let region = match one.source.line {
-        Some(line) => json!({ "startLine": line }),
-        None => {
-            let (line, column) = line_and_column(&one.text, finding.span.start);
-            let (end_line, end_column) = line_and_column(&one.text, finding.span.end);
-            json!({ "startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column })
+    match (one.source.line, place) {
+        (Some(line), _) => physical["region"] = json!({ "startLine": line }),
+        (None, Some(Place { start, end })) => {
+            physical["region"] = json!({
+                "startLine": start.line, "startColumn": start.column, "endLine": end.line, "endColumn": end.column,
+            });
         }
-    };
-    json!({ "physicalLocation": { "artifactLocation": { "uri": uri(&one.source.file) }, "region": region } })
+        (None, None) => {}
+    }
+    json!({ "physicalLocation": physical })
 }
 
-/// A relative reference: what a reference cannot have is written as numbers.
+/// A reference to a file: what a reference cannot have is written as numbers.
 fn uri(path: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    path.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
+    let scheme = if path.starts_with('/') { "file://" } else { "" };
+    let path = path.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") });
+    scheme.chars().map(String::from).chain(path).collect()
 }
 
+/// What was not scanned, as an error or as a remark.
 fn notification(one: &Scanned) -> Value {
-    json!({ "level": "error", "message": { "text": format!("{}: {}", one.source.file, one.result.reason) } })
+    let level = if one.result.status == ScanStatus::Error { "error" } else { "note" };
+    json!({
+        "level": level,
+        "message": { "text": format!("{}: {}", one.source.file, one.result.reason) },
+        "locations": [location(one, None)],
+    })
 }
