@@ -39,6 +39,11 @@ const LIST: &[(&str, &str, &str)] = &[
         "crates/llamafirewall/tests/code_shield.rs",
         "code_in_the_arguments_of_a_tool_call_is_scanned",
     ),
+    (
+        "a call is scanned before it is told",
+        "crates/torchless/src/guarded.rs",
+        "a_call_that_gives_a_secret_away_is_not_told",
+    ),
     ("every route, one verdict", HERE, "all_ways_to_scan_give_one_verdict"),
     (
         "the command, the same verdict",
@@ -69,6 +74,16 @@ const LIST: &[(&str, &str, &str)] = &[
         "scores as the trainer computes them",
         "crates/llamafirewall-ml/src/detector/mod.rs",
         "scores_are_those_of_the_trainer",
+    ),
+    (
+        "scores as transformers computes them",
+        "crates/llamafirewall-ml/tests/native_engine.rs",
+        "three_labels_are_those_of_transformers",
+    ),
+    (
+        "patterns in linear time alone",
+        "crates/llamafirewall/src/patterns/own.rs",
+        "what_cannot_run_in_linear_time_is_refused",
     ),
     ("a megabyte made to take long", HERE, "hostile_texts_of_a_megabyte_are_read_in_time"),
     ("harmless text passes, security prose and code too", HERE, "harmless_texts_pass"),

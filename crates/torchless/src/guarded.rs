@@ -181,6 +181,18 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_gives_a_secret_away_is_not_told() {
+        let call = |to: &str| {
+            let arguments = serde_json::json!({ "to": to });
+            Event::ToolCall(torchless_chat::ToolCall { id: None, name: "mail".to_owned(), arguments })
+        };
+        let (told, passed) = out(vec![text("Now. "), call("john.doe@example.com")]);
+        assert!(!passed && !told.contains("john"), "{told}");
+        let (told, passed) = out(vec![call("the harbour")]);
+        assert!(passed && told.contains("the harbour"), "{told}");
+    }
+
+    #[test]
     fn a_reply_that_ends_with_a_match_keeps_it() {
         let (told, passed) = out(vec![text("Write to "), text("john@example."), text("com")]);
         assert_eq!((told.as_str(), passed), ("Write to ", false));
