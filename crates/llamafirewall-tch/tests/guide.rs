@@ -197,6 +197,61 @@ fn errors_say_what_happened() -> Result<()> {
     Ok(())
 }
 
+/// How the best device is found, written out.
+mod by_hand {
+    use anyhow::Result;
+    use tch::Device;
+
+    pub struct TchModel {
+        pub model: tch::CModule,
+        pub device: Device,
+    }
+
+    pub fn load_model(model_path: &str) -> Result<TchModel> {
+        let device = if tch::Cuda::is_available() {
+            Device::Cuda(0)
+        } else if tch::utils::has_mps() {
+            Device::Mps
+        } else {
+            Device::Cpu
+        };
+        let model = tch::CModule::load_on_device(model_path, device)?;
+        Ok(TchModel { model, device })
+    }
+}
+
+#[test]
+fn the_best_device_is_the_one_found_by_hand() -> Result<()> {
+    if !in_folder() {
+        return Ok(());
+    }
+    let found = by_hand::load_model("models/promptguard.pt")?;
+    assert_eq!(found.device, engine()?.device());
+    assert!(found.model.named_parameters()?.len() > 1);
+    Ok(())
+}
+
+#[test]
+fn one_after_the_other_gives_what_a_batch_gives() -> Result<()> {
+    use llamafirewall_ml::TchInferenceEngine;
+    use once_cell::sync::OnceCell;
+    use std::sync::Arc;
+    if !in_folder() {
+        return Ok(());
+    }
+    let (model_path, tokenizer_path) = ("models/promptguard.pt", "models/tokenizer.json");
+    let engine = Arc::new(OnceCell::new());
+    let engine = engine.get_or_try_init(|| TchInferenceEngine::new(model_path, tokenizer_path))?;
+    let _ = engine.infer("warmup")?;
+    let texts = vec!["text1", "text2", "text3"];
+    let results = engine.infer_batch(&texts)?;
+    for (text, together) in texts.into_iter().zip(results) {
+        let result = engine.infer(text)?;
+        assert!(result.iter().zip(together).all(|(a, b)| (a - b).abs() < 1e-3), "{text}");
+    }
+    Ok(())
+}
+
 #[test]
 fn stages_can_be_timed() -> Result<()> {
     use llamafirewall_ml::TchModel;
