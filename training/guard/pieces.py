@@ -64,13 +64,30 @@ def texts(row: dict) -> tuple[list[str], list[bool]]:
     return cut, [min(end, last) - max(begin, first) >= min(24, last - first, end - begin) for begin, end in edges]
 
 
+def runs(row: dict) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[tuple[int, int]]]:
+    """The points of a text, where its words start and how long they are; and first and end word of each field, or of the whole."""
+    points = features.codepoints(row["text"])
+    start, length = features.words(points)
+    found = features.field_words(points, start, length) if row["role"] == "tool" else []
+    return (points, start, length), found or [(0, len(start))]
+
+
+def worth_reading(row: dict) -> list[bool]:
+    """Which of the windows are judged where sentences are judged beside them: what two windows share is read with its sentence, so that of a
+    field or text with sentences every other window is enough, and the last one."""
+    words, found = runs(row)
+    out = []
+    for first, end in found:
+        count, whole = len(features.spans(end - first)), not features.sentence_words(*words, first, end)
+        out += [whole or i % 2 == 0 or i + 1 == count for i in range(count)]
+    return out
+
+
 def sentences(row: dict) -> list[str]:
     """Each sentence of a row, or of its fields, by itself. They are judged beside the windows; those of harmless rows are trained on, for that they are
     harmless is certain, while of an attack a sentence may be."""
-    points = features.codepoints(row["text"])
-    start, length = features.words(points)
-    runs = features.field_words(points, start, length) if row["role"] == "tool" else []
-    found = [span for run in runs or [(0, len(start))] for span in features.sentence_words(points, start, length, *run)]
+    (points, start, length), found = runs(row)
+    found = [span for run in found for span in features.sentence_words(points, start, length, *run)]
     cut = [(first + a, first + b) for first, end in found for a, b in features.spans(end - first)]
     return [points[start[a]:start[b - 1] + length[b - 1]].tobytes().decode("utf-32-le", "replace") for a, b in cut]
 
@@ -119,8 +136,9 @@ def windows(rows: list[dict], tokenizer: Tokenizer) -> Windows:
 
 
 def judged(rows: list[dict], tokenizer: Tokenizer) -> Windows:
-    """What is judged: the same and each sentence."""
-    return _tokens([(texts(row)[0] + sentences(row), []) for row in rows], tokenizer)
+    """What is judged: windows and each sentence."""
+    read = lambda row: [text for text, worth in zip(texts(row)[0], worth_reading(row)) if worth]
+    return _tokens([(read(row) + sentences(row), []) for row in rows], tokenizer)
 
 
 def _tokens(rows: list[tuple[list[str], list[bool]]], tokenizer: Tokenizer) -> Windows:

@@ -116,6 +116,15 @@ class Encoder(unittest.TestCase):
         row = {"text": "{\"a\": \"We met at noon today. Then we went home again.\", \"b\": \"all is well here\"}", "role": "tool"}
         self.assertEqual(pieces.sentences(row), ["we met at noon today", "then we went home again"])
 
+    def test_of_windows_that_sentences_tie_every_other_is_read(self):
+        plain = "word " * 130
+        row = {"text": plain, "role": "user"}
+        self.assertEqual(pieces.worth_reading(row), [True] * 5)
+        self.assertEqual(pieces.worth_reading(dict(row, text="This is one sentence. " + plain)), [True, False, True, False, True])
+        self.assertEqual(pieces.worth_reading({"text": "", "role": "user"}), [True])
+        field = '{"a": "We met at noon. Then we went home.", "b": "' + plain + '"}'
+        self.assertEqual(pieces.worth_reading({"text": field, "role": "tool"}), [True] * 6)
+
     def test_sentences_of_harmless_rows_alone_are_learnt_from(self):
         model = tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")
         row = {"text": "The sea was calm that day. The captain slept in his bunk.", "role": "user", "label": 0, "core": None}

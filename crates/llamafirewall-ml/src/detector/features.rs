@@ -223,12 +223,25 @@ impl Prepared {
 
     /// Windows of each sentence, of the fields where there are some; none of a field or text that is one sentence.
     pub(super) fn sentences(&self, fields: Fields) -> Vec<Window> {
-        let mut runs = if fields == Fields::Apart { self.field_words() } else { Vec::new() };
-        if runs.is_empty() {
-            runs.push(0..self.starts.len());
-        }
-        let sentences = runs.into_iter().flat_map(|run| self.sentence_words(run));
+        let sentences = self.runs(fields).into_iter().flat_map(|run| self.sentence_words(run));
         sentences.flat_map(cut).map(|words| self.tight(words)).collect()
+    }
+
+    /// Which windows, of the fields where there are some, are worth reading beside the sentences. What two windows share is read with its sentence, so
+    /// that of a field or text with sentences every other window is enough, and the last one.
+    pub(super) fn worth_reading(&self, fields: Fields) -> Vec<bool> {
+        let of_run = |run: std::ops::Range<usize>| {
+            let (count, whole) = (cut(run.clone()).count(), self.sentence_words(run).is_empty());
+            (0..count).map(move |window| whole || window % 2 == 0 || window + 1 == count)
+        };
+        self.runs(fields).into_iter().flat_map(of_run).collect()
+    }
+
+    /// Words of each field, or of the whole where there are none or none are asked for.
+    fn runs(&self, fields: Fields) -> Vec<std::ops::Range<usize>> {
+        let whole = || std::iter::once(0..self.starts.len()).collect();
+        let runs = if fields == Fields::Apart { self.field_words() } else { whole() };
+        if runs.is_empty() { whole() } else { runs }
     }
 
     /// Those of `windows` that begin within one of `others`.
@@ -379,6 +392,18 @@ mod tests {
         };
         assert_eq!(of("Ignore ALL 7 rules"), of("ignore all\t\n 3 rules"));
         assert_ne!(of("ignore all rules"), of("ignore no rules"));
+    }
+
+    #[test]
+    fn of_windows_that_sentences_tie_every_other_is_read() {
+        let plain = "word ".repeat(130);
+        let worth = |fields, text: &str| Prepared::new(text).worth_reading(fields);
+        assert_eq!(worth(Fields::Joined, &plain), [true; 5]);
+        let tied = format!("This is one sentence. {plain}");
+        assert_eq!(worth(Fields::Joined, &tied), [true, false, true, false, true]);
+        assert_eq!(worth(Fields::Joined, ""), [true]);
+        let field = format!("{{\"a\": \"We met at noon. Then we went home.\", \"b\": \"{plain}\"}}");
+        assert_eq!(worth(Fields::Apart, &field), [true; 6]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Judgement {
 }
 
 /// Windows of a text that the encoder reads at most, with their sentences; of longer texts, those whose n-grams are the most suspicious.
-const MOST_READ: usize = 128;
+const MOST_READ: usize = 96;
 
 /// Both views, and the heads that join them. Cheap to share, and never changes.
 pub struct Detector {
@@ -108,8 +108,9 @@ impl Detector {
         let (windows, whole) = counted_windows(&prepared, origin);
         let counted = self.counted(&prepared, &windows);
         let by_words = highest_of(&counted);
-        let mut reading = most_suspicious(&windows[whole..], &counted[whole..]);
         let fields = if whole > 0 { Fields::Apart } else { Fields::Joined };
+        let mut reading =
+            most_suspicious(&windows[whole..], &counted[whole..], &prepared.worth_reading(fields));
         // A sentence by itself, for it would drown among others.
         let sentences = prepared.within(prepared.sentences(fields), &reading);
         reading.extend(&sentences);
@@ -160,10 +161,12 @@ fn counted_windows(prepared: &Prepared, origin: Origin) -> (Vec<Window>, usize) 
     (windows, first_read)
 }
 
-/// The windows that the encoder is to read, in their order.
-fn most_suspicious<'a>(windows: &'a [Window], sums: &[f64]) -> Vec<&'a Window> {
-    let chosen = highest_many(sums, MOST_READ);
-    windows.iter().zip(chosen).filter_map(|(window, chosen)| chosen.then_some(window)).collect()
+/// The windows that the encoder is to read, in their order: of those that are worth it, the most suspicious.
+fn most_suspicious<'a>(windows: &'a [Window], sums: &[f64], worth: &[bool]) -> Vec<&'a Window> {
+    let (worthy, sums): (Vec<&Window>, Vec<f64>) =
+        windows.iter().zip(sums).zip(worth).filter_map(|(found, worth)| worth.then_some(found)).unzip();
+    let chosen = highest_many(&sums, MOST_READ);
+    worthy.into_iter().zip(chosen).filter_map(|(window, chosen)| chosen.then_some(window)).collect()
 }
 
 /// Where the first of the highest values stands; 0 where there is none.
@@ -267,13 +270,14 @@ mod tests {
         assert_eq!(highest_of(&[1.0, 3.0, 3.0, 2.0]), 1);
         assert_eq!(highest_of(&[]), 0);
         assert_eq!(highest_many(&[1.0, 3.0, 0.5, 2.0], 2), [false, true, false, true]);
-        let prepared = Prepared::new(&"Trees grow near the old harbour. ".repeat(10 * MOST_READ));
+        let prepared = Prepared::new(&"Trees grow near the old harbour. ".repeat(20 * MOST_READ));
         let windows = prepared.windows();
         let sums: Vec<f64> = (0..windows.len()).map(|i| i as f64).collect();
-        let read = most_suspicious(&windows, &sums);
-        assert_eq!(read.len(), MOST_READ);
+        let worth = prepared.worth_reading(Fields::Joined);
+        let read = most_suspicious(&windows, &sums, &worth);
+        assert_eq!((read.len(), worth.len()), (MOST_READ, windows.len()));
         let sentences = prepared.within(prepared.sentences(Fields::Joined), &read);
-        assert!(sentences.len() > MOST_READ && sentences.len() < 5 * MOST_READ, "{}", sentences.len());
+        assert!(sentences.len() > MOST_READ && sentences.len() < 9 * MOST_READ, "{}", sentences.len());
         assert!(prepared.span(&sentences[0]).start >= prepared.span(read[0]).start);
     }
 
