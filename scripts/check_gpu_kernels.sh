@@ -44,9 +44,10 @@ hiprtc() {
     found=$(ldconfig -p | awk '/libamdhip64\.so/ {print $NF; exit}')
     [[ -n $found ]] || stop "libamdhip64 is missing (Debian: apt-get install libamdhip64-5 libhiprtc-builtins5 libamd-comgr2)"
     assemble
-    for architecture in gfx906 gfx90a gfx1030; do
-        "$python" scripts/compile_kernels.py hiprtc "$found" "$architecture" "$sources/hip"
+    for architecture in gfx906 gfx90a; do
+        "$python" scripts/compile_kernels.py hiprtc "$found" "$architecture" "$sources/hip-64"
     done
+    "$python" scripts/compile_kernels.py hiprtc "$found" gfx1030 "$sources/hip-32"
 }
 
 clang_named() { # NAME: with or without a version

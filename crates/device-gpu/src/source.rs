@@ -30,7 +30,7 @@ impl Program {
 
 fn prelude(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::Cuda(..) | Dialect::Hip => include_str!("../kernels/prelude/cuda.h"),
+        Dialect::Cuda(..) | Dialect::Hip(_) => include_str!("../kernels/prelude/cuda.h"),
         Dialect::OpenCl => include_str!("../kernels/prelude/opencl.h"),
         Dialect::Metal => include_str!("../kernels/prelude/metal.h"),
     }

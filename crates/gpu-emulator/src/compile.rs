@@ -11,8 +11,13 @@ use torchless_device_gpu::driver::Dialect;
 use torchless_device_gpu::{Program, overlay};
 
 const EMULATE: &str = include_str!("../../device-gpu/kernels/prelude/emulate.h");
-/// What stands in the place of the parts that are instructions.
-const INSTRUCTIONS: &str = include_str!("../../device-gpu/kernels/cuda/emulated.h");
+/// Parts that are instructions, and what stands in their place.
+const INSTRUCTIONS: [(&str, &str); 4] = [
+    (overlay::INTRINSICS, include_str!("../../device-gpu/kernels/cuda/emulated.h")),
+    (overlay::HOPPER, ""),
+    (overlay::HIP_INSTRUCTIONS, include_str!("../../device-gpu/kernels/hip/emulated.h")),
+    (overlay::SIMDGROUP, include_str!("../../device-gpu/kernels/metal/emulated.h")),
+];
 
 /// Single operations, rounded each on its own, as the drivers ask their compilers for too.
 const OPTIONS: &[&str] = &[
@@ -103,17 +108,18 @@ fn folder() -> Result<PathBuf, String> {
 
 /// The program after the emulation, and a function per kernel that takes its arguments from an array.
 fn emulated_text(program: &Program, dialect: Dialect) -> String {
-    let Dialect::Cuda(major, minor) = dialect else { unreachable!("the emulator's dialect is that of CUDA") };
     let mut program = program.clone();
     for part in &mut program.parts {
-        *part = match *part {
-            overlay::INTRINSICS => INSTRUCTIONS,
-            overlay::HOPPER => "",
-            other => other,
-        };
+        let emulated = INSTRUCTIONS.iter().find(|(instructions, _)| instructions == part);
+        *part = emulated.map_or(*part, |(_, emulated)| *emulated);
     }
-    let body = program.text(dialect);
-    let mut text = format!("#define __CUDA_ARCH__ {major}{minor}0\n{EMULATE}{body}");
+    // What the C++ of Metal and HIP has of its own is in the parts that were replaced.
+    let (body, kind) = match dialect {
+        Dialect::Cuda(major, minor) => (program.text(dialect), format!("__CUDA_ARCH__ {major}{minor}0")),
+        Dialect::Hip(wave) => (program.text(dialect), format!("WAVE_LANES {wave}")),
+        Dialect::Metal | Dialect::OpenCl => (program.text(Dialect::Hip(32)), "WAVE_LANES 32".to_owned()),
+    };
+    let mut text = format!("#define {kind}\n{EMULATE}{body}");
     for name in kernel_names(&body) {
         text.push_str(&format!(
             "extern \"C\" bool launch_{name}(const emulator::Shape *shape, void **arguments, const int *kinds, int count) {{\n    \

@@ -11,17 +11,25 @@ use torchless_device_gpu::{Backend, GpuError, Program};
 
 /// What the emulated device says of its memory.
 const MEMORY: u64 = 4 << 30;
-/// Bytes that a group may share on devices of a compute capability, the least of them.
-fn most_local(capability: (u32, u32)) -> u32 {
-    match capability {
-        (..8, _) => 64 << 10,
-        (8, 0) => 163 << 10,
-        (8 | 12, _) => 99 << 10,
-        _ => 227 << 10,
+/// Interface, name, threads that run in step, and bytes that a group may share on devices of a dialect, the least of them.
+fn kind(dialect: Dialect) -> (Backend, String, u32, u32) {
+    match dialect {
+        Dialect::Cuda(major, minor) => {
+            let local = match (major, minor) {
+                (..8, _) => 64,
+                (8, 0) => 163,
+                (8 | 12, _) => 99,
+                _ => 227,
+            };
+            (Backend::Cuda, format!("emulated device {major}.{minor}"), 32, local << 10)
+        }
+        Dialect::Hip(wave) => (Backend::Rocm, format!("emulated device hip-{wave}"), wave, 64 << 10),
+        Dialect::Metal => (Backend::Metal, "emulated device metal".to_owned(), 32, 32 << 10),
+        Dialect::OpenCl => (Backend::OpenCl, "emulated device opencl".to_owned(), 1, 32 << 10),
     }
 }
 
-/// A device of CUDA that is none.
+/// A device that is none, of CUDA's dialect, HIP's or Metal's.
 pub struct Emulator {
     info: DeviceInfo,
     compiler: Compiler,
@@ -37,23 +45,24 @@ struct Kernel {
 }
 
 impl Emulator {
-    /// A device of this compute capability, whose programs `compiler` compiles. Of `limits` it keeps the one of memory.
+    /// A device of this dialect, whose programs `compiler` compiles. Of `limits` it keeps the one of memory.
     #[must_use]
-    pub fn new(compiler: Compiler, capability: (u32, u32), limits: &Limits) -> Self {
+    pub fn new(compiler: Compiler, dialect: Dialect, limits: &Limits) -> Self {
+        let (backend, name, warp, max_local) = kind(dialect);
         let memory = limits.memory.map_or(MEMORY, |most| most.min(MEMORY));
         let info = DeviceInfo {
-            backend: Backend::Cuda,
+            backend,
             ordinal: 0,
-            name: format!("emulated device {}.{}", capability.0, capability.1),
+            name,
             driver: compiler.version.clone(),
             hardware: Hardware::Cpu,
-            dialect: Dialect::Cuda(capability.0, capability.1),
+            dialect,
             memory,
             max_alloc: memory,
             units: 4,
-            warp: 32,
+            warp,
             max_group: 1024,
-            max_local: most_local(capability),
+            max_local,
         };
         Self { info, compiler, memory: Vec::new(), used: 0, programs: Vec::new(), kernels: Vec::new() }
     }

@@ -3,13 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a failure ends the test")]
 
 use torchless_device_gpu::Program;
-use torchless_device_gpu::driver::{Arg, Driver, Launch, Limits, MemoryId, Place};
+use torchless_device_gpu::driver::{Arg, Dialect, Driver, Launch, Limits, MemoryId, Place};
 use torchless_gpu_emulator::{Emulator, find_compiler};
 
 /// A device, or why the test is skipped.
 fn emulator() -> Option<Emulator> {
     match find_compiler() {
-        Ok(compiler) => Some(Emulator::new(compiler, (9, 0), &Limits::default())),
+        Ok(compiler) => Some(Emulator::new(compiler, Dialect::Cuda(9, 0), &Limits::default())),
         Err(reason) => {
             eprintln!("skipped: {reason}");
             None

@@ -6,13 +6,14 @@ use std::path::Path;
 use torchless_device_gpu::driver::Dialect;
 use torchless_device_gpu::programs;
 
-/// Folder, dialect and suffix of the files in it. CUDA's programs differ between capabilities.
+/// Folder, dialect and suffix of the files in it. CUDA's programs differ between capabilities, HIP's between sizes of waves.
 pub const DIALECTS: &[(&str, Dialect, &str)] = &[
     ("cuda-75", Dialect::Cuda(7, 5), "cu"),
     ("cuda-80", Dialect::Cuda(8, 0), "cu"),
     ("cuda-90", Dialect::Cuda(9, 0), "cu"),
     ("cuda-100", Dialect::Cuda(10, 0), "cu"),
-    ("hip", Dialect::Hip, "hip"),
+    ("hip-32", Dialect::Hip(32), "hip"),
+    ("hip-64", Dialect::Hip(64), "hip"),
     ("opencl", Dialect::OpenCl, "cl"),
     ("metal", Dialect::Metal, "metal"),
 ];

@@ -93,7 +93,7 @@ KERNEL(largest_of_parts)(IN(float, x), OUT(int, places), OUT(int, faults), INT(w
     SHARED(int, ats, LARGEST_THREADS);
     WAIT_FOR_EARLIER();
     int t = THREAD(0), index = GROUP(1) * GROUPS(0) + GROUP(0);
-    GLOBAL const float *row = x + GROUP(1) * width;
+    GLOBAL const float *row = x + (u64)GROUP(1) * (u64)width;
     int from = GROUP(0) * part, to = from + part < width ? from + part : width;
     int wrong = 0;
     for (int base = from; base < to; base += LARGEST_THREADS) {
@@ -119,7 +119,7 @@ KERNEL(largest_of_rows)(IN(float, x), IN(int, places), IN(int, faults), OUT(int,
     SHARED(int, ats, LARGEST_THREADS);
     WAIT_FOR_EARLIER();
     int t = THREAD(0), r = GROUP(0);
-    GLOBAL const float *row = x + r * width;
+    GLOBAL const float *row = x + (u64)r * (u64)width;
     GLOBAL int *out = found + r * (1 + 2 * count);
     if (t == 0) {
         int wrong = 0;

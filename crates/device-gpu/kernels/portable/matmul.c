@@ -42,10 +42,7 @@ KERNEL(matvec)(IN(float, x), IN(u8, w), IN(float, bias), OUT(float, y), INT(rows
     }
 }
 
-// Many rows: tiles of TILE rows of weights by TILE rows of input, TILE_K columns at a time; 256 threads with 4 x 4 sums each.
-#define TILE 64
-#define TILE_K 32
-#define PADDED (TILE + 1)
+// Many rows, in tiles: what comes before says how a tile's operands are multiplied (see tile.c).
 FUNCTION void fill_tiles(GLOBAL const float *x, GLOBAL const u8 *w, LOCAL float *a, LOCAL float *b,
                          int t, int rows, int first_row, u64 w_first, int n_left, int cols, int k, int x_stride) {
     int blocks = (cols + BLOCK_VALUES - 1) / BLOCK_VALUES;
@@ -61,45 +58,37 @@ FUNCTION void fill_tiles(GLOBAL const float *x, GLOBAL const u8 *w, LOCAL float 
     }
 }
 
-FUNCTION void multiply_tiles(LOCAL const float *a, LOCAL const float *b, int row, int column, PRIVATE float *sums) {
-    for (int k = 0; k < TILE_K; k++) {
-        float left[4], right[4];
-        for (int i = 0; i < 4; i++) {
-            left[i] = a[k * PADDED + row + i * 16];
-            right[i] = b[k * PADDED + column + i * 16];
-        }
-        for (int i = 0; i < 4; i++) {
-            for (int j = 0; j < 4; j++) sums[i * 4 + j] = FMA(left[i], right[j], sums[i * 4 + j]);
-        }
+// Products of rows `first_row` on, below `rows`, with `n_left` rows of weights from `w_first` on, left in `room`: [row][row of weights].
+#define TILE_ROOM (2 * TILE_K * PADDED)
+FUNCTION void multiply_tile(GLOBAL const float *x, GLOBAL const u8 *w, LOCAL float *room, int t, int rows, int first_row, u64 w_first,
+                            int n_left, int cols, int x_stride) {
+    LOCAL float *a = room, *b = room + TILE_K * PADDED;
+    TileSums sums;
+    clear_sums(&sums);
+    for (int k = 0; k < cols; k += TILE_K) {
+        fill_tiles(x, w, a, b, t, rows, first_row, w_first, n_left, cols, k, x_stride);
+        BARRIER();
+        multiply_tiles(a, b, t, &sums);
+        BARRIER();
     }
+    put_sums(&sums, t, room);
+    BARRIER();
 }
 
 KERNEL(matmul)(IN(float, x), IN(u8, w), IN(float, bias), OUT(float, y), INT(rows), INT(cols), INT(n),
                INT(x_stride), INT(y_stride), INT(x_at), INT(y_at), INT(x_step), INT(y_step), INT(has_bias), INT(adds) IDS) {
-    SHARED(float, a, TILE_K * PADDED);
-    SHARED(float, b, TILE_K * PADDED);
+    SHARED(float, room, TILE_ROOM);
     WAIT_FOR_EARLIER();
     int t = THREAD(0), z = GROUP(2);
     int first_n = GROUP(0) * TILE, first_row = GROUP(1) * TILE;
-    int row = t / 16, column = t % 16;
-    float sums[16];
-    for (int i = 0; i < 16; i++) sums[i] = 0.0f;
-    for (int k = 0; k < cols; k += TILE_K) {
-        fill_tiles(x + x_at + (u64)z * (u64)x_step, w, a, b, t, rows, first_row, (u64)z * (u64)n + (u64)first_n, n - first_n, cols,
-                   k, x_stride);
-        BARRIER();
-        multiply_tiles(a, b, row, column, sums);
-        BARRIER();
-    }
-    for (int i = 0; i < 4; i++) {
-        for (int j = 0; j < 4; j++) {
-            int r = first_row + row + i * 16, c = first_n + column + j * 16;
-            if (r < rows && c < n) {
-                GLOBAL float *to = y + y_at + (u64)z * (u64)y_step + (u64)r * (u64)y_stride + (u64)c;
-                float sum = sums[i * 4 + j];
-                if (has_bias) sum += bias[z * n + c];
-                *to = adds ? *to + sum : sum;
-            }
+    multiply_tile(x + x_at + (u64)z * (u64)x_step, w, room, t, rows, first_row, (u64)z * (u64)n + (u64)first_n, n - first_n, cols, x_stride);
+    for (int i = t; i < TILE * TILE; i += TILE_THREADS) {
+        int r = first_row + i / TILE, c = first_n + i % TILE;
+        if (r < rows && c < n) {
+            GLOBAL float *to = y + y_at + (u64)z * (u64)y_step + (u64)r * (u64)y_stride + (u64)c;
+            float sum = room[i];
+            if (has_bias) sum += bias[z * n + c];
+            *to = adds ? *to + sum : sum;
         }
     }
 }
@@ -107,27 +96,16 @@ KERNEL(matmul)(IN(float, x), IN(u8, w), IN(float, bias), OUT(float, y), INT(rows
 // Rows that were put in the order of the matrices they meet: `ends` says where the rows of each matrix end.
 KERNEL(matmul_routed)(IN(float, x), IN(u8, w), IN(float, bias), IN(int, ends), OUT(float, y), INT(cols), INT(n),
                       INT(has_bias) IDS) {
-    SHARED(float, a, TILE_K * PADDED);
-    SHARED(float, b, TILE_K * PADDED);
+    SHARED(float, room, TILE_ROOM);
     WAIT_FOR_EARLIER();
     int t = THREAD(0), z = GROUP(2);
     int start = z > 0 ? ends[z - 1] : 0, end = ends[z];
     int first_n = GROUP(0) * TILE, first_row = start + GROUP(1) * TILE;
-    int row = t / 16, column = t % 16;
     if (first_row >= end) return;
-    float sums[16];
-    for (int i = 0; i < 16; i++) sums[i] = 0.0f;
-    for (int k = 0; k < cols; k += TILE_K) {
-        fill_tiles(x, w, a, b, t, end, first_row, (u64)z * (u64)n + (u64)first_n, n - first_n, cols, k, cols);
-        BARRIER();
-        multiply_tiles(a, b, row, column, sums);
-        BARRIER();
-    }
-    for (int i = 0; i < 4; i++) {
-        for (int j = 0; j < 4; j++) {
-            int r = first_row + row + i * 16, c = first_n + column + j * 16;
-            if (r < end && c < n) y[(u64)r * (u64)n + (u64)c] = sums[i * 4 + j] + (has_bias ? bias[z * n + c] : 0.0f);
-        }
+    multiply_tile(x, w, room, t, end, first_row, (u64)z * (u64)n + (u64)first_n, n - first_n, cols, cols);
+    for (int i = t; i < TILE * TILE; i += TILE_THREADS) {
+        int r = first_row + i / TILE, c = first_n + i % TILE;
+        if (r < end && c < n) y[(u64)r * (u64)n + (u64)c] = room[i] + (has_bias ? bias[z * n + c] : 0.0f);
     }
 }
 

@@ -31,7 +31,11 @@ typedef uint3 dim3;
 namespace emulator {
 typedef unsigned int word;
 typedef unsigned long long wide;
+#ifdef WAVE_LANES
+constexpr int LANES = WAVE_LANES;
+#else
 constexpr int LANES = 32;
+#endif
 constexpr word STACK_MARK = 0x5afec0de;
 
 // What the host hands over with a launch.
@@ -47,7 +51,8 @@ struct Shape {
 
 // Lanes of a warp that wait for each other. A lane is at most one meeting ahead of another, hence two sets of slots.
 struct Meeting {
-    word mask, arrived, round;
+    wide mask, arrived;
+    word round;
     wide slots[2][LANES];
 };
 
@@ -62,7 +67,7 @@ struct Fiber {
 };
 
 struct Warp {
-    word alive;
+    wide alive;
     Meeting meetings[4];
 };
 
@@ -178,7 +183,7 @@ static void complete(Meeting &meeting) {
 }
 
 // The lanes of `mask` give a value each, and get all of them once all are there. Exited lanes are not waited for.
-static const wide *meet(word mask, wide value) {
+static const wide *meet(wide mask, wide value) {
     Warp &warp = warps[current->number / LANES];
     word lane = current->number % LANES;
     Meeting *meeting = nullptr;
@@ -193,7 +198,7 @@ static const wide *meet(word mask, wide value) {
     meeting->mask = mask;
     wide *slots = meeting->slots[meeting->round & 1];
     slots[lane] = value;
-    meeting->arrived |= 1u << lane;
+    meeting->arrived |= (wide)1 << lane;
     if (meeting->arrived == (mask & warp.alive)) complete(*meeting);
     else wait_for_change(&meeting->round);
     return slots;
@@ -213,7 +218,7 @@ static void arrive(Barrier &barrier, word expected) {
 static void exit_thread() {
     Warp &warp = warps[current->number / LANES];
     alive--;
-    warp.alive &= ~(1u << current->number % LANES);
+    warp.alive &= ~((wide)1 << current->number % LANES);
     for (Meeting &open : warp.meetings)
         if (open.mask && open.arrived == (open.mask & warp.alive)) complete(open);
     if (barriers[0].arrived && barriers[0].arrived == alive) {
@@ -243,7 +248,7 @@ static void prepare(const Shape &shape) {
         fiber.number = i;
         uint3 size = shape.threads;
         fiber.index = {i % size.x, i / size.x % size.y, i / (size.x * size.y)};
-        warps[i / LANES].alive |= 1u << i % LANES;
+        warps[i / LANES].alive |= (wide)1 << i % LANES;
     }
 }
 
@@ -339,7 +344,7 @@ template <class T> static T from_wide(wide bits) {
 static word lane() { return current->number % LANES; }
 
 // The value of lane `from`, or of this one where the shuffle reaches outside its segment.
-template <class T> static T shuffle(word mask, T value, word from, bool inside) {
+template <class T> static T shuffle(wide mask, T value, word from, bool inside) {
     const wide *slots = meet(mask, to_wide(value));
     if (inside && !(mask >> from & 1)) failure = "a shuffle from a lane outside its mask";
     return inside ? from_wide<T>(slots[from]) : value;

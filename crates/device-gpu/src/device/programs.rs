@@ -4,7 +4,7 @@ use super::flash::FlashShape;
 use super::tiles::{self, Stages};
 use crate::dequant;
 use crate::driver::Dialect;
-use crate::overlay::{Format, HOPPER, INTRINSICS, TURING};
+use crate::overlay::{Format, HIP_INSTRUCTIONS, HIP_WAVES, HOPPER, INTRINSICS, SIMDGROUP, TURING};
 use crate::source::Program;
 use torchless_device::CacheType;
 use torchless_quant::TensorType;
@@ -40,6 +40,7 @@ const RECURRENT: &str = include_str!("../../kernels/portable/recurrent.c");
 const ENCODE: &str = include_str!("../../kernels/portable/encode.c");
 const LARGEST: &str = include_str!("../../kernels/portable/largest.c");
 const ATTENTION: &str = include_str!("../../kernels/portable/attention.c");
+const TILE: &str = include_str!("../../kernels/portable/tile.c");
 const MATMUL: &str = include_str!("../../kernels/portable/matmul.c");
 const FORMATS: &str = include_str!("../../kernels/cuda/formats.cu");
 const FEW_ROWS: &str = include_str!("../../kernels/cuda/few_rows.cu");
@@ -53,8 +54,21 @@ const CACHED: &str = include_str!("../../kernels/cuda/attention.cu");
 /// Positions of a block of the cache that programs are made for ahead of time.
 const USUAL_BLOCK: usize = 32;
 
-/// The program of a family.
-pub fn program(family: Family) -> Program {
+/// The program of a family for devices of a dialect: what their threads do together comes before the parts that use it.
+pub fn program(family: Family, dialect: Dialect) -> Program {
+    let mut program = portable(family);
+    match dialect {
+        Dialect::Hip(wave) => {
+            program.defines.push(("WAVE", wave.to_string()));
+            program.parts.splice(0..0, [HIP_INSTRUCTIONS, HIP_WAVES]);
+        }
+        Dialect::Metal => program.parts.insert(0, SIMDGROUP),
+        Dialect::Cuda(..) | Dialect::OpenCl => {}
+    }
+    program
+}
+
+fn portable(family: Family) -> Program {
     match family {
         Family::Ops => Program {
             name: "ops".to_owned(),
@@ -73,7 +87,7 @@ pub fn program(family: Family) -> Program {
         }
         Family::Matmul(ty) => {
             let (defines, mut parts) = dequant::program_parts(ty);
-            parts.extend([REDUCE, MATMUL]);
+            parts.extend([REDUCE, TILE, MATMUL]);
             Program { name: format!("matmul {}", dequant::stored(ty)), defines, parts }
         }
         Family::Tiles(format, stages) => Program {
@@ -125,7 +139,7 @@ pub fn all(dialect: Dialect) -> Vec<Program> {
     let types = TensorType::ALL.iter().filter(|&&ty| dequant::stored(ty) == ty);
     let products = types.map(|&ty| Family::Matmul(ty));
     let portable = [Family::Ops, Family::Largest].into_iter().chain(caches).chain(products);
-    portable.chain(overlay(dialect)).map(program).collect()
+    portable.chain(overlay(dialect)).map(|family| program(family, dialect)).collect()
 }
 
 fn overlay(dialect: Dialect) -> Vec<Family> {

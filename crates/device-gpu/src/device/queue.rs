@@ -25,7 +25,7 @@ impl Kernels {
         if let Some(kernel) = self.found.get(&(family, name)) {
             return Ok(*kernel);
         }
-        let id = driver.program(&program(family))?;
+        let id = driver.program(&program(family, driver.info().dialect))?;
         let kernel = driver.kernel(id, name)?;
         self.found.insert((family, name), kernel);
         Ok(kernel)

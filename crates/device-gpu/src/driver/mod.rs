@@ -58,8 +58,8 @@ impl Place {
 pub enum Dialect {
     /// CUDA C++, for devices of this compute capability (major, minor).
     Cuda(u32, u32),
-    /// HIP C++.
-    Hip,
+    /// HIP C++, for devices of which so many threads run in step.
+    Hip(u32),
     /// OpenCL C 1.2.
     OpenCl,
     /// Metal Shading Language.

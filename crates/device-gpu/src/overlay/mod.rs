@@ -1,4 +1,4 @@
-//! What stands over the portable kernels on NVIDIA's devices: how weights lie there.
+//! What stands over the portable kernels: instructions of each vendor's devices, and how weights lie on NVIDIA's.
 
 mod format;
 mod pack;
@@ -13,3 +13,10 @@ pub const INTRINSICS: &str = include_str!("../../kernels/cuda/intrinsics.cu");
 pub const TURING: &str = include_str!("../../kernels/cuda/turing.cu");
 /// See [`INTRINSICS`].
 pub const HOPPER: &str = include_str!("../../kernels/cuda/hopper.cu");
+
+/// Instructions of AMD's processors, which an emulation replaces, and what waves do with them.
+pub const HIP_INSTRUCTIONS: &str = include_str!("../../kernels/hip/instructions.hip");
+/// See [`HIP_INSTRUCTIONS`].
+pub const HIP_WAVES: &str = include_str!("../../kernels/hip/waves.hip");
+/// What SIMD groups of Apple's processors do; an emulation replaces it.
+pub const SIMDGROUP: &str = include_str!("../../kernels/metal/simdgroup.metal");

@@ -18,7 +18,7 @@ use torchless_device::{
     BufId, CpuDevice, CpuOptions, EncoderDevice, Gather, MatrixId, MatrixSource, MatrixUse, Residency, Store,
 };
 use torchless_device_gpu::GpuDevice;
-use torchless_device_gpu::driver::{Dialect, Hardware, Limits};
+use torchless_device_gpu::driver::{DeviceInfo, Dialect, Hardware, Limits};
 use torchless_gpu_emulator::{drivers, drivers_of_every_overlay};
 use torchless_kernels::{Precision, best};
 use torchless_quant::TensorType;
@@ -127,13 +127,23 @@ const HALVES: Tolerance = Tolerance(3e-3);
 /// Runs a case on the CPU and on every GPU, exactly and as fast as it can, and compares what it gives, value by value.
 #[track_caller]
 fn agree(tolerance: Tolerance, case: &dyn Fn(&mut Rig) -> Vec<f32>) {
+    agree_where(&|_| true, tolerance, case);
+}
+
+/// As [`agree`], on some of the devices.
+#[track_caller]
+fn agree_where(
+    is_asked: &dyn Fn(&DeviceInfo) -> bool,
+    tolerance: Tolerance,
+    case: &dyn Fn(&mut Rig) -> Vec<f32>,
+) {
     let options = CpuOptions { kernels: best(), threads: 2, precision: Precision::Exact };
     let want = case(&mut Rig::new(Box::new(CpuDevice::new(options))));
     assert!(want.iter().all(|x| x.is_finite()), "the CPU gives numbers");
     let limits = Limits { memory: None, programs: torchless_device_gpu::driver::usual_folder() };
     let ways = [(Precision::Exact, tolerance.0), (Precision::Fast, tolerance.0.max(HALVES.0))];
     for (precision, tolerance) in ways {
-        for driver in drivers_of_every_overlay(&limits) {
+        for driver in drivers_of_every_overlay(&limits).into_iter().filter(|d| is_asked(d.info())) {
             let info = driver.info();
             // Its portable kernels are those of the other emulated capability.
             let repeats = info.hardware == Hardware::Cpu && info.dialect == Dialect::Cuda(7, 5);

@@ -98,17 +98,18 @@ fn read_info(api: &Api, ordinal: usize) -> Result<(DeviceInfo, String), Status> 
         Vendor::Nvidia => format!("sm_{major}{minor}{}", if major >= 9 { "a" } else { "" }),
         Vendor::Amd => gfx(api, device).unwrap_or_default(),
     };
+    let warp = get(&WARP)?;
     let info = DeviceInfo {
         backend: api.vendor.backend(),
         ordinal,
         name: until_zero(&name),
         driver: driver_name(api.vendor, version, &architecture),
         hardware: Hardware::Gpu,
-        dialect: api.vendor.pick(Dialect::Cuda(major, minor), Dialect::Hip),
+        dialect: api.vendor.pick(Dialect::Cuda(major, minor), Dialect::Hip(warp)),
         memory: memory as u64,
         max_alloc: memory as u64,
         units: get(&UNITS)?,
-        warp: get(&WARP)?,
+        warp,
         max_group: get(&MAX_THREADS)?,
         max_local: get(&SHARED_AT_MOST).or_else(|_| get(&SHARED))?,
     };

@@ -456,7 +456,7 @@ fn what_is_missing_is_an_error_with_advice() {
 fn hip_is_the_same_by_other_names() {
     let Some(stand_in) = stand_in(&["-DHIP"]) else { return };
     let device = devices_through(Vendor::Amd, &stand_in.libraries()).unwrap().swap_remove(0);
-    assert_eq!((device.warp, device.max_local, device.dialect), (64, 65_536, Dialect::Hip));
+    assert_eq!((device.warp, device.max_local, device.dialect), (64, 65_536, Dialect::Hip(64)));
     assert_eq!(device.driver, "HIP 6.0, gfx90a:sramecc+:xnack-");
     let mut gpu = stand_in.open(Vendor::Amd, "", &Limits::default()).unwrap();
     let (x, y) = (floats(&mut gpu, &[1.0, 2.0, 3.0]), floats(&mut gpu, &[0.0; 3]));
@@ -510,6 +510,6 @@ fn the_other_vendors_compiler_takes_the_dialect_too() {
         }
     };
     let options = ["--gpu-architecture=gfx90a:sramecc+:xnack-".to_owned(), "--std=c++17".to_owned()];
-    let code = compiler.compile("suite", &program(KERNELS).text(Dialect::Hip), &options).unwrap();
+    let code = compiler.compile("suite", &program(KERNELS).text(Dialect::Hip(64)), &options).unwrap();
     assert_eq!(&code[..4], b"\x7fELF", "{}", compiler.name);
 }

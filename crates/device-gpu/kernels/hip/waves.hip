@@ -1,0 +1,26 @@
+// What a wave of AMD's processors does together: sums, maxima, and with MFMA products of matrices.
+FUNCTION float wave_sum(float x) {
+    UNROLL for (int lanes = WAVE / 2; lanes > 0; lanes /= 2) x += wave_xor(x, lanes);
+    return x;
+}
+FUNCTION float wave_max(float x) {
+    UNROLL for (int lanes = WAVE / 2; lanes > 0; lanes /= 2) x = FMAX(x, wave_xor(x, lanes));
+    return x;
+}
+
+#ifdef HAS_MFMA
+#define MATRIX_SIDE 16
+#define MATRIX_DEPTH 4
+typedef float MatrixOperand;
+typedef Four MatrixSum;
+FUNCTION void clear_matrix(MatrixSum &sum) {
+    UNROLL for (int i = 0; i < 4; i++) sum[i] = 0.0f;
+}
+// Both operands lie by depth, `stride` values from one to the next.
+FUNCTION void load_left(MatrixOperand &part, const float *at, int stride, int t) { part = at[t % WAVE / 16 * stride + t % 16]; }
+FUNCTION void load_right(MatrixOperand &part, const float *at, int stride, int t) { load_left(part, at, stride, t); }
+FUNCTION void multiply_matrices(MatrixSum &sum, MatrixOperand left, MatrixOperand right) { sum = multiply_16x16x4(left, right, sum); }
+FUNCTION void put_matrix(const MatrixSum &sum, float *to, int stride, int t) {
+    UNROLL for (int i = 0; i < 4; i++) to[(4 * (t % WAVE / 16) + i) * stride + t % 16] = sum[i];
+}
+#endif
