@@ -10,7 +10,7 @@ use crate::ops::{
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
-use crate::{DeviceError, MatrixSource, Residency};
+use crate::{DeviceError, MatrixSource, MemoryGauge, Residency};
 use std::collections::HashMap;
 use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 
@@ -66,6 +66,10 @@ macro_rules! forward {
 impl Device for Adapted {
     fn name(&self) -> String {
         self.inner.name()
+    }
+
+    fn memory(&self) -> Vec<MemoryGauge> {
+        self.inner.memory()
     }
 
     fn most_listed(&self) -> usize {

@@ -12,7 +12,7 @@ pub enum DeviceError {
         device: String,
     },
     /// An allocation that does not fit.
-    #[error("{device} cannot allocate {bytes} bytes for {what}")]
+    #[error("{device} cannot allocate {bytes} bytes for {what}{holding}")]
     OutOfMemory {
         /// Who was asked.
         device: String,
@@ -20,6 +20,20 @@ pub enum DeviceError {
         bytes: u64,
         /// For what.
         what: String,
+        /// What is free, what holds the rest and what would take less, as far as the device knows; goes on from the sentence.
+        holding: String,
+    },
+    /// An allocation that is larger than the device makes any.
+    #[error("{device} cannot allocate {bytes} bytes for {what}: one allocation has at most {most} bytes")]
+    TooLarge {
+        /// Who was asked.
+        device: String,
+        /// How much.
+        bytes: u64,
+        /// For what.
+        what: String,
+        /// The largest that it makes.
+        most: u64,
     },
     /// A sequence with recurrent state goes on somewhere else than where it stopped.
     #[error("sequence {seq} goes on at position {asked}, its state has seen {seen}: start it anew")]

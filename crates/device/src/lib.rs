@@ -11,6 +11,7 @@ mod encode;
 mod error;
 mod experts;
 mod latent;
+mod memory;
 mod needs;
 mod ops;
 mod placed;
@@ -28,6 +29,7 @@ pub use encode::{AttendWithin, EncoderDevice, Gather, OffsetSource, OffsetsId, P
 pub use error::DeviceError;
 pub use experts::{ExpertLinear, Experts, Gating, SigmoidGate};
 pub use latent::LatentAttend;
+pub use memory::{MemoryGauge, MemoryNumbers, MemoryUse};
 pub use needs::{LayerNeed, Needs};
 pub use ops::{
     Activation, Attend, BufId, Device, Elementwise, Embed, Glu, Largest, Linear, Listed, MatrixId, ModelPart,

@@ -4,7 +4,7 @@ use crate::experts::{Experts, SigmoidGate};
 use crate::latent::LatentAttend;
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
-use crate::{DeviceError, MatrixSource, Residency};
+use crate::{DeviceError, MatrixSource, MemoryGauge, Residency};
 use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 
 pub use torchless_kernels::{Activation, KvValues as CacheValues, Precision};
@@ -485,6 +485,11 @@ pub trait Device: Send {
     /// # Errors
     /// The device failed.
     fn select(&mut self, op: &Select<'_>) -> Result<(), DeviceError>;
+
+    /// Gauges of memory that is not the host's; several where several devices stand as one.
+    fn memory(&self) -> Vec<MemoryGauge> {
+        Vec::new()
+    }
 
     /// How many of the largest values of a row this device lists; 0 where a host can as well look for them in whole rows.
     fn most_listed(&self) -> usize {

@@ -4,7 +4,7 @@ use crate::ModelError;
 use crate::decoder::Decoder;
 use crate::spec::{Ffn, ModelSpec};
 use torchless_base::{Logits, RunError, Runner, RunnerInfo, SeqId, StepPlan};
-use torchless_device::{Device, DeviceError, Residency};
+use torchless_device::{Device, DeviceError, MemoryGauge, Residency};
 
 /// Positions in one block of the KV cache.
 const BLOCK_LEN: usize = 32;
@@ -82,6 +82,11 @@ impl NativeRunner {
     /// Where it runs.
     pub fn device_name(&self) -> String {
         self.device.name()
+    }
+
+    /// Gauges of the memory of devices that have some of their own.
+    pub fn memory(&self) -> Vec<MemoryGauge> {
+        self.device.memory()
     }
 }
 

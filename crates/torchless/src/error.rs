@@ -136,9 +136,10 @@ impl Error {
         use torchless_device::DeviceError;
         match self {
             Error::Model { source: ModelError::Context { .. }, .. } => ErrorKind::Usage,
-            Error::Model { source: ModelError::Device(DeviceError::OutOfMemory { .. }), .. } => {
-                ErrorKind::Resources
-            }
+            Error::Model {
+                source: ModelError::Device(DeviceError::OutOfMemory { .. } | DeviceError::TooLarge { .. }),
+                ..
+            } => ErrorKind::Resources,
             Error::Model { source: ModelError::MemoryLimit { .. }, .. } => ErrorKind::Resources,
             Error::Format(_) | Error::Model { .. } | Error::Tokenizer(_) => ErrorKind::Model,
             Error::Template(_) | Error::Mismatch(_) | Error::Weights { .. } => ErrorKind::Model,

@@ -56,7 +56,7 @@ pub use llamafirewall_core::{Admitted, Firewall, Message, Role};
 pub use tabagent_hardware as hardware;
 pub use torchless_base::TokenId;
 pub use torchless_chat as conversation;
-pub use torchless_device::{CacheType, Residency};
+pub use torchless_device::{CacheType, MemoryGauge, MemoryNumbers, MemoryUse, Residency};
 pub use torchless_device_gpu as gpu;
 pub use torchless_engine::Canceller;
 pub use torchless_formats as formats;

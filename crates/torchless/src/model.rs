@@ -17,6 +17,7 @@ use torchless_chat::{
     ChatTemplate, Conversation, Grammar, GrammarError, GrammarVocabulary, Part, RenderedPrompt, ReplyFormat,
     ReplyParser, TemplateError,
 };
+use torchless_device::MemoryGauge;
 use torchless_engine::{Engine, EngineConfig, Request, SubmitError};
 use torchless_model::ModelSpec;
 use torchless_sampler::{Constraint, SamplerConfig};
@@ -113,6 +114,11 @@ impl Model {
     /// What lies where; empty where all of it lies on the CPU.
     pub fn layout(&self) -> &Layout {
         &self.about.layout
+    }
+
+    /// What the memory of GPUs is used for, as it is whenever a gauge is read; none where everything lies with the CPU or llama.cpp.
+    pub fn memory(&self) -> &[MemoryGauge] {
+        &self.about.memory
     }
 
     /// Text to ids and back.

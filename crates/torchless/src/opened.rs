@@ -6,6 +6,7 @@ use crate::open::{ModelOptions, Source, open_placed, spec};
 use crate::placement::Layout;
 use std::path::PathBuf;
 use torchless_base::Runner;
+use torchless_device::MemoryGauge;
 use torchless_formats::Checkpoint;
 use torchless_model::ModelSpec;
 
@@ -24,6 +25,7 @@ pub(crate) struct About {
     pub spec: Option<ModelSpec>,
     pub device: String,
     pub layout: Layout,
+    pub memory: Vec<MemoryGauge>,
 }
 
 impl Opened {
@@ -36,8 +38,8 @@ impl Opened {
     ) -> Result<Self, Error> {
         let (runner, layout) = open_placed(source, checkpoint, options, progress)?;
         let (spec, device) = (runner.spec().clone(), runner.device_name());
-        let (architecture, trained) = (spec.arch.clone(), spec.context);
-        let about = About { architecture, trained, spec: Some(spec), device, layout };
+        let (architecture, trained, memory) = (spec.arch.clone(), spec.context, runner.memory());
+        let about = About { architecture, trained, spec: Some(spec), device, layout, memory };
         Ok(Self { runner: Box::new(runner), about })
     }
 
@@ -59,6 +61,7 @@ impl Opened {
             spec: spec(source, checkpoint).ok(),
             device: device_name(&runner),
             layout: Layout::default(),
+            memory: Vec::new(),
         };
         Ok(Self { runner: Box::new(runner), about })
     }

@@ -126,7 +126,9 @@ fn list_backends(args: &RunArgs) -> Result<()> {
         match found.devices {
             Ok(devices) => {
                 for info in &devices {
-                    list += &format!("{backend:<6}  {}\n", device_line(info));
+                    let free = gpu::driver::measured_free(info.backend, info.ordinal);
+                    let free = free.map_or(String::new(), |free| format!(", {} free", output::size(free)));
+                    list += &format!("{backend:<6}  {}{free}\n", device_line(info));
                 }
             }
             Err(error) => list += &format!("{backend:<6}  {error}\n"),
@@ -161,12 +163,20 @@ fn load(args: &RunArgs, source: &Source, firewall: Option<Firewall>) -> Result<M
     if debug {
         eprintln!("Running on {}, context {asked}", model.device_name());
         eprint!("{}", model.layout());
+        show_memory(&model);
         match &args.policy {
             Some(policy) => eprintln!("Firewall: on, policy {policy}"),
             None => eprintln!("Firewall: open, nothing is scanned"),
         }
     }
     Ok(model)
+}
+
+/// What GPUs' memory is used for now.
+fn show_memory(model: &Model) {
+    for gauge in model.memory() {
+        eprintln!("Memory of {gauge}");
+    }
 }
 
 /// What of a reply is shown, and how.
@@ -204,6 +214,9 @@ impl Session<'_> {
         self.interrupt.forget();
         if let Some(summary) = summary {
             view.done(&summary, self.options.sampler.seed)?;
+            if self.show.as_asked.debug {
+                show_memory(self.model);
+            }
             if summary.reason == DoneReason::Cancelled {
                 return Err(Interrupted.into());
             }

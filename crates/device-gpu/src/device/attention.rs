@@ -6,7 +6,7 @@ use super::{GpuDevice, Room};
 use crate::GpuError;
 use crate::driver::{Driver, MemoryId, Place};
 use torchless_base::BlockCopy;
-use torchless_device::{Attend, CacheShape, CacheValues, DeviceError, Pairing, Rope, RopeId};
+use torchless_device::{Attend, CacheShape, CacheValues, DeviceError, MemoryUse, Pairing, Rope, RopeId};
 
 /// Threads of a group that attends, and the longest key or value that it has room for.
 const THREADS: usize = 64;
@@ -105,11 +105,11 @@ impl GpuDevice {
         }
         let mut cache = Cache { shape: *s, keys: self.nothing, values: self.nothing };
         let positions = s.blocks.saturating_mul(s.block_len);
-        let what = format!("a layer's KV cache of {positions} positions (a shorter context takes less)");
+        let what = format!("a layer's KV cache of {positions} positions");
         let bytes = |dim| (s.blocks as u64).saturating_mul(cache.block_bytes(dim));
         let (keys, values) = (bytes(s.k_dim), bytes(s.v_dim));
-        cache.keys = self.driver.alloc(keys, &what)?;
-        cache.values = if inside { cache.keys } else { self.driver.alloc(values, &what)? };
+        cache.keys = self.take(keys, MemoryUse::Cache, &what)?;
+        cache.values = if inside { cache.keys } else { self.take(values, MemoryUse::Cache, &what)? };
         Ok(cache)
     }
 

@@ -7,8 +7,8 @@ use super::{Buffer, GpuDevice, handle};
 use crate::driver::{MemoryId, Place};
 use crate::host::int_bytes;
 use torchless_device::{
-    AttendWithin, BufId, DeviceError, EncoderDevice, Gather, OffsetSource, OffsetsId, PoolKind, PoolRows,
-    Unfold,
+    AttendWithin, BufId, DeviceError, EncoderDevice, Gather, MemoryUse, OffsetSource, OffsetsId, PoolKind,
+    PoolRows, Unfold,
 };
 
 /// Threads of a group that attends within a text, and the longest head that it has room for.
@@ -52,7 +52,7 @@ impl GpuDevice {
         let Some(buf) = buf else { return Ok(None) };
         let Buffer { memory: from, width } = self.buf(buf);
         let bytes = (rows * width * 4) as u64;
-        let to = self.driver.alloc(bytes, "embedded distances")?;
+        let to = self.take(bytes, MemoryUse::Weights, "embedded distances")?;
         let start = |memory| Place { memory, offset: 0 };
         self.flush()?;
         self.driver.copy(start(from), start(to), bytes)?;
@@ -155,8 +155,8 @@ impl EncoderDevice for GpuDevice {
             OffsetSource::Products { keys, queries, rows, .. } => {
                 let count = rows.first().map_or(0, |&row| row as usize + 1);
                 let columns: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
-                let memory =
-                    self.driver.alloc((columns.len() * 4).max(256) as u64, "columns of distances")?;
+                let bytes = (columns.len() * 4) as u64;
+                let memory = self.take(bytes, MemoryUse::Weights, "columns of distances")?;
                 self.driver.write(Place { memory, offset: 0 }, int_bytes(&columns))?;
                 Offsets {
                     biases: None,
@@ -174,11 +174,14 @@ impl EncoderDevice for GpuDevice {
 
     fn resize(&mut self, buf: BufId, tokens: usize) -> Result<(), DeviceError> {
         let Buffer { memory, width } = self.buf(buf);
-        self.finish()?;
-        self.driver.free(memory);
-        let bytes = (tokens as u64).saturating_mul(width as u64 * 4).max(256);
-        let memory = self.driver.alloc(bytes, &format!("activations of {tokens} tokens"))?;
-        self.buffers[buf.0 as usize].memory = memory;
+        if memory != self.nothing {
+            self.release(memory)?;
+        }
+        // Not what was just given away, should there be no memory of the new size.
+        self.buffers[buf.0 as usize].memory = self.nothing;
+        let bytes = (tokens as u64).saturating_mul(width as u64 * 4);
+        let what = (MemoryUse::Activations, &*format!("activations of {tokens} tokens"));
+        self.buffers[buf.0 as usize].memory = self.pool.take_kept(&mut *self.driver, bytes, what)?.0;
         Ok(())
     }
 

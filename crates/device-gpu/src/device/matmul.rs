@@ -7,7 +7,9 @@ use super::{Buffer, GpuDevice, number};
 use crate::dequant;
 use crate::driver::{MemoryId, Place};
 use crate::overlay::{Format, pack};
-use torchless_device::{DeviceError, Glu, Linear, MatrixId, MatrixSource, MatrixUse, Store, VectorId};
+use torchless_device::{
+    DeviceError, Glu, Linear, MatrixId, MatrixSource, MatrixUse, MemoryUse, Store, VectorId,
+};
 use torchless_quant::TensorType;
 
 /// Rows up to which matrices of F32 are not rounded.
@@ -82,7 +84,7 @@ impl GpuDevice {
             let packed = pack(format, s.ty, s.cols, (s.data.bytes(), scales));
             let packed = packed
                 .ok_or_else(|| self.refuse(format!("{} of another size than its shape says", s.name)))?;
-            let memory = self.driver.alloc(packed.bytes.len() as u64, &s.name)?;
+            let memory = self.take(packed.bytes.len() as u64, MemoryUse::Weights, &s.name)?;
             self.driver.write(Place { memory, offset: 0 }, &packed.bytes)?;
             s.data.release(0..s.data.bytes().len());
             return Ok(Matrix::Tiles(Tiled {
@@ -93,7 +95,7 @@ impl GpuDevice {
                 scale: packed.scale,
             }));
         }
-        let memory = self.driver.alloc(bytes, &s.name)?;
+        let memory = self.take(bytes, MemoryUse::Weights, &s.name)?;
         self.write_matrix(s, Place { memory, offset: 0 })?;
         let ty = dequant::stored(s.ty);
         Ok(Matrix::Blocks(Stack { memory, ty, count: 1, rows: s.rows, cols: s.cols }))
@@ -153,7 +155,8 @@ impl GpuDevice {
             return Err(self.refuse(format!("a stack of {first:?} and {other:?}")));
         }
         let bytes = self.check_size(first)?;
-        let memory = self.driver.alloc(bytes.saturating_mul(sources.len() as u64), &first.name)?;
+        let all = bytes.saturating_mul(sources.len() as u64);
+        let memory = self.take(all, MemoryUse::Weights, &first.name)?;
         for (i, source) in sources.iter().enumerate() {
             self.write_matrix(source, Place { memory, offset: i as u64 * bytes })?;
         }

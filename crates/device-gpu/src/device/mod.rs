@@ -8,6 +8,7 @@ pub(crate) mod flash;
 mod largest;
 mod latent;
 mod matmul;
+mod pool;
 pub mod programs;
 mod queue;
 mod recurrent;
@@ -19,15 +20,16 @@ use crate::GpuError;
 use crate::driver::{Driver, MemoryId, Place};
 use crate::host::{float_bytes, float_bytes_mut, int_bytes};
 use matmul::{Matrix, Stack};
+use pool::Pool;
 use programs::Family;
 use queue::{Args, Grid, Kernels, Queue};
 use step::Step;
 use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 use torchless_device::{
-    Activation, Attend, Blend, BufId, CacheId, CacheShape, CacheType, DeltaNet, Device, DeviceError,
-    Elementwise, Embed, Experts, Glu, Largest, LatentAttend, Linear, Listed, MatrixId, MatrixSource, Norm,
-    NormKind, Precision, Residency, Rope, RopeId, Rowwise, Select, SigmoidGate, Split, StackId, StateId,
-    StateShape, Store, VectorId,
+    Activation, Attend, Blend, BufId, CacheId, CacheShape, CacheType, DeltaNet, Device, DeviceError, Elementwise, Embed,
+    Experts, Glu, Largest, LatentAttend, Linear, Listed, MatrixId, MatrixSource, MemoryGauge, MemoryUse,
+    Norm, NormKind, Precision, Residency, Rope, RopeId, Rowwise, Select, SigmoidGate, Split, StackId,
+    StateId, StateShape, Store, VectorId,
 };
 
 /// Threads of a group in the kernels that norm.
@@ -36,6 +38,7 @@ const NORM_THREADS: usize = 128;
 /// Runs ops on a GPU.
 pub struct GpuDevice {
     driver: Box<dyn Driver>,
+    pool: Pool,
     /// What matrix instructions there are, where rounding activations to halves is allowed.
     matrix_units: Option<tiles::Matrices>,
     kernels: Kernels,
@@ -109,7 +112,11 @@ struct Rooms {
 impl From<GpuError> for DeviceError {
     fn from(e: GpuError) -> Self {
         match e {
-            GpuError::OutOfMemory { device, bytes, what, .. } => Self::OutOfMemory { device, bytes, what },
+            GpuError::OutOfMemory { device, bytes, what, free } => {
+                let holding = format!("; {free} bytes are free");
+                Self::OutOfMemory { device, bytes, what, holding }
+            }
+            GpuError::TooLarge { device, bytes, what, most } => Self::TooLarge { device, bytes, what, most },
             other => Self::Failed(other.to_string()),
         }
     }
@@ -127,6 +134,7 @@ impl GpuDevice {
         kernels.get(&mut *driver, Family::Ops, "rms_norm")?;
         Ok(Self {
             matrix_units: tiles::Matrices::of(driver.info(), precision),
+            pool: Pool::new(&*driver),
             driver,
             kernels,
             queue: Queue::default(),
@@ -218,17 +226,32 @@ impl GpuDevice {
         }
     }
 
+    /// Memory of `bytes` bytes.
+    fn take(&mut self, bytes: u64, what: MemoryUse, name: &str) -> Result<MemoryId, DeviceError> {
+        self.pool.take(&mut *self.driver, bytes, (what, name))
+    }
+
+    /// Keeps memory for what is asked for later; what waits may still use it.
+    fn release(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
+        if !self.queue.launches.is_empty() {
+            self.flush()?;
+        }
+        self.pool.keep(memory);
+        Ok(())
+    }
+
     /// Makes memory at least as large as asked for; its content is lost when it grows.
     fn room(&mut self, room: &mut Room, bytes: u64, what: &str) -> Result<MemoryId, DeviceError> {
-        if let Some(memory) = room.memory {
-            if room.bytes >= bytes {
-                return Ok(memory);
-            }
-            self.finish()?;
-            self.driver.free(memory);
-            *room = Room::default();
+        if let Some(memory) = room.memory.filter(|_| room.bytes >= bytes) {
+            return Ok(memory);
         }
-        let memory = self.driver.alloc(bytes.max(256), what)?;
+        let mut wanted = bytes;
+        if let Some(memory) = std::mem::take(room).memory {
+            self.release(memory)?;
+            // What has grown once will grow again.
+            wanted = pool::size_class(bytes);
+        }
+        let (memory, bytes) = self.pool.take_kept(&mut *self.driver, wanted, (MemoryUse::Scratch, what))?;
         *room = Room { memory: Some(memory), bytes };
         Ok(memory)
     }
@@ -265,7 +288,7 @@ impl GpuDevice {
     }
 
     fn upload(&mut self, values: &[f32], what: &str) -> Result<MemoryId, DeviceError> {
-        let memory = self.driver.alloc((values.len() as u64 * 4).max(256), what)?;
+        let memory = self.take(values.len() as u64 * 4, MemoryUse::Weights, what)?;
         self.driver.write(Place { memory, offset: 0 }, float_bytes(values))?;
         Ok(memory)
     }
@@ -374,7 +397,8 @@ impl Device for GpuDevice {
     }
 
     fn buffer(&mut self, name: &str, tokens: usize, width: usize) -> Result<BufId, DeviceError> {
-        let memory = self.driver.alloc((tokens as u64 * width as u64 * 4).max(256), name)?;
+        let bytes = (tokens as u64).saturating_mul(width as u64 * 4);
+        let memory = self.take(bytes, MemoryUse::Activations, name)?;
         Ok(BufId(handle(&mut self.buffers, Buffer { memory, width })))
     }
 
@@ -507,6 +531,10 @@ impl Device for GpuDevice {
         self.flush()?;
         let at = Place { memory: self.buf(buf).memory, offset: 0 };
         Ok(self.driver.write(at, float_bytes(values))?)
+    }
+
+    fn memory(&self) -> Vec<MemoryGauge> {
+        vec![self.pool.gauge()]
     }
 
     fn most_listed(&self) -> usize {

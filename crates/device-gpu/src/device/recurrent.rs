@@ -5,7 +5,7 @@ use super::{GpuDevice, Rows, number};
 use crate::driver::{MemoryId, Place};
 use torchless_base::{SeqId, StepPlan};
 use torchless_device::{
-    Activation, DeltaNet, DeviceError, HeadSharing, Norm, NormKind, Slots, StateId, StateShape,
+    Activation, DeltaNet, DeviceError, HeadSharing, MemoryUse, Norm, NormKind, Slots, StateId, StateShape,
 };
 
 /// Threads of a group that walks a head's state.
@@ -84,12 +84,13 @@ impl GpuDevice {
         self.finish()?;
         for i in 0..self.states.layers.len() {
             let layer = self.states.layers[i];
-            let memory = self.driver.alloc(layer.bytes().saturating_mul(room as u64), "recurrent states")?;
+            let bytes = layer.bytes().saturating_mul(room as u64);
+            let memory = self.take(bytes, MemoryUse::Cache, "recurrent states")?;
             if let Some(old) = layer.memory {
                 let start = |memory| Place { memory, offset: 0 };
                 self.driver.copy(start(old), start(memory), layer.bytes() * had as u64)?;
                 self.driver.finish()?;
-                self.driver.free(old);
+                self.pool.give_back(&mut *self.driver, old);
             }
             self.states.layers[i].memory = Some(memory);
         }

@@ -225,8 +225,12 @@ impl Driver for Metal {
     }
 
     fn free_memory(&self) -> u64 {
-        let used = self.device.currentAllocatedSize() as u64;
-        self.budget.free().min(self.info.memory.saturating_sub(used))
+        self.measured_free().map_or(self.budget.free(), |free| free.min(self.budget.free()))
+    }
+
+    /// Of what Metal recommends to use; other programs' use does not show.
+    fn measured_free(&self) -> Option<u64> {
+        Some(self.info.memory.saturating_sub(self.device.currentAllocatedSize() as u64))
     }
 
     fn alloc(&mut self, bytes: u64, what: &str) -> Result<MemoryId, GpuError> {

@@ -15,7 +15,7 @@ mod parameters;
 
 pub use cuda::ahead;
 pub use first::{MEMORY_FRACTION, first_gpu, open_within};
-pub use open::{Found, Limits, devices, list, open, usual_folder};
+pub use open::{Found, Limits, devices, list, measured_free, open, usual_folder};
 
 use crate::source::Program;
 use crate::{Backend, GpuError};
@@ -162,8 +162,13 @@ pub trait Driver: Send {
     /// What the device is.
     fn info(&self) -> &DeviceInfo;
 
-    /// Bytes that are free right now, as far as the interface tells; the device's size where it does not.
+    /// Bytes that may be taken: what the limit leaves, and no more than [`Driver::measured_free`].
     fn free_memory(&self) -> u64;
+
+    /// Bytes that are free on the device right now, other programs' use counted; `None` where the interface does not tell.
+    fn measured_free(&self) -> Option<u64> {
+        None
+    }
 
     /// Memory of `bytes` bytes, aligned as the interface aligns (128 bytes or more), content undefined. `what` is for messages.
     ///

@@ -65,6 +65,13 @@ pub fn open(backend: Backend, ordinal: usize, limits: &Limits) -> Result<Box<dyn
     }
 }
 
+/// Bytes that are free on a device right now, other programs' use counted; `None` where that is not told, or the device cannot be
+/// opened. Opening takes memory of its own, which counts as used.
+#[must_use]
+pub fn measured_free(backend: Backend, ordinal: usize) -> Option<u64> {
+    open(backend, ordinal, &Limits::default()).ok()?.measured_free()
+}
+
 #[cfg(not(target_os = "macos"))]
 fn not_here(backend: Backend) -> GpuError {
     GpuError::Unavailable {

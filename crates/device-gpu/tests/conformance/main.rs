@@ -8,6 +8,7 @@ mod attention;
 mod encoder;
 mod experts;
 mod largest;
+mod memory;
 mod recurrent;
 mod rows;
 mod weights;

@@ -56,6 +56,7 @@ impl EncoderDevice for CpuDevice {
             device: self.name(),
             bytes: (len as u64).saturating_mul(4),
             what: format!("activations of {tokens} tokens"),
+            holding: String::new(),
         })?;
         data.resize(len, 0.0);
         self.scratch = None;

@@ -197,7 +197,7 @@ fn pack_all(cpu: &Cpu, source: &MatrixSource) -> Result<PackedMatrix, DeviceErro
     let bytes = source.data.bytes().len();
     let mut packed = PackedMatrix::zeroed(source.ty, source.rows, source.cols).ok_or_else(|| {
         let (what, device) = (source.name.clone(), cpu.kernels.name.to_owned());
-        DeviceError::OutOfMemory { device, bytes: bytes as u64, what }
+        DeviceError::OutOfMemory { device, bytes: bytes as u64, what, holding: String::new() }
     })?;
     let row_bytes = (bytes / source.rows).max(1);
     let step = (PACK_STEP / row_bytes).max(1).next_multiple_of(16);

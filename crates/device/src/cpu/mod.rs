@@ -172,6 +172,7 @@ impl CpuDevice {
             device: self.name(),
             bytes: bytes as u64,
             what: format!("a layer's KV cache of {positions} positions (a shorter context takes less)"),
+            holding: String::new(),
         })
     }
 

@@ -9,7 +9,7 @@ use crate::ops::{
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
-use crate::{DeviceError, MatrixSource, MatrixUse, Residency};
+use crate::{DeviceError, MatrixSource, MatrixUse, MemoryGauge, Residency};
 use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 
 fn handle<T>(list: &mut Vec<T>, item: T) -> u32 {
@@ -23,6 +23,10 @@ impl Device for Placed {
             format!("layers {} to {} on {}", range.start, range.end - 1, self.devices[*device].name())
         };
         self.parts.runs().iter().map(run).collect::<Vec<_>>().join("; ")
+    }
+
+    fn memory(&self) -> Vec<MemoryGauge> {
+        self.devices.iter().flat_map(|device| device.memory()).collect()
     }
 
     fn place(&mut self, part: ModelPart) {

@@ -160,6 +160,8 @@ impl Parts<'_> {
         if rows > to.room {
             // Half as much again, so that texts that grow do not move everything each time.
             let room = (rows + rows / 2).min(rows.max(batch_tokens));
+            // Where one of them does not fit, the others cannot be relied on either.
+            to.room = 0;
             self.buffers.all().into_iter().try_for_each(|buf| to.device.resize(buf, room))?;
             to.room = room;
         }

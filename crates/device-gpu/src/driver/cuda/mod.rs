@@ -384,7 +384,11 @@ impl Driver for Gpu {
     }
 
     fn free_memory(&self) -> u64 {
-        self.session.free_memory().map_or(self.budget.free(), |free| free.min(self.budget.free()))
+        self.measured_free().map_or(self.budget.free(), |free| free.min(self.budget.free()))
+    }
+
+    fn measured_free(&self) -> Option<u64> {
+        self.session.free_memory()
     }
 
     fn alloc(&mut self, bytes: u64, what: &str) -> Result<MemoryId, GpuError> {
