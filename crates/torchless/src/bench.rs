@@ -4,7 +4,7 @@ use crate::Error;
 use crate::open::{ModelOptions, Source, open_placed};
 use crate::placement::Layout;
 use torchless_base::{BlockId, Logits, Runner, RunnerInfo, SeqId, StepPlan, TokenId, Wanted};
-use torchless_device::CacheType;
+use torchless_device::{CacheType, MemoryGauge};
 use torchless_model::{ModelSpec, NativeRunner};
 use torchless_quant::TensorType;
 
@@ -79,6 +79,11 @@ impl BenchRun {
     /// What lies where; empty where all of it lies on the CPU.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// What the memory of GPUs is used for.
+    pub fn memory(&self) -> Vec<MemoryGauge> {
+        self.runner.memory()
     }
 
     /// Threads in use.

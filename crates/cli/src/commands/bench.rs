@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Instant;
-use torchless::{BenchRun, Ceilings, CeilingsOf, Mix, SHAPES, Shape};
+use torchless::{BenchRun, Ceilings, CeilingsOf, MemoryGauge, MemoryUse, Mix, SHAPES, Shape};
 
 /// Runs the verb.
 pub fn run(args: &BenchArgs) -> Result<()> {
@@ -186,12 +186,14 @@ impl Measured {
     fn line(&self, bench: &BenchRun, ceilings: &Ceilings) -> String {
         let (low, high) = self.spread();
         let (rate, share) = self.use_of_machine(bench, ceilings);
-        let unit = if self.test.prompt > 0 { "GOP/s" } else { "GB/s" };
-        let name = self.test.name();
-        let share = share * 100.0;
+        let rate = match self.test.prompt {
+            0 => format!("{rate:.1} GB/s at {} a step", output::size(self.bytes_per_step(bench))),
+            _ => operations(rate),
+        };
+        let (name, share) = (self.test.name(), share * 100.0);
         let whose = if ceilings.of == CeilingsOf::Cpu { "machine" } else { "device" };
         format!(
-            "{name:<16} {:>9.2} tok/s  ({low:.2} to {high:.2})  {rate:>7.1} {unit}, {share:.0} % of this {whose}\n",
+            "{name:<16} {:>9.2} tok/s  ({low:.2} to {high:.2})  {rate}, {share:.0} % of this {whose}\n",
             self.median()
         )
     }
@@ -199,7 +201,8 @@ impl Measured {
     fn json(&self, bench: &BenchRun, ceilings: &Ceilings) -> Value {
         let (rate, share) = self.use_of_machine(bench, ceilings);
         let (low, high) = self.spread();
-        let unit = if self.test.prompt > 0 { "gops" } else { "gbps" };
+        let unit = if self.test.prompt > 0 { "tflops" } else { "gbps" };
+        let rate = if self.test.prompt > 0 { rate / 1e3 } else { rate };
         json!({
             "test": self.test.name(), "n_prompt": self.test.prompt, "n_gen": self.test.generate,
             "n_depth": self.test.depth, "n_batch": self.test.batch, "tokens_per_second": self.rates,
@@ -219,6 +222,7 @@ fn report(args: &BenchArgs, bench: &BenchRun, facts: &Facts, results: &[Measured
         "ceilings": { "read_gbps": c.read_gbps, "int8_gops": c.int8_gops, "f32_gflops": c.f32_gflops, "half_gflops": c.half_gflops },
         "results": results.iter().map(|r| r.json(bench, &facts.ceilings)).collect::<Vec<_>>(),
         "peak_rss_bytes": facts.peak,
+        "device_memory": bench.memory().iter().map(memory_json).collect::<Vec<_>>(),
     })
 }
 
@@ -226,21 +230,42 @@ fn footer(bench: &BenchRun, facts: &Facts) -> String {
     let c = &facts.ceilings;
     let measured = match c.of {
         CeilingsOf::Cpu => format!(
-            "this machine, measured just now: {:.1} GB/s read, {:.0} GOP/s int8, {:.0} GFLOP/s f32, {:.0} f16 and bf16",
-            c.read_gbps, c.int8_gops, c.f32_gflops, c.half_gflops
+            "this machine, measured just now: {:.1} GB/s read; {} int8, {} f32, {} f16 and bf16",
+            c.read_gbps,
+            operations(c.int8_gops),
+            operations(c.f32_gflops),
+            operations(c.half_gflops)
         ),
         CeilingsOf::Gpu => format!(
-            "this device, measured just now: {:.1} GB/s copied, {:.0} GFLOP/s in a product of halves",
-            c.read_gbps, c.f32_gflops
+            "this device, measured just now: {:.1} GB/s copied; {} in a product of halves",
+            c.read_gbps,
+            operations(c.f32_gflops)
         ),
     };
+    let memory: String = bench.memory().iter().map(|gauge| format!("memory of {gauge}\n")).collect();
     format!(
-        "{}; {} read per token; loaded in {:.2} s; peak memory {}\n{measured}\n",
+        "{}; {} read per token; loaded in {:.2} s; peak memory {}\n{memory}{measured}\n",
         bench.device_name(),
         output::size(bench.weight_bytes_per_step()),
         facts.load_seconds,
         facts.peak.map_or("unknown".to_owned(), output::size),
     )
+}
+
+/// Multiplications and additions, from 10^9 of them per second.
+fn operations(giga: f64) -> String {
+    if giga < 1e3 { format!("{giga:.1} GFLOP/s") } else { format!("{:.2} TFLOP/s", giga / 1e3) }
+}
+
+fn memory_json(gauge: &MemoryGauge) -> Value {
+    let numbers = gauge.read();
+    let used = |what| numbers.used(what);
+    json!({
+        "device": gauge.device(), "limit": numbers.limit, "held": numbers.held(), "in_use": numbers.in_use(),
+        "weights": used(MemoryUse::Weights), "cache": used(MemoryUse::Cache),
+        "activations": used(MemoryUse::Activations), "scratch": used(MemoryUse::Scratch),
+        "kept": numbers.kept, "most": numbers.most, "pressed_out": numbers.pressed_out,
+    })
 }
 
 /// The probes of the machine needed memory of their own, which is given back by now. Elsewhere than on Linux it counts.
