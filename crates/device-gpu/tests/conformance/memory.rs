@@ -139,3 +139,18 @@ fn after_a_resize_that_does_not_fit_a_smaller_one_does() {
         assert_eq!(got, noise(100 * WIDTH, 1));
     });
 }
+
+#[test]
+fn what_kernels_cannot_do_is_refused_by_name() {
+    on_every_device(&|mut device| {
+        let error = device.cache(&CacheShape { k_dim: 1025, ..cache(1) }).unwrap_err();
+        let name = device.name();
+        assert_eq!(error.to_string(), format!("{name} does not support a cache of 1 heads of 1025 and 32"));
+        let wide = source("wide", &[0.0; 64], 64, TensorType::F32);
+        let error = device
+            .stack(&[wide.clone(), source("narrow", &[0.0; 64], 32, TensorType::F32)], Residency::Resident);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("does not support a stack of") && error.contains("narrow"), "{error}");
+        device.stack(&[wide.clone(), wide], Residency::Resident).unwrap();
+    });
+}
