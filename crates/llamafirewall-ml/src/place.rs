@@ -3,7 +3,7 @@
 use crate::{LoadError, NativeOptions};
 use std::path::Path;
 use torchless_device::{CpuDevice, CpuOptions, EncoderDevice};
-use torchless_device_gpu::driver::{MEMORY_FRACTION, first_gpu, open_within};
+use torchless_device_gpu::driver::{MEMORY_FRACTION, Opened, Shortage, first_gpu};
 use torchless_device_gpu::{Backend, GpuDevice};
 use torchless_formats::Checkpoint;
 use torchless_kernels::{Precision, best};
@@ -54,13 +54,15 @@ pub(crate) fn open(
         },
         EnginePlace::Cpu => return Ok(cpu(options)),
     };
-    let driver = open_within(backend, ordinal, MEMORY_FRACTION)?;
-    let (needed, free) = (checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum(), driver.free_memory());
-    if needed > free {
-        let device = format!("{backend} {ordinal} ({})", driver.info().name);
-        return Err(LoadError::DoesNotFit { path: path.to_owned(), device, needed, free });
-    }
-    Ok(Box::new(GpuDevice::new(driver, Precision::Fast)?))
+    let opened = Opened::within(backend, ordinal, MEMORY_FRACTION)?;
+    let needed = checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum();
+    opened.room_for(needed).map_err(|Shortage { device, needed, free }| LoadError::DoesNotFit {
+        path: path.to_owned(),
+        device,
+        needed,
+        free,
+    })?;
+    Ok(Box::new(GpuDevice::new(opened.driver, Precision::Fast)?))
 }
 
 fn cpu(options: &NativeOptions) -> Box<dyn EncoderDevice> {

@@ -7,7 +7,7 @@ use crate::open::{ModelOptions, RunPrecision};
 use std::fmt;
 use std::sync::PoisonError;
 use torchless_device::{Device, EncoderDevice, Needs, Parts, Placed, Precision, Recorder};
-use torchless_device_gpu::driver::{DeviceInfo, Driver, first_gpu, open_within};
+use torchless_device_gpu::driver::{Opened, Shortage, first_gpu};
 use torchless_device_gpu::{Backend, GpuDevice};
 use torchless_formats::Checkpoint;
 use torchless_model::{LoadOptions, ModelError, ModelSpec, load};
@@ -85,22 +85,6 @@ fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// A device that is open, and the bytes that may be used on it.
-struct Opened {
-    driver: Box<dyn Driver>,
-    free: u64,
-}
-
-impl Opened {
-    fn name(&self) -> String {
-        label(self.driver.info())
-    }
-}
-
-fn label(info: &DeviceInfo) -> String {
-    format!("{} {} ({})", info.backend, info.ordinal, info.name)
-}
-
 impl Placement {
     fn check(&self) -> Result<(), Error> {
         if let Some(fraction) = self.memory_fraction.filter(|f| !(*f > 0.0 && *f <= 1.0)) {
@@ -163,11 +147,8 @@ impl Placement {
     fn open(&self, backend: Backend) -> Result<Vec<Opened>, Error> {
         let ordinals = if self.devices.is_empty() { &[0][..] } else { &self.devices };
         let fraction = self.memory_fraction.unwrap_or(MEMORY_FRACTION);
-        let open_one = |&ordinal: &usize| {
-            let driver = open_within(backend, ordinal, fraction)?;
-            Ok(Opened { free: driver.free_memory(), driver })
-        };
-        ordinals.iter().map(open_one).collect()
+        let open_one = |&ordinal: &usize| Opened::within(backend, ordinal, fraction);
+        Ok(ordinals.iter().map(open_one).collect::<Result<_, _>>()?)
     }
 }
 
@@ -283,10 +264,9 @@ pub(crate) fn place_encoder(
     let mut opened = options.placement.open(backend)?;
     let device = opened.swap_remove(0);
     let needed = checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum();
-    if needed > device.free {
-        let how = "--backend cpu runs it on the CPU".to_owned();
-        return Err(Error::DoesNotFit { device: device.name(), needed, free: device.free, how });
-    }
+    device
+        .room_for(needed)
+        .map_err(|short| does_not_fit(short, "--backend cpu runs it on the CPU".to_owned()))?;
     Ok(Box::new(GpuDevice::new(device.driver, precision(options))?))
 }
 
@@ -314,16 +294,14 @@ fn fits(needs: &Needs, parts: &Parts, opened: &[Opened], has_cpu: bool) -> Resul
     for (i, device) in opened.iter().enumerate() {
         let (weights, cache) = held(needs, parts, i + usize::from(has_cpu));
         let needed = weights + cache + needs.buffers;
-        if needed > device.free {
-            return Err(Error::DoesNotFit {
-                device: device.name(),
-                needed,
-                free: device.free,
-                how: advice(needs, opened),
-            });
-        }
+        device.room_for(needed).map_err(|short| does_not_fit(short, advice(needs, opened)))?;
     }
     Ok(())
+}
+
+fn does_not_fit(short: Shortage, how: String) -> Error {
+    let Shortage { device, needed, free } = short;
+    Error::DoesNotFit { device, needed, free, how }
 }
 
 /// What would fit.

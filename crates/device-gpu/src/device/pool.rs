@@ -22,9 +22,7 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(driver: &dyn Driver) -> Self {
-        let info = driver.info();
-        let name = format!("{} {} ({})", info.backend, info.ordinal, info.name);
-        let gauge = MemoryGauge::new(&name, driver.free_memory());
+        let gauge = MemoryGauge::new(&driver.info().label(), driver.free_memory());
         Self { given: HashMap::new(), kept: BTreeMap::new(), gauge }
     }
 

@@ -11,11 +11,13 @@ mod first;
 mod metal;
 mod open;
 mod opencl;
+mod opened;
 mod parameters;
 
 pub use cuda::ahead;
 pub use first::{MEMORY_FRACTION, first_gpu, open_within};
 pub use open::{Found, Limits, devices, list, measured_free, open, usual_folder};
+pub use opened::{Opened, Shortage};
 
 use crate::source::Program;
 use crate::{Backend, GpuError};
@@ -104,6 +106,14 @@ pub struct DeviceInfo {
     pub max_group: u32,
     /// Bytes of memory that a group can share.
     pub max_local: u32,
+}
+
+impl DeviceInfo {
+    /// For messages, such as `CUDA 0 (NVIDIA H200)`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{} {} ({})", self.backend, self.ordinal, self.name)
+    }
 }
 
 /// One argument of a kernel, in the order of its declaration.

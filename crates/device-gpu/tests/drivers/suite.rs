@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use torchless_device_gpu::driver::{Arg, Driver, KernelId, Launch, Limits, MemoryId, Place};
+use torchless_device_gpu::driver::{Arg, Driver, KernelId, Launch, Limits, MemoryId, Opened, Place};
 use torchless_device_gpu::{GpuError, Program};
+use torchless_gpu_emulator::drivers;
 
 use crate::{on_every_driver, on_every_driver_within};
 
@@ -292,6 +293,17 @@ fn memory_beyond_the_limit_is_refused_and_comes_back_when_freed() {
         driver.alloc(1 << 20, "all of it").unwrap();
         assert_eq!(driver.free_memory(), 0);
     });
+}
+
+#[test]
+fn whether_a_model_fits_is_said_in_numbers() {
+    for driver in drivers(&Limits { memory: Some(1 << 20), programs: None }) {
+        let opened = Opened::new(driver);
+        opened.room_for(opened.free).unwrap();
+        let short = opened.room_for((1 << 20) + 1).unwrap_err();
+        assert_eq!((short.needed, short.free), ((1 << 20) + 1, 1 << 20));
+        assert!(short.device.contains(&opened.driver.info().name), "{}", short.device);
+    }
 }
 
 #[test]
