@@ -26,10 +26,10 @@ use queue::{Args, Grid, Kernels, Queue};
 use step::Step;
 use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 use torchless_device::{
-    Activation, Attend, Blend, BufId, CacheId, CacheShape, CacheType, DeltaNet, Device, DeviceError, Elementwise, Embed,
-    Experts, Glu, Largest, LatentAttend, Linear, Listed, MatrixId, MatrixSource, MemoryGauge, MemoryUse,
-    Norm, NormKind, Precision, Residency, Rope, RopeId, Rowwise, Select, SigmoidGate, Split, StackId,
-    StateId, StateShape, Store, VectorId,
+    Activation, Attend, Blend, BufId, CacheId, CacheShape, CacheType, DeltaNet, Device, DeviceError,
+    Elementwise, Embed, Experts, Glu, Largest, LatentAttend, Linear, Listed, MatrixId, MatrixSource,
+    MemoryGauge, MemoryUse, Norm, NormKind, Precision, Residency, Rope, RopeId, Rowwise, Select, SigmoidGate,
+    Split, StackId, StateId, StateShape, Store, VectorId,
 };
 
 /// Threads of a group in the kernels that norm.
