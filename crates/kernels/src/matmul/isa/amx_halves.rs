@@ -99,16 +99,15 @@ unsafe fn few<const PARTS: usize, const T: usize>(tile: &Tile) {
             let mut sums = [[_mm512_setzero_ps(); 2]; T];
             for step in first..end {
                 let mut w = tile.w[0].wrapping_add(step * TILE);
-                for line in 0..TILE / 64 {
-                    _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add(64 * line + AHEAD).cast());
-                }
+                let ahead = w.wrapping_add(AHEAD);
                 if step == whole {
                     padded.0.as_mut_ptr().copy_from_nonoverlapping(w, rest * 64);
                     w = padded.0.as_ptr();
                 }
                 let halves = tile.panel.halves.add(2 * step * T * STEP);
                 for (t, sums) in sums.iter_mut().enumerate() {
-                    *sums = add_step::<PARTS>(w, [halves.add(t * STEP), halves.add((T + t) * STEP)], *sums);
+                    let halves = [halves.add(t * STEP), halves.add((T + t) * STEP)];
+                    *sums = add_step::<PARTS>((w, ahead), halves, *sums);
                 }
             }
             for (t, [one, mixed]) in sums.into_iter().enumerate() {
@@ -121,17 +120,23 @@ unsafe fn few<const PARTS: usize, const T: usize>(tile: &Tile) {
     }
 }
 
-/// Adds the products of a step of weights with a token's leading halves and the others to sums, as [`multiply`] does.
+/// Adds the products of a step of weights with a token's leading halves and the others to sums, as [`multiply`] does. Meanwhile the
+/// [`TILE`] bytes at `ahead`, which need not be readable, are asked for, a line at a time: all at once would hold up the reads.
 ///
 /// # Safety
 /// [`TILE`] readable bytes at `w`, [`STEP`] halves at each of `a`; AVX-512 F and BW, F16C.
 #[inline(always)]
-unsafe fn add_step<const PARTS: usize>(w: *const u8, a: [*const u16; 2], sums: [__m512; 2]) -> [__m512; 2] {
+unsafe fn add_step<const PARTS: usize>(
+    (w, ahead): (*const u8, *const u8),
+    a: [*const u16; 2],
+    sums: [__m512; 2],
+) -> [__m512; 2] {
     // SAFETY: as the caller promises.
     unsafe {
         // By part of the weight, half of the activation, and column of the pair.
         let mut chains = [[[_mm512_setzero_ps(); 2]; 2]; PARTS];
         for unit in 0..STEP / UNIT {
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64 * unit).cast());
             let columns = columns::<PARTS>(w.add(unit * 64));
             for (half, a) in a.into_iter().enumerate() {
                 for k in 0..2 {
