@@ -3,6 +3,7 @@
 //! Weights are random blocks of the right type, not quantised floats: speed depends on bytes and shapes alone. Scales
 //! are chosen so that activations stay finite.
 
+use crate::export::fallback;
 use torchless_formats::gguf::{Array, Value, ValueType};
 use torchless_formats::{Bytes, FormatError, StringTable, gguf};
 use torchless_quant::TensorType;
@@ -123,7 +124,7 @@ impl Shape {
     fn tensors(&self, mix: Mix) -> Vec<Planned> {
         let matrix = |role: &str, layer: Option<usize>, shape: [usize; 2]| Planned {
             name: layer.map_or(format!("{role}.weight"), |i| format!("blk.{i}.{role}.weight")),
-            ty: mix.of(role, layer.unwrap_or(0), self.layers),
+            ty: fallback(mix.of(role, layer.unwrap_or(0), self.layers), shape[1]),
             shape: shape.to_vec(),
         };
         let norm = |name: String| Planned { name, ty: TensorType::F32, shape: vec![self.dim] };
@@ -154,7 +155,7 @@ impl Shape {
                 Some((experts, _)) => {
                     all.extend(parts.map(|(role, shape)| Planned {
                         name: format!("blk.{i}.{role}_exps.weight"),
-                        ty: mix.of(role, i, self.layers),
+                        ty: fallback(mix.of(role, i, self.layers), shape[1]),
                         shape: [&[experts], &shape[..]].concat(),
                     }));
                     all.extend(self.beside_experts(i));
@@ -255,10 +256,10 @@ impl Shape {
         ]
     }
 
-    /// Writes a GGUF with random weights.
+    /// Writes a GGUF with random weights. Rows that are no whole number of a type's blocks get the type that `quantize` gives them.
     ///
     /// # Errors
-    /// A matrix's width is not a multiple of the type's block, or `out` fails.
+    /// `out` fails.
     pub fn write(&self, mix: Mix, out: &mut dyn std::io::Write) -> Result<(), FormatError> {
         let mut header = gguf::Header::new();
         for (key, value) in self.metadata() {

@@ -383,7 +383,7 @@ pub(crate) fn layer_of(name: &str) -> Option<usize> {
 }
 
 /// The type for rows of `cols` values that `ty` has no whole blocks for.
-fn fallback(ty: TensorType, cols: usize) -> TensorType {
+pub(crate) fn fallback(ty: TensorType, cols: usize) -> TensorType {
     let fits = |ty: TensorType| cols.is_multiple_of(ty.info().block_len);
     if fits(ty) {
         return ty;

@@ -14,6 +14,7 @@ pub use convert::{Converted, convert_to_gguf, lossless};
 pub use folder::convert_to_folder;
 pub use imatrix::{Calibrated, Calibration, write_importance};
 pub use importance::Importance;
+pub(crate) use mixes::fallback;
 pub use mixes::{FILE_TYPES, FileType, Overrides};
 pub use quantize::{Quantize, Quantized, quantize};
 pub use replace::write_whole;
