@@ -1,6 +1,7 @@
 //! Memory aligned to cache lines, for weights, activations and scratch.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 const LINE: usize = 64;
@@ -21,12 +22,17 @@ unsafe impl Sync for AlignedBuf {}
 impl AlignedBuf {
     /// A buffer of `len` zero bytes. Aborts as `Vec` does when memory is short.
     pub fn zeroed(len: usize) -> Self {
+        Self::try_zeroed(len).unwrap_or_else(|| handle_alloc_error(Self::layout(len)))
+    }
+
+    /// The same, or nothing where there is no room for it.
+    fn try_zeroed(len: usize) -> Option<Self> {
         if len == 0 {
-            return Self::default();
+            return Some(Self::default());
         }
-        let layout = Self::layout(len);
+        let layout = Layout::from_size_align(len, LINE).ok()?;
         let start = if len >= HUGE { system::map(len) } else { allocate(layout) };
-        Self { start: start.unwrap_or_else(|| handle_alloc_error(layout)), len }
+        start.map(|start| Self { start, len })
     }
 
     /// The bytes.
@@ -93,6 +99,53 @@ impl AlignedBuf {
             Ok(layout) => layout,
             Err(_) => panic!("a buffer of {len} bytes is more than the address space holds"),
         }
+    }
+}
+
+/// Values in an [`AlignedBuf`]: vector registers read and write rows of them without crossing lines, and strides of pages stay
+/// within few huge ones.
+#[derive(Default)]
+pub struct Floats {
+    buf: AlignedBuf,
+    len: usize,
+}
+
+impl Floats {
+    /// `len` zeros. Panics where that is more than the address space holds; aborts as `Vec` does when memory is short.
+    pub fn zeroed(len: usize) -> Self {
+        let bytes = len.checked_mul(size_of::<f32>());
+        let bytes = bytes.unwrap_or_else(|| panic!("{len} values are more than the address space holds"));
+        Self { buf: AlignedBuf::zeroed(bytes), len }
+    }
+
+    /// The same, or nothing where there is no room for them.
+    pub fn try_zeroed(len: usize) -> Option<Self> {
+        let buf = AlignedBuf::try_zeroed(len.checked_mul(size_of::<f32>())?)?;
+        Some(Self { buf, len })
+    }
+
+    /// The first `len` values. What they are is lost where there were fewer.
+    pub fn room(&mut self, len: usize) -> &mut [f32] {
+        if len > self.len {
+            *self = Self::zeroed(len);
+        }
+        &mut self[..len]
+    }
+}
+
+impl Deref for Floats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: the buffer has `len` values, the alignment is at least 64, every bit pattern is an f32.
+        unsafe { std::slice::from_raw_parts(self.buf.as_ptr().cast(), self.len) }
+    }
+}
+
+impl DerefMut for Floats {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        let len = self.len;
+        self.buf.as_mut_f32(len)
     }
 }
 

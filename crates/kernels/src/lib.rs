@@ -17,7 +17,7 @@ mod rounded;
 mod table;
 
 pub use activation::Activation;
-pub use buffer::AlignedBuf;
+pub use buffer::{AlignedBuf, Floats};
 pub use cpu::Cpu;
 pub use matmul::{
     ActNeeds, Activations, GluJob, Layout, MatmulJob, MatrixRef, PackedMatrix, Precision, Store, is_decoded,

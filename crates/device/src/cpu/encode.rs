@@ -7,7 +7,7 @@ use crate::encode::{
 use crate::ops::{Activation, BufId, Linear, Store};
 use crate::{Device, DeviceError};
 use std::ops::Range;
-use torchless_kernels::{DistanceRows, Offsets, Precision, WithinSpec};
+use torchless_kernels::{DistanceRows, Floats, Offsets, Precision, WithinSpec};
 
 impl EncoderDevice for CpuDevice {
     fn share(&self, threads: usize) -> Option<Box<dyn EncoderDevice>> {
@@ -17,7 +17,8 @@ impl EncoderDevice for CpuDevice {
         other.vectors = self.vectors.clone();
         other.offsets = self.offsets.clone();
         other.ropes = self.ropes.clone();
-        other.buffers = self.buffers.iter().map(|b| Buffer { width: b.width, data: Vec::new() }).collect();
+        other.buffers =
+            self.buffers.iter().map(|b| Buffer { width: b.width, data: Floats::default() }).collect();
         Some(Box::new(other))
     }
 
@@ -51,14 +52,12 @@ impl EncoderDevice for CpuDevice {
     fn resize(&mut self, buf: BufId, tokens: usize) -> Result<(), DeviceError> {
         let width = self.buf(buf).width;
         let len = tokens.saturating_mul(width);
-        let mut data = Vec::new();
-        data.try_reserve_exact(len).map_err(|_| DeviceError::OutOfMemory {
+        let data = Floats::try_zeroed(len).ok_or_else(|| DeviceError::OutOfMemory {
             device: self.name(),
             bytes: (len as u64).saturating_mul(4),
             what: format!("activations of {tokens} tokens"),
             holding: String::new(),
         })?;
-        data.resize(len, 0.0);
         self.scratch = None;
         self.buffers[buf.0 as usize] = Buffer { width, data };
         Ok(())

@@ -1,29 +1,29 @@
 //! Mixtures of experts: rows go to the experts that were chosen for them, together with all others of the same expert,
 //! and come back as a weighted sum.
 
-use super::stack::{Grouped, On, room};
+use super::stack::{Grouped, On};
 use super::{CpuDevice, apply_norm};
 use crate::DeviceError;
 use crate::experts::{Experts, Gating, SigmoidGate};
 use crate::ops::{Store, VectorId};
 use crate::routing::Choice;
-use torchless_kernels::WeightedRow;
+use torchless_kernels::{Floats, WeightedRow};
 
 /// Memory of routed units, kept from step to step.
 #[derive(Default)]
 pub(super) struct Routed {
     choices: Vec<Choice>,
-    room: Vec<f32>,
+    room: Floats,
     /// For each expert how many rows it has, then where its next one goes.
     places: Vec<usize>,
     /// Which row of the input lies at each place.
     rows: Vec<u32>,
     /// Where the results of a row lie, in the order of its choice.
     terms: Vec<WeightedRow>,
-    x: Vec<f32>,
-    gate: Vec<f32>,
-    up: Vec<f32>,
-    y: Vec<f32>,
+    x: Floats,
+    gate: Floats,
+    up: Floats,
+    y: Floats,
 }
 
 impl Routed {
@@ -36,7 +36,7 @@ impl Routed {
     ) {
         let (experts, chosen) = (op.routing.experts, op.routing.chosen);
         self.choices.resize(op.rows * chosen, Choice::default());
-        let room = room(&mut self.room, experts);
+        let room = self.room.room(experts);
         for (scores, out) in scores.chunks_exact_mut(experts).zip(self.choices.chunks_exact_mut(chosen)) {
             op.routing.choose(scores, bias, room, out);
             if let Some(factors) = factors {
@@ -102,11 +102,11 @@ impl CpuDevice {
         let buffer = &self.buffers[op.input.0 as usize];
         let (width, mut x) = (buffer.width, &buffer.data[..op.rows * buffer.width]);
         if let Some(norm) = &op.norm {
-            let normed = room(&mut scratch.normed, op.rows * width);
+            let normed = scratch.normed.room(op.rows * width);
             apply_norm(&self.cpu, norm, &self.vectors, (x, width), normed);
             x = normed;
         }
-        let out = room(&mut routed.x, routed.rows.len() * width);
+        let out = routed.x.room(routed.rows.len() * width);
         self.cpu.gather_rows(x, width, &routed.rows, out);
     }
 
@@ -118,7 +118,7 @@ impl CpuDevice {
         let (dim, hidden) = (stack(&op.gate).cols, stack(&op.gate).rows);
         let x = &x[..n * dim];
         for (linear, out) in [(&op.gate, &mut *gate), (&op.up, &mut *up)] {
-            let out = room(out, n * hidden);
+            let out = out.room(n * hidden);
             let on = On {
                 cpu: &self.cpu,
                 stream: &mut self.stream,
@@ -138,7 +138,7 @@ impl CpuDevice {
             precision: self.precision,
             seen: self.seen.by.as_mut(),
         };
-        let out = room(y, n * stack(&op.down).rows);
+        let out = y.room(n * stack(&op.down).rows);
         self.grouped.product(on, (stack(&op.down), bias(&op.down)), gate, out)
     }
 

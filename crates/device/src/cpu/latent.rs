@@ -1,23 +1,23 @@
 //! Latent attention: queries are brought to the latents, and sums of latents to values, head by head.
 
-use super::stack::{On, room};
+use super::stack::On;
 use super::{CpuDevice, apply_norm};
 use crate::DeviceError;
 use crate::latent::LatentAttend;
-use torchless_kernels::AttendSpec;
+use torchless_kernels::{AttendSpec, Floats};
 
 /// Memory of latent attention, kept from step to step.
 #[derive(Default)]
 pub(super) struct Latent {
     /// Queries as they meet the latents, `[tokens, heads, turned + latent]`.
-    q: Vec<f32>,
+    q: Floats,
     /// Keys, `[tokens, turned + latent]`.
-    k: Vec<f32>,
+    k: Floats,
     /// Sums of latents, `[tokens, heads, latent]`.
-    mixed: Vec<f32>,
+    mixed: Floats,
     /// Heads first, before and after a product.
-    before: Vec<f32>,
-    after: Vec<f32>,
+    before: Floats,
+    after: Floats,
 }
 
 /// Sizes of one op.
@@ -62,13 +62,13 @@ impl CpuDevice {
         let (from, to) = (s.latent + s.turned, s.turned + s.latent);
         let kv = &self.buffers[op.kv.0 as usize].data[..s.tokens * from];
         // Heads first is the layout of one head: the latents of all tokens, one after the other.
-        let plain = room(&mut latent.before, s.tokens * s.latent);
+        let plain = latent.before.room(s.tokens * s.latent);
         self.cpu.heads_first(kv, (1, from), 0..s.latent, plain);
-        let normed = room(&mut latent.after, s.tokens * s.latent);
+        let normed = latent.after.room(s.tokens * s.latent);
         apply_norm(&self.cpu, &op.norm, &self.vectors, (plain, s.latent), normed);
-        let k = room(&mut latent.k, s.tokens * to);
+        let k = latent.k.room(s.tokens * to);
         self.cpu.tokens_first(normed, (1, to), s.turned..to, k);
-        let turned = room(&mut latent.before, s.tokens * s.turned);
+        let turned = latent.before.room(s.tokens * s.turned);
         self.cpu.heads_first(kv, (1, from), s.latent..from, turned);
         self.cpu.tokens_first(turned, (1, to), 0..s.turned, k);
     }
@@ -78,13 +78,13 @@ impl CpuDevice {
         let (from, to) = (s.plain + s.turned, s.turned + s.latent);
         let q = &self.buffers[op.q.0 as usize].data[..s.tokens * s.heads * from];
         let Latent { q: out, before, after, .. } = latent;
-        let out = room(out, s.tokens * s.heads * to);
-        let turned = room(before, s.heads * s.tokens * s.turned);
+        let out = out.room(s.tokens * s.heads * to);
+        let turned = before.room(s.heads * s.tokens * s.turned);
         self.cpu.heads_first(q, (s.heads, from), s.plain..from, turned);
         self.cpu.tokens_first(turned, (s.heads, to), 0..s.turned, out);
-        let plain = room(before, s.heads * s.tokens * s.plain);
+        let plain = before.room(s.heads * s.tokens * s.plain);
         self.cpu.heads_first(q, (s.heads, from), 0..s.plain, plain);
-        let met = room(after, s.heads * s.tokens * s.latent);
+        let met = after.room(s.heads * s.tokens * s.latent);
         self.group_heads(s);
         let on = On {
             cpu: &self.cpu,
@@ -111,16 +111,16 @@ impl CpuDevice {
         let layer = &mut self.caches[op.cache.0 as usize];
         self.step.for_slices(|slices| self.cpu.kv_append(layer, slices, k, &[]));
         let spec = AttendSpec { heads: s.heads, scale: op.scale, window: None, softcap: None, sinks: None };
-        let mixed = room(&mut latent.mixed, s.tokens * s.heads * s.latent);
+        let mixed = latent.mixed.room(s.tokens * s.heads * s.latent);
         let layer = &self.caches[op.cache.0 as usize];
         self.step.for_slices(|slices| self.cpu.attend(layer, slices, q, &spec, mixed));
     }
 
     fn make_values(&mut self, op: &LatentAttend, s: &Sizes, latent: &mut Latent) -> Result<(), DeviceError> {
         let mixed = &latent.mixed[..s.tokens * s.heads * s.latent];
-        let sums = room(&mut latent.before, mixed.len());
+        let sums = latent.before.room(mixed.len());
         self.cpu.heads_first(mixed, (s.heads, s.latent), 0..s.latent, sums);
-        let values = room(&mut latent.after, s.heads * s.tokens * s.value);
+        let values = latent.after.room(s.heads * s.tokens * s.value);
         self.group_heads(s);
         let on = On {
             cpu: &self.cpu,

@@ -32,7 +32,7 @@ use stream::Stream;
 use torchless_base::{BlockCopy, SeqId, StepPlan};
 use torchless_kernels as kernels;
 use torchless_kernels::{
-    ActNeeds, Activations, Cpu, GluJob, Kernels, KvLayer, MatmulJob, Offsets, Precision, RowNorm,
+    ActNeeds, Activations, Cpu, Floats, GluJob, Kernels, KvLayer, MatmulJob, Offsets, Precision, RowNorm,
 };
 
 /// How the CPU is used.
@@ -60,13 +60,13 @@ pub struct CpuDevice {
     states: recurrent::States,
     scratch: Option<Scratch>,
     /// Changes places with a buffer that is normed in place.
-    normed: Vec<f32>,
+    normed: Floats,
     rounded: Rounded,
     grouped: Grouped,
     routed: experts::Routed,
     latent: latent::Latent,
     /// Sums on their way to buffers.
-    blended: Vec<f32>,
+    blended: Floats,
     step: Step,
     stream: Stream,
     /// One row of an embedding table on its way.
@@ -88,7 +88,7 @@ struct Seen {
 #[derive(Default)]
 struct Buffer {
     width: usize,
-    data: Vec<f32>,
+    data: Floats,
 }
 
 /// Short vectors, and as many zeros as the longest of them has values.
@@ -106,10 +106,10 @@ impl Vectors {
 
 /// Memory that ops share: made at the first step, when all shapes are known.
 struct Scratch {
-    normed: Vec<f32>,
+    normed: Floats,
     acts: Activations,
     /// Of gated units that are streamed; empty where none is.
-    up: Vec<f32>,
+    up: Floats,
 }
 
 impl CpuDevice {
@@ -127,12 +127,12 @@ impl CpuDevice {
             stacks: Vec::new(),
             states: recurrent::States::default(),
             scratch: None,
-            normed: Vec::new(),
+            normed: Floats::default(),
             rounded: Rounded::default(),
             grouped: Grouped::default(),
             routed: experts::Routed::default(),
             latent: latent::Latent::default(),
-            blended: Vec::new(),
+            blended: Floats::default(),
             step: Step::default(),
             stream: Stream::default(),
             row: Vec::new(),
@@ -181,11 +181,11 @@ impl CpuDevice {
     }
 
     /// Takes a buffer's values out, so that others can be read while they are written.
-    fn take(&mut self, id: BufId) -> Vec<f32> {
+    fn take(&mut self, id: BufId) -> Floats {
         std::mem::take(&mut self.buffers[id.0 as usize].data)
     }
 
-    fn give(&mut self, id: BufId, data: Vec<f32>) {
+    fn give(&mut self, id: BufId, data: Floats) {
         self.buffers[id.0 as usize].data = data;
     }
 
@@ -197,8 +197,9 @@ impl CpuDevice {
         let own = |m: &&Matrix| m.is_product() && m.rounding(&self.cpu, self.precision).is_none();
         let needs = self.matrices.iter().filter(own).map(|m| m.needs(self.precision));
         let needs = needs.fold(ActNeeds::default(), ActNeeds::and);
-        let normed = vec![0.0; tokens * width.min(cols)];
-        self.scratch = Some(Scratch { normed, acts: Activations::new(tokens, cols, needs), up: Vec::new() });
+        let normed = Floats::zeroed(tokens * width.min(cols));
+        self.scratch =
+            Some(Scratch { normed, acts: Activations::new(tokens, cols, needs), up: Floats::default() });
     }
 
     /// Brings `rows` rows of a buffer, optionally normed, into the forms that matrices of these types read.
@@ -281,7 +282,7 @@ impl CpuDevice {
         };
         self.project_one(op.rows, &project(op.up, op.out))?;
         let Some(scratch) = &mut self.scratch else { return Ok(()) };
-        scratch.up.resize(scratch.up.len().max(op.rows * width), 0.0);
+        scratch.up.room(op.rows * width);
         let mut up = std::mem::take(&mut scratch.up);
         up[..op.rows * width].copy_from_slice(&self.buf(op.out).data[..op.rows * width]);
         self.project_one(op.rows, &project(op.gate, op.out))?;
@@ -348,7 +349,7 @@ impl Device for CpuDevice {
 
     fn buffer(&mut self, _name: &str, tokens: usize, width: usize) -> Result<BufId, DeviceError> {
         self.scratch = None;
-        Ok(BufId(handle(&mut self.buffers, Buffer { width, data: vec![0.0; tokens * width] })))
+        Ok(BufId(handle(&mut self.buffers, Buffer { width, data: Floats::zeroed(tokens * width) })))
     }
 
     fn cache(&mut self, shape: &CacheShape) -> Result<CacheId, DeviceError> {
@@ -392,7 +393,7 @@ impl Device for CpuDevice {
         let mut normed = if input == out { std::mem::take(&mut self.normed) } else { self.take(out) };
         if input == out {
             // What lies behind the rows is no part of any result.
-            normed.resize(self.buf(input).data.len(), 0.0);
+            normed.room(self.buf(input).data.len());
         }
         let x = &self.buf(input).data[..rows * width];
         apply_norm(&self.cpu, norm, &self.vectors, (x, width), &mut normed[..rows * width]);

@@ -1,13 +1,12 @@
 //! What recurrent layers keep of each sequence, and linear attention over it.
 
-use super::stack::room;
 use super::{CpuDevice, Step};
 use crate::DeviceError;
 use crate::ops::StateId;
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::slots::Slots;
 use torchless_base::SeqId;
-use torchless_kernels::{Activation, DeltaGate, RowNorm};
+use torchless_kernels::{Activation, DeltaGate, Floats, RowNorm};
 
 /// States of all recurrent layers.
 #[derive(Default)]
@@ -28,9 +27,9 @@ struct Layer {
 
 #[derive(Default)]
 struct Work {
-    convolved: Vec<f32>,
+    convolved: Floats,
     gates: Vec<DeltaGate>,
-    sums: Vec<f32>,
+    sums: Floats,
 }
 
 impl States {
@@ -120,8 +119,8 @@ impl CpuDevice {
         self.delta_gates(op, n * delta.value_heads, &mut work.gates);
         let qkv = &self.buffers[op.qkv.0 as usize].data[..n * width];
         let conv = self.vectors.get(op.conv);
-        let convolved = room(&mut work.convolved, n * width);
-        let sums = room(&mut work.sums, n * out_width);
+        let convolved = work.convolved.room(n * width);
+        let sums = work.sums.room(n * out_width);
         for (part, &slot) in self.step.parts().iter().zip(&states.step) {
             let (history, state) = slots[slot].split_at_mut(shape.history_len());
             let rows = part.rows.start * width..part.rows.end * width;

@@ -2,15 +2,15 @@
 
 use super::{CpuDevice, apply_norm, kernels};
 use crate::ops::{BufId, Glu, Linear, MatrixId, Norm, Store, VectorId};
-use torchless_kernels::{Activation, RoundedActs, RoundedJob, Rounding};
+use torchless_kernels::{Activation, Floats, RoundedActs, RoundedJob, Rounding};
 
 /// Memory that such products share.
 #[derive(Default)]
 pub(super) struct Rounded {
     acts: RoundedActs,
-    normed: Vec<f32>,
+    normed: Floats,
     /// Of gated units.
-    up: Vec<f32>,
+    up: Floats,
 }
 
 impl CpuDevice {
@@ -26,10 +26,9 @@ impl CpuDevice {
         let buffer = &self.buffers[input.0 as usize];
         let (cols, mut x) = (buffer.width, &buffer.data[..rows * buffer.width]);
         if let Some(norm) = norm {
-            let normed = &mut self.rounded.normed;
-            normed.resize(normed.len().max(x.len()), 0.0);
-            apply_norm(&self.cpu, norm, &self.vectors, (x, cols), &mut normed[..rows * cols]);
-            x = &normed[..rows * cols];
+            let normed = self.rounded.normed.room(rows * cols);
+            apply_norm(&self.cpu, norm, &self.vectors, (x, cols), normed);
+            x = normed;
         }
         self.cpu.round(x, cols, rounding, &mut self.rounded.acts);
     }
@@ -69,11 +68,10 @@ impl CpuDevice {
         self.round((op.rows, op.input), op.norm.as_ref(), rounding);
         let len = op.rows * self.buf(op.out).width;
         let (mut gated, mut up) = (self.take(op.out), std::mem::take(&mut self.rounded.up));
-        up.resize(up.len().max(len), 0.0);
-        let mut jobs =
-            [self.job(op.gate, Some(op.act), &mut gated[..len]), self.job(op.up, None, &mut up[..len])];
+        let ups = up.room(len);
+        let mut jobs = [self.job(op.gate, Some(op.act), &mut gated[..len]), self.job(op.up, None, ups)];
         self.cpu.rounded_products(&mut jobs, &self.rounded.acts);
-        self.cpu.times(&mut gated[..len], &up[..len]);
+        self.cpu.times(&mut gated[..len], ups);
         self.give(op.out, gated);
         self.rounded.up = up;
     }

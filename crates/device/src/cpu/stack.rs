@@ -66,14 +66,6 @@ impl Groups {
     }
 }
 
-/// Makes a vector as long as needed; it keeps its memory.
-pub(super) fn room(buf: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if buf.len() < len {
-        buf.resize(len, 0.0);
-    }
-    &mut buf[..len]
-}
-
 /// What products of groups are made by, and who is shown what they meet.
 pub(super) struct On<'a> {
     pub(super) cpu: &'a Cpu,

@@ -1,7 +1,6 @@
 //! Weighted sums of buffers, and rows that are measured as a whole.
 
 use super::CpuDevice;
-use super::stack::room;
 use crate::ops::BufId;
 use crate::streams::{Blend, Rowwise};
 use torchless_kernels::SumWeights;
@@ -30,7 +29,7 @@ impl CpuDevice {
         let (width, terms) = (self.buf(first).width, op.inputs.len());
         let len = op.rows * width;
         let mut all = std::mem::take(&mut self.blended);
-        let sums = room(&mut all, len * op.outs.len());
+        let sums = all.room(len * op.outs.len());
         let input = |j: usize| &self.buf(op.inputs[j]).data[..len];
         let list: [&[f32]; MOST_TERMS] = std::array::from_fn(|j| if j < terms { input(j) } else { &[][..] });
         let longer: Vec<&[f32]>;
