@@ -120,12 +120,15 @@ pub(crate) unsafe fn finish(f: &Finish) {
         // SAFETY: as the caller promises: `rows` floats.
         bias[..f.rows].copy_from_slice(unsafe { std::slice::from_raw_parts(f.bias, f.rows) });
     }
-    // SAFETY: as the caller promises; all 16 rows exist in the first case.
-    unsafe {
-        if f.rows == 16 {
-            (0..f.tokens).for_each(|t| finish_whole(f, &bias, t));
-        } else {
-            (0..f.tokens).for_each(|t| finish_part(f, &bias, t));
+    // Loops, for the closures of iterators are compiled without the caller's instruction set.
+    for t in 0..f.tokens {
+        // SAFETY: as the caller promises; all 16 rows exist in the first case.
+        unsafe {
+            if f.rows == 16 {
+                finish_whole(f, &bias, t);
+            } else {
+                finish_part(f, &bias, t);
+            }
         }
     }
 }
@@ -141,10 +144,14 @@ unsafe fn finish_whole(f: &Finish, bias: &[f32; 16], t: usize) {
     unsafe {
         let mut new = f.acc.add(t * 16).cast::<[f32; 16]>().read();
         let y = f.y.add(t * f.stride).cast::<[f32; 16]>();
-        (0..16).for_each(|i| new[i] += bias[i]);
+        for i in 0..16 {
+            new[i] += bias[i];
+        }
         if f.add {
             let old = y.read();
-            (0..16).for_each(|i| new[i] += old[i]);
+            for i in 0..16 {
+                new[i] += old[i];
+            }
         }
         y.write(new);
     }
