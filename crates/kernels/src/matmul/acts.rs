@@ -5,7 +5,7 @@
 //! walks through memory in a straight line. Columns are padded with zeros to a multiple of 256, the longest unit of weights.
 
 use super::ActNeeds;
-use super::isa::PANEL_SLACK;
+use super::isa::{Isa, PANEL_SLACK};
 use super::tile::Panel;
 use crate::buffer::AlignedBuf;
 use crate::cpu::Cpu;
@@ -236,32 +236,35 @@ impl<'a> CodeRows<'a> {
     }
 }
 
+/// Rows that are quantised side by side.
+const TEAM: usize = 8;
+
 /// Writes the 8-bit form of `rows` to the panel. Inlined, so that it takes on its caller's instruction set.
 ///
 /// # Safety
-/// The panel's integer planes must have room for its rows with the columns padded, and nobody else may use them meanwhile.
+/// The processor has the instruction set. The panel's integer planes must have room for its rows with the columns padded, and nobody
+/// else may use them meanwhile.
 #[inline(always)]
-#[expect(
-    clippy::needless_range_loop,
-    reason = "loops by index become vector code here, chains of iterators do not"
-)]
-pub(crate) unsafe fn quantise(rows: &CodeRows<'_>, panel: &Panel) {
+pub(crate) unsafe fn quantise<I: Isa>(rows: &CodeRows<'_>, panel: &Panel) {
     let cols = rows.cols;
     let whole = cols / BLOCK;
-    for t in 0..panel.width {
-        let (row, left) = rows.row(t);
-        let (blocks, rest) = row.as_chunks::<BLOCK>();
+    // Some rows side by side, for they share lines of the planes; not more than lie in the first cache at distances of pages.
+    for first in (0..panel.width).step_by(TEAM) {
         for b in 0..cols.next_multiple_of(PAD) / BLOCK {
-            // SAFETY: block `b` of token `t` is inside the planes, be it in the padding.
-            unsafe {
-                if b < whole {
-                    write_block(&quantise_half(&blocks[b], left), panel, (b, t));
-                } else {
-                    let mut block = [0.0; BLOCK];
-                    if b == whole {
-                        block[..rest.len()].copy_from_slice(rest);
+            for t in first..panel.width.min(first + TEAM) {
+                let (row, left) = rows.row(t);
+                let (blocks, rest) = row.as_chunks::<BLOCK>();
+                // SAFETY: block `b` of token `t` is inside the planes, be it in the padding.
+                unsafe {
+                    if b < whole {
+                        write_block(&quantise_half::<I>(&blocks[b], left), panel, (b, t));
+                    } else {
+                        let mut block = [0.0; BLOCK];
+                        if b == whole {
+                            block[..rest.len()].copy_from_slice(rest);
+                        }
+                        write_block(&quantise_half::<I>(&block, left), panel, (b, t));
                     }
-                    write_block(&quantise_half(&block, left), panel, (b, t));
                 }
             }
         }
@@ -269,9 +272,13 @@ pub(crate) unsafe fn quantise(rows: &CodeRows<'_>, panel: &Panel) {
 }
 
 /// The block of `x`, or that of what its rounding leaves over.
+///
+/// # Safety
+/// The processor has the instruction set.
 #[inline(always)]
-fn quantise_half(x: &[f32; BLOCK], left: bool) -> Block {
-    let block = quantise_block(x);
+unsafe fn quantise_half<I: Isa>(x: &[f32; BLOCK], left: bool) -> Block {
+    // SAFETY: as the caller promises.
+    let block = unsafe { I::quantise_block(x) };
     if !left {
         return block;
     }
@@ -279,29 +286,37 @@ fn quantise_half(x: &[f32; BLOCK], left: bool) -> Block {
     for i in 0..BLOCK {
         rest[i] = x[i] - block.scale * f32::from(block.codes[i]);
     }
-    quantise_block(&rest)
+    // SAFETY: as the caller promises.
+    unsafe { I::quantise_block(&rest) }
 }
 
-struct Block {
-    codes: [i8; BLOCK],
-    scale: f32,
-    sums: [i32; 2],
+/// The 8-bit form of 32 values.
+pub(crate) struct Block {
+    pub(crate) codes: [i8; BLOCK],
+    pub(crate) scale: f32,
+    /// Of the codes of each half.
+    pub(crate) sums: [i32; 2],
 }
 
+/// The scale of a block with this greatest magnitude, and what its values are multiplied by.
+#[inline(always)]
+pub(crate) fn factors(most: f32) -> (f32, f32) {
+    if most < 1e-36 { (0.0, 0.0) } else { (most / 127.0, 127.0 / most) }
+}
+
+/// The block of `x` by the compiler's choice of instructions.
 #[inline(always)]
 #[expect(
     clippy::needless_range_loop,
     reason = "loops by index become vector code here, chains of iterators do not"
 )]
-fn quantise_block(x: &[f32; BLOCK]) -> Block {
+pub(crate) fn quantise_block(x: &[f32; BLOCK]) -> Block {
     // Compared as integers, NaN is the greatest of all, so that it is not lost.
     let mut bits = 0;
     for i in 0..BLOCK {
         bits = (x[i].to_bits() & 0x7fff_ffff).max(bits);
     }
-    let most = f32::from_bits(bits);
-    let inverse = if most < 1e-36 { 0.0 } else { 127.0 / most };
-    let scale = if most < 1e-36 { 0.0 } else { most / 127.0 };
+    let (scale, inverse) = factors(f32::from_bits(bits));
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
     let mut codes = [0; BLOCK];
     let mut sums = [0; 2];
@@ -415,5 +430,46 @@ unsafe fn interleave(rows: &[f32], cols: usize, panel: &Panel) {
     for i in cols * width..cols.next_multiple_of(PAD) * width {
         // SAFETY: as above, in the padding.
         unsafe { values.add(i).write(0.0) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{available, by_name};
+
+    /// Blocks of every kind: noise, zeros, numbers that count as zero, ties between two codes, one that outweighs all others.
+    fn blocks() -> Vec<f32> {
+        let mut state = 1_u32;
+        let mut noise = |size: f32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((state >> 8) as f32 / (1 << 23) as f32 - 1.0) * size
+        };
+        let mut x: Vec<f32> = (0..BLOCK * 64).map(|i| noise(10_f32.powi((i / BLOCK) as i32 - 37))).collect();
+        x.extend([0.0; BLOCK]);
+        x.extend((0..BLOCK).map(|i| (i as f32 - 15.5) * if i % 2 == 0 { 1.0 } else { -1.0 }));
+        x.extend((0..BLOCK).map(|i| if i == 0 { -127.0 } else { i as f32 + 0.5 }));
+        x.extend((0..BLOCK).map(|i| if i == 31 { f32::MAX } else { f32::MIN_POSITIVE }));
+        // Not a whole block.
+        x.extend((0..19).map(|i| i as f32));
+        x
+    }
+
+    /// All that is written for a row.
+    fn planes(table: &'static crate::Kernels, x: &[f32]) -> Vec<u8> {
+        let needs = ActNeeds { codes: true, ..ActNeeds::default() };
+        let mut acts = Activations::new(1, x.len(), needs);
+        Cpu::new(table, 1).prepare(x, x.len(), needs, &mut acts);
+        let planes =
+            [&acts.codes, &acts.scales, &acts.offsets[0], &acts.offsets[1], &acts.sums[0], &acts.sums[1]];
+        planes.iter().flat_map(|plane| plane.as_slice()).copied().collect()
+    }
+
+    #[test]
+    fn every_table_quantises_to_the_same_bits() {
+        let (x, scalar) = (blocks(), by_name("scalar").expect("there is always one"));
+        for table in available() {
+            assert!(planes(table, &x) == planes(scalar, &x), "{}", table.name);
+        }
     }
 }

@@ -194,7 +194,7 @@ macro_rules! matmul_table {
         $(#[target_feature(enable = $features)])?
         unsafe fn quantise_rows(rows: &acts::CodeRows<'_>, panel: &Panel) {
             // SAFETY: as the caller promises.
-            unsafe { acts::quantise(rows, panel) }
+            unsafe { acts::quantise::<$isa>(rows, panel) }
         }
 
         /// # Safety

@@ -1,6 +1,7 @@
 //! AVX-512, with the byte dot products of VNNI or without.
 
 use super::Isa;
+use crate::matmul::acts;
 use crate::matmul::tile::Tile;
 use std::arch::x86_64::*;
 use torchless_quant::TensorType;
@@ -16,6 +17,36 @@ pub(crate) struct Amx;
 /// AVX-512 F, BW, VL and DQ.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512;
+
+/// As [`acts::quantise_block`]: the greatest magnitude and sums of codes (of bytes, by `vpsadbw`) without detours through memory.
+///
+/// # Safety
+/// The processor must have AVX-512 F, BW and VL.
+#[inline(always)]
+unsafe fn quantise_block(x: &[f32; acts::BLOCK]) -> acts::Block {
+    // SAFETY: as the caller promises; 32 values are two registers.
+    unsafe {
+        let halves = [_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(16))];
+        // Compared as integers, NaN is the greatest of all.
+        let [a, b] =
+            halves.map(|half| _mm512_and_si512(_mm512_castps_si512(half), _mm512_set1_epi32(i32::MAX)));
+        let most = _mm512_reduce_max_epi32(_mm512_max_epi32(a, b));
+        let (scale, inverse) = acts::factors(f32::from_bits(most.cast_unsigned()));
+        let [low, high] = halves.map(|half| {
+            let words = _mm512_cvtps_epi32(_mm512_mul_ps(half, _mm512_set1_ps(inverse)));
+            // What is no number becomes the least of all; -128 is not a code.
+            _mm512_cvtsepi32_epi8(_mm512_max_epi32(words, _mm512_set1_epi32(-127)))
+        });
+        let sum = |codes| {
+            let sums = _mm_sad_epu8(_mm_xor_si128(codes, _mm_set1_epi8(-128)), _mm_setzero_si128());
+            _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_unpackhi_epi64(sums, sums))) - 16 * 128
+        };
+        let mut codes = [0; acts::BLOCK];
+        _mm_storeu_si128(codes.as_mut_ptr().cast(), low);
+        _mm_storeu_si128(codes.as_mut_ptr().add(16).cast(), high);
+        acts::Block { codes, scale, sums: [sum(low), sum(high)] }
+    }
+}
 
 /// Shared by all: everything but the dot products.
 macro_rules! common {
@@ -95,6 +126,12 @@ macro_rules! common {
         unsafe fn quad(p: *const i8) -> __m512i {
             // SAFETY: 4 readable bytes.
             unsafe { _mm512_set1_epi32(p.cast::<i32>().read_unaligned()) }
+        }
+
+        #[inline(always)]
+        unsafe fn quantise_block(x: &[f32; acts::BLOCK]) -> acts::Block {
+            // SAFETY: as in `splat`.
+            unsafe { quantise_block(x) }
         }
 
         #[inline(always)]

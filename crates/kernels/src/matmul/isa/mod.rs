@@ -17,6 +17,7 @@ mod avx512_floats;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 
+use super::acts;
 use super::tile::Tile;
 use torchless_quant::TensorType;
 
@@ -140,6 +141,12 @@ pub(crate) trait Isa: Copy + 'static {
     }
     /// Writes the low half of each word, 32 bytes.
     unsafe fn store_halves(p: *mut u8, v: Self::Words);
+
+    /// The 8-bit form of a block of activations, the same for every instruction set where all values are finite.
+    #[inline(always)]
+    unsafe fn quantise_block(x: &[f32; acts::BLOCK]) -> acts::Block {
+        acts::quantise_block(x)
+    }
 
     /// Whether there is [`Isa::int_matrix`]. Unpacked codes are then signed where they would otherwise be numbers plus 128.
     const MATRIX: bool = false;
