@@ -7,13 +7,18 @@ use std::process::{Command, Output};
 
 /// Runs a script with `cargo` replaced by a command that prints its arguments; `None` where there is no bash.
 fn run(arguments: &[&str]) -> Option<Output> {
+    run_in(None, arguments)
+}
+
+/// The same with another folder for what is built.
+fn run_in(target: Option<&Path>, arguments: &[&str]) -> Option<Output> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let result = Command::new("bash")
-        .args(arguments)
-        .current_dir(root)
-        .env("CARGO", "echo")
-        .env_remove("CARGO_TARGET_DIR")
-        .output();
+    let mut command = Command::new("bash");
+    command.args(arguments).current_dir(root).env("CARGO", "echo").env_remove("CARGO_TARGET_DIR");
+    if let Some(target) = target {
+        command.env("CARGO_TARGET_DIR", target);
+    }
+    let result = command.output();
     if result.is_err() {
         eprintln!("skipped: bash cannot be run");
     }
@@ -21,7 +26,11 @@ fn run(arguments: &[&str]) -> Option<Output> {
 }
 
 fn check(arguments: &[&str], status: i32, wanted: &[&str]) {
-    let Some(output) = run(arguments) else { return };
+    check_output(run(arguments), arguments, (status, wanted));
+}
+
+fn check_output(output: Option<Output>, arguments: &[&str], (status, wanted): (i32, &[&str])) {
+    let Some(output) = output else { return };
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
@@ -62,8 +71,15 @@ fn build_script_builds_one_binary_whatever_the_documented_option() {
 }
 
 #[test]
+fn build_guided_by_a_profile_does_not_go_on_without_its_first_program() {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guided");
+    let arguments = ["scripts/build.sh", "--pgo"];
+    let wanted = ["--package torchless-cli --target", "the first build left no program at"];
+    check_output(run_in(Some(&target), &arguments), &arguments, (1, &wanted));
+}
+
+#[test]
 fn build_script_refuses_what_it_cannot_do() {
-    check(&["scripts/build.sh", "--pgo"], 2, &["reserved"]);
     check(&["scripts/build.sh", "--fast"], 2, &["unknown option '--fast'", "usage:"]);
     check(&["scripts/build.sh", "--gpu", "--cpu-only"], 2, &["takes one option, got 2"]);
 }
