@@ -10,7 +10,7 @@ use torchless_quant::TensorType;
 /// Values that one call of `DQ8` gives.
 pub const PART: usize = 8;
 
-const BYTES: &str = include_str!("../kernels/portable/dequant/bytes.c");
+pub(crate) const BYTES: &str = include_str!("../kernels/portable/dequant/bytes.c");
 const PLAIN: &str = include_str!("../kernels/portable/dequant/plain.c");
 const LEGACY: &str = include_str!("../kernels/portable/dequant/legacy.c");
 const KBLOCKS: &str = include_str!("../kernels/portable/dequant/kblocks.c");

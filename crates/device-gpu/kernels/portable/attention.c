@@ -1,31 +1,23 @@
-// Positions, the cache of keys and values, and attention over it.
+// Attention over the cache of keys and values.
 //
-// A cache lies in blocks of BLOCK_LEN positions: keys `[block][head][position][k_dim]`, values likewise with v_dim, as halves
-// where KV_HALF is 1. What a step is about lies in `step`: positions and slices by row, slices of five numbers (first row, rows,
-// first position, first entry of the table of blocks, known tokens), and the table of blocks.
+// A cache lies in blocks of BLOCK_LEN positions: keys `[block][head][position]`, a vector of k_dim values each, values likewise with
+// v_dim. How a vector lies is said by the part before this one. What a step is about lies in `step`: positions and slices by row, slices
+// of five numbers (first row, rows, first position, first entry of the table of blocks, known tokens), and the table of blocks.
 #define SLICE_INTS 5
 
-#if KV_HALF
-typedef u16 kv_value;
-FUNCTION float kv_load(kv_value x) { return from_half(x); }
-FUNCTION kv_value kv_store(float x) { return to_half(x); }
-#else
-typedef float kv_value;
-FUNCTION float kv_load(kv_value x) { return x; }
-FUNCTION kv_value kv_store(float x) { return x; }
-#endif
-
-// Appends a row of each head to the cache: one value per thread.
-KERNEL(append)(IN(float, x), IN(int, step), OUT(kv_value, cache), INT(at_positions), INT(at_slice_of), INT(at_slices),
+// Appends a vector of each head to the cache, as many values per thread as its type takes together.
+KERNEL(append)(IN(float, x), IN(int, step), OUT(kv_cell, cache), INT(at_positions), INT(at_slice_of), INT(at_slices),
                INT(at_blocks), INT(heads), INT(dim), INT(count) IDS) {
     WAIT_FOR_EARLIER();
     int i = GROUP(0) * THREADS(0) + THREAD(0);
     if (i >= count) return;
-    int d = i % dim, head = (i / dim) % heads, row = i / (dim * heads);
+    int parts = (dim + KV_TOGETHER - 1) / KV_TOGETHER;
+    int part = i % parts, head = (i / parts) % heads, row = i / (parts * heads);
     int position = step[at_positions + row];
     int first_block = step[at_slices + step[at_slice_of + row] * SLICE_INTS + 3];
     int block = step[at_blocks + first_block + position / BLOCK_LEN];
-    cache[(((u64)block * (u64)heads + (u64)head) * BLOCK_LEN + (u64)(position % BLOCK_LEN)) * (u64)dim + (u64)d] = kv_store(x[i]);
+    u64 vector = ((u64)block * (u64)heads + (u64)head) * BLOCK_LEN + (u64)(position % BLOCK_LEN);
+    kv_append(cache, vector, dim, part * KV_TOGETHER, x + ((u64)row * (u64)heads + (u64)head) * (u64)dim);
 }
 
 // One group of threads per head of a row. Keys are looked at as many at a time as there are threads; sums are scaled down when a
@@ -33,7 +25,7 @@ KERNEL(append)(IN(float, x), IN(int, step), OUT(kv_value, cache), INT(at_positio
 #define ATTEND_THREADS 64
 #define ATTEND_DIMS 16
 #define MOST_K_DIM 1024
-KERNEL(attend)(IN(float, q), IN(kv_value, keys), IN(kv_value, values), IN(int, step), IN(float, sinks), OUT(float, out),
+KERNEL(attend)(IN(float, q), IN(kv_cell, keys), IN(kv_cell, values), IN(int, step), IN(float, sinks), OUT(float, out),
                INT(at_positions), INT(at_slice_of), INT(at_slices), INT(at_blocks), INT(heads), INT(kv_heads), INT(k_dim), INT(v_dim),
                INT(v_stride), INT(v_first), INT(window), INT(has_sinks), FLOAT(scale), FLOAT(softcap) IDS) {
     SHARED(float, query, MOST_K_DIM);
@@ -53,9 +45,8 @@ KERNEL(attend)(IN(float, q), IN(kv_value, keys), IN(kv_value, values), IN(int, s
         int j = start + t;
         float score = -INFINITY;
         if (j <= position) {
-            u64 at = (((u64)blocks[j / BLOCK_LEN] * (u64)kv_heads + (u64)kv_head) * BLOCK_LEN + (u64)(j % BLOCK_LEN)) * (u64)k_dim;
-            float product = 0.0f;
-            for (int i = 0; i < k_dim; i++) product = FMA(query[i], kv_load(keys[at + i]), product);
+            u64 vector = ((u64)blocks[j / BLOCK_LEN] * (u64)kv_heads + (u64)kv_head) * BLOCK_LEN + (u64)(j % BLOCK_LEN);
+            float product = kv_product(query, keys, vector, k_dim);
             score = product * scale;
             if (softcap > 0.0f) score = softcap * TANH(score / softcap);
         }
@@ -69,12 +60,11 @@ KERNEL(attend)(IN(float, q), IN(kv_value, keys), IN(kv_value, values), IN(int, s
         for (int d = 0; d * ATTEND_THREADS + t < v_dim; d++) sums[d] *= shrink;
         for (int key = 0; key < seen; key++) {
             int at_key = start + key;
-            u64 at = (((u64)blocks[at_key / BLOCK_LEN] * (u64)kv_heads + (u64)kv_head) * BLOCK_LEN + (u64)(at_key % BLOCK_LEN)) *
-                         (u64)v_stride +
-                     (u64)v_first;
+            u64 vector =
+                ((u64)blocks[at_key / BLOCK_LEN] * (u64)kv_heads + (u64)kv_head) * BLOCK_LEN + (u64)(at_key % BLOCK_LEN);
             float w = weights[key];
             for (int d = 0; d * ATTEND_THREADS + t < v_dim; d++) {
-                sums[d] = FMA(w, kv_load(values[at + d * ATTEND_THREADS + t]), sums[d]);
+                sums[d] = FMA(w, kv_value(values, vector, v_stride, v_first + d * ATTEND_THREADS + t), sums[d]);
             }
         }
         BARRIER();

@@ -6,7 +6,9 @@ use super::{GpuDevice, Room};
 use crate::GpuError;
 use crate::driver::{Driver, MemoryId, Place};
 use torchless_base::BlockCopy;
-use torchless_device::{Attend, CacheShape, CacheValues, DeviceError, MemoryUse, Pairing, Rope, RopeId};
+use torchless_device::{
+    Attend, CacheShape, CacheType, CacheValues, DeviceError, MemoryUse, Pairing, Rope, RopeId,
+};
 
 /// Threads of a group that attends, and the longest key or value that it has room for.
 const THREADS: usize = 64;
@@ -37,12 +39,8 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    fn element(&self) -> usize {
-        self.shape.ty.bytes(1)
-    }
-
     fn block_bytes(&self, dim: usize) -> u64 {
-        (self.shape.kv_heads * self.shape.block_len * dim * self.element()) as u64
+        (self.shape.kv_heads * self.shape.block_len * self.shape.ty.bytes(dim)) as u64
     }
 
     /// Copies a block of keys and values.
@@ -81,6 +79,14 @@ impl Query {
     /// A window beyond all positions is none, which kernels know as 0.
     pub(super) fn window_or_none(&self) -> usize {
         self.window.filter(|&w| w <= i32::MAX as usize).unwrap_or(0)
+    }
+}
+
+/// Values of a vector that a thread appends: all that share a scale.
+fn values_together(ty: CacheType) -> usize {
+    match ty {
+        CacheType::F16 | CacheType::F32 | CacheType::Bf16 => 1,
+        CacheType::Q8_0 | CacheType::Q4_0 => 32,
     }
 }
 
@@ -166,11 +172,11 @@ impl GpuDevice {
     /// Appends the step's rows to one plane of a cache.
     pub(super) fn append(
         &mut self,
-        family: Family,
+        (ty, family): (CacheType, Family),
         (x, plane): (MemoryId, MemoryId),
         (heads, dim): (usize, usize),
     ) -> Result<(), DeviceError> {
-        let (at, count) = (self.step.at, self.step.rows * heads * dim);
+        let (at, count) = (self.step.at, self.step.rows * heads * dim.div_ceil(values_together(ty)));
         let step = self.ints_memory()?;
         let args = Args::of(&[x, step, plane]).ints(&[at.positions, at.slice_of, at.slices, at.blocks]);
         self.launch(family, "append", Grid::Threads(count), args.ints(&[heads, dim, count]))
@@ -181,7 +187,8 @@ impl GpuDevice {
             return self.run_flash(op, shape);
         }
         let cache = &self.caches[op.cache.0 as usize];
-        let (shape, family, keys, values) = (cache.shape, cache.family(), cache.keys, cache.values);
+        let (shape, family) = (cache.shape, (cache.shape.ty, cache.family()));
+        let (keys, values) = (cache.keys, cache.values);
         let (q, out) = (self.buf(op.q).memory, self.buf(op.out).memory);
         if let Some(rope) = op.rope {
             self.rotate(q, (op.heads, shape.k_dim), rope)?;

@@ -33,7 +33,7 @@ impl GpuDevice {
         let k = self.make_keys(op, &s)?;
         let q = self.meet_latents(op, &s)?;
         let cache = &self.caches[op.cache.0 as usize];
-        let (family, keys) = (cache.family(), cache.keys);
+        let (family, keys) = ((cache.shape.ty, cache.family()), cache.keys);
         self.append(family, (k, keys), (1, width))?;
         let mixed = self.floats(|r| &mut r.mixed, s.rows * s.heads * s.latent, "sums of latents")?;
         self.attend_to(&Query {

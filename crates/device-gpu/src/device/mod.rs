@@ -26,10 +26,10 @@ use queue::{Args, Grid, Kernels, Queue};
 use step::Step;
 use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 use torchless_device::{
-    Activation, Attend, Blend, BufId, CacheId, CacheShape, CacheType, DeltaNet, Device, DeviceError,
-    Elementwise, Embed, Experts, Glu, Largest, LatentAttend, Linear, Listed, MatrixId, MatrixSource,
-    MemoryGauge, MemoryUse, Norm, NormKind, Precision, Residency, Rope, RopeId, Rowwise, Select, SigmoidGate,
-    Split, StackId, StateId, StateShape, Store, VectorId,
+    Activation, Attend, Blend, BufId, CacheId, CacheShape, DeltaNet, Device, DeviceError, Elementwise, Embed,
+    Experts, Glu, Largest, LatentAttend, Linear, Listed, MatrixId, MatrixSource, MemoryGauge, MemoryUse,
+    Norm, NormKind, Precision, Residency, Rope, RopeId, Rowwise, Select, SigmoidGate, Split, StackId,
+    StateId, StateShape, Store, VectorId,
 };
 
 /// Threads of a group in the kernels that norm.
@@ -403,11 +403,6 @@ impl Device for GpuDevice {
     }
 
     fn cache(&mut self, shape: &CacheShape) -> Result<CacheId, DeviceError> {
-        if !matches!(shape.ty, CacheType::F16 | CacheType::F32) {
-            return Err(
-                self.refuse(format!("a KV cache of type {} (f16 and f32 work here)", shape.ty.name()))
-            );
-        }
         let cache = self.make_cache(shape)?;
         Ok(CacheId(handle(&mut self.caches, cache)))
     }

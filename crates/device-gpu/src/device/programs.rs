@@ -39,6 +39,8 @@ const EXPERTS: &str = include_str!("../../kernels/portable/experts.c");
 const RECURRENT: &str = include_str!("../../kernels/portable/recurrent.c");
 const ENCODE: &str = include_str!("../../kernels/portable/encode.c");
 const LARGEST: &str = include_str!("../../kernels/portable/largest.c");
+const CACHE_PLAIN: &str = include_str!("../../kernels/portable/cache/plain.c");
+const CACHE_GROUPS: &str = include_str!("../../kernels/portable/cache/groups.c");
 const ATTENTION: &str = include_str!("../../kernels/portable/attention.c");
 const TILE: &str = include_str!("../../kernels/portable/tile.c");
 const MATMUL: &str = include_str!("../../kernels/portable/matmul.c");
@@ -77,12 +79,18 @@ fn portable(family: Family) -> Program {
         },
         Family::Largest => Program { name: "largest".to_owned(), defines: Vec::new(), parts: vec![LARGEST] },
         Family::Attention(ty, block_len) => {
-            // Caches of other types are refused when they are asked for.
-            let (half, name) = if ty == CacheType::F16 { ("1", "f16") } else { ("0", "f32") };
+            let (cache, mut parts) = match ty {
+                CacheType::F32 => (("KV_TYPE", "0"), vec![REDUCE, CACHE_PLAIN]),
+                CacheType::F16 => (("KV_TYPE", "1"), vec![REDUCE, CACHE_PLAIN]),
+                CacheType::Bf16 => (("KV_TYPE", "2"), vec![REDUCE, CACHE_PLAIN]),
+                CacheType::Q8_0 => (("KV_BITS", "8"), vec![REDUCE, dequant::BYTES, CACHE_GROUPS]),
+                CacheType::Q4_0 => (("KV_BITS", "4"), vec![REDUCE, dequant::BYTES, CACHE_GROUPS]),
+            };
+            parts.push(ATTENTION);
             Program {
-                name: format!("attention {name} {block_len}"),
-                defines: vec![("KV_HALF", half.to_owned()), ("BLOCK_LEN", block_len.to_string())],
-                parts: vec![REDUCE, ATTENTION],
+                name: format!("attention {} {block_len}", ty.name()),
+                defines: vec![(cache.0, cache.1.to_owned()), ("BLOCK_LEN", block_len.to_string())],
+                parts,
             }
         }
         Family::Matmul(ty) => {
@@ -135,7 +143,7 @@ const ACTIVATIONS: usize = 8;
 
 /// Every program that usual models need on devices of this dialect: what is compiled ahead, and what is checked.
 pub fn all(dialect: Dialect) -> Vec<Program> {
-    let caches = [CacheType::F16, CacheType::F32].map(|ty| Family::Attention(ty, USUAL_BLOCK));
+    let caches = CacheType::ALL.map(|ty| Family::Attention(ty, USUAL_BLOCK));
     let types = TensorType::ALL.iter().filter(|&&ty| dequant::stored(ty) == ty);
     let products = types.map(|&ty| Family::Matmul(ty));
     let portable = [Family::Ops, Family::Largest].into_iter().chain(caches).chain(products);
