@@ -356,7 +356,7 @@ fn bench_measures_a_model() {
         assert!(0.0 < low && low <= median && median <= high, "{result}");
         assert!(result["share_of_ceiling"].as_f64().unwrap() > 0.0, "{result}");
     }
-    assert!(results[0]["gops"].as_f64().unwrap() > 0.0 && results[1]["gbps"].as_f64().unwrap() > 0.0);
+    assert!(results[0]["tflops"].as_f64().unwrap() > 0.0 && results[1]["gbps"].as_f64().unwrap() > 0.0);
 }
 
 #[test]
