@@ -28,6 +28,8 @@ const OPTIONS: &[&str] = &[
     "-w",
     "-shared",
     "-fPIC",
+    // Variables of templates are otherwise one for all libraries of a process, whose locks know nothing of each other.
+    "-fvisibility=hidden",
     "-x",
     "c++",
 ];
@@ -122,7 +124,8 @@ fn emulated_text(program: &Program, dialect: Dialect) -> String {
     let mut text = format!("#define {kind}\n{EMULATE}{body}");
     for name in kernel_names(&body) {
         text.push_str(&format!(
-            "extern \"C\" bool launch_{name}(const emulator::Shape *shape, void **arguments, const int *kinds, int count) {{\n    \
+            "extern \"C\" __attribute__((visibility(\"default\"))) bool launch_{name}(const emulator::Shape *shape, void **arguments, \
+             const int *kinds, int count) {{\n    \
              return emulator::launch({name}, *shape, arguments, kinds, count);\n}}\n"
         ));
     }
