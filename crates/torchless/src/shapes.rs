@@ -83,11 +83,22 @@ impl Mix {
         if name.eq_ignore_ascii_case("Q4_K_M") {
             return Some(Mix::Q4KM);
         }
-        // Types that weights of files have; integers and doubles are not among them.
-        let usual = |ty: &&TensorType| ty.info().encode.is_some() || ty.info().integers.is_some();
-        let named = |ty: &&TensorType| ty.info().name.eq_ignore_ascii_case(name);
-        let known = TensorType::ALL.iter().filter(usual).filter(|ty| **ty != TensorType::Q8_K);
-        known.into_iter().find(named).copied().map(Mix::Plain)
+        Self::plain().find(|ty| ty.info().name.eq_ignore_ascii_case(name)).map(Mix::Plain)
+    }
+
+    /// Every name that [`Mix::from_name`] knows.
+    pub fn names() -> Vec<&'static str> {
+        Self::plain().map(|ty| ty.info().name).chain(["Q4_K_M"]).collect()
+    }
+
+    /// Types that weights of GGUF files have and that are written there; integers and doubles are not among them.
+    fn plain() -> impl Iterator<Item = TensorType> {
+        let usual = |ty: &TensorType| {
+            let info = ty.info();
+            let written = info.ggml_id.is_some() && info.scale_bytes == 0;
+            written && (info.encode.is_some() || info.integers.is_some())
+        };
+        TensorType::ALL.iter().copied().filter(usual).filter(|ty| *ty != TensorType::Q8_K)
     }
 
     /// llama.cpp gives the more sensitive matrices of a k-quant mix more bits: the first and last eighth of the layers and

@@ -66,9 +66,7 @@ impl RandomModel {
         let shape = Shape::by_name(name)
             .ok_or_else(|| Usage(format!("no shape '{name}' (there are: {})", known())))?;
         let mix = Mix::from_name(&args.ty).ok_or_else(|| {
-            let types =
-                "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, Q4_K_M";
-            Usage(format!("no type '{}' (there are: {types})", args.ty))
+            Usage(format!("no type '{}' (there are: {})", args.ty, Mix::names().join(", ")))
         })?;
         let temporary = std::env::temp_dir().join(format!("torchless-bench-{}.gguf", std::process::id()));
         let mut model = Self { path: args.write.clone().unwrap_or(temporary), keep: false };

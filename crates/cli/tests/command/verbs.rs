@@ -360,6 +360,16 @@ fn bench_measures_a_model() {
 }
 
 #[test]
+fn types_that_bench_names_are_types_that_it_takes() {
+    let refused = run(&["bench", "--shape", "smollm2-135m", "--type", "Q9_K"]);
+    assert_refused(&refused, 2, &["no type 'Q9_K'", "Q4_0", "IQ2_XXS", "Q4_K_M"]);
+    for ty in ["I2_S", "Int8G64", "F64"] {
+        assert!(!refused.err.contains(ty), "{ty} is in {}", refused.err);
+        assert_refused(&run(&["bench", "--shape", "smollm2-135m", "--type", ty]), 2, &["no type"]);
+    }
+}
+
+#[test]
 fn a_random_model_is_a_model() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("random.gguf");
