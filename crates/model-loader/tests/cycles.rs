@@ -25,14 +25,21 @@ fn cycle(library: Library) {
     assert!(context.save_state().is_ok());
 }
 
+/// Bytes that so many cycles left behind.
+fn growth(library: Library, cycles: usize) -> u64 {
+    let before = resident();
+    (0..cycles).for_each(|_| cycle(library));
+    resident().saturating_sub(before)
+}
+
 #[test]
 fn a_thousand_models_come_and_go_without_growth() {
     let Some(library) = support::library() else { return };
     (0..100).for_each(|_| cycle(library));
-    let before = resident();
-    (0..1000).for_each(|_| cycle(library));
-    let growth = resident().saturating_sub(before);
-    println!("{growth} bytes more after 1000 cycles");
-    // A leaked model would be 1.2 GB, a leaked vocabulary 100 MB; what the allocator keeps in pieces comes to one or two MB at times.
-    assert!(growth < 4 << 20, "{growth} bytes were left behind");
+    let rounds: [u64; 5] = std::array::from_fn(|_| growth(library, 200));
+    println!("bytes more after each 200 cycles: {rounds:?}");
+    // A leak is there in every round: 240 MB where models leak, 20 MB where vocabularies do, 400 KB or more where a page does. An
+    // allocator that cuts its memory into pieces takes some megabytes in one round and then goes on with them.
+    let least = rounds.into_iter().min().unwrap();
+    assert!(least < 128 << 10, "every 200 cycles leave {least} bytes or more: {rounds:?}");
 }
