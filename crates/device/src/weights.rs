@@ -30,6 +30,13 @@ pub trait WeightBytes: Send + Sync {
     /// Says that `range` will not be read soon: pages may be given back.
     fn release(&self, range: Range<usize>);
 
+    /// Makes the pages of `range` resident at once, until [`WeightBytes::release`]; `false` where the source has none or
+    /// the system cannot.
+    ///
+    /// # Errors
+    /// The file cannot be read any more, or has shrunk.
+    fn populate(&self, range: Range<usize>) -> std::io::Result<bool>;
+
     /// Copies from `offset` on into `out` without making more of the file resident, where the source can
     /// (the file behind a mapping); `false` where it cannot and [`WeightBytes::bytes`] has to do.
     ///
@@ -46,6 +53,10 @@ impl WeightBytes for Vec<u8> {
     fn will_need(&self, _: Range<usize>) {}
 
     fn release(&self, _: Range<usize>) {}
+
+    fn populate(&self, _: Range<usize>) -> std::io::Result<bool> {
+        Ok(false)
+    }
 
     fn read_at(&self, _: usize, _: &mut [u8]) -> std::io::Result<bool> {
         Ok(false)

@@ -82,12 +82,30 @@ impl Bytes {
         }
     }
 
-    /// Gives the whole pages within this range of a mapping back to the system, which reads them from the file
+    /// Makes the pages of a mapping resident at once, which costs less than to let each read of the next page ask the
+    /// system for it. `false`, and nothing done, for owned memory and where the system cannot (Linux before 5.14, others).
+    ///
+    /// # Errors
+    /// The file cannot be read any more or has shrunk.
+    pub fn populate(&self) -> std::io::Result<bool> {
+        #[cfg(target_os = "linux")]
+        if let Owner::Mapped(mapping) = &self.owner {
+            let advice = memmap2::Advice::PopulateRead;
+            return match mapping.map.advise_range(advice, self.range.start, self.range.len()) {
+                Ok(()) => Ok(true),
+                Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => Ok(false),
+                Err(e) => Err(e),
+            };
+        }
+        Ok(false)
+    }
+
+    /// Gives the pages that this range of a mapping touches back to the system, which reads them from the file
     /// again when they are touched; does nothing for owned memory.
     pub fn release(&self) {
         #[cfg(unix)]
         if let Owner::Mapped(mapping) = &self.owner {
-            let pages = inner_pages(&self.range);
+            let pages = touched_pages(&self.range, mapping.map.len());
             if !pages.is_empty() {
                 // SAFETY: the mapping is private, read-only and backed by a file, so that dropped pages come back
                 // with the same bytes; references into it stay valid. The pages lie within the mapping.
@@ -123,12 +141,10 @@ impl Bytes {
     }
 }
 
-/// The whole pages within `range`; empty where there is none.
+/// The pages of a mapping of `len` bytes that `range` touches; empty where it is.
 #[cfg(any(unix, test))]
-fn inner_pages(range: &Range<usize>) -> Range<usize> {
-    let start = range.start.next_multiple_of(PAGE);
-    let end = range.end / PAGE * PAGE;
-    start..end.max(start)
+fn touched_pages(range: &Range<usize>, len: usize) -> Range<usize> {
+    if range.is_empty() { 0..0 } else { range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE).min(len) }
 }
 
 impl Deref for Bytes {
@@ -188,6 +204,7 @@ mod tests {
         for bytes in [mapped.clone(), mapped.slice(5..3 * PAGE + 5).unwrap(), Bytes::from(content.clone())] {
             bytes.advise_will_need();
             bytes.release();
+            assert_eq!(bytes.populate().unwrap(), bytes.is_mapped() && cfg!(target_os = "linux"));
         }
         assert_eq!(&*mapped, content);
     }
@@ -208,9 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_pages_are_given_back() {
-        assert_eq!(inner_pages(&(1..3 * PAGE + 1)), PAGE..3 * PAGE);
-        assert!(inner_pages(&(1..PAGE + 1)).is_empty());
-        assert!(inner_pages(&(PAGE + 1..PAGE + 2)).is_empty());
+    fn whole_pages_are_given_back() {
+        let len = 5 * PAGE + 7;
+        assert_eq!(touched_pages(&(1..3 * PAGE + 1), len), 0..4 * PAGE);
+        assert_eq!(touched_pages(&(PAGE + 1..PAGE + 2), len), PAGE..2 * PAGE);
+        assert_eq!(touched_pages(&(PAGE..len), len), PAGE..len);
+        assert!(touched_pages(&(PAGE + 1..PAGE + 1), len).is_empty());
     }
 }

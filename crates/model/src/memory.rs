@@ -26,8 +26,8 @@ impl MemoryNeed {
     }
 }
 
-/// Program, tokenizer and buffers of streamed weights.
-const FIXED: u64 = 64 << 20;
+/// Program, tokenizer and the parts of weights that are on their way.
+const FIXED: u64 = 96 << 20;
 /// The part of a limit that is kept free for the KV cache, where that could take more.
 const CACHE_SHARE: u64 = 4;
 

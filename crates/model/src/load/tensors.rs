@@ -374,6 +374,10 @@ impl WeightBytes for FileBytes {
         }
     }
 
+    fn populate(&self, range: Range<usize>) -> std::io::Result<bool> {
+        self.0.slice(range).map_or(Ok(false), |part| part.populate())
+    }
+
     fn read_at(&self, offset: usize, out: &mut [u8]) -> std::io::Result<bool> {
         self.0.read_at(offset, out)
     }
