@@ -289,7 +289,7 @@ fn weigh<L: Lanes>(l: L, job: &SpanJob<'_>, visible: Range<usize>, row: &mut Pan
     }
     row[before].fill(f32::NEG_INFINITY);
     row[after].fill(f32::NEG_INFINITY);
-    let groups = &mut row.as_chunks_mut::<WIDTH>().0[groups];
+    let (first, groups) = (groups.start, &mut row.as_chunks_mut::<WIDTH>().0[groups]);
     let mut max = l.splat(f32::NEG_INFINITY);
     for group in &*groups {
         max = l.max(l.load(group), max);
@@ -297,12 +297,29 @@ fn weigh<L: Lanes>(l: L, job: &SpanJob<'_>, visible: Range<usize>, row: &mut Pan
     let max = l.reduce_max(max);
     let shift = l.splat(shift(max));
     let mut sum = l.zero();
-    for group in groups {
-        let weight = math::exp(l, l.sub(l.load(group), shift));
+    let last = groups.len() - 1;
+    for (i, group) in groups.iter_mut().enumerate() {
+        let (x, at) = (l.load(group), (first + i) * WIDTH);
+        let weight = if i == 0 || i == last {
+            edge_weight(l, x, shift, (&visible, at))
+        } else {
+            math::exp(l, l.sub(x, shift))
+        };
         sum = l.add(sum, weight);
         l.store(weight, group);
     }
     (max, l.reduce_sum(sum))
+}
+
+/// The weights of scores that begin at `at`, of which some may not be `visible`. Those are left out of the exponential: what is too
+/// small for a float takes the processor longer than a row of others.
+#[inline(always)]
+fn edge_weight<L: Lanes>(l: L, x: L::V, shift: L::V, (visible, at): (&Range<usize>, usize)) -> L::V {
+    let lane = l.load(&std::array::from_fn(|i| i as f32));
+    let start = l.splat(visible.start.saturating_sub(at) as f32);
+    let end = l.splat((visible.end - at) as f32);
+    let seen = |x, other| l.select_lt(lane, start, other, l.select_lt(lane, end, x, other));
+    seen(math::exp(l, l.sub(seen(x, shift), shift)), l.zero())
 }
 
 /// Sums of values by weight. Keys that only some queries see are left to these, so that what a query does not see cannot
@@ -407,6 +424,11 @@ pub(crate) fn merge<L: Lanes>(l: L, into: &mut Partial<'_>, from: &Partial<'_>) 
             continue;
         }
         let (a, b) = (into.max[row], from.max[row]);
+        if into.sum[row] == 0.0 && b.is_finite() {
+            (into.max[row], into.sum[row]) = (b, from.sum[row]);
+            into.values[row * stride..][..stride].copy_from_slice(&from.values[row * stride..][..stride]);
+            continue;
+        }
         let max = if a > b { a } else { b };
         let (fa, fb) = (decay(l, a, max), decay(l, b, max));
         into.max[row] = max;
