@@ -236,8 +236,19 @@ impl<'a> CodeRows<'a> {
     }
 }
 
-/// Rows that are quantised side by side.
-const TEAM: usize = 8;
+/// Rows that are quantised side by side, for they share lines of the planes.
+pub(crate) const TEAM: usize = 16;
+
+/// A block of each of some rows.
+pub(crate) struct Team<'a> {
+    pub(crate) x: [&'a [f32; BLOCK]; TEAM],
+    /// Bit `t`: whether the codes of row `t` are those of what rounding leaves over.
+    pub(crate) left: u16,
+    /// How many rows there are.
+    pub(crate) rows: usize,
+    /// The block's number, and the row of the panel that the first of these is.
+    pub(crate) at: (usize, usize),
+}
 
 /// Writes the 8-bit form of `rows` to the panel. Inlined, so that it takes on its caller's instruction set.
 ///
@@ -246,28 +257,42 @@ const TEAM: usize = 8;
 /// else may use them meanwhile.
 #[inline(always)]
 pub(crate) unsafe fn quantise<I: Isa>(rows: &CodeRows<'_>, panel: &Panel) {
-    let cols = rows.cols;
-    let whole = cols / BLOCK;
-    // Some rows side by side, for they share lines of the planes; not more than lie in the first cache at distances of pages.
+    let (whole, rest) = (rows.cols / BLOCK, rows.cols % BLOCK);
     for first in (0..panel.width).step_by(TEAM) {
-        for b in 0..cols.next_multiple_of(PAD) / BLOCK {
-            for t in first..panel.width.min(first + TEAM) {
-                let (row, left) = rows.row(t);
-                let (blocks, rest) = row.as_chunks::<BLOCK>();
-                // SAFETY: block `b` of token `t` is inside the planes, be it in the padding.
-                unsafe {
-                    if b < whole {
-                        write_block(&quantise_half::<I>(&blocks[b], left), panel, (b, t));
-                    } else {
-                        let mut block = [0.0; BLOCK];
-                        if b == whole {
-                            block[..rest.len()].copy_from_slice(rest);
-                        }
-                        write_block(&quantise_half::<I>(&block, left), panel, (b, t));
-                    }
-                }
-            }
+        let mut team =
+            Team { x: [&NOTHING; TEAM], left: 0, rows: TEAM.min(panel.width - first), at: (0, first) };
+        let mut sources: [&[[f32; BLOCK]]; TEAM] = [&[]; TEAM];
+        let mut ends = [NOTHING; TEAM];
+        for t in 0..team.rows {
+            let (row, left) = rows.row(first + t);
+            team.left |= u16::from(left) << t;
+            sources[t] = row.as_chunks::<BLOCK>().0;
+            ends[t][..rest].copy_from_slice(row.as_chunks::<BLOCK>().1);
         }
+        for b in 0..rows.cols.next_multiple_of(PAD) / BLOCK {
+            team.at.0 = b;
+            for ((x, source), end) in team.x.iter_mut().zip(&sources).zip(&ends).take(team.rows) {
+                *x = source.get(b).unwrap_or(if b == whole { end } else { &NOTHING });
+            }
+            // SAFETY: block `b` of these rows is inside the planes, be it in the padding; otherwise as the caller promises.
+            unsafe { I::quantise_team(&team, panel) };
+        }
+    }
+}
+
+/// A block of padding.
+const NOTHING: [f32; BLOCK] = [0.0; BLOCK];
+
+/// Writes the blocks of a team one by one.
+///
+/// # Safety
+/// The processor has the instruction set. The blocks must exist in the panel's planes, and nobody else may use them meanwhile.
+#[inline(always)]
+pub(crate) unsafe fn quantise_blocks<I: Isa>(team: &Team<'_>, panel: &Panel) {
+    let (b, first) = team.at;
+    for (t, x) in team.x[..team.rows].iter().enumerate() {
+        // SAFETY: as the caller promises.
+        unsafe { write_block(&quantise_half::<I>(x, team.left >> t & 1 == 1), panel, (b, first + t)) };
     }
 }
 
@@ -298,10 +323,13 @@ pub(crate) struct Block {
     pub(crate) sums: [i32; 2],
 }
 
+/// A block without a greater magnitude counts as zero.
+pub(crate) const LEAST: f32 = 1e-36;
+
 /// The scale of a block with this greatest magnitude, and what its values are multiplied by.
 #[inline(always)]
 pub(crate) fn factors(most: f32) -> (f32, f32) {
-    if most < 1e-36 { (0.0, 0.0) } else { (most / 127.0, 127.0 / most) }
+    if most < LEAST { (0.0, 0.0) } else { (most / 127.0, 127.0 / most) }
 }
 
 /// The block of `x` by the compiler's choice of instructions.
@@ -455,21 +483,58 @@ mod tests {
         x
     }
 
-    /// All that is written for a row.
-    fn planes(table: &'static crate::Kernels, x: &[f32]) -> Vec<u8> {
-        let needs = ActNeeds { codes: true, ..ActNeeds::default() };
-        let mut acts = Activations::new(1, x.len(), needs);
-        Cpu::new(table, 1).prepare(x, x.len(), needs, &mut acts);
-        let planes =
-            [&acts.codes, &acts.scales, &acts.offsets[0], &acts.offsets[1], &acts.sums[0], &acts.sums[1]];
-        planes.iter().flat_map(|plane| plane.as_slice()).copied().collect()
+    /// All that is written for each row of codes: codes and scale of each block, offsets and sums of it and of its halves.
+    fn written(table: &'static crate::Kernels, x: &[f32], (cols, pairs): (usize, bool)) -> Vec<Vec<u32>> {
+        let needs = ActNeeds { codes: true, pairs, ..ActNeeds::default() };
+        let n = x.len() / cols;
+        let mut acts = Activations::new(n, cols, needs);
+        Cpu::new(table, 1).prepare(x, cols, needs, &mut acts);
+        let panels = Panels::new(n * needs.code_rows(), table.matmul.int_width);
+        let tokens = (0..panels.count()).map(|p| panels.tokens(p));
+        tokens
+            .flat_map(|tokens| rows_of(&acts.panel(tokens, 0), cols.next_multiple_of(PAD) / BLOCK))
+            .collect()
     }
 
+    fn rows_of(panel: &Panel, blocks: usize) -> Vec<Vec<u32>> {
+        let row = |t: usize| {
+            let block = |b: usize| {
+                let (at, halves) = (b * panel.width + t, [0, 1].map(|half| (2 * b + half) * panel.width + t));
+                // SAFETY: the blocks of this row lie in the planes.
+                unsafe {
+                    let codes = panel.codes.add(at * BLOCK).cast::<[u32; BLOCK / 4]>().read_unaligned();
+                    let one = [
+                        panel.scales.add(at).cast(),
+                        panel.offsets[0].add(at).cast(),
+                        panel.sums[0].add(at).cast(),
+                    ];
+                    let two =
+                        halves.map(|at| [panel.offsets[1].add(at).cast(), panel.sums[1].add(at).cast()]);
+                    let words =
+                        one.into_iter().chain(two.into_iter().flatten()).map(|p: *const u32| p.read());
+                    codes.into_iter().chain(words).collect::<Vec<_>>()
+                }
+            };
+            (0..blocks).flat_map(block).collect()
+        };
+        (0..panel.width).map(row).collect()
+    }
+
+    /// Rows beside others and alone, whole ones and pairs: as the portable table, which takes each alone.
     #[test]
     fn every_table_quantises_to_the_same_bits() {
         let (x, scalar) = (blocks(), by_name("scalar").expect("there is always one"));
-        for table in available() {
-            assert!(planes(table, &x) == planes(scalar, &x), "{}", table.name);
+        for cols in [x.len(), 352, 64, 31] {
+            for n in [1, 2, 4, 5, 6, 15, 16, 17, 32, 45].into_iter().filter(|n| n * cols <= 20 * x.len()) {
+                let rows: Vec<f32> = x.iter().cycle().take(n * cols).copied().collect();
+                for pairs in [false, true] {
+                    let wanted = written(scalar, &rows, (cols, pairs));
+                    for table in available() {
+                        let found = written(table, &rows, (cols, pairs));
+                        assert!(found == wanted, "{}, {n} x {cols}, pairs: {pairs}", table.name);
+                    }
+                }
+            }
         }
     }
 }
