@@ -83,6 +83,8 @@ pub const ALLOWED_IN_TESTS: &[Row] = &[
     ("torchless-guide-tests", &["llamafirewall", "model-loader", "torchless", "torchless-quant"]),
     ("torchless-device-gpu", &["torchless-gpu-emulator", "torchless-kernels"]),
     ("torchless-model", &["torchless-kernels"]),
+    ("torchless", &["torchless-gpu-emulator"]),
+    ("llamafirewall-ml", &["torchless-gpu-emulator"]),
     ("model-loader", &["torchless-engine", "torchless-quant"]),
     ("llamafirewall-tch", &["llamafirewall", "llamafirewall-ml"]),
 ];

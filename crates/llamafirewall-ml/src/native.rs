@@ -8,6 +8,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use torchless_base::TokenId;
+use torchless_device::EncoderDevice;
+use torchless_device_gpu::driver::Opened;
 use torchless_formats::{Checkpoint, OpenOptions, TokenizerSource};
 use torchless_model::encoder::{
     Encoder, EncoderOptions, EncoderPrecision, EncoderText, HeadLevel, Want, load_encoder,
@@ -104,11 +106,20 @@ impl NativeEngine {
     /// has no tokenizer.
     pub fn open(path: &Path, options: NativeOptions) -> Result<Self, LoadError> {
         let checkpoint = torchless_formats::open(path, &OpenOptions::default())?;
-        let tokenizer = tokenizer(&checkpoint)?.ok_or_else(|| LoadError::Unfit {
-            path: path.to_owned(),
-            reason: "there is no tokenizer.json beside the model, so it cannot read text".to_owned(),
-        })?;
-        Self::load((path, &checkpoint), tokenizer, options)
+        let tokenizer = beside((path, &checkpoint))?;
+        let device = place::open(&options, (path, &checkpoint))?;
+        Self::load((path, &checkpoint), tokenizer, device, options)
+    }
+
+    /// As [`NativeEngine::open`], on a GPU that is open already; the place among the options does not count.
+    ///
+    /// # Errors
+    /// As [`NativeEngine::open`], and where the model is larger than what is free on the GPU.
+    pub fn open_on(path: &Path, gpu: Opened, options: NativeOptions) -> Result<Self, LoadError> {
+        let checkpoint = torchless_formats::open(path, &OpenOptions::default())?;
+        let tokenizer = beside((path, &checkpoint))?;
+        let device = place::on_gpu(gpu, (path, &checkpoint))?;
+        Self::load((path, &checkpoint), tokenizer, device, options)
     }
 
     /// Loads the model at `path`, a folder or a safetensors file with its `config.json` beside, with a `tokenizer.json` that may be
@@ -124,17 +135,18 @@ impl NativeEngine {
         };
         let bytes = std::fs::read(tokenizer).map_err(unreadable)?;
         let tokenizer = Tokenizer::from_bytes(&bytes, Beside::default())?;
-        Self::load((path, &checkpoint), tokenizer, options)
+        let device = place::open(&options, (path, &checkpoint))?;
+        Self::load((path, &checkpoint), tokenizer, device, options)
     }
 
     fn load(
         (path, checkpoint): (&Path, &Checkpoint),
         tokenizer: Tokenizer,
+        device: Box<dyn EncoderDevice>,
         options: NativeOptions,
     ) -> Result<Self, LoadError> {
         let unfit = |reason: &str| LoadError::Unfit { path: path.to_owned(), reason: reason.to_owned() };
         let fault = |source| LoadError::Model { path: path.to_owned(), source };
-        let device = place::open(&options, (path, checkpoint))?;
         let load = EncoderOptions { precision: options.precision, ..EncoderOptions::default() };
         let encoder = load_encoder(checkpoint, device, &load, &mut |_, _| {}).map_err(fault)?;
         let spec = encoder.spec();
@@ -231,6 +243,14 @@ impl InferenceEngine for NativeEngine {
         }
         Ok(out)
     }
+}
+
+/// The tokenizer that came with a model.
+fn beside((path, checkpoint): (&Path, &Checkpoint)) -> Result<Tokenizer, LoadError> {
+    tokenizer(checkpoint)?.ok_or_else(|| LoadError::Unfit {
+        path: path.to_owned(),
+        reason: "there is no tokenizer.json beside the model, so it cannot read text".to_owned(),
+    })
 }
 
 fn tokenizer(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, LoadError> {

@@ -54,7 +54,17 @@ pub(crate) fn open(
         },
         EnginePlace::Cpu => return Ok(cpu(options)),
     };
-    let opened = Opened::within(backend, ordinal, MEMORY_FRACTION)?;
+    on_gpu(Opened::within(backend, ordinal, MEMORY_FRACTION)?, (path, checkpoint))
+}
+
+/// A GPU that is open, for a model.
+///
+/// # Errors
+/// The model does not fit.
+pub(crate) fn on_gpu(
+    opened: Opened,
+    (path, checkpoint): (&Path, &Checkpoint),
+) -> Result<Box<dyn EncoderDevice>, LoadError> {
     let needed = checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum();
     opened.room_for(needed).map_err(|Shortage { device, needed, free }| LoadError::DoesNotFit {
         path: path.to_owned(),

@@ -8,6 +8,8 @@ use llamafirewall_ml::{AttackClassifier, EnginePlace, LoadError, NativeEngine, N
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use torchless_device_gpu::Backend;
+use torchless_device_gpu::driver::{Driver, Limits, Opened};
+use torchless_gpu_emulator::drivers_of_every_overlay;
 
 fn golden(name: &str) -> Option<PathBuf> {
     let Some(fixtures) = std::env::var_os("TORCHLESS_FIXTURES") else {
@@ -121,12 +123,57 @@ fn gpus_give_the_same_logits() {
             }
             Err(e) => panic!("{backend}: {e}"),
         };
-        for ((_, wanted), found) in cases.iter().zip(&engine.infer_batch(&texts).unwrap()) {
-            let most = wanted.iter().fold(1.0_f32, |most, x| most.max(x.abs()));
-            let worst = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            // Activations are halves on some.
-            assert!(worst < 1e-2 * most, "{backend}: {found:?} {wanted:?}");
-        }
+        compare(&backend.to_string(), &cases, &engine.infer_batch(&texts).unwrap());
+    }
+}
+
+fn compare(device: &str, cases: &[(String, Vec<f32>)], all: &[Vec<f32>]) {
+    assert_eq!(all.len(), cases.len());
+    for ((_, wanted), found) in cases.iter().zip(all) {
+        let most = wanted.iter().fold(1.0_f32, |most, x| most.max(x.abs()));
+        let worst = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        // Activations are halves on some.
+        assert!(worst < 1e-2 * most, "{device}: {found:?} {wanted:?}");
+    }
+}
+
+/// Devices that are emulated on the CPU, with this much memory; none where there is no C++ compiler.
+fn emulated(memory: u64) -> Vec<Box<dyn Driver>> {
+    let limits = Limits { memory: Some(memory), programs: None };
+    let is_emulated = |driver: &Box<dyn Driver>| driver.info().name.starts_with("emulated");
+    let drivers: Vec<_> = drivers_of_every_overlay(&limits).into_iter().filter(is_emulated).collect();
+    if drivers.is_empty() {
+        eprintln!("skipped: no emulated device");
+    }
+    drivers
+}
+
+#[test]
+fn emulated_gpus_give_the_same_logits() {
+    let Some(golden) = golden("deberta_v3_cls3") else { return };
+    let folder = folder(&golden);
+    let cases = cases(&golden);
+    let texts: Vec<&str> = cases.iter().map(|(text, _)| &text[..]).collect();
+    for driver in emulated(1 << 30) {
+        let name = driver.info().name.clone();
+        let engine = NativeEngine::open_on(folder.path(), Opened::new(driver), PLAIN()).unwrap();
+        compare(&name, &cases, &engine.infer_batch(&texts).unwrap());
+    }
+}
+
+#[test]
+fn a_model_larger_than_a_gpus_memory_is_refused_with_both_sizes() {
+    let Some(golden) = golden("deberta_v3_cls2") else { return };
+    let folder = folder(&golden);
+    for driver in emulated(1 << 12) {
+        let name = driver.info().label();
+        let error = NativeEngine::open_on(folder.path(), Opened::new(driver), PLAIN()).err().unwrap();
+        let LoadError::DoesNotFit { device, needed, free, .. } = &error else { panic!("{error}") };
+        assert_eq!((&name, *free), (device, 1 << 12));
+        let file = std::fs::metadata(folder.path().join("model.safetensors")).unwrap().len();
+        assert!(*needed > file / 2 && *needed <= file, "{needed} bytes of a file of {file}");
+        let words = [name, format!("needs {needed} bytes"), "4096 are free".into(), "such as cpu".into()];
+        assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
     }
 }
 

@@ -343,6 +343,7 @@ fn layout(needs: &Needs, parts: &Parts, opened: &[Opened], has_cpu: bool) -> Lay
 mod tests {
     use super::*;
     use torchless_device::LayerNeed;
+    use torchless_device_gpu::driver::{Driver, Limits};
 
     fn needs() -> Needs {
         let layer = LayerNeed { weights: 10 << 20, cache: 1 << 20 };
@@ -384,6 +385,56 @@ mod tests {
             layers 0 to 3  CPU  weights 40.0 MiB, cache 4.0 MiB\n\
             head           CPU  weights 1.0 MiB, cache 0.0 MiB\n";
         assert_eq!(table, expected);
+    }
+
+    /// An emulated device with so much memory; none where there is no C++ compiler.
+    fn emulated(memory: u64) -> Option<Opened> {
+        let limits = Limits { memory: Some(memory), programs: None };
+        let is_emulated = |driver: &Box<dyn Driver>| driver.info().name.starts_with("emulated");
+        let found = torchless_gpu_emulator::drivers(&limits).into_iter().find(is_emulated);
+        if found.is_none() {
+            eprintln!("skipped: no emulated device");
+        }
+        found.map(Opened::new)
+    }
+
+    fn fits_on(opened: &[Opened], gpu_layers: usize) -> Result<(), Error> {
+        let free: Vec<u64> = opened.iter().map(|device| device.free).collect();
+        fits(&needs(), &parts(4, &shares(gpu_layers, &free)), opened, gpu_layers < 4)
+    }
+
+    #[test]
+    fn a_model_larger_than_a_device_is_an_error_that_says_what_fits() {
+        // Two layers of 11 MiB, the head with its copy of the table and the buffers.
+        let Some(device) = emulated(30 << 20) else { return };
+        let opened = [device];
+        let error = fits_on(&opened, 4).unwrap_err();
+        let Error::DoesNotFit { device, needed, free, how } = &error else { panic!("{error}") };
+        assert_eq!((device, *needed, *free), (&opened[0].name(), 50 << 20, 30 << 20));
+        assert!(how.contains("2 of its 4 layers fit: --gpu-layers 2"), "{how}");
+        assert!(error.to_string().contains("needs 50.0 MiB on"), "{error}");
+        assert_eq!(error.kind(), crate::ErrorKind::Resources);
+        // The advice is true, and the best.
+        assert!(fits_on(&opened, 2).is_ok());
+        assert!(fits_on(&opened, 3).is_err());
+    }
+
+    #[test]
+    fn a_device_without_room_for_one_layer_leaves_the_cpu() {
+        let Some(device) = emulated(1 << 20) else { return };
+        let error = fits_on(&[device], 4).unwrap_err().to_string();
+        assert!(error.contains("none of its layers fit") && error.contains("--backend cpu"), "{error}");
+    }
+
+    #[test]
+    fn several_devices_that_are_too_small_ask_for_more() {
+        let opened: Vec<_> = std::iter::from_fn(|| emulated(20 << 20)).take(2).collect();
+        if opened.len() < 2 {
+            return;
+        }
+        let error = fits_on(&opened, 4).unwrap_err().to_string();
+        assert!(error.contains("name more devices"), "{error}");
+        assert!(fits_on(&opened, 2).is_ok());
     }
 
     fn refused(placement: &Placement, words: &str) {
