@@ -11,6 +11,8 @@ use torchless_quant::TensorType;
 pub const PART: usize = 8;
 
 pub(crate) const BYTES: &str = include_str!("../kernels/portable/dequant/bytes.c");
+const CODED: &str = include_str!("../kernels/portable/dequant/coded.c");
+const DECODED: &str = include_str!("../kernels/portable/dequant/decoded.c");
 const PLAIN: &str = include_str!("../kernels/portable/dequant/plain.c");
 const LEGACY: &str = include_str!("../kernels/portable/dequant/legacy.c");
 const KBLOCKS: &str = include_str!("../kernels/portable/dequant/kblocks.c");
@@ -31,6 +33,19 @@ fn part(ty: TensorType) -> Option<&'static str> {
         T::IQ4_NL | T::IQ4_XS | T::MXFP4 | T::MXFP4Planes | T::NVFP4 => CODEBOOK,
         _ => return None,
     })
+}
+
+/// Whether weights are integers of a byte or less with a factor per eight of them, which products by bytes take (`CODES`).
+pub(crate) fn is_coded(ty: TensorType) -> bool {
+    use TensorType as T;
+    let has_levels = matches!(ty, T::IQ4_NL | T::IQ4_XS | T::MXFP4 | T::MXFP4Planes | T::NVFP4);
+    has_levels || part(ty).is_some_and(|part| part == LEGACY || part == KBLOCKS)
+}
+
+/// Whether something is added to the products with that factor.
+fn has_minimum(ty: TensorType) -> bool {
+    use TensorType as T;
+    matches!(ty, T::Q4_1 | T::Q5_1 | T::Q2_K | T::Q4_K | T::Q5_K)
 }
 
 /// The type as which a device keeps weights of type `ty`: single precision for integers and double precision, which hold no
@@ -63,18 +78,28 @@ pub fn row_bytes(ty: TensorType, cols: usize) -> usize {
 
 /// What must stand before a kernel that reads weights of a type: definitions and parts. The kernel has `BLOCK_VALUES`,
 /// `BLOCK_BYTES` and `DQ8(block, part, out)`, which gives the values `8 part .. 8 part + 8` of the block at `block`, with the
-/// bits of the reference decoder of [`torchless_quant`].
+/// bits of the reference decoder of [`torchless_quant`]; and for types of [`is_coded`] `CODES(block, part, to)`, which gives them as
+/// bytes, and `HAS_MINIMUM` where there is one.
 pub fn program_parts(ty: TensorType) -> (Vec<(&'static str, String)>, Vec<&'static str>) {
     let ty = stored(ty);
     let form = form(ty);
-    let function = format!("dq8_{}(block, part, out)", ty.info().name.to_lowercase());
-    let defines = vec![
+    let name = ty.info().name.to_lowercase();
+    let is_coded = is_coded(ty);
+    let function = if is_coded { "coded" } else { &name };
+    let mut defines = vec![
         ("BLOCK_VALUES", form.values.to_string()),
         ("BLOCK_BYTES", form.bytes.to_string()),
-        ("DQ8(block, part, out)", function),
+        ("DQ8(block, part, out)", format!("dq8_{function}(block, part, out)")),
     ];
+    if is_coded {
+        defines.push(("CODES(block, part, to)", format!("codes_{name}(block, part, to)")));
+    }
+    if has_minimum(ty) {
+        defines.push(("HAS_MINIMUM", "1".to_owned()));
+    }
     let codebook = (!ty.codebook().is_empty()).then(|| codebook(ty));
-    let parts = [Some(BYTES), codebook, part(ty)].into_iter().flatten().collect();
+    let decoded = is_coded.then_some(DECODED);
+    let parts = [Some(BYTES), Some(CODED), codebook, part(ty), decoded].into_iter().flatten().collect();
     (defines, parts)
 }
 
@@ -160,7 +185,8 @@ mod tests {
         );
         for &ty in TensorType::ALL {
             let (_, parts) = program_parts(ty);
-            let function = format!("void dq8_{}(", stored(ty).info().name.to_lowercase());
+            let (kind, name) = (if is_coded(ty) { "codes" } else { "dq8" }, stored(ty).info().name);
+            let function = format!("void {kind}_{}(", name.to_lowercase());
             assert_eq!(parts.concat().matches(&function).count(), 1, "{function}");
         }
     }

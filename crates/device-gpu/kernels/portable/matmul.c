@@ -75,6 +75,20 @@ FUNCTION void multiply_tile(GLOBAL const float *x, GLOBAL const u8 *w, LOCAL flo
     BARRIER();
 }
 
+// What a tile's products do to `y`, where rows and columns of the result end; `room` as above.
+FUNCTION void store_tile(LOCAL const float *room, GLOBAL const float *bias, GLOBAL float *y, int t, int rows, int columns, int y_stride,
+                         int has_bias, int adds) {
+    for (int i = t; i < TILE * TILE; i += TILE_THREADS) {
+        int r = i / TILE, c = i % TILE;
+        if (r < rows && c < columns) {
+            GLOBAL float *to = y + (u64)r * (u64)y_stride + (u64)c;
+            float sum = room[i];
+            if (has_bias) sum += bias[c];
+            *to = adds ? *to + sum : sum;
+        }
+    }
+}
+
 KERNEL(matmul)(IN(float, x), IN(u8, w), IN(float, bias), OUT(float, y), INT(rows), INT(cols), INT(n),
                INT(x_stride), INT(y_stride), INT(x_at), INT(y_at), INT(x_step), INT(y_step), INT(has_bias), INT(adds) IDS) {
     SHARED(float, room, TILE_ROOM);
@@ -82,15 +96,8 @@ KERNEL(matmul)(IN(float, x), IN(u8, w), IN(float, bias), OUT(float, y), INT(rows
     int t = THREAD(0), z = GROUP(2);
     int first_n = GROUP(0) * TILE, first_row = GROUP(1) * TILE;
     multiply_tile(x + x_at + (u64)z * (u64)x_step, w, room, t, rows, first_row, (u64)z * (u64)n + (u64)first_n, n - first_n, cols, x_stride);
-    for (int i = t; i < TILE * TILE; i += TILE_THREADS) {
-        int r = first_row + i / TILE, c = first_n + i % TILE;
-        if (r < rows && c < n) {
-            GLOBAL float *to = y + y_at + (u64)z * (u64)y_step + (u64)r * (u64)y_stride + (u64)c;
-            float sum = room[i];
-            if (has_bias) sum += bias[z * n + c];
-            *to = adds ? *to + sum : sum;
-        }
-    }
+    GLOBAL float *to = y + y_at + (u64)z * (u64)y_step + (u64)first_row * (u64)y_stride + (u64)first_n;
+    store_tile(room, bias + (has_bias ? z * n + first_n : 0), to, t, rows - first_row, n - first_n, y_stride, has_bias, adds);
 }
 
 // Rows that were put in the order of the matrices they meet: `ends` says where the rows of each matrix end.
@@ -103,10 +110,8 @@ KERNEL(matmul_routed)(IN(float, x), IN(u8, w), IN(float, bias), IN(int, ends), O
     int first_n = GROUP(0) * TILE, first_row = start + GROUP(1) * TILE;
     if (first_row >= end) return;
     multiply_tile(x, w, room, t, end, first_row, (u64)z * (u64)n + (u64)first_n, n - first_n, cols, cols);
-    for (int i = t; i < TILE * TILE; i += TILE_THREADS) {
-        int r = first_row + i / TILE, c = first_n + i % TILE;
-        if (r < end && c < n) y[(u64)r * (u64)n + (u64)c] = room[i] + (has_bias ? bias[z * n + c] : 0.0f);
-    }
+    GLOBAL float *to = y + (u64)first_row * (u64)n + (u64)first_n;
+    store_tile(room, bias + (has_bias ? z * n + first_n : 0), to, t, end - first_row, n - first_n, n, has_bias, 0);
 }
 
 // Few rows that meet different matrices: row i, which is row `i / share` of the input, meets matrix `members[i]`; one group of

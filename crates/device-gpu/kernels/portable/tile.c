@@ -1,6 +1,5 @@
 // Tiles of TILE rows of input by TILE rows of weights, TILE_K deep, in the memory of a group of 256 threads: operands lie by depth, `a` those
-// of the input, `b` those of the weights. Where waves multiply matrices (MATRIX_SIDE by MATRIX_SIDE, MATRIX_DEPTH deep), each has a part
-// of the tile; elsewhere each thread has 4 x 4 sums.
+// of the input, `b` those of the weights. Where waves multiply matrices, each has a part of the tile; elsewhere each thread has 4 x 4 sums.
 #define TILE 64
 #define TILE_K 32
 #define PADDED (TILE + 1)
@@ -9,33 +8,47 @@
 #ifdef MATRIX_SIDE
 #define WAVE_ROWS 32
 #define WAVE_COLUMNS (TILE * TILE / WAVE_ROWS * WAVE / TILE_THREADS)
-#define DOWN (WAVE_ROWS / MATRIX_SIDE)
-#define ACROSS (WAVE_COLUMNS / MATRIX_SIDE)
-struct TileSums {
-    MatrixSum of[DOWN * ACROSS];
-};
 FUNCTION int wave_row(int t) { return t / WAVE % (TILE / WAVE_ROWS) * WAVE_ROWS; }
 FUNCTION int wave_column(int t) { return t / WAVE / (TILE / WAVE_ROWS) * WAVE_COLUMNS; }
 
-FUNCTION void clear_sums(PRIVATE TileSums *sums) {
-    UNROLL for (int i = 0; i < DOWN * ACROSS; i++) clear_matrix(sums->of[i]);
+// Matrices of floats: SIDE by SIDE, DEPTH deep.
+struct Floats {
+    typedef float Value;
+    typedef MatrixOperand Operand;
+    typedef MatrixSum Sum;
+    enum { SIDE = MATRIX_SIDE, DEPTH = MATRIX_DEPTH, STRIDE = PADDED };
+    static FUNCTION LOCAL const float *at(LOCAL const float *tile, int line, int depth) { return tile + depth * PADDED + line; }
+};
+
+// What a wave has of a tile's sums, as matrices of a kind.
+template <class Kind> struct WaveSums {
+    enum { DOWN = WAVE_ROWS / Kind::SIDE, ACROSS = WAVE_COLUMNS / Kind::SIDE };
+    typename Kind::Sum of[DOWN * ACROSS];
+};
+typedef WaveSums<Floats> TileSums;
+
+template <class Kind> FUNCTION void clear_sums(PRIVATE WaveSums<Kind> *sums) {
+    UNROLL for (int i = 0; i < WaveSums<Kind>::DOWN * WaveSums<Kind>::ACROSS; i++) clear_matrix(sums->of[i]);
 }
 
-FUNCTION void multiply_tiles(LOCAL const float *a, LOCAL const float *b, int t, PRIVATE TileSums *sums) {
-    for (int k = 0; k < TILE_K; k += MATRIX_DEPTH) {
-        MatrixOperand left[DOWN], right[ACROSS];
-        UNROLL for (int i = 0; i < DOWN; i++) load_left(left[i], a + k * PADDED + wave_row(t) + i * MATRIX_SIDE, PADDED, t);
-        UNROLL for (int j = 0; j < ACROSS; j++) load_right(right[j], b + k * PADDED + wave_column(t) + j * MATRIX_SIDE, PADDED, t);
+template <class Kind>
+FUNCTION void multiply_tiles(LOCAL const typename Kind::Value *a, LOCAL const typename Kind::Value *b, int t, PRIVATE WaveSums<Kind> *sums) {
+    enum { SIDE = Kind::SIDE, DOWN = WaveSums<Kind>::DOWN, ACROSS = WaveSums<Kind>::ACROSS };
+    for (int k = 0; k < TILE_K; k += Kind::DEPTH) {
+        typename Kind::Operand left[DOWN], right[ACROSS];
+        UNROLL for (int i = 0; i < DOWN; i++) load_left(left[i], Kind::at(a, wave_row(t) + i * SIDE, k), Kind::STRIDE, t);
+        UNROLL for (int j = 0; j < ACROSS; j++) load_right(right[j], Kind::at(b, wave_column(t) + j * SIDE, k), Kind::STRIDE, t);
         UNROLL for (int i = 0; i < DOWN; i++) {
             UNROLL for (int j = 0; j < ACROSS; j++) multiply_matrices(sums->of[i * ACROSS + j], left[i], right[j]);
         }
     }
 }
 
-FUNCTION void put_sums(PRIVATE const TileSums *sums, int t, LOCAL float *to) {
+template <class Kind> FUNCTION void put_sums(PRIVATE const WaveSums<Kind> *sums, int t, LOCAL float *to) {
+    enum { SIDE = Kind::SIDE, DOWN = WaveSums<Kind>::DOWN, ACROSS = WaveSums<Kind>::ACROSS };
     UNROLL for (int i = 0; i < DOWN; i++) {
         UNROLL for (int j = 0; j < ACROSS; j++) {
-            int row = wave_row(t) + i * MATRIX_SIDE, column = wave_column(t) + j * MATRIX_SIDE;
+            int row = wave_row(t) + i * SIDE, column = wave_column(t) + j * SIDE;
             put_matrix(sums->of[i * ACROSS + j], to + row * TILE + column, TILE, t);
         }
     }

@@ -1,5 +1,5 @@
 // Types whose values are coordinates of points in CODEBOOK, which is declared before this part: four coordinates to a word.
-FUNCTION float coordinate(u32 number) { return signed_byte(CODEBOOK[number >> 2] >> (number & 3) * 8); }
+FUNCTION u32 coordinate_bits(u32 number) { return CODEBOOK[number >> 2] >> (number & 3) * 8 & 255; }
 
 // Eight coordinates from `words` words of the codebook, turned where `signs` has a bit, times the scale.
 FUNCTION void scaled_point(float scale, u32 first, u32 second, u32 signs, PRIVATE float *out) {
@@ -83,22 +83,31 @@ FUNCTION void dq8_iq3_s(GLOBAL const u8 *block, int part, PRIVATE float *out) {
     scaled_point(scale, first, second, block[74 + part], out);
 }
 
-FUNCTION void dq8_iq4_nl(GLOBAL const u8 *block, int part, PRIVATE float *out) {
-    float d = half_at(block);
-    int shift = part >> 1 << 2;
-    u32 words[2];
-    eight_bytes(block + 2 + 8 * (part & 1), words);
-    UNROLL for (int i = 0; i < 8; i++) out[i] = d * coordinate(byte_of(words, i) >> shift & 15);
+// Those of four nibbles, which lie in the low or high ones of a word.
+FUNCTION u32 four_coordinates(u32 word, int shift) {
+    u32 four = 0;
+    UNROLL for (int i = 0; i < 4; i++) four |= coordinate_bits(word >> 8 * i + shift & 15) << 8 * i;
+    return four;
+}
+FUNCTION void coordinates_of(PRIVATE const u32 *words, int shift, PRIVATE Coded *to) {
+    UNROLL for (int i = 0; i < 2; i++) to->words[i] = four_coordinates(words[i], shift);
 }
 
-FUNCTION void dq8_iq4_xs(GLOBAL const u8 *block, int part, PRIVATE float *out) {
-    int sub = part >> 2, shift = (part & 2) * 2;
+FUNCTION void codes_iq4_nl(GLOBAL const u8 *block, int part, PRIVATE Coded *to) {
+    u32 words[2];
+    to->scale = half_at(block);
+    eight_bytes(block + 2 + 8 * (part & 1), words);
+    coordinates_of(words, part >> 1 << 2, to);
+}
+
+FUNCTION void codes_iq4_xs(GLOBAL const u8 *block, int part, PRIVATE Coded *to) {
+    int sub = part >> 2;
     u32 low = block[4 + (sub >> 1)] >> (sub & 1) * 4 & 15;
     u32 high = u16_at(block + 2) >> 2 * sub & 3;
-    float scale = half_at(block) * ((float)(low | high << 4) - 32.0f);
     u32 words[2];
+    to->scale = half_at(block) * ((float)(low | high << 4) - 32.0f);
     eight_bytes(block + 8 + sub * 16 + 8 * (part & 1), words);
-    UNROLL for (int i = 0; i < 8; i++) out[i] = scale * coordinate(byte_of(words, i) >> shift & 15);
+    coordinates_of(words, (part & 2) * 2, to);
 }
 
 // Half the power of two that an E8M0 byte stands for, since the levels of E2M1 are doubled. 255 is no NaN.
@@ -106,18 +115,20 @@ FUNCTION float half_of_e8m0(u32 byte) {
     return as_float_bits(byte < 2 ? 0x00200000u << byte : (byte - 1) << 23);
 }
 
-FUNCTION void dq8_mxfp4(GLOBAL const u8 *block, int part, PRIVATE float *out) {
-    float scale = half_of_e8m0(block[0]);
-    int shift = part >> 1 << 2;
+FUNCTION void codes_mxfp4(GLOBAL const u8 *block, int part, PRIVATE Coded *to) {
     u32 words[2];
+    to->scale = half_of_e8m0(block[0]);
     eight_bytes_anywhere(block + 1 + 8 * (part & 1), words);
-    UNROLL for (int i = 0; i < 8; i++) out[i] = scale * coordinate(byte_of(words, i) >> shift & 15);
+    coordinates_of(words, part >> 1 << 2, to);
 }
 
 // The values side by side, the exponent after them.
-FUNCTION void dq8_mxfp4planes(GLOBAL const u8 *block, int part, PRIVATE float *out) {
-    float scale = half_of_e8m0(block[16]);
-    UNROLL for (int i = 0; i < 8; i++) out[i] = scale * coordinate(block[4 * part + (i >> 1)] >> (i & 1) * 4 & 15);
+FUNCTION void codes_mxfp4planes(GLOBAL const u8 *block, int part, PRIVATE Coded *to) {
+    to->scale = half_of_e8m0(block[16]);
+    UNROLL for (int i = 0; i < 2; i++) {
+        u32 pairs = block[4 * part + 2 * i] | (u32)block[4 * part + 2 * i + 1] << 16;
+        to->words[i] = four_coordinates(pairs | pairs << 4, 0);
+    }
 }
 
 // Half of an E4M3 scale: the sign is not read, and the byte of NaN without sign counts as zero.
@@ -127,10 +138,9 @@ FUNCTION float half_of_e4m3(u32 byte) {
     return byte == 127 ? 0.0f : size;
 }
 
-FUNCTION void dq8_nvfp4(GLOBAL const u8 *block, int part, PRIVATE float *out) {
-    float scale = half_of_e4m3(block[part >> 1]);
-    int shift = (part & 1) * 4;
+FUNCTION void codes_nvfp4(GLOBAL const u8 *block, int part, PRIVATE Coded *to) {
     u32 words[2];
+    to->scale = half_of_e4m3(block[part >> 1]);
     eight_bytes(block + 4 + 8 * (part >> 1), words);
-    UNROLL for (int i = 0; i < 8; i++) out[i] = scale * coordinate(byte_of(words, i) >> shift & 15);
+    coordinates_of(words, (part & 1) * 4, to);
 }
