@@ -16,11 +16,16 @@ static float wave_max(float x) {
 
 #define MATRIX_SIDE 8
 #define MATRIX_DEPTH 8
-struct WholeMatrix {
-    float at[8][8];
+template <class T> struct WholeMatrix {
+    T at[8][8];
 };
-typedef WholeMatrix MatrixOperand;
-typedef WholeMatrix MatrixSum;
+typedef WholeMatrix<float> MatrixOperand;
+typedef WholeMatrix<float> MatrixSum;
+#define HALF_SIDE 8
+#define HALF_DEPTH 8
+typedef _Float16 Half;
+typedef WholeMatrix<Half> HalfOperand;
+typedef WholeMatrix<float> HalfSum;
 
 // Once for all lanes, when all are there; none goes on before it is done.
 template <class Do> static void together(Do act) {
@@ -40,9 +45,15 @@ static void load_left(MatrixOperand &part, const float *from, int stride, int) {
 static void load_right(MatrixOperand &part, const float *from, int stride, int) {
     together([&](int i, int j) { part.at[i][j] = from[i * stride + j]; });
 }
-static void multiply_matrices(MatrixSum &sum, const MatrixOperand &left, const MatrixOperand &right) {
+static void load_left(HalfOperand &part, const Half *from, int stride, int) {
+    together([&](int i, int j) { part.at[i][j] = from[i * stride + j]; });
+}
+static void load_right(HalfOperand &part, const Half *from, int stride, int) {
+    together([&](int i, int j) { part.at[i][j] = from[j * stride + i]; });
+}
+template <class T> static void multiply_matrices(MatrixSum &sum, const WholeMatrix<T> &left, const WholeMatrix<T> &right) {
     together([&](int i, int j) {
-        for (int k = 0; k < 8; k++) sum.at[i][j] += left.at[i][k] * right.at[k][j];
+        for (int k = 0; k < 8; k++) sum.at[i][j] += (float)left.at[i][k] * (float)right.at[k][j];
     });
 }
 static void put_matrix(const MatrixSum &sum, float *to, int stride, int) {

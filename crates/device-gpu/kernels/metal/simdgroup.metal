@@ -17,3 +17,17 @@ FUNCTION void multiply_matrices(PRIVATE MatrixSum &sum, PRIVATE const MatrixOper
     simdgroup_multiply_accumulate(sum, left, right, sum);
 }
 FUNCTION void put_matrix(PRIVATE const MatrixSum &sum, LOCAL float *to, int stride, int) { simdgroup_store(sum, to, (ulong)stride); }
+
+#define HALF_SIDE 8
+#define HALF_DEPTH 8
+typedef half Half;
+typedef simdgroup_half8x8 HalfOperand;
+typedef simdgroup_float8x8 HalfSum;
+// Halves lie by line, `stride` of them from one to the next.
+FUNCTION void load_left(PRIVATE HalfOperand &part, LOCAL const Half *at, int stride, int) { simdgroup_load(part, at, (ulong)stride); }
+FUNCTION void load_right(PRIVATE HalfOperand &part, LOCAL const Half *at, int stride, int) {
+    simdgroup_load(part, at, (ulong)stride, 0, true);
+}
+FUNCTION void multiply_matrices(PRIVATE HalfSum &sum, PRIVATE const HalfOperand &left, PRIVATE const HalfOperand &right) {
+    simdgroup_multiply_accumulate(sum, left, right, sum);
+}

@@ -4,6 +4,7 @@
 use super::matmul::{Stack, TILE, TILE_THREADS, adds};
 use super::programs::Family;
 use super::queue::{Args, Grid};
+use super::rounded::{Input, Rounded};
 use super::{GpuDevice, Room, number};
 use crate::driver::MemoryId;
 use torchless_device::{DeviceError, ExpertLinear, Experts, Gating, GroupScore, Score};
@@ -53,8 +54,9 @@ impl GpuDevice {
         let gate = self.floats(|r| &mut r.gate, count, "hidden activations of experts")?;
         let up = self.floats(|r| &mut r.up, count, "hidden activations of experts")?;
         let share = if choices.grouped.is_some() { 1 } else { choices.chosen };
-        self.meet(&choices, &op.gate, (x, gate, share))?;
-        self.meet(&choices, &op.up, (x, up, share))?;
+        let mut rounded = Rounded::default();
+        self.meet(&choices, &op.gate, (x, gate, share), &mut rounded)?;
+        self.meet(&choices, &op.up, (x, up, share), &mut rounded)?;
         match op.gating {
             Gating::Plain(act) => {
                 let args = Args::of(&[gate, up, gate]).ints(&[number(act), count]);
@@ -66,7 +68,7 @@ impl GpuDevice {
             }
         }
         let y = self.floats(|r| &mut r.yielded, choices.count * down_stack.rows, "yields of experts")?;
-        self.meet(&choices, &op.down, (gate, y, 1))?;
+        self.meet(&choices, &op.down, (gate, y, 1), &mut Rounded::default())?;
         self.sum(op, &choices, y)
     }
 
@@ -106,31 +108,43 @@ impl GpuDevice {
         Ok(choices)
     }
 
-    /// Each choice's row times its expert's matrix.
+    /// Each choice's row times its expert's matrix; `rounded` is what was made of the same rows before.
     fn meet(
         &mut self,
         choices: &Choices,
         linear: &ExpertLinear,
         (x, y, share): (MemoryId, MemoryId, usize),
+        rounded: &mut Rounded,
     ) -> Result<(), DeviceError> {
-        let Stack { memory, ty, count, rows, cols } = self.stacks[linear.stack.0 as usize];
+        let w = self.stacks[linear.stack.0 as usize];
+        let Stack { memory, ty, count, rows, cols, ranges } = w;
         let (bias, has_bias) = self.vector_or_nothing(linear.bias);
-        let family = Family::Matmul(ty);
-        match choices.grouped {
-            None => {
-                let args =
-                    Args::of(&[x, memory, bias, choices.members, y]).ints(&[cols, rows, share, has_bias]);
-                let grid = Grid::Groups([rows, choices.count, 1], FEW_THREADS);
-                self.launch(family, "matvec_routed", grid, args)
+        let input = Input::dense(x, choices.count / share, cols);
+        let Some((ends, _)) = choices.grouped else {
+            let sizes = [cols, rows, share, has_bias];
+            let (name, from) = if self.takes_bytes(&w) {
+                let (codes, scales) = self.codes(&w, input, rounded)?;
+                ("dots_routed", vec![codes, scales])
+            } else {
+                ("matvec_routed", vec![x])
+            };
+            let pointers = [from, vec![memory, bias, choices.members, y]].concat();
+            let grid = Grid::Groups([rows, choices.count, 1], FEW_THREADS);
+            return self.launch(Family::Matmul(ty), name, grid, Args::of(&pointers).ints(&sizes));
+        };
+        let mut pointers = vec![x, memory, bias, ends, y];
+        let name = match ranges {
+            Some(ranges) => {
+                pointers.extend([self.ranges(&w, input, rounded)?, ranges]);
+                "matmul_halves_routed"
             }
-            Some((ends, _)) => {
-                let args = Args::of(&[x, memory, bias, ends, y]).ints(&[cols, rows, has_bias]);
-                // Any expert may have been chosen by every row: groups beyond its rows end at once.
-                let most = choices.count / choices.chosen;
-                let grid = [rows.div_ceil(TILE), most.div_ceil(TILE), count.min(choices.experts)];
-                self.launch(family, "matmul_routed", Grid::Groups(grid, TILE_THREADS), args)
-            }
-        }
+            None => "matmul_routed",
+        };
+        // Any expert may have been chosen by every row: groups beyond its rows end at once.
+        let most = choices.count / choices.chosen;
+        let grid = [rows.div_ceil(TILE), most.div_ceil(TILE), count.min(choices.experts)];
+        let args = Args::of(&pointers).ints(&[cols, rows, has_bias]);
+        self.launch(Family::Matmul(ty), name, Grid::Groups(grid, TILE_THREADS), args)
     }
 
     fn sum(&mut self, op: &Experts, choices: &Choices, y: MemoryId) -> Result<(), DeviceError> {

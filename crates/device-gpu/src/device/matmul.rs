@@ -2,6 +2,7 @@
 
 use super::programs::Family;
 use super::queue::{Args, Grid};
+use super::rounded::Rounded;
 use super::tiles::{Outcome, Target, Tiled};
 use super::{Buffer, GpuDevice, number};
 use crate::dequant;
@@ -15,7 +16,7 @@ use torchless_quant::TensorType;
 /// Rows up to which matrices of F32 are not rounded.
 const SMALL_ROWS: usize = 256;
 /// Rows of input up to which each row of weights is read once for a few of them.
-const FEW_ROWS: usize = 8;
+pub(super) const FEW_ROWS: usize = 8;
 /// Rows of input that the kernel for few of them takes at a time, and its threads.
 const AT_ONCE: usize = 4;
 const FEW_THREADS: usize = 64;
@@ -40,6 +41,8 @@ pub(super) struct Stack {
     pub count: usize,
     pub rows: usize,
     pub cols: usize,
+    /// A power of two per row of each, where products with many rows round it.
+    pub ranges: Option<MemoryId>,
 }
 
 /// A product of rows with one matrix, or of parts of rows with each matrix of a stack.
@@ -56,6 +59,30 @@ pub(super) struct Product {
     pub y_step: usize,
     pub bias: Option<VectorId>,
     pub store: Store,
+}
+
+impl Product {
+    /// Rows one after the other, on both sides.
+    fn dense(rows: usize, (x, y): (Buffer, Buffer), (bias, store): (Option<VectorId>, Store)) -> Self {
+        Self {
+            x: x.memory,
+            y: y.memory,
+            rows,
+            x_stride: x.width,
+            y_stride: y.width,
+            x_at: 0,
+            y_at: 0,
+            x_step: 0,
+            y_step: 0,
+            bias,
+            store,
+        }
+    }
+
+    /// Strides, places and steps as kernels take them.
+    pub(super) fn places(&self) -> [usize; 6] {
+        [self.x_stride, self.y_stride, self.x_at, self.y_at, self.x_step, self.y_step]
+    }
 }
 
 impl GpuDevice {
@@ -98,14 +125,18 @@ impl GpuDevice {
         let memory = self.take(bytes, MemoryUse::Weights, &s.name)?;
         self.write_matrix(s, Place { memory, offset: 0 })?;
         let ty = dequant::stored(s.ty);
-        Ok(Matrix::Blocks(Stack { memory, ty, count: 1, rows: s.rows, cols: s.cols }))
+        let mut stack = Stack { memory, ty, count: 1, rows: s.rows, cols: s.cols, ranges: None };
+        if s.purpose != MatrixUse::Lookup && !stays_exact(s) {
+            stack.ranges = self.weigh(&stack, &s.name)?;
+        }
+        Ok(Matrix::Blocks(stack))
     }
 
     /// The format of tiles for a matrix, where tiles are wanted: rows of whole fours that products read, in a format that takes no
-    /// more than half as much memory again. Small matrices of F32 are mostly those that choose, experts or classes, and stay exact.
+    /// more than half as much memory again.
     fn tiles_for(&self, s: &MatrixSource) -> Option<Format> {
         self.matrix_units?;
-        if s.ty == TensorType::F32 && s.rows <= SMALL_ROWS {
+        if stays_exact(s) {
             return None;
         }
         let format =
@@ -117,7 +148,7 @@ impl GpuDevice {
 
     /// Matrices off the same rows: those in tiles of one format together, the others one by one.
     pub(super) fn run_linear(&mut self, op: &Linear<'_>) -> Result<(), DeviceError> {
-        let mut input = None;
+        let (mut input, mut rounded) = (None, Rounded::default());
         let mut targets: Vec<Target> = Vec::with_capacity(3);
         for p in op.projections {
             let out = self.buf(p.out);
@@ -135,7 +166,8 @@ impl GpuDevice {
                         Some(from) => from,
                         None => *input.insert(self.input(op.rows, op.input, op.norm.as_ref())?),
                     };
-                    self.project_into(&stack, op.rows, from, (out, p.bias, p.store))?;
+                    let product = Product::dense(op.rows, (from, out), (p.bias, p.store));
+                    self.multiply_with(&stack, &product, &mut rounded)?;
                 }
             }
         }
@@ -160,7 +192,12 @@ impl GpuDevice {
         for (i, source) in sources.iter().enumerate() {
             self.write_matrix(source, Place { memory, offset: i as u64 * bytes })?;
         }
-        Ok(Stack { memory, ty, count: sources.len(), rows: first.rows, cols: first.cols })
+        let mut stack =
+            Stack { memory, ty, count: sources.len(), rows: first.rows, cols: first.cols, ranges: None };
+        if ty != TensorType::F32 {
+            stack.ranges = self.weigh(&stack, &first.name)?;
+        }
+        Ok(stack)
     }
 
     /// Looks rows up whose numbers lie in the step's list.
@@ -183,34 +220,19 @@ impl GpuDevice {
         self.launch(Family::Matmul(table.ty), "lookup", Grid::Groups(groups, FEW_THREADS), args)
     }
 
-    fn project_into(
-        &mut self,
-        matrix: &Stack,
-        rows: usize,
-        input: Buffer,
-        (out, bias, store): (Buffer, Option<VectorId>, Store),
-    ) -> Result<(), DeviceError> {
-        let product = Product {
-            x: input.memory,
-            y: out.memory,
-            rows,
-            x_stride: input.width,
-            y_stride: out.width,
-            x_at: 0,
-            y_at: 0,
-            x_step: 0,
-            y_step: 0,
-            bias,
-            store,
-        };
-        self.multiply(matrix, &product)
-    }
-
     /// A product with each matrix of a stack.
     pub(super) fn multiply(&mut self, w: &Stack, p: &Product) -> Result<(), DeviceError> {
+        self.multiply_with(w, p, &mut Rounded::default())
+    }
+
+    /// As [`GpuDevice::multiply`], with what was made of the same rows before.
+    fn multiply_with(&mut self, w: &Stack, p: &Product, rounded: &mut Rounded) -> Result<(), DeviceError> {
+        if self.multiply_rounded(w, p, rounded)?.is_some() {
+            return Ok(());
+        }
         let (bias, has_bias) = self.vector_or_nothing(p.bias);
         let family = Family::Matmul(w.ty);
-        let places = [p.x_stride, p.y_stride, p.x_at, p.y_at, p.x_step, p.y_step];
+        let places = p.places();
         let args = Args::of(&[p.x, w.memory, bias, p.y]);
         if p.rows <= FEW_ROWS {
             let groups = [w.rows, p.rows.div_ceil(AT_ONCE), w.count];
@@ -240,11 +262,16 @@ impl GpuDevice {
         let count = op.rows * out.width;
         let up = self.floats(|r| &mut r.up, count, "gated activations")?;
         let up_buf = Buffer { memory: up, width: out.width };
+        let (mut input, mut rounded) = (None, Rounded::default());
         for ((matrix, bias), to) in both.into_iter().zip([out, up_buf]) {
             match matrix {
                 Matrix::Blocks(stack) => {
-                    let input = self.input(op.rows, op.input, op.norm.as_ref())?;
-                    self.project_into(&stack, op.rows, input, (to, bias, Store::Set))?;
+                    let from = match input {
+                        Some(from) => from,
+                        None => *input.insert(self.input(op.rows, op.input, op.norm.as_ref())?),
+                    };
+                    let product = Product::dense(op.rows, (from, to), (bias, Store::Set));
+                    self.multiply_with(&stack, &product, &mut rounded)?;
                 }
                 Matrix::Tiles(matrix) => {
                     let target = [Target { matrix, bias, out: to, store: Store::Set }];
@@ -255,6 +282,11 @@ impl GpuDevice {
         let args = Args::of(&[out.memory, up, out.memory]).ints(&[number(op.act), count]);
         self.op("glu", Grid::Threads(count), args)
     }
+}
+
+/// Small matrices of F32 are mostly those that choose, experts or classes.
+fn stays_exact(s: &MatrixSource) -> bool {
+    s.ty == TensorType::F32 && s.rows <= SMALL_ROWS
 }
 
 /// A store as kernels take it.

@@ -12,6 +12,7 @@ mod pool;
 pub mod programs;
 mod queue;
 mod recurrent;
+mod rounded;
 mod step;
 mod streams;
 mod tiles;
@@ -23,6 +24,7 @@ use matmul::{Matrix, Stack};
 use pool::Pool;
 use programs::Family;
 use queue::{Args, Grid, Kernels, Queue};
+use rounded::Rounding;
 use step::Step;
 use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 use torchless_device::{
@@ -41,6 +43,8 @@ pub struct GpuDevice {
     pool: Pool,
     /// What matrix instructions there are, where rounding activations to halves is allowed.
     matrix_units: Option<tiles::Matrices>,
+    /// What other devices round to where it is allowed.
+    rounding: Rounding,
     kernels: Kernels,
     queue: Queue,
     step: Step,
@@ -99,6 +103,8 @@ struct Rooms {
     convolved: Room,
     sums: Room,
     prepared: Room,
+    codes: Room,
+    scales: Room,
     ranges: Room,
     partial: Room,
     arrived: Room,
@@ -134,6 +140,7 @@ impl GpuDevice {
         kernels.get(&mut *driver, Family::Ops, "rms_norm")?;
         Ok(Self {
             matrix_units: tiles::Matrices::of(driver.info(), precision),
+            rounding: Rounding::of(driver.info(), precision),
             pool: Pool::new(&*driver),
             driver,
             kernels,
@@ -154,9 +161,9 @@ impl GpuDevice {
         })
     }
 
-    /// Whether activations are rounded to halves, for matrix instructions.
+    /// Whether activations are rounded: to halves for matrix instructions, or to bytes for dot products.
     pub fn rounds(&self) -> bool {
-        self.matrix_units.is_some()
+        self.matrix_units.is_some() || self.rounding.is_any()
     }
 
     /// The driver beneath, for what is not an op.

@@ -4,7 +4,7 @@ use super::flash::FlashShape;
 use super::tiles::{self, Stages};
 use crate::dequant;
 use crate::driver::Dialect;
-use crate::overlay::{Format, HIP_INSTRUCTIONS, HIP_WAVES, HOPPER, INTRINSICS, SIMDGROUP, TURING};
+use crate::overlay::{Format, HIP_DOTS, HIP_INSTRUCTIONS, HIP_WAVES, HOPPER, INTRINSICS, SIMDGROUP, TURING};
 use crate::source::Program;
 use torchless_device::CacheType;
 use torchless_quant::TensorType;
@@ -44,6 +44,7 @@ const CACHE_GROUPS: &str = include_str!("../../kernels/portable/cache/groups.c")
 const ATTENTION: &str = include_str!("../../kernels/portable/attention.c");
 const TILE: &str = include_str!("../../kernels/portable/tile.c");
 const MATMUL: &str = include_str!("../../kernels/portable/matmul.c");
+const HALF_TILE: &str = include_str!("../../kernels/portable/half_tile.c");
 const FORMATS: &str = include_str!("../../kernels/cuda/formats.cu");
 const FEW_ROWS: &str = include_str!("../../kernels/cuda/few_rows.cu");
 const PREPARE: &str = include_str!("../../kernels/cuda/prepare.cu");
@@ -59,6 +60,9 @@ const USUAL_BLOCK: usize = 32;
 /// The program of a family for devices of a dialect: what their threads do together comes before the parts that use it.
 pub fn program(family: Family, dialect: Dialect) -> Program {
     let mut program = portable(family);
+    if let Family::Matmul(ty) = family {
+        program.parts.extend(rounded(ty, dialect));
+    }
     match dialect {
         Dialect::Hip(wave) => {
             program.defines.push(("WAVE", wave.to_string()));
@@ -68,6 +72,15 @@ pub fn program(family: Family, dialect: Dialect) -> Program {
         Dialect::Cuda(..) | Dialect::OpenCl => {}
     }
     program
+}
+
+/// Products with weights of a type that round activations, on devices of AMD's and Apple's.
+fn rounded(ty: TensorType, dialect: Dialect) -> Vec<&'static str> {
+    match dialect {
+        Dialect::Hip(_) if dequant::is_coded(ty) => vec![HALF_TILE, HIP_DOTS],
+        Dialect::Hip(_) | Dialect::Metal => vec![HALF_TILE],
+        Dialect::Cuda(..) | Dialect::OpenCl => Vec::new(),
+    }
 }
 
 fn portable(family: Family) -> Program {

@@ -17,6 +17,8 @@ pub const HOPPER: &str = include_str!("../../kernels/cuda/hopper.cu");
 /// Instructions of AMD's processors, which an emulation replaces, and what waves do with them.
 pub const HIP_INSTRUCTIONS: &str = include_str!("../../kernels/hip/instructions.hip");
 /// See [`HIP_INSTRUCTIONS`].
+pub(crate) const HIP_DOTS: &str = include_str!("../../kernels/hip/dots.hip");
+/// See [`HIP_INSTRUCTIONS`].
 pub const HIP_WAVES: &str = include_str!("../../kernels/hip/waves.hip");
 /// What SIMD groups of Apple's processors do; an emulation replaces it.
 pub const SIMDGROUP: &str = include_str!("../../kernels/metal/simdgroup.metal");

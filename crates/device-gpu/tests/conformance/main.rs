@@ -138,23 +138,32 @@ fn agree_where(
     tolerance: Tolerance,
     case: &dyn Fn(&mut Rig) -> Vec<f32>,
 ) {
+    agree_by(Precision::Exact, is_asked, tolerance, case);
+    agree_by(Precision::Fast, is_asked, Tolerance(tolerance.0.max(HALVES.0)), case);
+}
+
+/// As [`agree_where`], exactly or as fast as a device can.
+#[track_caller]
+fn agree_by(
+    precision: Precision,
+    is_asked: &dyn Fn(&DeviceInfo) -> bool,
+    tolerance: Tolerance,
+    case: &dyn Fn(&mut Rig) -> Vec<f32>,
+) {
     let options = CpuOptions { kernels: best(), threads: 2, precision: Precision::Exact };
     let want = case(&mut Rig::new(Box::new(CpuDevice::new(options))));
     assert!(want.iter().all(|x| x.is_finite()), "the CPU gives numbers");
     let limits = Limits { memory: None, programs: torchless_device_gpu::driver::usual_folder() };
-    let ways = [(Precision::Exact, tolerance.0), (Precision::Fast, tolerance.0.max(HALVES.0))];
-    for (precision, tolerance) in ways {
-        for driver in drivers_of_every_overlay(&limits).into_iter().filter(|d| is_asked(d.info())) {
-            let info = driver.info();
-            // Its portable kernels are those of the other emulated capability.
-            let repeats = info.hardware == Hardware::Cpu && info.dialect == Dialect::Cuda(7, 5);
-            let name = format!("{}, {precision:?}", info.name);
-            let device = GpuDevice::new(driver, precision).unwrap();
-            let is_wanted = if precision == Precision::Exact { !repeats } else { device.rounds() };
-            if is_wanted {
-                let got = case(&mut Rig::new(Box::new(device)));
-                compare(&name, tolerance, &got, &want);
-            }
+    for driver in drivers_of_every_overlay(&limits).into_iter().filter(|d| is_asked(d.info())) {
+        let info = driver.info();
+        // Its portable kernels are those of the other emulated capability.
+        let repeats = info.hardware == Hardware::Cpu && info.dialect == Dialect::Cuda(7, 5);
+        let name = format!("{}, {precision:?}", info.name);
+        let device = GpuDevice::new(driver, precision).unwrap();
+        let is_wanted = if precision == Precision::Exact { !repeats } else { device.rounds() };
+        if is_wanted {
+            let got = case(&mut Rig::new(Box::new(device)));
+            compare(&name, tolerance.0, &got, &want);
         }
     }
 }

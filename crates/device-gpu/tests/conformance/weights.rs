@@ -1,10 +1,11 @@
 //! Lookups and products, of every type of weights that has an encoder.
 
-use super::{FUNCTIONS, Rig, SUMS, agree, agree_where, noise, plan, source};
+use super::{FUNCTIONS, Rig, SUMS, Tolerance, agree, agree_by, agree_where, noise, plan, source};
 use torchless_device::{
     Activation, BufId, Embed, Glu, Linear, MatrixId, Norm, NormKind, Projection, Residency, Store,
 };
 use torchless_device_gpu::driver::{DeviceInfo, Dialect, Hardware};
+use torchless_kernels::Precision;
 use torchless_quant::TensorType;
 
 const COLS: usize = 256;
@@ -105,6 +106,43 @@ fn rows_of_no_whole_number_of_eights() {
                 let op = Linear { rows: tokens, input: x, norm: None, projections: &[project(w, y)] };
                 rig.device.linear(&op).unwrap();
                 rig.read(y, tokens * 9)
+            });
+        }
+    }
+}
+
+fn is_hip(info: &DeviceInfo) -> bool {
+    matches!(info.dialect, Dialect::Hip(_))
+}
+
+/// Activations of few rows are two bytes a value there, 15 bits, so that little of what they are is lost.
+#[test]
+fn dot_products_of_bytes_keep_fifteen_bits() {
+    use TensorType as T;
+    let coded = [T::Q4_0, T::Q4_1, T::Q5_0, T::Q5_1, T::Q8_0, T::Q2_K, T::Q3_K, T::Q4_K, T::Q5_K, T::Q6_K];
+    for ty in coded.into_iter().chain([T::IQ4_NL, T::IQ4_XS, T::MXFP4]) {
+        assert!(types().any(|tested| tested == ty), "{ty}");
+        for tokens in [1, 11] {
+            agree_by(Precision::Fast, &is_hip, Tolerance(1e-4), &|rig: &mut Rig| run(rig, ty, tokens));
+        }
+    }
+}
+
+/// Rows far larger and far smaller than halves reach, and columns of zeros.
+#[test]
+fn rows_of_any_size_are_multiplied() {
+    const COLS: usize = 64;
+    for (ty, tokens) in [(TensorType::Q4_0, 3), (TensorType::Q4_0, 40), (TensorType::BF16, 40)] {
+        for size in [1e-18, 1e-6, 1e6, 1e15] {
+            agree(SUMS, &|rig: &mut Rig| {
+                let w = matrix(rig, 70, COLS, (5, ty));
+                let scaled: Vec<f32> = noise(tokens * COLS, 6).iter().map(|x| x * size).collect();
+                let x = rig.input(&scaled, COLS);
+                let y = rig.buffer(tokens, 70);
+                rig.begin(&plan(0, 0, tokens));
+                let op = Linear { rows: tokens, input: x, norm: None, projections: &[project(w, y)] };
+                rig.device.linear(&op).unwrap();
+                rig.read(y, tokens * 70).iter().map(|value| value / size).collect()
             });
         }
     }
