@@ -10,5 +10,5 @@ mod plan;
 mod runner;
 
 pub use ids::{BlockId, SeqId, TokenId};
-pub use plan::{BlockCopy, PlanError, Slice, StepPlan, Wanted};
+pub use plan::{BlockCopy, PlanError, Slice, StepPlan, Temperature, Wanted};
 pub use runner::{Logits, RunError, Runner, RunnerInfo, Scored};

@@ -4,6 +4,22 @@
 use crate::{BlockId, RunnerInfo, SeqId, TokenId};
 use std::ops::Range;
 
+/// What logits are divided by before they become weights; kept as bits, so that plans can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Temperature(u32);
+
+impl Temperature {
+    /// A temperature of this value.
+    pub fn new(value: f32) -> Self {
+        Self(value.to_bits())
+    }
+
+    /// Its value.
+    pub fn value(self) -> f32 {
+        f32::from_bits(self.0)
+    }
+}
+
 /// Which positions of a slice need logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -13,6 +29,8 @@ pub enum Wanted {
     Last,
     /// The last position, of which so many of the largest logits are enough; a runner may give the whole row.
     Largest(usize),
+    /// As `Largest`, with the mass of the whole row at a temperature (see [`crate::Logits::mass`]).
+    Weighed(usize, Temperature),
     /// Every position: scoring, verification of drafts.
     All,
 }
@@ -39,8 +57,16 @@ impl Slice {
     pub fn logit_rows(&self) -> usize {
         match self.wanted {
             Wanted::Nothing => 0,
-            Wanted::Last | Wanted::Largest(_) => 1,
+            Wanted::Last | Wanted::Largest(_) | Wanted::Weighed(..) => 1,
             Wanted::All => self.tokens.len(),
+        }
+    }
+
+    /// The temperature at which the row is to be weighed.
+    pub fn temperature(&self) -> Option<Temperature> {
+        match self.wanted {
+            Wanted::Weighed(_, temperature) => Some(temperature),
+            Wanted::Nothing | Wanted::Last | Wanted::Largest(_) | Wanted::All => None,
         }
     }
 }
@@ -155,7 +181,7 @@ impl StepPlan {
         for slice in &self.slices {
             match slice.wanted {
                 Wanted::Nothing => {}
-                Wanted::Largest(count) => most = most.max(Some(count)),
+                Wanted::Largest(count) | Wanted::Weighed(count, _) => most = most.max(Some(count)),
                 Wanted::Last | Wanted::All => return None,
             }
         }
@@ -274,6 +300,9 @@ mod tests {
         };
         assert_eq!(largest(&[Wanted::Nothing]), (0, None));
         assert_eq!(largest(&[Wanted::Largest(3), Wanted::Nothing, Wanted::Largest(7)]), (2, Some(7)));
+        let weighed = Wanted::Weighed(9, Temperature::new(0.7));
+        assert_eq!(largest(&[Wanted::Largest(3), weighed]), (2, Some(9)));
+        assert_eq!(largest(&[weighed, Wanted::Last]), (2, None));
         assert_eq!(largest(&[Wanted::Largest(3), Wanted::Last]), (2, None));
         assert_eq!(largest(&[Wanted::All, Wanted::Largest(3)]), (2, None));
     }

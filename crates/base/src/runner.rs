@@ -37,6 +37,7 @@ pub struct Logits {
     listed: Vec<Scored>,
     /// Where the list of each row ends; empty where rows are whole.
     ends: Vec<usize>,
+    masses: Vec<Option<f32>>,
 }
 
 impl Logits {
@@ -45,6 +46,7 @@ impl Logits {
     pub fn reset(&mut self, rows: usize, vocab: usize) -> &mut [f32] {
         self.vocab = vocab;
         self.ends.clear();
+        self.masses.clear();
         self.data.resize(rows * vocab, 0.0);
         &mut self.data
     }
@@ -54,6 +56,7 @@ impl Logits {
         self.data.clear();
         self.listed.clear();
         self.ends.clear();
+        self.masses.clear();
     }
 
     /// Adds a row as its largest values, in descending order, of equal ones the smaller ids first: fewer than were asked for only
@@ -61,7 +64,25 @@ impl Logits {
     pub fn push_list(&mut self, largest: impl IntoIterator<Item = Scored>) {
         self.listed.extend(largest);
         self.ends.push(self.listed.len());
+        self.masses.push(None);
     }
+
+    /// Says what the row of the last list weighs; see [`Logits::mass`].
+    pub fn weigh_last(&mut self, mass: f32) {
+        if let Some(last) = self.masses.last_mut() {
+            *last = Some(mass);
+        }
+    }
+
+    /// The sum of e^((logit - largest logit) / temperature) over the whole row `i`, of which there is a list, at the temperature that was
+    /// asked for, to within [`Logits::MASS_ERROR`] of it; `None` where none was asked for.
+    pub fn mass(&self, i: usize) -> Option<f32> {
+        self.masses.get(i).copied().flatten()
+    }
+
+    /// How far a mass may be from the exact sum, in parts of it: what arithmetic in f32 in any order, with exp to a few units in the last
+    /// place, stays well below.
+    pub const MASS_ERROR: f64 = 1.0 / 8192.0;
 
     /// Number of rows.
     pub fn rows(&self) -> usize {
@@ -188,10 +209,12 @@ mod tests {
         logits.push_list([scored(4), scored(2)]);
         logits.push_list([]);
         logits.push_list([scored(1)]);
+        logits.weigh_last(1.5);
+        assert_eq!((logits.mass(1), logits.mass(2), logits.mass(3)), (None, Some(1.5), None));
         assert_eq!(logits.rows(), 3);
         assert_eq!(logits.list(0), Some(&[scored(4), scored(2)][..]));
         assert_eq!((logits.list(1), logits.list(2)), (Some(&[][..]), Some(&[scored(1)][..])));
         logits.reset(1, 3);
-        assert_eq!((logits.rows(), logits.list(0)), (1, None));
+        assert_eq!((logits.rows(), logits.list(0), logits.mass(2)), (1, None, None));
     }
 }

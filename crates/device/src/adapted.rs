@@ -121,7 +121,7 @@ impl Device for Adapted {
         fn split(&mut self, op: &Split<'_>) -> Result<(), DeviceError>;
         fn add(&mut self, rows: usize, input: BufId, scale: f32, out: BufId) -> Result<(), DeviceError>;
         fn select(&mut self, op: &Select<'_>) -> Result<(), DeviceError>;
-        fn largest(&mut self, op: &Largest, lists: &mut Logits) -> Result<Listed, DeviceError>;
+        fn largest(&mut self, op: &Largest<'_>, lists: &mut Logits) -> Result<Listed, DeviceError>;
         fn read(&mut self, buf: BufId, out: &mut [f32]) -> Result<(), DeviceError>;
         fn place(&mut self, part: ModelPart);
         fn write(&mut self, buf: BufId, values: &[f32]) -> Result<(), DeviceError>;

@@ -231,13 +231,15 @@ pub struct Select<'a> {
 
 /// Looks for the largest values of each row.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Largest {
+pub struct Largest<'a> {
     /// Rows to look through.
     pub rows: usize,
     /// `[rows, width]`.
     pub input: BufId,
     /// How many of each row, at most [`Device::most_listed`].
     pub count: usize,
+    /// The temperature of each row at which it is weighed ([`Logits::mass`]), 0 for rows that are not; none for no row.
+    pub temperatures: &'a [f32],
 }
 
 /// What a device found when it looked for the largest values.
@@ -500,7 +502,7 @@ pub trait Device: Send {
     ///
     /// # Errors
     /// The device failed, or does not list values.
-    fn largest(&mut self, _op: &Largest, _lists: &mut Logits) -> Result<Listed, DeviceError> {
+    fn largest(&mut self, _op: &Largest<'_>, _lists: &mut Logits) -> Result<Listed, DeviceError> {
         let op = "lists of the largest values".to_owned();
         Err(DeviceError::Unsupported { op, device: self.name() })
     }

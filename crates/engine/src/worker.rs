@@ -6,8 +6,8 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, TryRecvError};
-use torchless_base::{Logits, Runner, Scored, SeqId, StepPlan, TokenId, Wanted};
-use torchless_sampler::{Choice, Sampler, Scratch};
+use torchless_base::{Logits, Runner, SeqId, StepPlan, Temperature, TokenId, Wanted};
+use torchless_sampler::{Choice, Enough, Listing, Sampler, Scratch};
 
 pub(crate) enum Command {
     Submit(Box<NewRequest>),
@@ -135,7 +135,11 @@ impl Worker {
         for slice in self.plan.slices.iter_mut().filter(|slice| slice.wanted == Wanted::Last) {
             let known = self.scheduler.known(slice.seq).map_or(0, <[TokenId]>::len);
             let enough = self.live.get(&slice.seq).and_then(|live| live.sampler.enough(known));
-            slice.wanted = enough.map_or(Wanted::Last, Wanted::Largest);
+            slice.wanted = match enough {
+                None => Wanted::Last,
+                Some(Enough { count, temperature: None }) => Wanted::Largest(count),
+                Some(Enough { count, temperature: Some(t) }) => Wanted::Weighed(count, Temperature::new(t)),
+            };
         }
     }
 
@@ -171,8 +175,9 @@ impl Worker {
         let seq = self.plan.slices[slice].seq;
         let asked = self.plan.largest_wanted().unwrap_or(0);
         if let Some(largest) = self.logits.list(row) {
+            let listing = Listing { largest, asked, mass: self.logits.mass(row) };
             let (live, history) = (self.live.get_mut(&seq)?, self.scheduler.known(seq)?);
-            match live.choose_among((largest, asked), history, &mut self.scratch) {
+            match live.choose_among(listing, history, &mut self.scratch) {
                 Ok(None) => {}
                 chosen => return live.keep(chosen, &self.scratch),
             }
@@ -263,12 +268,12 @@ impl Live {
     /// From the largest logits of a row; none if they do not decide.
     fn choose_among(
         &mut self,
-        largest: (&[Scored], usize),
+        listing: Listing<'_>,
         history: &[TokenId],
         scratch: &mut Scratch,
     ) -> Result<Option<Choice>, RequestError> {
         guard("sampler", || {
-            let choice = self.sampler.pick_among(largest, history, scratch)?;
+            let choice = self.sampler.pick_among(listing, history, scratch)?;
             if let Some(choice) = choice {
                 self.sampler.accept(choice.token);
             }

@@ -21,7 +21,7 @@ impl Batch {
         let last = tokens.len().saturating_sub(1);
         let wants = |at: usize| match wanted {
             Wanted::Nothing => false,
-            Wanted::Last | Wanted::Largest(_) => at == last,
+            Wanted::Last | Wanted::Largest(_) | Wanted::Weighed(..) => at == last,
             Wanted::All => true,
         };
         let entries = tokens.iter().enumerate();

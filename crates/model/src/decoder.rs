@@ -19,7 +19,7 @@ pub(crate) use streams::{Detour, StreamBuffers, StreamLayer, Streams};
 
 use crate::spec::{LayerSpec, ModelSpec};
 use std::ops::Range;
-use torchless_base::{Logits, StepPlan};
+use torchless_base::{Logits, StepPlan, Temperature};
 use torchless_device::{
     BufId, Device, DeviceError, Elementwise, Embed, Largest, Linear as LinearOp, Listed, Norm, Select, Store,
 };
@@ -58,6 +58,8 @@ pub struct Decoder {
     ends: Ends,
     buffers: Buffers,
     wanted: Vec<usize>,
+    /// The temperature at which each of them is weighed, 0 for none.
+    temperatures: Vec<f32>,
 }
 
 impl Decoder {
@@ -82,7 +84,14 @@ impl Decoder {
             head_in: dev.buffer("head_in", HEAD_ROWS.min(tokens), spec.dim)?,
             logits: dev.buffer("logits", HEAD_ROWS.min(tokens), spec.vocab)?,
         };
-        Ok(Self { spec, layers, ends, buffers, wanted: Vec::with_capacity(tokens) })
+        Ok(Self {
+            spec,
+            layers,
+            ends,
+            buffers,
+            wanted: Vec::with_capacity(tokens),
+            temperatures: Vec::with_capacity(tokens),
+        })
     }
 
     /// What the model is.
@@ -151,8 +160,10 @@ impl Decoder {
 
     fn collect_wanted(&mut self, plan: &StepPlan) {
         self.wanted.clear();
+        self.temperatures.clear();
         for slice in &plan.slices {
             self.wanted.extend(slice.tokens.end - slice.logit_rows()..slice.tokens.end);
+            self.temperatures.resize(self.wanted.len(), slice.temperature().map_or(0.0, Temperature::value));
         }
     }
 
@@ -288,7 +299,8 @@ impl Decoder {
             if self.spec.logit_scale != 1.0 {
                 dev.elementwise(rows, Elementwise::Scale(self.spec.logit_scale), input)?;
             }
-            if dev.largest(&Largest { rows, input, count }, logits)? == Listed::NotNumbers {
+            let temperatures = &self.temperatures[first..first + rows];
+            if dev.largest(&Largest { rows, input, count, temperatures }, logits)? == Listed::NotNumbers {
                 return Ok(Listed::NotNumbers);
             }
         }

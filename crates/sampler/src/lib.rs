@@ -18,8 +18,8 @@
 //! largest and no share of p, and greedy choice (temperature 0: the first largest logit after these three)
 //! obeys them too.
 //!
-//! Where the largest logits decide (greedy choice, top-k), a list of them is as good as the row, and the same token comes out: a device
-//! can then keep the rest to itself ([`Sampler::enough`], [`Sampler::pick_among`]).
+//! Where the largest logits decide (greedy choice, top-k, most often top-p and min-p), a list of them is as good as the row, and the same
+//! token comes out: a device can then keep the rest to itself ([`Sampler::enough`], [`Sampler::pick_among`]).
 //!
 //! Pure: chance comes from the seed, arithmetic is the same on every platform, and nothing allocates once a
 //! [`Scratch`] exists (except what a caller's [`Constraint`] does). No clock, no threads, no text.
@@ -30,12 +30,14 @@ mod config;
 mod constraint;
 mod exp;
 mod listed;
+mod nucleus;
 mod rng;
 mod sampler;
 mod stages;
 
 pub use config::{ConfigError, MAX_LOGPROBS, SamplerConfig};
 pub use constraint::{Constraint, TokenMask};
+pub use listed::{Enough, Listing};
 pub use rng::Rng;
 pub use sampler::{Choice, SampleError, Sampler, Scratch};
 pub use stages::{Candidate, stage_names};

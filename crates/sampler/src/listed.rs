@@ -3,8 +3,8 @@
 //! Penalties and biases that lower logits change the order of the tokens they touch alone. Of `k + w` largest logits, `w` of them
 //! touched at most, `k` stay where they are, so nothing from outside of the list comes among the `k` largest.
 
-use crate::SamplerConfig;
 use crate::stages::{Entry, biased, has_penalties, has_temperature, larger_first, penalised, tempered};
+use crate::{SamplerConfig, nucleus};
 use torchless_base::{Scored, TokenId};
 
 /// Stages on the distribution that [`cut`] has done: temperature and top-k.
@@ -14,8 +14,28 @@ pub(crate) const DONE: usize = 2;
 /// two logits equal.
 const SPARE: usize = 8;
 
-/// How many of the largest logits are enough; `None` where all are needed.
-pub(crate) fn enough(config: &SamplerConfig, known: usize, vocab: usize) -> Option<usize> {
+/// What of a row is enough for a choice.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Enough {
+    /// So many of its largest logits.
+    pub count: usize,
+    /// The temperature at which its mass has to be known ([`torchless_base::Logits::mass`]).
+    pub temperature: Option<f32>,
+}
+
+/// What is known of a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Listing<'a> {
+    /// Its largest logits, in descending order, of equal ones the smaller ids first.
+    pub largest: &'a [Scored],
+    /// How many were asked for: there are fewer only where no others are above -inf.
+    pub asked: usize,
+    /// Its mass, where that was asked for.
+    pub mass: Option<f32>,
+}
+
+/// What of a row is enough; `None` where all of it is needed.
+pub(crate) fn enough(config: &SamplerConfig, known: usize, vocab: usize) -> Option<Enough> {
     let raises = config.repeat_penalty < 1.0
         || config.presence_penalty < 0.0
         || config.frequency_penalty < 0.0
@@ -26,10 +46,13 @@ pub(crate) fn enough(config: &SamplerConfig, known: usize, vocab: usize) -> Opti
     let kept = match (config.is_greedy(), config.top_k) {
         (true, _) => 1,
         (false, k) if k > 0 && k < vocab => k.checked_add(SPARE)?,
+        (false, _) if nucleus::is_wanted(config) => nucleus::ASKED,
         (false, _) => return None,
     };
     let penalised = if has_penalties(config) { known.min(config.repeat_last_n) } else { 0 };
-    kept.checked_add(penalised)?.checked_add(config.logit_bias.len())
+    let count = kept.checked_add(penalised)?.checked_add(config.logit_bias.len())?;
+    let is_weighed = nucleus::is_wanted(config) && config.top_p < 1.0;
+    Some(Enough { count, temperature: is_weighed.then_some(config.temperature) })
 }
 
 /// Fills `list` with the largest logits after bias and penalties. `counts` is zero for every token, and left so.

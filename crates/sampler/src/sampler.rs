@@ -2,8 +2,8 @@
 
 use crate::exp::{exp_neg, sum};
 use crate::stages::{Candidate, Entry, ON_DISTRIBUTION, ON_LOGITS, Work, largest};
-use crate::{ConfigError, Constraint, Rng, SamplerConfig, TokenMask, listed};
-use torchless_base::{Scored, TokenId};
+use crate::{ConfigError, Constraint, Enough, Listing, Rng, SamplerConfig, TokenMask, listed, nucleus};
+use torchless_base::TokenId;
 
 /// A chosen token.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,6 +82,25 @@ pub struct Sampler {
     vocab: usize,
     rng: Rng,
     constraint: Option<Box<dyn Constraint>>,
+    patience: Patience,
+}
+
+/// For how long whole rows are asked for after lists that did not decide, since finding that out costs more than the row: twice as long
+/// each time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Patience {
+    misses: u32,
+    wait: u32,
+}
+
+impl Patience {
+    const MOST: u32 = 6;
+
+    fn miss(&mut self) {
+        self.misses = (self.misses + 1).min(Self::MOST);
+        // The row of this choice is the first.
+        self.wait = 1 << self.misses;
+    }
 }
 
 impl Sampler {
@@ -92,7 +111,7 @@ impl Sampler {
     pub fn new(config: SamplerConfig, vocab: usize) -> Result<Self, ConfigError> {
         config.check(vocab)?;
         let rng = Rng::new(config.seed);
-        Ok(Self { config, vocab, rng, constraint: None })
+        Ok(Self { config, vocab, rng, constraint: None, patience: Patience::default() })
     }
 
     /// Lets `constraint` say which tokens may come.
@@ -115,7 +134,7 @@ impl Sampler {
     /// the same ones.
     pub fn fork(&self, rng: Rng) -> Self {
         let constraint = self.constraint.as_ref().map(|c| c.fork());
-        Self { config: self.config.clone(), vocab: self.vocab, rng, constraint }
+        Self { config: self.config.clone(), vocab: self.vocab, rng, constraint, patience: self.patience }
     }
 
     /// Chooses the token that follows `history` (prompt and reply), of which `logits` are the model's, `[vocab]`.
@@ -135,6 +154,7 @@ impl Sampler {
     ) -> Result<Choice, SampleError> {
         assert_eq!(scratch.counts.len(), self.vocab, "scratch is for another vocabulary");
         scratch.alternatives.clear();
+        self.patience.wait = self.patience.wait.saturating_sub(1);
         let mut work = prepare(&self.config, self.constraint.as_deref_mut(), (logits, history), scratch)?;
         let token = if self.config.is_greedy() {
             first_equal(work.row, work.max)
@@ -147,14 +167,17 @@ impl Sampler {
         Ok(Choice { token, logprob })
     }
 
-    /// How many of a row's largest logits are enough for [`Sampler::pick_among`] after a history of `known` tokens; `None` where
-    /// a choice needs the whole row.
-    pub fn enough(&self, known: usize) -> Option<usize> {
-        if self.constraint.is_some() { None } else { listed::enough(&self.config, known, self.vocab) }
+    /// What of a row is enough for [`Sampler::pick_among`] after a history of `known` tokens; `None` where a choice needs the whole row,
+    /// and for a while after choices of top-p and min-p that did.
+    pub fn enough(&self, known: usize) -> Option<Enough> {
+        if self.constraint.is_some() || self.patience.wait > 0 {
+            return None;
+        }
+        listed::enough(&self.config, known, self.vocab)
     }
 
-    /// The choice of [`Sampler::pick`] from the largest logits of a row alone, `asked` of which were asked for, as many as
-    /// [`Sampler::enough`] says or more. `None`, and nothing drawn, where they do not decide.
+    /// The choice of [`Sampler::pick`] from the largest logits of a row alone, as many as [`Sampler::enough`] says or more, and its mass
+    /// where that was asked for. `None`, and nothing drawn, where they do not decide.
     ///
     /// # Errors
     /// The history does not fit the vocabulary, or nothing is left to choose.
@@ -163,12 +186,13 @@ impl Sampler {
     /// As [`Sampler::pick`].
     pub fn pick_among(
         &mut self,
-        (largest, asked): (&[Scored], usize),
+        listing: Listing<'_>,
         history: &[TokenId],
         scratch: &mut Scratch,
     ) -> Result<Option<Choice>, SampleError> {
         assert_eq!(scratch.counts.len(), self.vocab, "scratch is for another vocabulary");
         scratch.alternatives.clear();
+        let Listing { largest, asked, .. } = listing;
         let window = window(&self.config, history);
         check_window(window, self.vocab)?;
         let (counts, list) = (&mut scratch.counts[..], &mut scratch.list);
@@ -180,6 +204,13 @@ impl Sampler {
         }
         let token = if self.config.is_greedy() {
             list.iter().filter(|entry| entry.value == max).map(|entry| entry.token).min().unwrap_or(0)
+        } else if nucleus::is_wanted(&self.config) {
+            if !nucleus::cut(&self.config, list, (listing, window.len()), max) {
+                self.patience.miss();
+                return Ok(None);
+            }
+            self.patience = Patience::default();
+            draw_listed(list, self.rng.next_f64()) as u32
         } else {
             let rest = if largest.len() < asked { None } else { largest.last().map(|last| last.logit) };
             let Some(max) = listed::cut(&self.config, list, (max, rest)) else { return Ok(None) };
@@ -332,14 +363,18 @@ fn first_equal(row: &[f32], value: f32) -> usize {
 
 /// Walks along the weights until the share `u` of their sum is passed.
 fn draw(work: &Work<'_>, u: f64) -> usize {
-    let target = u * work.total();
     if work.listed {
-        let at = walk(work.list.iter().map(|entry| entry.value), target);
-        work.list[at].token as usize
+        draw_listed(work.list, u)
     } else {
+        let target = u * work.total();
         let (skipped, before) = skip(work.row, target);
         skipped + walk(work.row[skipped..].iter().copied(), target - before)
     }
+}
+
+fn draw_listed(list: &[Entry], u: f64) -> usize {
+    let target = u * sum(list, |entry| entry.value);
+    list[walk(list.iter().map(|entry| entry.value), target)].token as usize
 }
 
 /// How many weights can be left out before [`walk`], a block at a time, and their sum, which does not exceed `target`.

@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
-use torchless_base::{Scored, TokenId};
-use torchless_sampler::{Rng, SampleError, Sampler, SamplerConfig, Scratch};
+use torchless_base::{Logits, Scored, TokenId};
+use torchless_sampler::{Enough, Listing, Rng, SampleError, Sampler, SamplerConfig, Scratch};
 
 const VOCAB: usize = 300;
 
@@ -36,6 +36,14 @@ fn row(rng: &mut Rng) -> Vec<f32> {
     row
 }
 
+/// What a row weighs at a temperature, as far off as it may be.
+fn mass(row: &[f32], temperature: f32, rng: &mut Rng) -> f32 {
+    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weigh = |&x: &f32| ((f64::from(x) - f64::from(most)) / f64::from(temperature)).exp();
+    let off = one_of(rng, &[0.0, 0.9, -0.9]) * Logits::MASS_ERROR;
+    (row.iter().map(weigh).sum::<f64>() * (1.0 + off)) as f32
+}
+
 fn config(rng: &mut Rng) -> SamplerConfig {
     let bias = |rng: &mut Rng| (TokenId(below(rng, VOCAB) as u32), one_of(rng, &[-100.0, -0.5, 0.0, -3.0]));
     SamplerConfig {
@@ -64,10 +72,12 @@ fn a_list_gives_the_token_of_the_row() {
             (0..below(&mut rng, 60)).map(|_| TokenId(below(&mut rng, VOCAB) as u32)).collect();
         let mut whole = Sampler::new(config.clone(), VOCAB).unwrap();
         let mut listed = Sampler::new(config.clone(), VOCAB).unwrap();
-        let asked = listed.enough(history.len()).unwrap() + one_of(&mut rng, &[0, 0, 3]);
-        let list = largest(&row, asked);
+        let enough = listed.enough(history.len()).unwrap();
+        let asked = enough.count + one_of(&mut rng, &[0, 0, 3]);
+        let (list, mass) = (largest(&row, asked), enough.temperature.map(|t| mass(&row, t, &mut rng)));
+        let listing = Listing { largest: &list, asked, mass };
         let want = whole.pick(&row, &history, &mut scratch);
-        match listed.pick_among((&list, asked), &history, &mut scratch) {
+        match listed.pick_among(listing, &history, &mut scratch) {
             Ok(None) => {
                 undecided += 1;
                 assert_ne!(config.temperature, 0.0, "greedy choice is decided");
@@ -90,10 +100,14 @@ fn what_needs_the_whole_row_says_so() {
         change(&mut config);
         Sampler::new(config, VOCAB).unwrap().enough(1000)
     };
-    assert_eq!(enough(|c| c.temperature = 0.0), Some(1));
-    assert_eq!(enough(|_| ()), Some(48));
-    assert_eq!(enough(|c| c.repeat_penalty = 1.1), Some(48 + 64));
-    assert_eq!(enough(|c| c.logit_bias = vec![(TokenId(3), -1.0)]), Some(49));
+    let some = |count| Some(Enough { count, temperature: None });
+    assert_eq!(enough(|c| c.temperature = 0.0), some(1));
+    assert_eq!(enough(|_| ()), some(48));
+    assert_eq!(enough(|c| c.repeat_penalty = 1.1), some(48 + 64));
+    assert_eq!(enough(|c| c.logit_bias = vec![(TokenId(3), -1.0)]), some(49));
+    assert_eq!(enough(|c| (c.top_k, c.min_p) = (0, 0.1)), some(64));
+    let weighed = Some(Enough { count: 64, temperature: Some(0.7) });
+    assert_eq!(enough(|c| (c.top_k, c.top_p) = (0, 0.9)), weighed);
     let needs_all: [fn(&mut SamplerConfig); 7] = [
         |c| c.top_k = 0,
         |c| c.top_k = VOCAB,
@@ -118,8 +132,72 @@ fn errors_are_those_of_the_row() {
     let mut sampler = Sampler::new(config, 3).unwrap();
     let mut scratch = Scratch::new(3);
     let only = [Scored { token: TokenId(0), logit: 1.0 }];
-    assert_eq!(sampler.pick_among((&only, 2), &[], &mut scratch), Err(SampleError::NothingLeft));
-    assert_eq!(sampler.pick_among((&[], 2), &[], &mut scratch), Err(SampleError::NothingLeft));
+    let two = |largest| Listing { largest, asked: 2, mass: None };
+    assert_eq!(sampler.pick_among(two(&only), &[], &mut scratch), Err(SampleError::NothingLeft));
+    assert_eq!(sampler.pick_among(two(&[]), &[], &mut scratch), Err(SampleError::NothingLeft));
     let beyond = Err(SampleError::History { token: TokenId(3), vocab: 3 });
-    assert_eq!(sampler.pick_among((&only, 2), &[TokenId(3)], &mut scratch), beyond);
+    assert_eq!(sampler.pick_among(two(&only), &[TokenId(3)], &mut scratch), beyond);
+}
+
+/// A row like those of models: logits that fall off, in no order of ids.
+fn falling(rng: &mut Rng, vocab: usize) -> Vec<f32> {
+    let slope = one_of(rng, &[0.5, 1.5, 4.0]);
+    let mut row: Vec<f32> =
+        (0..vocab).map(|rank| -slope * ((rank + 1) as f32).ln() + rng.next_f64() as f32).collect();
+    for i in (1..vocab).rev() {
+        row.swap(i, below(rng, i + 1));
+    }
+    row
+}
+
+#[test]
+fn a_list_and_the_mass_give_the_nucleus_of_the_row() {
+    let mut rng = Rng::new(12);
+    let mut scratch = Scratch::new(VOCAB);
+    let (mut decided, mut undecided) = (0, 0);
+    for turn in 0..20_000 {
+        let row = if turn % 2 == 0 { row(&mut rng) } else { falling(&mut rng, VOCAB) };
+        let (top_p, min_p) = one_of(&mut rng, &[(0.9, 0.0), (0.5, 0.0), (0.95, 0.02), (1.0, 0.05)]);
+        let config = SamplerConfig { top_k: 0, top_p, min_p, ..config(&mut rng) };
+        let history: Vec<_> =
+            (0..below(&mut rng, 60)).map(|_| TokenId(below(&mut rng, VOCAB) as u32)).collect();
+        let mut whole = Sampler::new(config.clone(), VOCAB).unwrap();
+        let mut listed = Sampler::new(config.clone(), VOCAB).unwrap();
+        let enough = listed.enough(history.len()).unwrap();
+        let list = largest(&row, enough.count);
+        let mass = enough.temperature.map(|t| mass(&row, t, &mut rng));
+        let listing = Listing { largest: &list, asked: enough.count, mass };
+        let want = whole.pick(&row, &history, &mut scratch);
+        match listed.pick_among(listing, &history, &mut scratch) {
+            Ok(None) => {
+                undecided += 1;
+                assert_eq!(listed.pick(&row, &history, &mut scratch), want, "nothing was drawn");
+            }
+            got => {
+                decided += 1;
+                assert_eq!(got.map(Option::unwrap), want, "{config:?} of {listing:?}");
+            }
+        }
+        assert_eq!(whole.rng(), listed.rng());
+    }
+    assert!(decided > undecided && undecided > 100, "{decided} decided, {undecided} not");
+}
+
+#[test]
+fn rows_that_lists_do_not_decide_are_asked_for_whole_for_a_while() {
+    let config = SamplerConfig { top_p: 0.9, ..SamplerConfig::default() };
+    let mut sampler = Sampler::new(config, VOCAB).unwrap();
+    let mut scratch = Scratch::new(VOCAB);
+    let flat = vec![0.5; VOCAB];
+    for whole_rows in [2, 4, 8] {
+        let asked = sampler.enough(0).unwrap().count;
+        let list = largest(&flat, asked);
+        let listing = Listing { largest: &list, asked, mass: Some(VOCAB as f32) };
+        assert_eq!(sampler.pick_among(listing, &[], &mut scratch), Ok(None));
+        for _ in 0..whole_rows {
+            assert_eq!(sampler.enough(0), None);
+            sampler.pick(&flat, &[], &mut scratch).unwrap();
+        }
+    }
+    assert!(sampler.enough(0).is_some());
 }

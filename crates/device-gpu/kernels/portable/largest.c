@@ -85,9 +85,28 @@ FUNCTION void list_largest(GLOBAL const float *row, GLOBAL const int *places, in
     }
 }
 
+// What values from `from` to `to` weigh beside `most`, the largest of them, at a temperature: the sum of e^((value - most) / temperature), which
+// thread 0 gets.
+FUNCTION float mass_of(GLOBAL const float *row, int from, int to, float most, float temperature, LOCAL float *room, int t) {
+    float sum = 0.0f;
+    for (int base = from; base < to; base += LARGEST_THREADS) {
+        int i = base + t;
+        if (i < to) sum += EXP((row[i] - most) / temperature);
+    }
+    room[t] = sum;
+    BARRIER();
+    for (int half_of = LARGEST_THREADS / 2; half_of > 0; half_of /= 2) {
+        if (t < half_of) room[t] += room[t + half_of];
+        BARRIER();
+    }
+    return room[0];
+}
+
 // The largest of each part of a row, `part` values long: groups are [parts, rows]. `faults` says of each part whether it has what is
-// no logit.
-KERNEL(largest_of_parts)(IN(float, x), OUT(int, places), OUT(int, faults), INT(width), INT(part), INT(count) IDS) {
+// no logit, `masses` what it weighs. The rows' temperatures lie in `step` from `at` on; those of 0 are not weighed.
+KERNEL(largest_of_parts)(IN(float, x), IN(int, step), OUT(int, places), OUT(int, faults), OUT(float, masses), INT(width), INT(part),
+                         INT(count), INT(at) IDS) {
+    SHARED(float, room, LARGEST_THREADS);
     SHARED(int, winners, LARGEST_THREADS);
     SHARED(u32, ranks, LARGEST_THREADS);
     SHARED(int, ats, LARGEST_THREADS);
@@ -109,31 +128,45 @@ KERNEL(largest_of_parts)(IN(float, x), OUT(int, places), OUT(int, faults), INT(w
     if (t == 0) faults[index] = ats[0];
     BARRIER();
     list_largest(row, places, 0, from, to, count, places + index * count, 1, winners, ranks, ats, t);
+    float temperature = as_float_bits((u32)step[at + GROUP(1)]);
+    int first = places[index * count];
+    float mass = 0.0f;
+    if (temperature > 0.0f && first >= 0) mass = mass_of(row, from, to, row[first], temperature, room, t);
+    if (t == 0) masses[index] = mass;
 }
 
-// The largest of a row, of those of its parts: a group per row. What comes out of a row is whether it has what is no logit, then
-// places and the bits of the values there in turn.
-KERNEL(largest_of_rows)(IN(float, x), IN(int, places), IN(int, faults), OUT(int, found), INT(width), INT(parts), INT(count) IDS) {
+// The largest of a row, of those of its parts: a group per row. What comes out of a row is whether it has what is no logit, the bits of its
+// mass, then places and the bits of the values there in turn.
+KERNEL(largest_of_rows)(IN(float, x), IN(int, step), IN(int, places), IN(int, faults), IN(float, masses), OUT(int, found), INT(width),
+                        INT(parts), INT(count), INT(at) IDS) {
     SHARED(int, winners, LARGEST_THREADS);
     SHARED(u32, ranks, LARGEST_THREADS);
     SHARED(int, ats, LARGEST_THREADS);
     WAIT_FOR_EARLIER();
     int t = THREAD(0), r = GROUP(0);
     GLOBAL const float *row = x + (u64)r * (u64)width;
-    GLOBAL int *out = found + r * (1 + 2 * count);
+    GLOBAL int *out = found + r * (2 + 2 * count);
     if (t == 0) {
         int wrong = 0;
         for (int i = 0; i < parts; i++) wrong |= faults[r * parts + i];
         out[0] = wrong;
     }
     int all = parts * count;
-    list_largest(row, places + r * all, 1, 0, all, count, out + 1, 2, winners, ranks, ats, t);
+    list_largest(row, places + r * all, 1, 0, all, count, out + 2, 2, winners, ranks, ats, t);
     BARRIER();
+    if (t == 0) {
+        float temperature = as_float_bits((u32)step[at + r]), mass = 0.0f;
+        for (int i = 0; i < parts && out[2] >= 0; i++) {
+            int first = places[(r * parts + i) * count];
+            if (temperature > 0.0f && first >= 0) mass += masses[r * parts + i] * EXP((row[first] - row[out[2]]) / temperature);
+        }
+        out[1] = (int)as_bits(mass);
+    }
     for (int base = 0; base < count; base += LARGEST_THREADS) {
         int k = base + t;
         if (k < count) {
-            int at = out[1 + 2 * k];
-            out[2 + 2 * k] = at < 0 ? 0 : (int)as_bits(row[at]);
+            int place = out[2 + 2 * k];
+            out[3 + 2 * k] = place < 0 ? 0 : (int)as_bits(row[place]);
         }
     }
 }

@@ -112,6 +112,7 @@ struct Rooms {
     halves: [Room; 5],
     largest: Room,
     faults: Room,
+    masses: Room,
     found: Room,
 }
 
@@ -543,7 +544,7 @@ impl Device for GpuDevice {
         largest::MOST
     }
 
-    fn largest(&mut self, op: &Largest, lists: &mut Logits) -> Result<Listed, DeviceError> {
+    fn largest(&mut self, op: &Largest<'_>, lists: &mut Logits) -> Result<Listed, DeviceError> {
         self.list_largest(op, lists)
     }
 

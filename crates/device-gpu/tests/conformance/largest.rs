@@ -15,6 +15,20 @@ fn on_each(case: &dyn Fn(&str, GpuDevice)) {
     }
 }
 
+/// Of the rows of a test, in their order.
+const TEMPERATURES: [f32; 3] = [0.7, 0.0, 1.3];
+
+/// Well within what may be between a mass and the exact sum.
+fn check_mass(mass: Option<f32>, row: &[f32], temperature: f32) {
+    assert_eq!(mass.is_some(), temperature > 0.0);
+    let Some(mass) = mass.map(f64::from) else { return };
+    let most = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let weigh = |&x: &f32| ((f64::from(x) - most) / f64::from(temperature)).exp();
+    let want: f64 = if most == f64::NEG_INFINITY { 0.0 } else { row.iter().map(weigh).sum() };
+    let far = (mass - want).abs();
+    assert!(far <= want * Logits::MASS_ERROR / 4.0, "{mass}, should be {want}, at {temperature}");
+}
+
 /// What a device lists of `rows`, each `width` wide; none where it says that there are no numbers.
 fn listed(device: &mut GpuDevice, values: &[f32], width: usize, count: usize) -> Option<Vec<Vec<Scored>>> {
     let rows = values.len() / width;
@@ -22,8 +36,14 @@ fn listed(device: &mut GpuDevice, values: &[f32], width: usize, count: usize) ->
     device.begin(&plan(0, 0, rows)).unwrap();
     device.write(input, values).unwrap();
     let mut lists = Logits::default();
-    let found = device.largest(&Largest { rows, input, count }, &mut lists).unwrap();
+    let temperatures = &TEMPERATURES[..rows];
+    let found = device.largest(&Largest { rows, input, count, temperatures }, &mut lists).unwrap();
     device.end().unwrap();
+    if found == Listed::All {
+        for (row, values) in values.chunks_exact(width).enumerate() {
+            check_mass(lists.mass(row), values, temperatures[row]);
+        }
+    }
     (found == Listed::All).then(|| (0..rows).map(|row| lists.list(row).unwrap().to_vec()).collect())
 }
 
@@ -101,7 +121,16 @@ fn lists_follow_what_was_asked_for_before() {
         rig.device.add(4, input, -1.0, input).unwrap();
         rig.device.elementwise(4, torchless_device::Elementwise::Scale(2.0), input).unwrap();
         let mut lists = Logits::default();
-        rig.device.largest(&Largest { rows: 4, input, count: 2 }, &mut lists).unwrap();
+        rig.device.largest(&Largest { rows: 4, input, count: 2, temperatures: &[] }, &mut lists).unwrap();
         assert!(lists.list(3).unwrap().iter().take(2).all(|s| s.logit == 0.0), "{name}");
     });
+}
+
+/// As far apart as logits come.
+#[test]
+fn masses_of_flat_and_of_steep_rows() {
+    for size in [0.01, 30.0, 1000.0] {
+        let values: Vec<f32> = noise(3 * 33_000, 7).iter().map(|x| x * size).collect();
+        check(&values, 33_000, 16);
+    }
 }

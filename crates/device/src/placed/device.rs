@@ -253,7 +253,7 @@ impl Device for Placed {
         self.devices[self.parts.end].most_listed()
     }
 
-    fn largest(&mut self, op: &Largest, lists: &mut Logits) -> Result<Listed, DeviceError> {
+    fn largest(&mut self, op: &Largest<'_>, lists: &mut Logits) -> Result<Listed, DeviceError> {
         let device = self.device_of(op.input);
         let input = self.bring(op.input, device)?;
         self.on(device).largest(&Largest { input, ..*op }, lists)

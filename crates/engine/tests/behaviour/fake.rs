@@ -88,7 +88,7 @@ impl Runner for Fake {
             }
             let first = match slice.wanted {
                 Wanted::Nothing => continue,
-                Wanted::Last | Wanted::Largest(_) => *known - 1,
+                Wanted::Last | Wanted::Largest(_) | Wanted::Weighed(..) => *known - 1,
                 Wanted::All => slice.start,
             };
             for position in first..*known {
@@ -98,13 +98,22 @@ impl Runner for Fake {
         }
         if let Some(count) = plan.largest_wanted().filter(|_| self.lists) {
             self.rows = std::mem::take(logits);
-            for i in 0..self.rows.rows() {
+            let wants = plan.slices.iter().filter(|slice| slice.logit_rows() > 0);
+            for (i, slice) in (0..self.rows.rows()).zip(wants) {
                 let mut all: Vec<Scored> = (0..)
                     .zip(self.rows.row(i))
                     .map(|(id, &logit)| Scored { token: TokenId(id), logit })
                     .collect();
                 all.sort_by(|a, b| b.logit.total_cmp(&a.logit));
-                logits.push_list(all.into_iter().take(count));
+                if let Some(temperature) = slice.temperature() {
+                    let most = all[0].logit;
+                    let weights = all.iter().map(|s| ((s.logit - most) / temperature.value()).exp());
+                    let mass = weights.sum();
+                    logits.push_list(all.into_iter().take(count));
+                    logits.weigh_last(mass);
+                } else {
+                    logits.push_list(all.into_iter().take(count));
+                }
             }
         }
         Ok(())
