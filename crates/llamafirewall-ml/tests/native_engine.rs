@@ -140,8 +140,8 @@ fn compare(device: &str, cases: &[(String, Vec<f32>)], all: &[Vec<f32>]) {
 /// Devices that are emulated on the CPU, with this much memory; none where there is no C++ compiler.
 fn emulated(memory: u64) -> Vec<Box<dyn Driver>> {
     let limits = Limits { memory: Some(memory), programs: None };
-    let is_emulated = |driver: &Box<dyn Driver>| driver.info().name.starts_with("emulated");
-    let drivers: Vec<_> = drivers_of_every_overlay(&limits).into_iter().filter(is_emulated).collect();
+    let mut drivers = drivers_of_every_overlay(&limits);
+    drivers.retain(|driver| driver.info().name.starts_with("emulated"));
     if drivers.is_empty() {
         eprintln!("skipped: no emulated device");
     }

@@ -343,7 +343,7 @@ fn layout(needs: &Needs, parts: &Parts, opened: &[Opened], has_cpu: bool) -> Lay
 mod tests {
     use super::*;
     use torchless_device::LayerNeed;
-    use torchless_device_gpu::driver::{Driver, Limits};
+    use torchless_device_gpu::driver::Limits;
 
     fn needs() -> Needs {
         let layer = LayerNeed { weights: 10 << 20, cache: 1 << 20 };
@@ -390,8 +390,8 @@ mod tests {
     /// An emulated device with so much memory; none where there is no C++ compiler.
     fn emulated(memory: u64) -> Option<Opened> {
         let limits = Limits { memory: Some(memory), programs: None };
-        let is_emulated = |driver: &Box<dyn Driver>| driver.info().name.starts_with("emulated");
-        let found = torchless_gpu_emulator::drivers(&limits).into_iter().find(is_emulated);
+        let mut drivers = torchless_gpu_emulator::drivers(&limits).into_iter();
+        let found = drivers.find(|driver| driver.info().name.starts_with("emulated"));
         if found.is_none() {
             eprintln!("skipped: no emulated device");
         }
