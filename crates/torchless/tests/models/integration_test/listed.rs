@@ -92,7 +92,17 @@ fn replies_from_lists_are_those_from_whole_rows() {
         plain.clone(),
         SamplerConfig { repeat_penalty: 1.2, ..plain.clone() },
         SamplerConfig { temperature: 0.9, top_k: 40, top_p: 0.95, seed: 3, ..plain.clone() },
-        SamplerConfig { temperature: 1.5, top_k: 7, frequency_penalty: 0.4, seed: 4, ..plain },
+        SamplerConfig { temperature: 1.5, top_k: 7, frequency_penalty: 0.4, seed: 4, ..plain.clone() },
+        SamplerConfig { temperature: 0.8, top_p: 0.9, seed: 5, ..plain.clone() },
+        SamplerConfig {
+            temperature: 0.6,
+            top_p: 0.95,
+            min_p: 0.02,
+            repeat_penalty: 1.1,
+            seed: 6,
+            ..plain.clone()
+        },
+        SamplerConfig { temperature: 1.0, min_p: 0.05, seed: 7, ..plain },
     ];
     for options in on_gpus(&exact()) {
         let model = Model::open(&Source::Inside, &options, &mut |_, _| {}).unwrap();
