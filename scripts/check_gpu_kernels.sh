@@ -45,9 +45,27 @@ hiprtc() {
     [[ -n $found ]] || stop "libamdhip64 is missing (Debian: apt-get install libamdhip64-5 libhiprtc-builtins5 libamd-comgr2)"
     assemble
     for architecture in gfx906 gfx90a; do
-        "$python" scripts/compile_kernels.py hiprtc "$found" "$architecture" "$sources/hip-64"
+        "$python" scripts/compile_kernels.py hiprtc "$found" "$architecture" "$sources/hip-64" "$sources/hip-code"
     done
-    "$python" scripts/compile_kernels.py hiprtc "$found" gfx1030 "$sources/hip-32"
+    "$python" scripts/compile_kernels.py hiprtc "$found" gfx1030 "$sources/hip-32" "$sources/hip-code"
+    uses gfx906 v_dot4
+    uses gfx90a v_dot4
+    uses gfx90a v_mfma_f32_32x32x8f16
+    uses gfx90a v_mfma_f32_16x16x4f32
+    uses gfx1030 v_dot4
+}
+
+# ARCHITECTURE INSTRUCTION: products with Q4_0 are made of it.
+uses() {
+    local disassembler count
+    disassembler=$(compgen -c llvm-objdump | grep -E '^llvm-objdump(-[0-9]+)?$' | sort -Vr | head -n 1 || true)
+    if [[ -z $disassembler ]]; then
+        echo "$1: llvm-objdump is missing, so that nothing looked for $2"
+        return
+    fi
+    count=$("$disassembler" -d --mcpu="$1" "$sources/hip-code/matmul_q4_0.$1" | grep -c "$2" || true)
+    ((count > 0)) || stop "$1: products with Q4_0 have no $2"
+    echo "$1: $2, $count times in products with Q4_0"
 }
 
 clang_named() { # NAME: with or without a version
