@@ -2,6 +2,7 @@
 
 use crate::exit::Usage;
 use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
 #[cfg(not(unix))]
 use std::io::IsTerminal;
 use std::io::Read;
@@ -33,6 +34,24 @@ pub fn prompt(argument: Option<&str>) -> Result<Option<String>> {
 fn join(first: &str, second: &str) -> String {
     let apart = first.is_empty() || second.is_empty() || first.ends_with(char::is_whitespace);
     format!("{first}{}{second}", if apart { "" } else { "\n" })
+}
+
+/// A line of JSON lines. Which line it is, the caller knows: what is wrong is told with its place within the line.
+///
+/// # Errors
+/// The line is no JSON object, or none of this kind.
+pub fn row<T: DeserializeOwned>(line: &str) -> Result<T, String> {
+    if !line.trim_start().starts_with('{') {
+        return Err("no JSON object".to_owned());
+    }
+    serde_json::from_str(line).map_err(|error| {
+        let whole = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        match whole.strip_suffix(&place) {
+            Some(words) => format!("{words}, column {}", error.column()),
+            None => whole,
+        }
+    })
 }
 
 /// Text of an argument, or standard input for `-` and for nothing.

@@ -3,7 +3,7 @@
 use crate::args::Backend;
 use crate::exit::Usage;
 use crate::guard_args::{GuardArgs, GuardEvalArgs, GuardVerb};
-use crate::{output, progress};
+use crate::{input, output, progress};
 use anyhow::{Context, Result};
 use llamafirewall_core::Role;
 use llamafirewall_ml::evaluation::{Evaluation, Figures, Scored, evaluate};
@@ -110,7 +110,7 @@ fn read(file: &Path) -> Result<Vec<Labelled>> {
     let lines = content.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty());
     let rows = lines.map(|(at, line)| {
         let place = |what: &str| Usage(format!("{}, line {}: {what}", name(), at + 1));
-        let row: Row = serde_json::from_str(line).map_err(|e| place(&e.to_string()))?;
+        let row: Row = input::row(line).map_err(|reason| place(&reason))?;
         let dataset = row.dataset.unwrap_or_else(|| stem.clone());
         if dataset == "overall" {
             return Err(place("'overall' stands for all sets and cannot be the name of one").into());

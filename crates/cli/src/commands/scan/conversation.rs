@@ -1,6 +1,7 @@
 //! Conversations: a message in each line, in the words of chat endpoints.
 
 use super::inputs::{Entry, Unseen};
+use crate::input;
 use serde::Deserialize;
 use torchless::firewall::ToolCall;
 use torchless::{Message, Role};
@@ -66,7 +67,7 @@ pub fn conversation(text: &str, role: Role) -> Vec<(Entry, Option<usize>)> {
 
 /// What a line says, after what was thought before it was said.
 fn messages(line: &str, role: Role) -> Result<Vec<Message>, String> {
-    let row: Row = serde_json::from_str(line).map_err(|e| e.to_string())?;
+    let row: Row = input::row(line)?;
     let calls = row.tool_calls.unwrap_or_default().into_iter().map(call);
     let calls = calls.chain(row.function_call.map(|function| Ok(called(function.name, function.arguments))));
     let calls = calls.collect::<Result<Vec<_>, _>>()?;
@@ -137,7 +138,8 @@ mod tests {
     #[test]
     fn what_is_no_message_is_told_and_the_rest_is_read() {
         for (line, why) in [
-            ("{", "EOF"),
+            ("{", "object, column 1"),
+            (r#"["user", "hi"]"#, "no JSON object"),
             ("{}", "neither content"),
             (r#"{"role": "nobody", "content": ""}"#, "nobody"),
             (r#"{"content": [{"type": "image_url"}]}"#, "no text"),
