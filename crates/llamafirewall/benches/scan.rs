@@ -1,11 +1,15 @@
 //! How long scanning takes: messages, plain text, and texts that are made to take long. `cargo bench -p llamafirewall`.
+//! With `--messages FILE --scanners patterns|code_shield [--rounds N]`, for `benches/compare/firewall.py`, it prints microseconds of each
+//! text of a JSON list, the best of the rounds.
 
 #![expect(clippy::print_stdout, reason = "the figures are the output")]
 
 #[path = "../tests/hostile/mod.rs"]
 mod hostile;
 
-use llamafirewall::{Configuration, Firewall, HiddenAsciiScanner, Message, RegexScanner, Role, UseCase};
+use llamafirewall::{
+    CodeShieldScanner, Configuration, Firewall, HiddenAsciiScanner, Message, RegexScanner, Role, UseCase,
+};
 use llamafirewall_ml::{Detector, DetectorError, Origin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,11 +43,47 @@ fn detector() -> Result<(), DetectorError> {
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// The value behind an argument.
+fn given(name: &str) -> Option<String> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let at = arguments.iter().position(|argument| argument == name)?;
+    arguments.get(at + 1).cloned()
+}
+
+fn patterns() -> Result<Firewall, Box<dyn std::error::Error>> {
     let configuration = Configuration::new()
         .add_scanner(Role::User, Arc::new(RegexScanner::new()?))
         .add_scanner(Role::User, Arc::new(HiddenAsciiScanner::new()));
-    let firewall = Firewall::new(configuration)?;
+    Ok(Firewall::new(configuration)?)
+}
+
+/// Microseconds of each text of a file.
+fn messages(file: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let texts: Vec<String> = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+    let rounds = given("--rounds").map_or(Ok(5), |rounds| rounds.parse())?;
+    let firewall = match given("--scanners").as_deref() {
+        Some("patterns") => patterns()?,
+        Some("code_shield") => {
+            Firewall::new(Configuration::new().add_scanner(Role::User, Arc::new(CodeShieldScanner::new())))?
+        }
+        other => return Err(format!("--scanners is patterns or code_shield, not {other:?}").into()),
+    };
+    let messages: Vec<Message> = texts.into_iter().map(Message::user).collect();
+    let mut times = vec![Duration::MAX; messages.len()];
+    for _ in 0..rounds {
+        for (message, time) in messages.iter().zip(&mut times) {
+            *time = best(1, || drop(firewall.scan_blocking(message, None))).min(*time);
+        }
+    }
+    times.iter().for_each(|time| println!("{:.2}", time.as_secs_f64() * 1e6));
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    if let Some(file) = given("--messages") {
+        return messages(&file);
+    }
+    let firewall = patterns()?;
     let message = Message::user(&PROSE.repeat(4)[..1160]);
     let time =
         best(20, || (0..1000).for_each(|_| assert!(firewall.scan_blocking(&message, None).is_allowed())));
