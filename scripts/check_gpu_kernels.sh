@@ -41,7 +41,7 @@ nvrtc() {
 
 hiprtc() {
     local found architecture
-    found=$(ldconfig -p | awk '/libamdhip64\.so/ {print $NF; exit}')
+    found=$(ldconfig -p | awk '/libamdhip64\.so/ && !found {print $NF; found = 1}')
     [[ -n $found ]] || stop "libamdhip64 is missing (Debian: apt-get install libamdhip64-5 libhiprtc-builtins5 libamd-comgr2)"
     assemble
     for architecture in gfx906 gfx90a; do
