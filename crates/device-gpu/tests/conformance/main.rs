@@ -10,6 +10,7 @@ mod experts;
 mod largest;
 mod memory;
 mod recurrent;
+mod refused;
 mod rows;
 mod weights;
 
