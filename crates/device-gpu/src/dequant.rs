@@ -78,8 +78,8 @@ pub fn row_bytes(ty: TensorType, cols: usize) -> usize {
 
 /// What must stand before a kernel that reads weights of a type: definitions and parts. The kernel has `BLOCK_VALUES`,
 /// `BLOCK_BYTES` and `DQ8(block, part, out)`, which gives the values `8 part .. 8 part + 8` of the block at `block`, with the
-/// bits of the reference decoder of [`torchless_quant`]; and for types of [`is_coded`] `CODES(block, part, to)`, which gives them as
-/// bytes, and `HAS_MINIMUM` where there is one.
+/// bits of the reference decoder of [`torchless_quant`]; and for types whose weights are integers with a factor per eight of
+/// them `CODES(block, part, to)`, which gives them as bytes, and `HAS_MINIMUM` where there is one.
 pub fn program_parts(ty: TensorType) -> (Vec<(&'static str, String)>, Vec<&'static str>) {
     let ty = stored(ty);
     let form = form(ty);
