@@ -204,8 +204,8 @@ fn base58(digits: &[u8]) -> Option<Vec<u8>> {
 fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     text.split_ascii_whitespace().filter_map(move |word| {
-        // The words lie in the text in this order.
-        let start = at + text[at..].find(word)?;
+        // The words lie in the text in this order, with whitespace alone between them.
+        let start = text.len() - text[at..].trim_ascii_start().len();
         at = start + word.len();
         let signs = word.bytes().filter(|byte| !is_digit64(*byte)).take(3).count();
         (word.len() >= SHORTEST && signs >= 3 && word.is_ascii()).then_some(start..at)
