@@ -23,7 +23,8 @@ pub(super) fn lettered(text: &str) -> Option<(String, Mapping)> {
     let mut at = 0;
     for word in text.split_inclusive(char::is_whitespace) {
         let spelled = word.trim_end_matches(|c: char| c.is_whitespace() || ".,;:?!\"')".contains(c));
-        if spelled.chars().any(char::is_alphabetic) {
+        let changes = spelled.chars().any(|c| letter(c).is_some());
+        if changes && spelled.chars().any(char::is_alphabetic) {
             for (offset, c) in spelled.char_indices() {
                 let range = at + offset..at + offset + c.len_utf8();
                 match letter(c) {
