@@ -12,7 +12,8 @@ usage: scripts/build.sh [--cpu-only | --gpu | --pgo]
   --gpu       the same build
   --pgo       build it twice: the second time guided by a profile of what the first one did in a few short
               runs (prompts and replies of random models, a scan). Needs rustup's component llvm-tools, which
-              is installed if it is missing
+              is installed if it is missing. Where it was measured, prompts were slower that way and replies no
+              faster (docs/performance.md): for whoever wants to try it on another machine
 
 There is one binary. The instruction set is chosen when it starts, and so are the devices:
 `torchless --list-backends` says which ones this binary can drive on this machine.
