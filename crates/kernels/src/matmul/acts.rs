@@ -236,19 +236,8 @@ impl<'a> CodeRows<'a> {
     }
 }
 
-/// Rows that are quantised side by side, for they share lines of the planes.
-pub(crate) const TEAM: usize = 16;
-
-/// A block of each of some rows.
-pub(crate) struct Team<'a> {
-    pub(crate) x: [&'a [f32; BLOCK]; TEAM],
-    /// Bit `t`: whether the codes of row `t` are those of what rounding leaves over.
-    pub(crate) left: u16,
-    /// How many rows there are.
-    pub(crate) rows: usize,
-    /// The block's number, and the row of the panel that the first of these is.
-    pub(crate) at: (usize, usize),
-}
+/// Rows that are quantised side by side.
+const TEAM: usize = 8;
 
 /// Writes the 8-bit form of `rows` to the panel. Inlined, so that it takes on its caller's instruction set.
 ///
@@ -257,42 +246,28 @@ pub(crate) struct Team<'a> {
 /// else may use them meanwhile.
 #[inline(always)]
 pub(crate) unsafe fn quantise<I: Isa>(rows: &CodeRows<'_>, panel: &Panel) {
-    let (whole, rest) = (rows.cols / BLOCK, rows.cols % BLOCK);
+    let cols = rows.cols;
+    let whole = cols / BLOCK;
+    // Some rows side by side, for they share lines of the planes; not more than lie in the first cache at distances of pages.
     for first in (0..panel.width).step_by(TEAM) {
-        let mut team =
-            Team { x: [&NOTHING; TEAM], left: 0, rows: TEAM.min(panel.width - first), at: (0, first) };
-        let mut sources: [&[[f32; BLOCK]]; TEAM] = [&[]; TEAM];
-        let mut ends = [NOTHING; TEAM];
-        for t in 0..team.rows {
-            let (row, left) = rows.row(first + t);
-            team.left |= u16::from(left) << t;
-            sources[t] = row.as_chunks::<BLOCK>().0;
-            ends[t][..rest].copy_from_slice(row.as_chunks::<BLOCK>().1);
-        }
-        for b in 0..rows.cols.next_multiple_of(PAD) / BLOCK {
-            team.at.0 = b;
-            for ((x, source), end) in team.x.iter_mut().zip(&sources).zip(&ends).take(team.rows) {
-                *x = source.get(b).unwrap_or(if b == whole { end } else { &NOTHING });
+        for b in 0..cols.next_multiple_of(PAD) / BLOCK {
+            for t in first..panel.width.min(first + TEAM) {
+                let (row, left) = rows.row(t);
+                let (blocks, rest) = row.as_chunks::<BLOCK>();
+                // SAFETY: block `b` of token `t` is inside the planes, be it in the padding.
+                unsafe {
+                    if b < whole {
+                        write_block(&quantise_half::<I>(&blocks[b], left), panel, (b, t));
+                    } else {
+                        let mut block = [0.0; BLOCK];
+                        if b == whole {
+                            block[..rest.len()].copy_from_slice(rest);
+                        }
+                        write_block(&quantise_half::<I>(&block, left), panel, (b, t));
+                    }
+                }
             }
-            // SAFETY: block `b` of these rows is inside the planes, be it in the padding; otherwise as the caller promises.
-            unsafe { I::quantise_team(&team, panel) };
         }
-    }
-}
-
-/// A block of padding.
-const NOTHING: [f32; BLOCK] = [0.0; BLOCK];
-
-/// Writes the blocks of a team one by one.
-///
-/// # Safety
-/// The processor has the instruction set. The blocks must exist in the panel's planes, and nobody else may use them meanwhile.
-#[inline(always)]
-pub(crate) unsafe fn quantise_blocks<I: Isa>(team: &Team<'_>, panel: &Panel) {
-    let (b, first) = team.at;
-    for (t, x) in team.x[..team.rows].iter().enumerate() {
-        // SAFETY: as the caller promises.
-        unsafe { write_block(&quantise_half::<I>(x, team.left >> t & 1 == 1), panel, (b, first + t)) };
     }
 }
 
@@ -323,13 +298,10 @@ pub(crate) struct Block {
     pub(crate) sums: [i32; 2],
 }
 
-/// A block without a greater magnitude counts as zero.
-pub(crate) const LEAST: f32 = 1e-36;
-
 /// The scale of a block with this greatest magnitude, and what its values are multiplied by.
 #[inline(always)]
 pub(crate) fn factors(most: f32) -> (f32, f32) {
-    if most < LEAST { (0.0, 0.0) } else { (most / 127.0, 127.0 / most) }
+    if most < 1e-36 { (0.0, 0.0) } else { (most / 127.0, 127.0 / most) }
 }
 
 /// The block of `x` by the compiler's choice of instructions.

@@ -2,7 +2,7 @@
 
 use super::Isa;
 use crate::matmul::acts;
-use crate::matmul::tile::{Panel, Tile};
+use crate::matmul::tile::Tile;
 use std::arch::x86_64::*;
 use torchless_quant::TensorType;
 
@@ -17,9 +17,6 @@ pub(crate) struct Amx;
 /// AVX-512 F, BW, VL and DQ.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512;
-
-/// From so many rows on they go side by side.
-const FULL_TEAM: usize = 5;
 
 /// As [`acts::quantise_block`]: the greatest magnitude and sums of codes (of bytes, by `vpsadbw`) without detours through memory.
 ///
@@ -135,18 +132,6 @@ macro_rules! common {
         unsafe fn quantise_block(x: &[f32; acts::BLOCK]) -> acts::Block {
             // SAFETY: as in `splat`.
             unsafe { quantise_block(x) }
-        }
-
-        #[inline(always)]
-        unsafe fn quantise_team(team: &acts::Team<'_>, panel: &Panel) {
-            // SAFETY: as the caller promises.
-            unsafe {
-                if team.rows < FULL_TEAM {
-                    acts::quantise_blocks::<Self>(team, panel);
-                } else {
-                    super::avx512_blocks::quantise_team(team, panel);
-                }
-            }
         }
 
         #[inline(always)]

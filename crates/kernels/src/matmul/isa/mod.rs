@@ -11,8 +11,6 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
-mod avx512_blocks;
-#[cfg(target_arch = "x86_64")]
 mod avx512_eight;
 #[cfg(target_arch = "x86_64")]
 mod avx512_floats;
@@ -20,7 +18,7 @@ mod avx512_floats;
 pub(crate) mod neon;
 
 use super::acts;
-use super::tile::{Panel, Tile};
+use super::tile::Tile;
 use torchless_quant::TensorType;
 
 /// Rows of codes and of what goes with them that may be read, but are not used, behind the last panel.
@@ -148,16 +146,6 @@ pub(crate) trait Isa: Copy + 'static {
     #[inline(always)]
     unsafe fn quantise_block(x: &[f32; acts::BLOCK]) -> acts::Block {
         acts::quantise_block(x)
-    }
-
-    /// Writes the 8-bit form of a block of each of some rows: that of [`Isa::quantise_block`].
-    ///
-    /// # Safety
-    /// As the trait. The blocks must exist in the panel's planes, and nobody else may use them meanwhile.
-    #[inline(always)]
-    unsafe fn quantise_team(team: &acts::Team<'_>, panel: &Panel) {
-        // SAFETY: as the caller promises.
-        unsafe { acts::quantise_blocks::<Self>(team, panel) }
     }
 
     /// Whether there is [`Isa::int_matrix`]. Unpacked codes are then signed where they would otherwise be numbers plus 128.
