@@ -12,7 +12,7 @@ pub enum Residency {
     #[default]
     Resident,
     /// Used in place, in the file's own layout. With a limit, as many weights as it allows are held in memory of
-    /// their own and the others read anew each time, so that no page of the file becomes resident.
+    /// their own and the others brought anew each time, a few megabytes of them at once.
     Mapped {
         /// Bytes to hold at most; `None` leaves it to the operating system.
         limit: Option<u64>,

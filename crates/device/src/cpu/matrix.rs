@@ -23,7 +23,7 @@ enum Home {
     File,
     /// The same, until it is packed.
     Waiting,
-    /// In the file, from which it is read anew for every product.
+    /// In the file, from which it is brought anew for every product.
     Streamed,
 }
 

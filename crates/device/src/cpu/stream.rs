@@ -34,7 +34,7 @@ struct Plane {
     read: Vec<u8>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 enum Place {
     /// Nowhere.
     #[default]
