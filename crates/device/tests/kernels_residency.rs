@@ -1,11 +1,12 @@
 //! Wherever weights live, products come out the same.
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 use torchless_base::{BlockId, SeqId, StepPlan, TokenId, Wanted};
 use torchless_device::{
     Activation, BufId, CpuDevice, CpuOptions, Device, Embed, Glu, Linear, MatrixId, MatrixSource, MatrixUse,
-    Projection, Residency, Store, VectorId,
+    Projection, Residency, Store, VectorId, WeightBytes,
 };
 use torchless_kernels::{Precision, available};
 use torchless_quant::TensorType;
@@ -129,4 +130,95 @@ fn packing_in_the_first_steps_changes_no_bit() {
             assert!(resident.run(tokens) == later.run(tokens), "{ty}, {tokens} tokens");
         }
     }
+}
+
+/// How weights come that are not held.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    /// Their pages are made resident.
+    Pages,
+    /// They are read into buffers.
+    Read,
+    /// Not at all.
+    Lost,
+}
+
+/// Weights that write down which of them are resident, and which ever were.
+struct Watched {
+    data: Vec<u8>,
+    way: Way,
+    held: Mutex<Vec<Range<usize>>>,
+    brought: Mutex<Vec<Range<usize>>>,
+}
+
+impl WeightBytes for Watched {
+    fn bytes(&self) -> &[u8] {
+        &self.data
+    }
+
+    fn will_need(&self, _: Range<usize>) {}
+
+    fn release(&self, range: Range<usize>) {
+        self.held.lock().unwrap().retain(|part| *part != range);
+    }
+
+    fn populate(&self, range: Range<usize>) -> std::io::Result<bool> {
+        if self.way == Way::Lost {
+            return Err(std::io::Error::other("the disk is gone"));
+        }
+        if self.way == Way::Pages {
+            self.held.lock().unwrap().push(range.clone());
+            self.brought.lock().unwrap().push(range);
+        }
+        Ok(self.way == Way::Pages)
+    }
+
+    fn read_at(&self, offset: usize, out: &mut [u8]) -> std::io::Result<bool> {
+        out.copy_from_slice(&self.data[offset..offset + out.len()]);
+        self.brought.lock().unwrap().push(offset..offset + out.len());
+        Ok(true)
+    }
+}
+
+/// More rows than are brought at once, and a last part that is shorter than the others.
+#[test]
+fn streamed_weights_are_brought_once_and_given_back() {
+    const MANY: usize = 9001;
+    let values: Vec<f32> = (0..MANY * COLS).map(|i| (i * 7919 % 1009) as f32 / 504.0 - 1.0).collect();
+    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let options =
+        CpuOptions { kernels: available().last().unwrap(), threads: 2, precision: Precision::Exact };
+    let run = |way, residency| {
+        let watched =
+            Arc::new(Watched { data: data.clone(), way, held: Mutex::default(), brought: Mutex::default() });
+        let (name, purpose, ty) = ("gate".to_owned(), MatrixUse::Product, TensorType::F32);
+        let source =
+            MatrixSource { name, purpose, ty, rows: MANY, cols: COLS, data: watched.clone(), scales: None };
+        let mut device = CpuDevice::new(options);
+        let matrix = device.matrix(&source, residency).unwrap();
+        let (x, y) = (device.buffer("x", 3, COLS).unwrap(), device.buffer("y", 3, MANY).unwrap());
+        device.write(x, &values[..3 * COLS]).unwrap();
+        let mut plan = StepPlan::default();
+        plan.push((SeqId(0), 0), &[TokenId(0); 3], &[BlockId(0)], Wanted::All);
+        device.begin(&plan).unwrap();
+        let projections = &[Projection { matrix, bias: None, out: y, store: Store::Set }];
+        let done = device.linear(&Linear { rows: 3, input: x, norm: None, projections });
+        let mut out = vec![0.0; 3 * MANY];
+        device.read(y, &mut out).unwrap();
+        (done.map(|()| out), watched)
+    };
+    let (resident, _) = run(Way::Pages, Residency::Resident);
+    for way in [Way::Pages, Way::Read] {
+        let (streamed, watched) = run(way, Residency::Mapped { limit: Some(0) });
+        assert_close(resident.as_ref().unwrap(), &streamed.unwrap(), &format!("{way:?}"));
+        assert!(watched.held.lock().unwrap().is_empty(), "{way:?}");
+        let mut brought = watched.brought.lock().unwrap().clone();
+        brought.sort_by_key(|part| part.start);
+        assert!(brought.len() > 8, "{way:?}: {} parts", brought.len());
+        assert!(brought.windows(2).all(|two| two[0].end == two[1].start), "{way:?}: {brought:?}");
+        assert_eq!((brought[0].start, brought[brought.len() - 1].end), (0, data.len()), "{way:?}");
+    }
+    let (lost, _) = run(Way::Lost, Residency::Mapped { limit: Some(0) });
+    let error = lost.unwrap_err().to_string();
+    assert!(error.contains("gate") && error.contains("the disk is gone"), "{error}");
 }

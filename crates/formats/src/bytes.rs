@@ -224,6 +224,20 @@ mod tests {
         assert!(!Bytes::from(vec![1, 2, 3]).read_at(0, &mut out).unwrap());
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_has_shrunk_is_an_error_and_no_signal() {
+        let path = std::env::temp_dir().join(format!("torchless-shrunk-{}", std::process::id()));
+        std::fs::write(&path, vec![1; 3 * PAGE]).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let mapped = Bytes::map(&file, 3 * PAGE).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(mapped.populate().unwrap());
+        file.set_len(PAGE as u64).unwrap();
+        assert!(mapped.slice(PAGE..2 * PAGE).unwrap().populate().is_err());
+        assert!(mapped.slice(0..PAGE).unwrap().populate().unwrap());
+    }
+
     #[test]
     fn whole_pages_are_given_back() {
         let len = 5 * PAGE + 7;
