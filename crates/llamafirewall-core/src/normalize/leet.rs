@@ -2,43 +2,92 @@
 
 use super::mapping::{Mapping, Rewriting};
 
+/// The letter that an ASCII sign stands for; 0 where it stands for none.
+const LETTERS: [u8; 128] = {
+    let mut letters = [0; 128];
+    let pairs = b"0o1i!i|i3e4a@a5s$s6g9g7t+t8b";
+    let mut at = 0;
+    while at < pairs.len() {
+        letters[pairs[at] as usize] = pairs[at + 1];
+        at += 2;
+    }
+    letters
+};
+
 /// The letter that a sign stands for.
-fn letter(c: char) -> Option<char> {
-    Some(match c {
-        '0' => 'o',
-        '1' | '!' | '|' => 'i',
-        '3' | '€' => 'e',
-        '4' | '@' => 'a',
-        '5' | '$' => 's',
-        '6' | '9' => 'g',
-        '7' | '+' => 't',
-        '8' => 'b',
-        _ => return None,
-    })
+fn letter(sign: char) -> Option<char> {
+    match LETTERS.get(sign as usize) {
+        Some(0) => None,
+        Some(letter) => Some(*letter as char),
+        None => (sign == '€').then_some('e'),
+    }
 }
 
 /// The text with letters in place of such signs, in words that have letters too.
 pub(super) fn lettered(text: &str) -> Option<(String, Mapping)> {
-    let mut rewriting = Rewriting::of(text);
-    let mut at = 0;
-    for word in text.split_inclusive(char::is_whitespace) {
-        let spelled = word.trim_end_matches(|c: char| c.is_whitespace() || ".,;:?!\"')".contains(c));
-        let changes = spelled.chars().any(|c| letter(c).is_some());
-        if changes && spelled.chars().any(char::is_alphabetic) {
-            for (offset, c) in spelled.char_indices() {
-                let range = at + offset..at + offset + c.len_utf8();
-                match letter(c) {
-                    Some(letter) => rewriting.replace_by(range, letter),
-                    None => rewriting.keep(range),
-                }
+    let mut rewriting = None;
+    let (mut at, mut kept) = (0, 0);
+    while let Some(sign) = next_sign(text.as_bytes(), at) {
+        let start = text[at..sign].rfind(char::is_whitespace).map_or(at, |space| at + space);
+        let word = Word::at(text, start + text[start..].len() - text[start..].trim_start().len());
+        if let Some(first) = word.sign.filter(|first| *first < word.spelled && word.has_letters) {
+            let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
+            let signs = text[first..word.spelled]
+                .char_indices()
+                .filter_map(|(at, c)| Some((first + at, c, letter(c)?)));
+            for (at, sign, letter) in signs {
+                rewriting.keep(kept..at);
+                kept = at + sign.len_utf8();
+                rewriting.replace_by(at..kept, letter);
             }
-            rewriting.keep(at + spelled.len()..at + word.len());
-        } else {
-            rewriting.keep(at..at + word.len());
         }
-        at += word.len();
+        at = word.end;
     }
+    let mut rewriting = rewriting?;
+    rewriting.keep(kept..text.len());
     rewriting.finish()
+}
+
+/// The first place from `at` on where a sign may stand for a letter.
+fn next_sign(bytes: &[u8], at: usize) -> Option<usize> {
+    const EURO: u8 = "€".as_bytes()[0];
+    let is_sign = |byte: &u8| LETTERS.get(*byte as usize).map_or(*byte == EURO, |letter| *letter != 0);
+    bytes[at..].iter().position(is_sign).map(|passed| at + passed)
+}
+
+/// A word, and the white space behind it.
+#[derive(Default)]
+struct Word {
+    /// Its end without punctuation.
+    spelled: usize,
+    end: usize,
+    /// Where the first sign is that stands for a letter.
+    sign: Option<usize>,
+    has_letters: bool,
+}
+
+impl Word {
+    /// The word that begins at `start`.
+    fn at(text: &str, start: usize) -> Self {
+        let mut word = Self { end: start, ..Self::default() };
+        let bytes = text.as_bytes();
+        while let Some(byte) = bytes.get(word.end) {
+            // Most characters are ASCII, which need not be put together first.
+            let c =
+                if byte.is_ascii() { *byte as char } else { text[word.end..].chars().next().unwrap_or(' ') };
+            if letter(c).is_some() {
+                word.sign.get_or_insert(word.end);
+            }
+            word.has_letters |= c.is_alphabetic();
+            word.end += c.len_utf8();
+            if c.is_whitespace() {
+                break;
+            }
+        }
+        let is_around = |c: char| c.is_whitespace() || ".,;:?!\"')".contains(c);
+        word.spelled = start + text[start..word.end].trim_end_matches(is_around).len();
+        word
+    }
 }
 
 #[cfg(test)]
