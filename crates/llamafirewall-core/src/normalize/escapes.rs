@@ -7,22 +7,34 @@ const LONGEST: usize = 12;
 
 /// The text with such characters in their own shape, if there are any.
 pub(super) fn unescaped(text: &str) -> Option<(String, Mapping)> {
-    let mut rewriting = Rewriting::of(text);
+    let mut rewriting = None;
     let (mut at, mut kept) = (0, 0);
     let bytes = text.as_bytes();
-    while at < bytes.len() {
-        let sequence =
-            if matches!(bytes[at], b'%' | b'=' | b'&' | b'\\') { sequence(text, at) } else { None };
-        let Some((end, read)) = sequence else {
+    while let Some(passed) = bytes[at..].iter().position(|byte| matches!(byte, b'%' | b'=' | b'&' | b'\\')) {
+        at += passed;
+        let Some((end, read)) = may_begin(&bytes[at..]).then(|| sequence(text, at)).flatten() else {
             at += 1;
             continue;
         };
+        let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
         rewriting.keep(kept..at);
         rewriting.replace(at..end, &read);
         (at, kept) = (end, end);
     }
+    let mut rewriting = rewriting?;
     rewriting.keep(kept..text.len());
     rewriting.finish()
+}
+
+/// Whether an escape may begin here: most of these signs in code begin none.
+fn may_begin(bytes: &[u8]) -> bool {
+    match bytes {
+        [b'%', next, ..] => next.is_ascii_hexdigit() || *next == b'u',
+        [b'=', next, ..] => next.is_ascii_hexdigit() || matches!(next, b'\n' | b'\r'),
+        [b'&', next, ..] => *next == b'#' || next.is_ascii_lowercase(),
+        [b'\\', next, ..] => matches!(next, b'x' | b'u'),
+        _ => false,
+    }
 }
 
 /// One character that is escaped at `at`, or several bytes in a row that make one or more characters.

@@ -10,11 +10,12 @@ const WIDEST_GAP: usize = 6;
 
 /// The text with such words written together, if there are any.
 pub(super) fn joined(text: &str) -> Option<(String, Mapping)> {
-    let mut rewriting = Rewriting::of(text);
+    let mut rewriting = None;
     let mut run: Vec<Range<usize>> = Vec::new();
     let mut kept = 0;
-    let mut close = |run: &mut Vec<Range<usize>>, rewriting: &mut Rewriting<'_>| {
+    let mut close = |run: &mut Vec<Range<usize>>| {
         if run.len() >= FEWEST_LETTERS {
+            let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
             rewriting.keep(kept..run[0].start);
             join(text, run, rewriting);
             kept = run.last().map_or(kept, |last| last.end);
@@ -23,11 +24,12 @@ pub(super) fn joined(text: &str) -> Option<(String, Mapping)> {
     };
     for letter in LoneLetters::of(text) {
         if run.last().is_some_and(|last| !is_gap(&text[last.end..letter.start])) {
-            close(&mut run, &mut rewriting);
+            close(&mut run);
         }
         run.push(letter);
     }
-    close(&mut run, &mut rewriting);
+    close(&mut run);
+    let mut rewriting = rewriting?;
     rewriting.keep(kept..text.len());
     rewriting.finish()
 }
@@ -66,13 +68,24 @@ fn is_gap(text: &str) -> bool {
 /// Letters and digits with none beside them.
 struct LoneLetters<'a> {
     text: &'a str,
-    chars: std::iter::Peekable<std::str::CharIndices<'a>>,
+    at: usize,
     after_letter: bool,
 }
 
 impl<'a> LoneLetters<'a> {
     fn of(text: &'a str) -> Self {
-        Self { text, chars: text.char_indices().peekable(), after_letter: false }
+        Self { text, at: 0, after_letter: false }
+    }
+
+    /// The end of the character at a place, and whether it is a letter or a digit. ASCII need not be put together first.
+    fn look(&self, at: usize) -> (usize, bool) {
+        match self.text.as_bytes()[at] {
+            byte if byte.is_ascii() => (at + 1, byte.is_ascii_alphanumeric()),
+            _ => self.text[at..]
+                .chars()
+                .next()
+                .map_or((at + 1, false), |c| (at + c.len_utf8(), c.is_alphanumeric())),
+        }
     }
 }
 
@@ -80,12 +93,12 @@ impl Iterator for LoneLetters<'_> {
     type Item = Range<usize>;
 
     fn next(&mut self) -> Option<Range<usize>> {
-        while let Some((at, c)) = self.chars.next() {
-            let is_letter = c.is_alphanumeric();
+        while self.at < self.text.len() {
+            let at = self.at;
+            let (end, is_letter) = self.look(at);
+            self.at = end;
             let was_letter = std::mem::replace(&mut self.after_letter, is_letter);
-            let next = self.chars.peek();
-            if is_letter && !was_letter && next.is_none_or(|(_, c)| !c.is_alphanumeric()) {
-                let end = next.map_or(self.text.len(), |(end, _)| *end);
+            if is_letter && !was_letter && !(end < self.text.len() && self.look(end).1) {
                 return Some(at..end);
             }
         }
