@@ -16,71 +16,72 @@ const BASES: [(u32, &str); 4] =
 
 /// Finds rows of numbers.
 pub(super) fn find(text: &str, blobs: &mut Vec<Blob>) {
-    each_row(text, &mut |row| row.close(blobs));
+    each_row(text, &mut |row| row.close(text, blobs));
 }
 
 /// Where a row of numbers begins that reaches to the end of the text.
 pub(super) fn open_tail(text: &str) -> usize {
     let mut open = text.len();
     each_row(text, &mut |row| {
-        let reaches = row.end.is_some_and(|end| text.len() - end <= WIDEST_GAP);
-        if reaches && row.values.iter().any(Option::is_some) {
-            open = row.start;
+        if text.len() - row.span.end <= WIDEST_GAP && row.reads.contains(&true) {
+            open = row.span.start;
         }
     });
     open
 }
 
 fn each_row(text: &str, each: &mut dyn FnMut(&Row)) {
-    let mut row = Row::default();
-    for range in tokens(text) {
-        let token = &text[range.clone()];
-        let values = BASES.map(|(base, _)| value(token, base));
-        let goes_on = row.end.is_some_and(|end| range.start - end <= WIDEST_GAP);
-        if !goes_on || !row.takes(&values) {
-            each(&row);
-            row = Row::default();
+    let mut row: Option<Row> = None;
+    let mut at = 0;
+    loop {
+        if row.is_none() {
+            // A row begins with a digit: of what is text, every number has one in every base.
+            at = next_with_digit(text.as_bytes(), at);
         }
-        row.push(range, values);
+        let Some(range) = next_token(text.as_bytes(), at) else { break };
+        at = range.end;
+        let reads = values(&text[range.clone()]).map(|value| value.is_some());
+        let last = row.take();
+        let joined = last.as_ref().filter(|last| range.start - last.span.end <= WIDEST_GAP);
+        row = joined.and_then(|last| last.with(range.end, reads)).or_else(|| {
+            last.iter().for_each(&mut *each);
+            // What is no number begins no row.
+            reads.contains(&true).then_some(Row { span: range, count: 1, reads })
+        });
     }
-    each(&row);
+    row.iter().for_each(each);
+}
+
+/// Where the first token from `at` on begins that has a digit, or the end.
+fn next_with_digit(bytes: &[u8], at: usize) -> usize {
+    let digit = bytes[at..].iter().position(u8::is_ascii_digit).map_or(bytes.len(), |passed| at + passed);
+    digit - bytes[at..digit].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count()
 }
 
 /// Numbers in a row.
-#[derive(Default)]
 struct Row {
-    start: usize,
-    end: Option<usize>,
-    /// In each base, or nothing where one of the numbers is none in it.
-    values: [Option<Vec<u8>>; 4],
+    span: Range<usize>,
+    count: usize,
+    /// Which bases read all numbers.
+    reads: [bool; BASES.len()],
 }
 
 impl Row {
-    /// Whether some base reads all numbers, these included.
-    fn takes(&self, values: &[Option<u8>; 4]) -> bool {
-        self.values.iter().zip(values).any(|(row, value)| row.is_some() && value.is_some())
+    /// The row with one more number, if some base reads that too.
+    fn with(&self, end: usize, reads: [bool; BASES.len()]) -> Option<Self> {
+        let reads = std::array::from_fn(|base| self.reads[base] && reads[base]);
+        reads.contains(&true).then(|| Self { span: self.span.start..end, count: self.count + 1, reads })
     }
 
-    fn push(&mut self, range: Range<usize>, values: [Option<u8>; 4]) {
-        if self.end.is_none() {
-            self.start = range.start;
-            self.values = [const { Some(Vec::new()) }; 4];
+    fn close(&self, text: &str, blobs: &mut Vec<Blob>) {
+        if self.count < FEWEST {
+            return;
         }
-        self.end = Some(range.end);
-        for (row, value) in self.values.iter_mut().zip(values) {
-            match (row.as_mut(), value) {
-                (Some(row), Some(value)) => row.push(value),
-                _ => *row = None,
-            }
-        }
-    }
-
-    fn close(&self, blobs: &mut Vec<Blob>) {
-        let Some(end) = self.end else { return };
-        for (values, (_, encoding)) in self.values.iter().zip(BASES) {
-            let Some(values) = values.as_ref().filter(|values| values.len() >= FEWEST) else { continue };
-            if let Some(text) = as_text(values).filter(|_| values.iter().all(|byte| *byte >= 9)) {
-                blobs.push(Blob { range: self.start..end, encoding, text: Some(text) });
+        let row = &text[self.span.clone()];
+        for (base, (_, encoding)) in BASES.iter().enumerate().filter(|(base, _)| self.reads[*base]) {
+            let read: Vec<u8> = tokens(row).filter_map(|token| values(token)[base]).collect();
+            if let Some(text) = as_text(&read).filter(|_| read.iter().all(|byte| *byte >= 9)) {
+                blobs.push(Blob { range: self.span.clone(), encoding, text: Some(text) });
                 return;
             }
         }
@@ -88,15 +89,31 @@ impl Row {
 }
 
 /// Letters and digits between anything else, with the signs that mark a base.
-fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let bytes = text.as_bytes();
+fn next_token(bytes: &[u8], at: usize) -> Option<Range<usize>> {
+    let start = at + bytes[at..].iter().position(u8::is_ascii_alphanumeric)?;
+    Some(start..start + bytes[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count())
+}
+
+fn tokens(text: &str) -> impl Iterator<Item = &str> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        at += bytes[at..].iter().take_while(|byte| !byte.is_ascii_alphanumeric()).count();
-        let start = at;
-        at += bytes[at..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-        (at > start).then_some(start..at)
+        let token = next_token(text.as_bytes(), at)?;
+        at = token.end;
+        Some(&text[token])
     })
+}
+
+/// Longer tokens are no number: eight bits and their mark.
+const LONGEST: usize = 10;
+
+/// A token's number in each base.
+fn values(token: &str) -> [Option<u8>; BASES.len()] {
+    // Without digits there is no number but one of base 16 of two letters, perhaps with its mark.
+    let may_be = match token.as_bytes() {
+        [_, _] | [b'x', _, _] => true,
+        token => token.len() <= LONGEST && token[0].is_ascii_digit(),
+    };
+    if may_be { BASES.map(|(base, _)| value(token, base)) } else { [None; BASES.len()] }
 }
 
 fn value(token: &str, base: u32) -> Option<u8> {
