@@ -58,15 +58,71 @@ fn as_text(bytes: &[u8]) -> Option<String> {
     if bytes.len() < 4 {
         return None;
     }
-    let zeros = |from: usize| bytes.iter().skip(from).step_by(2).filter(|byte| **byte == 0).count() * 10;
-    // Two bytes per character, as PowerShell encodes.
-    let text = if zeros(1) >= bytes.len() * 4 {
-        let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-        char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
-    } else {
-        String::from_utf8_lossy(bytes).into_owned()
-    };
+    if !is_wide(bytes) {
+        let pieces = bytes.utf8_chunks().flat_map(|chunk| {
+            let broken = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+            chunk.valid().chars().chain(broken)
+        });
+        return is_text(pieces).then(|| String::from_utf8_lossy(bytes).into_owned());
+    }
+    let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let text: String = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    is_text(text.chars()).then_some(text)
+}
+
+/// Two bytes per character, as PowerShell encodes: of every ten bytes at least four are zeros at odd places.
+fn is_wide(bytes: &[u8]) -> bool {
+    bytes.iter().skip(1).step_by(2).filter(|byte| **byte == 0).count() * 10 >= bytes.len() * 4
+}
+
+/// At most one of twenty characters is no character, or one of control.
+fn is_text(chars: impl Iterator<Item = char>) -> bool {
     let is_odd = |c: char| c == char::REPLACEMENT_CHARACTER || (c.is_control() && !c.is_whitespace());
-    let (all, odd) = text.chars().fold((0, 0), |(all, odd), c| (all + 1, odd + usize::from(is_odd(c))));
-    (odd * 20 <= all).then_some(text)
+    let (all, odd) = chars.fold((0, 0), |(all, odd), c| (all + 1, odd + usize::from(is_odd(c))));
+    odd * 20 <= all
+}
+
+/// The text that so many bytes are which are still to be unpacked, if none of them is missing. Names in code look like
+/// packed text, and most are given up after a few bytes.
+fn unpacked(total: usize, bytes: impl Iterator<Item = Option<u8>> + Clone) -> Option<String> {
+    let mut hope = Hope { total, ..Hope::default() };
+    for byte in bytes.clone() {
+        if !hope.takes(byte?) {
+            return None;
+        }
+    }
+    as_text(&bytes.flatten().collect::<Vec<u8>>())
+}
+
+/// Whether bytes may still become text, whatever follows.
+#[derive(Default)]
+struct Hope {
+    total: usize,
+    taken: usize,
+    /// Characters that [`is_text`] calls odd, at least so many.
+    odd: usize,
+    /// Bytes at odd places that are no zeros.
+    narrow: usize,
+    /// Bytes that the character begun needs to be whole.
+    missing: u8,
+}
+
+impl Hope {
+    fn takes(&mut self, byte: u8) -> bool {
+        let goes_on = byte & 0xc0 == 0x80;
+        let broken = goes_on != (self.missing > 0);
+        let control = (byte < b' ' && !(b'\t'..=b'\r').contains(&byte)) || byte == 0x7f;
+        self.odd += usize::from(broken) + usize::from(control);
+        self.missing = match byte {
+            _ if goes_on => self.missing.saturating_sub(1),
+            0xc2..=0xdf => 1,
+            0xe0..=0xef => 2,
+            0xf0..=0xf4 => 3,
+            _ => 0,
+        };
+        self.narrow += self.taken & usize::from(byte != 0) & 1;
+        self.taken += 1;
+        // There are at most as many characters as bytes, and no more than a tenth of all bytes may be narrow in wide text.
+        self.odd * 20 <= self.total || self.narrow * 10 <= self.total
+    }
 }

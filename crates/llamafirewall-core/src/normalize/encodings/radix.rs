@@ -1,20 +1,25 @@
 //! Bytes as digits of a larger base: base16, base32, base58, base64, ASCII85, base85, uuencode, and binary.
 
-use super::{Blob, as_text};
+use super::{Blob, as_text, unpacked};
+use memchr::memmem;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Shorter runs are words.
 pub(super) const SHORTEST: usize = 16;
 /// From here on a run that nothing reads is called opaque.
 const OPAQUE: usize = 64;
+/// White space between two lines of a run, in bytes.
+const MOST_BETWEEN_LINES: usize = 4;
 /// Base58 takes time in proportion to the square of the length.
 const LONGEST_BASE58: usize = 128;
 const MOST_BASE58: usize = 64;
 
 /// Finds runs without white space, and runs of lines that are full.
 pub(super) fn find(text: &str, blobs: &mut Vec<Blob>) {
+    let long: Vec<Range<usize>> = stretches(text.as_bytes()).collect();
     let mut base58_left = MOST_BASE58;
-    for range in runs(text) {
+    for range in runs(text, &long) {
         let lines: Vec<Range<usize>> = lines(text, range.clone()).collect();
         let but_last = lines.len().checked_sub(2).map(|last| range.start..lines[last].end);
         // What follows a blob on a line of its own may be no part of it.
@@ -22,14 +27,13 @@ pub(super) fn find(text: &str, blobs: &mut Vec<Blob>) {
         if wholes.into_iter().any(|range| read_run(text, range, &mut base58_left, blobs)) {
             continue;
         }
-        let read =
-            lines.into_iter().filter(|line| read_run(text, line.clone(), &mut base58_left, blobs)).count();
-        let packed = packed(&text[range.clone()]);
-        if read == 0 && is_opaque(&packed) {
+        let mut read = |line: &Range<usize>| read_run(text, line.clone(), &mut base58_left, blobs);
+        let read = if lines.len() > 1 { lines.iter().filter(|line| read(line)).count() } else { 0 };
+        if read == 0 && is_opaque(&packed(&text[range.clone()])) {
             blobs.push(Blob { range, encoding: "opaque", text: None });
         }
     }
-    for range in words(text) {
+    for range in long.into_iter().filter(|range| has_signs(&text.as_bytes()[range.clone()])) {
         if let Some((encoding, read)) = punctuated(&text.as_bytes()[range.clone()]) {
             blobs.push(Blob { range, encoding, text: Some(read) });
         }
@@ -37,8 +41,14 @@ pub(super) fn find(text: &str, blobs: &mut Vec<Blob>) {
     uuencoded(text, blobs);
 }
 
-fn packed(run: &str) -> Vec<u8> {
-    run.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect()
+/// A run without the white space in it.
+fn packed(run: &str) -> Cow<'_, [u8]> {
+    let bytes = run.as_bytes();
+    if bytes.iter().any(u8::is_ascii_whitespace) {
+        bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()
+    } else {
+        bytes.into()
+    }
 }
 
 /// Lines of a run.
@@ -64,44 +74,87 @@ fn read_run(text: &str, range: Range<usize>, base58_left: &mut usize, blobs: &mu
 }
 
 fn is_digit64(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+    DIGIT64[byte as usize] != NONE
 }
 
-/// Runs of letters, digits and `+/-_`, which go on over the ends of full lines.
-fn runs(text: &str) -> Vec<Range<usize>> {
+/// Stretches of at least [`SHORTEST`] bytes without white space. Of so many bytes the last is looked at first: most text
+/// has white space near it, before which no stretch can begin.
+fn stretches(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    // No stretch that is still to be found begins before it.
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let window = bytes.get(at..at + SHORTEST)?;
+            if let Some(space) = window.iter().rposition(u8::is_ascii_whitespace) {
+                at += space + 1;
+                continue;
+            }
+            let start = at;
+            at += SHORTEST;
+            at += bytes[at..].iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+            return Some(start..at);
+        }
+    })
+}
+
+/// Runs of letters, digits and `+/_-`, which go on over the ends of full lines. They begin in the `long` words of a text.
+fn runs(text: &str, long: &[Range<usize>]) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut found: Vec<Range<usize>> = Vec::new();
-    // Length of the last line of the last run.
-    let mut line = 0;
-    let mut at = 0;
-    while at < bytes.len() {
-        if !is_digit64(bytes[at]) {
-            at += 1;
-            continue;
+    // Lines that a run goes on over may have taken part of a word, or all.
+    let mut taken = 0;
+    for word in long {
+        let mut at = word.start.max(taken);
+        while at < word.end {
+            if !is_digit64(bytes[at]) {
+                at += 1;
+                continue;
+            }
+            let start = at;
+            at = run_end(bytes, at);
+            if at - start >= SHORTEST {
+                at = last_line_end(bytes, at, at - start);
+                taken = at;
+                found.push(start..at);
+            }
         }
-        let start = at;
-        at += bytes[at..].iter().take_while(|byte| is_digit64(**byte)).count();
-        at += bytes[at..].iter().take(6).take_while(|byte| **byte == b'=').count();
-        let goes_on = |last: &Range<usize>| {
-            let gap = &bytes[last.end..start];
-            let breaks = gap.len() <= 4 && gap.contains(&b'\n') && gap.iter().all(u8::is_ascii_whitespace);
-            line >= SHORTEST && breaks
-        };
-        match found.last_mut() {
-            Some(last) if goes_on(last) => last.end = at,
-            _ if at - start >= SHORTEST => found.push(start..at),
-            _ => {}
-        }
-        line = at - start;
     }
     found
 }
 
+/// Where the run of digits that begins at `at` ends, with the `=` behind it.
+fn run_end(bytes: &[u8], at: usize) -> usize {
+    let end = at + bytes[at..].iter().take_while(|byte| is_digit64(**byte)).count();
+    end + bytes[end..].iter().take(6).take_while(|byte| **byte == b'=').count()
+}
+
+/// Where the lines end that go on from a line of `length` bytes that ends at `end`, as long as lines are full.
+fn last_line_end(bytes: &[u8], mut end: usize, mut length: usize) -> usize {
+    while length >= SHORTEST {
+        let gap = bytes[end..]
+            .iter()
+            .take(MOST_BETWEEN_LINES + 1)
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count();
+        let start = end + gap;
+        let goes_on = gap <= MOST_BETWEEN_LINES
+            && bytes[end..start].contains(&b'\n')
+            && bytes.get(start).copied().is_some_and(is_digit64);
+        if !goes_on {
+            break;
+        }
+        end = run_end(bytes, start);
+        length = end - start;
+    }
+    end
+}
+
 /// Where a blob of several lines begins that the last word, at `word`, may belong to.
 pub(super) fn open_tail(text: &str, word: usize) -> usize {
-    let run = runs(text).last().map_or(text.len(), |run| {
+    let long: Vec<Range<usize>> = stretches(text.as_bytes()).collect();
+    let run = runs(text, &long).last().map_or(text.len(), |run| {
         let gap = text.get(run.end..word.max(run.end)).unwrap_or("");
-        let goes_on = gap.len() <= 4 && gap.bytes().all(|byte| byte.is_ascii_whitespace());
+        let goes_on = gap.len() <= MOST_BETWEEN_LINES && gap.bytes().all(|byte| byte.is_ascii_whitespace());
         if goes_on { run.start } else { text.len() }
     });
     let begin = text.find("begin ").filter(|begin| {
@@ -120,20 +173,17 @@ fn alphabetical(run: &[u8], base58_left: &mut usize) -> Option<(&'static str, St
     let end = digits.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
     let digits = &digits[..end];
     if digits.iter().all(|byte| matches!(byte, b'0' | b'1')) {
-        return bits(digits, 1, |byte| Some(u32::from(byte - b'0'))).map(|text| ("binary", text));
+        return bits(digits, 1, &DIGIT16).map(|text| ("binary", text));
     }
-    if digits.iter().all(u8::is_ascii_hexdigit) {
-        let read = bits(digits, 4, |byte| (byte as char).to_digit(16));
-        if let Some(text) = read {
-            return Some(("base16", text));
-        }
+    if let Some(text) = bits(digits, 4, &DIGIT16) {
+        return Some(("base16", text));
     }
-    if let Some(text) = bits(digits, 5, digit32) {
+    if let Some(text) = bits(digits, 5, &DIGIT32) {
         return Some(("base32", text));
     }
     // A run may begin with letters that do not belong to it.
     for skip in 0..4.min(digits.len()) {
-        if let Some(text) = bits(&digits[skip..], 6, digit64) {
+        if let Some(text) = bits(&digits[skip..], 6, &DIGIT64) {
             return Some(("base64", text));
         }
     }
@@ -145,48 +195,68 @@ fn alphabetical(run: &[u8], base58_left: &mut usize) -> Option<(&'static str, St
     None
 }
 
-fn digit32(byte: u8) -> Option<u32> {
-    match byte {
-        b'A'..=b'Z' => Some(u32::from(byte - b'A')),
-        b'a'..=b'z' => Some(u32::from(byte - b'a')),
-        b'2'..=b'7' => Some(u32::from(byte - b'2') + 26),
-        _ => None,
-    }
+/// Digits by their bytes.
+type Digits = [u8; 256];
+/// No digit.
+const NONE: u8 = u8::MAX;
+
+const DIGIT16: Digits = also(digits(b"0123456789abcdef"), b"ABCDEF", 10);
+const DIGIT32: Digits = also(digits(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"), b"abcdefghijklmnopqrstuvwxyz", 0);
+const DIGIT58: Digits = digits(b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz");
+/// And the signs of its variant for addresses.
+const DIGIT64: Digits =
+    also(digits(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"), b"-_", 62);
+const ASCII85: Digits =
+    digits(b"!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstu");
+const RFC1924: Digits =
+    digits(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~");
+const Z85: Digits =
+    digits(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#");
+
+const fn digits(alphabet: &[u8]) -> Digits {
+    also([NONE; 256], alphabet, 0)
 }
 
-fn digit64(byte: u8) -> Option<u32> {
-    match byte {
-        b'A'..=b'Z' => Some(u32::from(byte - b'A')),
-        b'a'..=b'z' => Some(u32::from(byte - b'a') + 26),
-        b'0'..=b'9' => Some(u32::from(byte - b'0') + 52),
-        b'+' | b'-' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
+/// The same with more bytes, which are digits from `first` on.
+const fn also(mut digits: Digits, alphabet: &[u8], first: u8) -> Digits {
+    let mut at = 0;
+    while at < alphabet.len() {
+        digits[alphabet[at] as usize] = first + at as u8;
+        at += 1;
     }
+    digits
 }
 
 /// Digits of so many bits each, first digit first.
-fn bits(digits: &[u8], width: u32, value: impl Fn(u8) -> Option<u32>) -> Option<String> {
-    let (mut held, mut count) = (0_u32, 0);
-    let mut bytes = Vec::with_capacity(digits.len() * width as usize / 8);
-    for digit in digits {
-        held = held << width | value(*digit)?;
-        count += width;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((held >> count) as u8);
-            // What was pushed is let go, so that nothing overflows.
-            held &= (1 << count) - 1;
+fn bits(run: &[u8], width: u32, digits: &'static Digits) -> Option<String> {
+    let (mut rest, mut held, mut count) = (run.iter(), 0_u32, 0);
+    let bytes = std::iter::from_fn(move || {
+        while count < 8 {
+            let digit = digits[*rest.next()? as usize];
+            if digit == NONE {
+                return Some(None);
+            }
+            held = held << width | u32::from(digit);
+            count += width;
         }
-    }
-    as_text(&bytes)
+        count -= 8;
+        Some(Some((held >> count) as u8))
+    });
+    // Digits that make no byte any more must be digits all the same.
+    let total = run.len() * width as usize / 8;
+    let left = &run[(total * 8).div_ceil(width as usize)..];
+    let is_whole = left.iter().all(|byte| digits[*byte as usize] != NONE);
+    if is_whole { unpacked(total, bytes) } else { None }
 }
 
 fn base58(digits: &[u8]) -> Option<Vec<u8>> {
-    const ALPHABET: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     let mut number: Vec<u8> = Vec::new();
     for digit in digits {
-        let mut carry = ALPHABET.iter().position(|letter| letter == digit)?;
+        let digit = DIGIT58[*digit as usize];
+        if digit == NONE {
+            return None;
+        }
+        let mut carry = usize::from(digit);
         for byte in &mut number {
             carry += usize::from(*byte) * 58;
             *byte = (carry & 0xff) as u8;
@@ -200,56 +270,37 @@ fn base58(digits: &[u8]) -> Option<Vec<u8>> {
     Some(number)
 }
 
-/// Words of signs as well as letters.
-fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let mut at = 0;
-    text.split_ascii_whitespace().filter_map(move |word| {
-        // The words lie in the text in this order, with whitespace alone between them.
-        let start = text.len() - text[at..].trim_ascii_start().len();
-        at = start + word.len();
-        let signs = word.bytes().filter(|byte| !is_digit64(*byte)).take(3).count();
-        (word.len() >= SHORTEST && signs >= 3 && word.is_ascii()).then_some(start..at)
-    })
+/// Whether a word has signs as well as letters, and nothing beyond ASCII.
+fn has_signs(word: &[u8]) -> bool {
+    word.iter().filter(|byte| !is_digit64(**byte)).take(3).count() == 3 && word.is_ascii()
 }
 
 /// Reads a word of signs.
 fn punctuated(word: &[u8]) -> Option<(&'static str, String)> {
-    const RFC1924: &[u8] =
-        b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
-    const Z85: &[u8] =
-        b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
     let inner = word.strip_prefix(b"<~").and_then(|rest| rest.strip_suffix(b"~>")).unwrap_or(word);
-    let ascii85 = |byte: u8| (b'!'..=b'u').contains(&byte).then(|| u32::from(byte - b'!'));
-    if let Some(text) = base85(inner, ascii85) {
-        return Some(("ascii85", text));
-    }
-    for alphabet in [RFC1924, Z85] {
-        let value = |byte: u8| alphabet.iter().position(|letter| *letter == byte).map(|at| at as u32);
-        if let Some(text) = base85(inner, value) {
-            return Some(("base85", text));
-        }
-    }
-    None
+    let kinds = [("ascii85", &ASCII85), ("base85", &RFC1924), ("base85", &Z85)];
+    kinds.into_iter().find_map(|(name, digits)| base85(inner, digits).map(|text| (name, text)))
 }
 
 /// Five digits for four bytes.
-fn base85(digits: &[u8], value: impl Fn(u8) -> Option<u32>) -> Option<String> {
-    let mut bytes = Vec::with_capacity(digits.len());
-    for group in digits.chunks(5) {
-        let mut number = 0_u64;
-        for at in 0..5 {
-            let digit = group.get(at).map_or(Some(84), |byte| value(*byte))?;
-            number = number * 85 + u64::from(digit);
-        }
-        let number = u32::try_from(number).ok()?;
-        bytes.extend(&number.to_be_bytes()[..group.len().saturating_sub(1)]);
+fn base85(run: &[u8], digits: &'static Digits) -> Option<String> {
+    if run.iter().any(|byte| digits[*byte as usize] == NONE) {
+        return None;
     }
-    as_text(&bytes)
+    let four = |group: &[u8]| {
+        let digit = |at: usize| group.get(at).map_or(84, |byte| u64::from(digits[*byte as usize]));
+        u32::try_from((0..5).fold(0, |number, at| number * 85 + digit(at))).ok().map(u32::to_be_bytes)
+    };
+    let bytes = run.chunks(5).flat_map(|group| {
+        let bytes = four(group);
+        (0..group.len().saturating_sub(1)).map(move |at| bytes.map(|bytes| bytes[at]))
+    });
+    unpacked(run.len() / 5 * 4 + (run.len() % 5).saturating_sub(1), bytes)
 }
 
 /// Lines whose first sign tells how many bytes they hold.
 fn uuencoded(text: &str, blobs: &mut Vec<Blob>) {
-    let Some(begin) = text.find("begin ") else { return };
+    let Some(begin) = memmem::find(text.as_bytes(), b"begin ") else { return };
     let mut at = begin;
     let mut bytes = Vec::new();
     let mut end = begin;
