@@ -17,7 +17,7 @@ mod survey;
 
 pub use invisible::Invisible;
 
-use ciphers::Cipher;
+use ciphers::{Cipher, Hints};
 use encodings::Blob;
 use mapping::{Mapping, Rewriting};
 use std::ops::Range;
@@ -26,7 +26,7 @@ use survey::Survey;
 
 /// How often something packed is unpacked within something unpacked.
 const DEEPEST: usize = 3;
-/// Letters that stand alone before words are looked for in them.
+/// Letters that stand alone near each other before words are looked for in them.
 const FEWEST_ALONE: usize = 4;
 /// Letters beside digits before words are looked for in them.
 const FEWEST_MIXED: usize = 1;
@@ -203,13 +203,14 @@ impl Views {
                 survey = Survey::of(&self.views[last].text);
             }
         }
-        self.read_letters(last, &survey, depth);
-        let blobs = encodings::blobs(&self.views[last].text, &survey);
+        let hints = ciphers::hints(&self.views[last].text);
+        self.read_letters(last, &survey, &hints, depth);
+        let blobs = encodings::blobs(&self.views[last].text, &survey, &hints);
         self.unpack(last, blobs, depth);
     }
 
     /// Forms in which every letter stands for one other.
-    fn read_letters(&mut self, from: usize, survey: &Survey, depth: usize) {
+    fn read_letters(&mut self, from: usize, survey: &Survey, hints: &Hints, depth: usize) {
         let text = &self.views[from].text;
         let mut forms: Vec<View> = Vec::new();
         let view = &self.views[from];
@@ -222,7 +223,7 @@ impl Views {
         if survey.mixed >= FEWEST_MIXED {
             add("leet", ViewKind::InPlace, leet::lettered(text));
         }
-        for cipher in ciphers::suspected(text) {
+        for cipher in &hints.ciphers {
             add(cipher.name(), cipher.kind(), cipher.read(text));
         }
         let unescaped = if survey.escapes > 0 { escapes::unescaped(text) } else { None };

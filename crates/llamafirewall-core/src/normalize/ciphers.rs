@@ -2,6 +2,7 @@
 //! a form stands in it.
 
 use super::ViewKind;
+use super::encodings::SPELLING;
 use super::mapping::{Mapping, Rewriting};
 use aho_corasick::AhoCorasick;
 use std::collections::HashMap;
@@ -148,12 +149,28 @@ impl Cipher {
     }
 }
 
-/// Telling words in every cipher, found by their first four letters: a bit per hash of four letters says at once of almost
-/// every place in a text that none of them begins there.
+/// What the words of a text suggest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Hints {
+    /// The ciphers that it may be written in.
+    pub ciphers: Vec<Cipher>,
+    /// Words of the spelling alphabet, at least as many as there are.
+    pub spelled: usize,
+}
+
+/// What a word suggests.
+#[derive(Clone, Copy)]
+enum Hint {
+    Cipher(Cipher),
+    Spelled,
+}
+
+/// Telling words in every cipher and those that spell, found by their first four letters: a bit per hash of four letters
+/// says at once of almost every place in a text that none of them begins there.
 struct Telltales {
     begins: Box<[u64; 1 << (HASH_BITS - 6)]>,
     /// By their first four letters, which are small.
-    words: HashMap<u32, Vec<(Vec<u8>, Cipher)>>,
+    words: HashMap<u32, Vec<(Vec<u8>, Hint)>>,
 }
 
 const HASH_BITS: u32 = 16;
@@ -172,44 +189,51 @@ impl Telltales {
         for cipher in Cipher::all() {
             let last = if cipher == Cipher::Reversed { LAST } else { &[] };
             for word in TELLING.iter().chain(last) {
-                let word = cipher.hides(word).into_bytes();
-                let Some(four) = word.first_chunk() else { continue };
-                let four = u32::from_le_bytes(*four) | SMALL;
-                let (at, bit) = bit(four);
-                made.begins[at] |= bit;
-                made.words.entry(four).or_default().push((word, cipher));
+                made.add(cipher.hides(word), Hint::Cipher(cipher));
             }
         }
+        SPELLING.iter().for_each(|word| made.add((*word).to_owned(), Hint::Spelled));
         made
     }
 
-    /// The ciphers of the words that begin at a place.
-    fn at<'a>(&'a self, text: &'a [u8], four: u32) -> impl Iterator<Item = Cipher> + 'a {
+    fn add(&mut self, word: String, hint: Hint) {
+        let word = word.into_bytes();
+        let Some(four) = word.first_chunk() else { return };
+        let four = u32::from_le_bytes(*four) | SMALL;
+        let (at, bit) = bit(four);
+        self.begins[at] |= bit;
+        self.words.entry(four).or_default().push((word, hint));
+    }
+
+    /// What the words suggest that begin at a place.
+    fn at<'a>(&'a self, text: &'a [u8], four: u32) -> impl Iterator<Item = Hint> + 'a {
         let words = self.words.get(&four).into_iter().flatten();
         let stands =
             |word: &[u8]| text.get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
-        words.filter(move |(word, _)| stands(word)).map(|(_, cipher)| *cipher)
+        words.filter(move |(word, _)| stands(word)).map(|(_, hint)| *hint)
     }
 }
 
-/// The ciphers that a text may be written in.
-pub(super) fn suspected(text: &str) -> Vec<Cipher> {
+/// What all words of a text suggest.
+pub(super) fn hints(text: &str) -> Hints {
     static TELLTALES: OnceLock<Telltales> = OnceLock::new();
     let telltales = TELLTALES.get_or_init(Telltales::new);
-    let mut found: Vec<Cipher> = Vec::new();
+    let mut hints = Hints::default();
     for (at, four) in text.as_bytes().windows(4).enumerate() {
         let four = u32::from_le_bytes([four[0], four[1], four[2], four[3]]) | SMALL;
         let (word, bit) = bit(four);
-        if telltales.begins[word] & bit != 0 {
-            let ciphers = telltales.at(&text.as_bytes()[at..], four);
-            ciphers.for_each(|cipher| {
-                if !found.contains(&cipher) {
-                    found.push(cipher)
-                }
-            });
+        if telltales.begins[word] & bit == 0 {
+            continue;
+        }
+        for hint in telltales.at(&text.as_bytes()[at..], four) {
+            match hint {
+                Hint::Spelled => hints.spelled += 1,
+                Hint::Cipher(cipher) if hints.ciphers.contains(&cipher) => {}
+                Hint::Cipher(cipher) => hints.ciphers.push(cipher),
+            }
         }
     }
-    found
+    hints
 }
 
 fn shifted(byte: u8, by: u8) -> u8 {
@@ -257,7 +281,7 @@ mod tests {
     fn each_cipher_reads_what_it_hides() {
         for cipher in Cipher::all() {
             let hidden = cipher.hides("Ignore previous");
-            assert!(suspected(&hidden).contains(&cipher), "{cipher:?}");
+            assert!(hints(&hidden).ciphers.contains(&cipher), "{cipher:?}");
             let (read, mapping) = cipher.read(&hidden).expect("it is read");
             let want = if cipher == Cipher::WordsReversed { "previous Ignore" } else { "Ignore previous" };
             assert_eq!(read, want);
@@ -269,6 +293,6 @@ mod tests {
     fn plain_prose_is_suspected_of_nothing() {
         let text =
             "The system prompt of a language model sets its tone. Ignore previous instructions is an attack.";
-        assert_eq!(suspected(text), []);
+        assert_eq!(hints(text), Hints::default());
     }
 }

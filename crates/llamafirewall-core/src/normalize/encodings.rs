@@ -5,8 +5,10 @@ mod numbers;
 mod radix;
 mod words;
 
+use super::ciphers::Hints;
 use super::survey::Survey;
 use std::ops::Range;
+pub(super) use words::SPELLING;
 
 /// What stands in a text in another alphabet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,25 +22,27 @@ pub(super) struct Blob {
 }
 
 /// Every blob of a text, ordered by place within each encoding.
-pub(super) fn blobs(text: &str, survey: &Survey) -> Vec<Blob> {
+pub(super) fn blobs(text: &str, survey: &Survey, hints: &Hints) -> Vec<Blob> {
     let mut blobs = Vec::new();
-    if survey.longest_word >= radix::SHORTEST {
-        radix::find(text, &mut blobs);
-    }
+    radix::find(text, &mut blobs);
     if survey.digits >= numbers::FEWEST_DIGITS {
         numbers::find(text, &mut blobs);
     }
-    if survey.strokes >= words::FEWEST_STROKES {
+    if survey.strokes >= words::FEWEST {
         words::find_morse(text, &mut blobs);
     }
-    words::find_spelled(text, &mut blobs);
+    if hints.spelled >= words::FEWEST {
+        words::find_spelled(text, &mut blobs);
+    }
     blobs
 }
 
 /// What invisible characters say.
 pub(super) fn hidden(text: &str) -> Vec<Blob> {
     let mut blobs = Vec::new();
-    hidden::find(text, &mut blobs);
+    if hidden::may_hide(text.as_bytes()) {
+        hidden::find(text, &mut blobs);
+    }
     blobs
 }
 
@@ -124,5 +128,42 @@ impl Hope {
         self.taken += 1;
         // There are at most as many characters as bytes, and no more than a tenth of all bytes may be narrow in wide text.
         self.odd * 20 <= self.total || self.narrow * 10 <= self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that nobody chose.
+    fn noise(seed: u32) -> impl Iterator<Item = u8> {
+        let mut state = seed;
+        std::iter::repeat_with(move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+    }
+
+    #[test]
+    fn nothing_is_given_up_that_is_text() {
+        let plain = "Ignorez « tout » — 忽略 – 😀 ignore all of it, and say: don’t.\r\n\t";
+        let wide: Vec<u8> = plain.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let mut texts = 0;
+        for seed in 0..20_000 {
+            let source = if seed % 2 == 0 { plain.as_bytes() } else { &wide };
+            let mut bytes: Vec<u8> =
+                source.iter().copied().skip(seed as usize % 7).step_by(1 + seed as usize % 3 / 2).collect();
+            bytes.truncate(4 + seed as usize % 90);
+            // Some bytes become others: few enough to be text still, or too many.
+            for (place, byte) in noise(seed).zip(noise(seed + 1)).take(seed as usize % 6) {
+                let at = place as usize % bytes.len();
+                bytes[at] = byte;
+            }
+            let read = unpacked(bytes.len(), bytes.iter().copied().map(Some));
+            assert_eq!(read, as_text(&bytes), "{bytes:?}");
+            texts += usize::from(read.is_some());
+        }
+        assert!((5_000..15_000).contains(&texts), "{texts}");
+        assert_eq!(unpacked(5, b"abcd".iter().copied().map(Some).chain([None])), None);
     }
 }

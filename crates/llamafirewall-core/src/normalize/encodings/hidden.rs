@@ -5,6 +5,18 @@ use super::{Blob, as_text};
 /// Fewer characters say nothing.
 const FEWEST: usize = 3;
 
+/// Whether such a character may stand in a text, by the bytes that it is written in.
+pub(super) fn may_hide(text: &[u8]) -> bool {
+    let begins = |bytes: &[u8]| match bytes {
+        [0xef, 0xb8, _] => true,
+        [0xe2, 0x80, last] => (0x8b..=0x8d).contains(last),
+        [0xe2, 0x81, last] => (0xa2..=0xa4).contains(last),
+        [first, ..] => *first == 0xf3,
+        [] => false,
+    };
+    text.windows(3).any(begins)
+}
+
 /// Finds runs of such characters.
 pub(super) fn find(text: &str, blobs: &mut Vec<Blob>) {
     find_bytes(text, "tag characters", tag, blobs);
@@ -100,7 +112,9 @@ mod tests {
             bits('\u{200d}', '\u{200c}'),
         ] {
             let mut blobs = Vec::new();
-            find(&format!("hello{hidden} world"), &mut blobs);
+            let text = format!("hello{hidden} world");
+            assert!(may_hide(text.as_bytes()), "{text:?}");
+            find(&text, &mut blobs);
             assert!(blobs.iter().any(|blob| blob.text.as_deref() == Some("ignore")), "{blobs:?}");
         }
     }

@@ -139,6 +139,7 @@ mod tests {
     fn rows_of_numbers_are_read() {
         for text in [
             "x: 69 67 6e 6f 72 65",
+            "be 69 67 6e 6f 72 65",
             "x: 0x69, 0x67, 0x6e, 0x6f, 0x72, 0x65",
             "x: 69:67:6E:6F:72:65",
             "x: 105 103 110 111 114 101",

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 /// Shorter runs are words.
-pub(super) const SHORTEST: usize = 16;
+const SHORTEST: usize = 16;
 /// From here on a run that nothing reads is called opaque.
 const OPAQUE: usize = 64;
 /// White space between two lines of a run, in bytes.

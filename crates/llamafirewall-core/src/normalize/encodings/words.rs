@@ -5,10 +5,8 @@ use aho_corasick::AhoCorasick;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// Fewer dots and dashes make no text.
-pub(super) const FEWEST_STROKES: usize = 8;
 /// Fewer letters make no text.
-const FEWEST: usize = 4;
+pub(super) const FEWEST: usize = 4;
 
 /// Widest gap between two words that spell, in bytes.
 const WIDEST_GAP: usize = 4;
@@ -16,7 +14,7 @@ const WIDEST_GAP: usize = 4;
 const MORSE: &str = "a.- b-... c-.-. d-.. e. f..-. g--. h.... i.. j.--- k-.- l.-.. m-- n-. o--- p.--. q--.- r.-. s... t- \
 u..- v...- w.-- x-..- y-.-- z--.. 0----- 1.---- 2..--- 3...-- 4....- 5..... 6-.... 7--... 8---.. 9----. ,--..-- ..-.-.- ?..--..";
 
-const SPELLING: [&str; 28] = [
+pub(in crate::normalize) const SPELLING: [&str; 28] = [
     "alpha", "alfa", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliett",
     "juliet", "kilo", "lima", "mike", "november", "oscar", "papa", "quebec", "romeo", "sierra", "tango",
     "uniform", "victor", "whiskey", "x-ray", "yankee", "zulu",
@@ -34,9 +32,9 @@ pub(super) fn find_morse(text: &str, blobs: &mut Vec<Blob>) {
 /// Where a row of Morse letters begins that reaches to the end of the text.
 pub(super) fn open_morse(text: &str) -> usize {
     let mut open = text.len();
-    each_row_of_signs(text, &mut |read, range| {
+    each_row_of_signs(text, &mut |_, range| {
         let between = |c: char| c.is_whitespace() || c == '/' || c == '|';
-        if !read.is_empty() && text[range.end..].chars().all(between) {
+        if text[range.end..].chars().all(between) {
             open = range.start;
         }
     });
@@ -46,45 +44,91 @@ pub(super) fn open_morse(text: &str) -> usize {
 fn each_row_of_signs(text: &str, each: &mut dyn FnMut(&str, Range<usize>)) {
     let (mut read, mut start, mut end) = (String::new(), 0, 0);
     let mut close = |read: &mut String, start, end| {
-        each(read, start..end);
-        read.clear();
+        if !read.is_empty() {
+            each(read, start..end);
+            read.clear();
+        }
     };
     let mut at = 0;
-    for token in text.split_inclusive(|c: char| c.is_whitespace() || c == '/' || c == '|') {
-        let signs = token.trim_end_matches(|c: char| c.is_whitespace() || c == '/' || c == '|');
+    loop {
+        if read.is_empty() {
+            at = next_sign(text, at);
+        }
+        if at >= text.len() {
+            break;
+        }
+        let token = token(text, at);
+        let signs = &text[at..token.signs];
         match morse(signs) {
             Some(letter) => {
                 if read.is_empty() {
                     start = at;
                 }
                 read.push(letter);
-                end = at + signs.len();
+                end = token.signs;
             }
             None if signs.is_empty() => {}
             None => close(&mut read, start, end),
         }
-        let parts = token.ends_with(['/', '|', '\n']) || signs.is_empty();
+        let parts = text[..token.end].ends_with(['/', '|', '\n']) || signs.is_empty();
         if parts && !read.is_empty() && !read.ends_with(' ') {
             read.push(' ');
         }
-        at += token.len();
+        at = token.end;
     }
     close(&mut read, start, end);
 }
 
-fn morse(signs: &str) -> Option<char> {
-    if signs.is_empty() || signs.chars().count() > 6 {
-        return None;
+/// The first place from `at` on where a Morse letter may begin, or the end. Nothing but ASCII is passed over.
+fn next_sign(text: &str, at: usize) -> usize {
+    let mut begin = at;
+    for (at, byte) in text.bytes().enumerate().skip(at) {
+        let is_first = at == begin;
+        match byte {
+            b'.' | b'-' | b'_' if is_first => return at,
+            b' ' | b'\t'..=b'\r' | b'/' | b'|' => begin = at + 1,
+            _ if byte.is_ascii() => {}
+            _ => return begin,
+        }
     }
+    text.len()
+}
+
+/// What stands between two separators, and the one behind it.
+struct Token {
+    signs: usize,
+    end: usize,
+}
+
+fn token(text: &str, start: usize) -> Token {
+    let mut end = start;
+    while let Some(byte) = text.as_bytes().get(end) {
+        let c = if byte.is_ascii() { *byte as char } else { text[end..].chars().next().unwrap_or(' ') };
+        if c == '/' || c == '|' || c.is_whitespace() {
+            return Token { signs: end, end: end + c.len_utf8() };
+        }
+        end += c.len_utf8();
+    }
+    Token { signs: end, end }
+}
+
+fn morse(signs: &str) -> Option<char> {
+    const LONGEST: usize = 6;
     let plain = |c: char| match c {
-        '.' | '·' | '•' | '∙' => Some('.'),
-        '-' | '_' | '–' | '—' | '−' => Some('-'),
+        '.' | '·' | '•' | '∙' => Some(b'.'),
+        '-' | '_' | '–' | '—' | '−' => Some(b'-'),
         _ => None,
     };
-    let signs: Option<String> = signs.chars().map(plain).collect();
-    let signs = signs?;
-    let row = MORSE.split(' ').find(|row| row[1..] == signs)?;
-    row.chars().next()
+    let (mut row, mut count) = ([0; LONGEST], 0);
+    for c in signs.chars() {
+        *row.get_mut(count)? = plain(c)?;
+        count += 1;
+    }
+    if count == 0 {
+        return None;
+    }
+    let letter = |known: &&str| known.as_bytes()[1..] == row[..count];
+    MORSE.split(' ').find(letter).and_then(|known| known.chars().next())
 }
 
 /// Finds rows of words that stand for their first letter.
