@@ -18,6 +18,7 @@ mod placed;
 mod recorder;
 mod recurrent;
 mod routing;
+mod sharded;
 mod slots;
 mod streams;
 mod weights;
@@ -32,16 +33,17 @@ pub use latent::LatentAttend;
 pub use memory::{MemoryGauge, MemoryNumbers, MemoryUse};
 pub use needs::{LayerNeed, Needs};
 pub use ops::{
-    Activation, Attend, BufId, Device, Elementwise, Embed, Glu, Largest, Linear, Listed, MatrixId, ModelPart,
-    Norm, NormKind, Pairing, Precision, Projection, Rope, RopeBeyond, RopeId, Select, StackId, StateId,
-    Store, VectorId,
+    Activation, Attend, BufId, Device, Elementwise, Embed, Glu, Largest, Lent, Linear, Listed, MatrixId,
+    ModelPart, Norm, NormKind, Pairing, Precision, Projection, Rope, RopeBeyond, RopeId, Select, StackId,
+    StateId, Store, VectorId,
 };
 pub use ops::{CacheId, CacheShape, CacheType, CacheValues};
 pub use placed::{Parts, Placed};
 pub use recorder::{Recorder, Transcript};
 pub use recurrent::{DeltaNet, DeltaShape, HeadSharing, Split, SplitPart, StateShape};
 pub use routing::{Choice, GroupLimit, GroupScore, Routing, Score};
+pub use sharded::{Exchange, Sharded, ThroughHost};
 pub use slots::{Begun, Slots};
 pub use streams::{Blend, Rowwise};
-pub use weights::{MatrixSource, MatrixUse, Residency, WeightBytes};
+pub use weights::{Divide, MatrixSource, MatrixUse, Residency, WeightBytes};
 pub use witness::Witness;

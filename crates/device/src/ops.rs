@@ -333,6 +333,15 @@ pub enum ModelPart {
     End,
 }
 
+/// A buffer where it lies in a device's memory, for libraries of the device's vendor that work on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lent {
+    /// Address of the first value.
+    pub address: u64,
+    /// Handle of the queue (a stream of CUDA's or HIP's) in whose order the device works.
+    pub queue: u64,
+}
+
 /// Something that holds weights, buffers and caches and runs ops on them. Handles belong to the device that
 /// gave them out.
 pub trait Device: Send {
@@ -342,6 +351,10 @@ pub trait Device: Send {
     /// Says to which part of the model the weights and caches belong that are taken from now on. A device in one place has no use
     /// for it.
     fn place(&mut self, _part: ModelPart) {}
+
+    /// Says in how many equal pieces the buffers and caches that are made from now on lie apart on devices that compute at once; 0, as
+    /// at first, for those that are whole. A device in one place has no use for it.
+    fn divide(&mut self, _pieces: usize) {}
 
     /// Takes a weight matrix.
     ///
@@ -518,6 +531,15 @@ pub trait Device: Send {
     /// # Errors
     /// The device failed.
     fn write(&mut self, buf: BufId, values: &[f32]) -> Result<(), DeviceError>;
+
+    /// Where a buffer lies, once everything that was asked for before is in the device's queue.
+    ///
+    /// # Errors
+    /// The device failed, or has no such place to tell.
+    fn lend(&mut self, _buf: BufId) -> Result<Lent, DeviceError> {
+        let op = "work of other libraries on its buffers".to_owned();
+        Err(DeviceError::Unsupported { op, device: self.name() })
+    }
 
     /// Copies blocks within every cache; also done by [`Device::begin`] for the plan's own copies.
     ///

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use torchless_base::{BlockId, SeqId, StepPlan, TokenId, Wanted};
 use torchless_device::{
-    Activation, BufId, CpuDevice, CpuOptions, Device, Embed, Glu, Linear, MatrixId, MatrixSource, MatrixUse,
-    Projection, Residency, Store, VectorId, WeightBytes,
+    Activation, BufId, CpuDevice, CpuOptions, Device, Divide, Embed, Glu, Linear, MatrixId, MatrixSource,
+    MatrixUse, Projection, Residency, Store, VectorId, WeightBytes,
 };
 use torchless_kernels::{Precision, available};
 use torchless_quant::TensorType;
@@ -28,7 +28,16 @@ fn source(ty: TensorType, seed: usize) -> Option<MatrixSource> {
     }
     let scales = (!scales.is_empty()).then(|| Arc::new(scales) as Arc<dyn torchless_device::WeightBytes>);
     let (name, purpose) = (format!("{ty}"), MatrixUse::Both);
-    Some(MatrixSource { name, purpose, ty, rows: ROWS, cols: COLS, data: Arc::new(data), scales })
+    Some(MatrixSource {
+        name,
+        purpose,
+        ty,
+        rows: ROWS,
+        cols: COLS,
+        data: Arc::new(data),
+        scales,
+        divide: Divide::Whole,
+    })
 }
 
 struct Rig {
@@ -192,8 +201,16 @@ fn streamed_weights_are_brought_once_and_given_back() {
         let watched =
             Arc::new(Watched { data: data.clone(), way, held: Mutex::default(), brought: Mutex::default() });
         let (name, purpose, ty) = ("gate".to_owned(), MatrixUse::Product, TensorType::F32);
-        let source =
-            MatrixSource { name, purpose, ty, rows: MANY, cols: COLS, data: watched.clone(), scales: None };
+        let source = MatrixSource {
+            name,
+            purpose,
+            ty,
+            rows: MANY,
+            cols: COLS,
+            data: watched.clone(),
+            scales: None,
+            divide: Divide::Whole,
+        };
         let mut device = CpuDevice::new(options);
         let matrix = device.matrix(&source, residency).unwrap();
         let (x, y) = (device.buffer("x", 3, COLS).unwrap(), device.buffer("y", 3, MANY).unwrap());

@@ -4,7 +4,9 @@ use crate::Error;
 use crate::open::ModelOptions;
 use std::sync::Arc;
 use std::time::Instant;
-use torchless_device::{Device, DeviceError, Linear, MatrixSource, MatrixUse, Projection, Residency, Store};
+use torchless_device::{
+    Device, DeviceError, Divide, Linear, MatrixSource, MatrixUse, Projection, Residency, Store,
+};
 use torchless_device_gpu::GpuDevice;
 use torchless_device_gpu::driver::{Driver, Place};
 use torchless_kernels::Cpu;
@@ -120,6 +122,7 @@ fn multiplying(device: &mut GpuDevice, side: usize) -> Result<(f64, f64), Error>
         cols: side,
         data: Arc::new(data),
         scales: None,
+        divide: Divide::Whole,
     };
     let matrix = device.matrix(&source, Residency::Resident).map_err(fault)?;
     let input = device.buffer("input", PRODUCT_ROWS, side).map_err(fault)?;

@@ -17,7 +17,8 @@ mod weights;
 use std::sync::Arc;
 use torchless_base::{BlockId, SeqId, StepPlan, TokenId, Wanted};
 use torchless_device::{
-    BufId, CpuDevice, CpuOptions, EncoderDevice, Gather, MatrixId, MatrixSource, MatrixUse, Residency, Store,
+    BufId, CpuDevice, CpuOptions, Divide, EncoderDevice, Gather, MatrixId, MatrixSource, MatrixUse,
+    Residency, Store,
 };
 use torchless_device_gpu::GpuDevice;
 use torchless_device_gpu::driver::{DeviceInfo, Dialect, Hardware, Limits};
@@ -106,7 +107,16 @@ fn source(name: &str, values: &[f32], cols: usize, ty: TensorType) -> MatrixSour
     assert!(ty.encode(values, &mut data, &mut scales), "{ty} has an encoder");
     let scales = (!scales.is_empty()).then(|| Arc::new(scales) as Arc<dyn torchless_device::WeightBytes>);
     let purpose = MatrixUse::Both;
-    MatrixSource { name: name.to_owned(), purpose, ty, rows, cols, data: Arc::new(data), scales }
+    MatrixSource {
+        name: name.to_owned(),
+        purpose,
+        ty,
+        rows,
+        cols,
+        data: Arc::new(data),
+        scales,
+        divide: Divide::Whole,
+    }
 }
 
 /// One sequence from position `start` on, in blocks of 32.

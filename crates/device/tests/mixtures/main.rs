@@ -9,7 +9,7 @@ mod streams;
 use std::sync::Arc;
 use torchless_base::{BlockId, SeqId, StepPlan, TokenId, Wanted};
 use torchless_device::{
-    BufId, CpuDevice, CpuOptions, Device, Embed, MatrixId, MatrixSource, MatrixUse, Residency,
+    BufId, CpuDevice, CpuOptions, Device, Divide, Embed, MatrixId, MatrixSource, MatrixUse, Residency,
 };
 use torchless_kernels::{Precision, available};
 use torchless_quant::TensorType;
@@ -31,7 +31,16 @@ fn source(name: &str, values: &[f32], cols: usize, ty: TensorType) -> MatrixSour
     let mut data = vec![0; rows * ty.row_bytes(cols).unwrap()];
     assert!(ty.encode(values, &mut data, &mut []));
     let purpose = MatrixUse::Both;
-    MatrixSource { name: name.to_owned(), purpose, ty, rows, cols, data: Arc::new(data), scales: None }
+    MatrixSource {
+        name: name.to_owned(),
+        purpose,
+        ty,
+        rows,
+        cols,
+        data: Arc::new(data),
+        scales: None,
+        divide: Divide::Whole,
+    }
 }
 
 /// The values that a source holds.

@@ -16,8 +16,8 @@ use crate::load::{FileBytes, Progress};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use torchless_device::{
-    EncoderDevice, MatrixId, MatrixSource, MatrixUse, Norm, NormKind, Pairing, Residency, Rope, RopeId,
-    VectorId, WeightBytes,
+    Divide, EncoderDevice, MatrixId, MatrixSource, MatrixUse, Norm, NormKind, Pairing, Residency, Rope,
+    RopeId, VectorId, WeightBytes,
 };
 use torchless_formats::{Checkpoint, Tensor};
 use torchless_quant::TensorType;
@@ -217,6 +217,7 @@ impl<'a> Loader<'a> {
             cols: spec.taps * dim,
             data: Arc::new(values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()),
             scales: None,
+            divide: Divide::Whole,
         };
         let matrix = self.device.matrix(&source, Residency::Resident)?;
         self.advance(&tensor);
@@ -314,7 +315,16 @@ impl Loader<'_> {
             }
             None => (tensor.ty, Arc::new(stored), self.options.residency),
         };
-        let source = MatrixSource { name: name.to_owned(), purpose, ty, rows, cols, data, scales: None };
+        let source = MatrixSource {
+            name: name.to_owned(),
+            purpose,
+            ty,
+            rows,
+            cols,
+            data,
+            scales: None,
+            divide: Divide::Whole,
+        };
         let id = self.device.matrix(&source, residency)?;
         self.advance(&tensor);
         Ok(id)

@@ -10,7 +10,7 @@ use crate::decoder::{Detour, Linear, StreamBuffers, StreamLayer, Streams};
 use crate::roles::{Part, Role};
 use crate::spec::{ModelSpec, NormSpec, StreamsSpec};
 use std::sync::Arc;
-use torchless_device::{MatrixSource, MatrixUse};
+use torchless_device::{Divide, MatrixSource, MatrixUse};
 use torchless_quant::TensorType;
 
 /// Rows of a matrix and a bias in the making.
@@ -160,7 +160,16 @@ impl Loader<'_> {
         let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let (name, purpose) = (format!("{} with its own", tensor.name), MatrixUse::Product);
         let (ty, rows, cols) = (TensorType::F32, bias.len(), shape[1]);
-        let source = MatrixSource { name, purpose, ty, rows, cols, data: Arc::new(data), scales: None };
+        let source = MatrixSource {
+            name,
+            purpose,
+            ty,
+            rows,
+            cols,
+            data: Arc::new(data),
+            scales: None,
+            divide: Divide::Whole,
+        };
         let matrix = self.device.matrix(&source, self.residency)?;
         let bias = self.device.vector(&format!("{} itself", tensor.name), &bias)?;
         Ok(Linear { matrix, bias: Some(bias) })

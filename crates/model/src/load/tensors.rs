@@ -9,7 +9,7 @@ use crate::roles::{Layout, Part, Role};
 use crate::spec::{NormForm, NormSpec, NormWeight};
 use std::ops::Range;
 use std::sync::Arc;
-use torchless_device::{MatrixId, MatrixSource, MatrixUse, Norm, NormKind, VectorId, WeightBytes};
+use torchless_device::{Divide, MatrixId, MatrixSource, MatrixUse, Norm, NormKind, VectorId, WeightBytes};
 use torchless_formats::{Bytes, Tensor};
 
 /// The values of a short tensor.
@@ -317,6 +317,7 @@ pub(super) fn source(tensor: &Tensor, purpose: MatrixUse) -> MatrixSource {
         cols: tensor.cols(),
         data: Arc::new(FileBytes(tensor.data.clone())),
         scales: tensor.scales.clone().map(|s| Arc::new(FileBytes(s)) as Arc<dyn WeightBytes>),
+        divide: Divide::Whole,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::ModelError;
 use std::sync::Arc;
-use torchless_device::{MatrixSource, MatrixUse};
+use torchless_device::{Divide, MatrixSource, MatrixUse};
 use torchless_formats::Tensor;
 use torchless_quant::TensorType;
 
@@ -35,7 +35,16 @@ impl Turned {
         };
         let (name, purpose) = (format!("{} turned", tensor.name), MatrixUse::Product);
         let rows = self.rows;
-        Ok(MatrixSource { name, purpose, ty, rows, cols, data: Arc::new(bytes), scales: None })
+        Ok(MatrixSource {
+            name,
+            purpose,
+            ty,
+            rows,
+            cols,
+            data: Arc::new(bytes),
+            scales: None,
+            divide: Divide::Whole,
+        })
     }
 
     fn elements(&self, from: &[u8], (cols, width): (usize, usize), size: usize) -> Vec<u8> {
