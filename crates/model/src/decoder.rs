@@ -77,12 +77,15 @@ impl Decoder {
             .layers
             .iter()
             .any(|l| l.wiring.norms_outputs() || l.residual_scale != 1.0 || l.token_input.is_some());
+        pool.divide(spec.vocab, dev);
+        let logits = dev.buffer("logits", HEAD_ROWS.min(tokens), spec.vocab)?;
+        pool.divide(0, dev);
         let buffers = Buffers {
             x,
             branch: if needs_branch { pool.get("branch", spec.dim, dev)? } else { x },
             wanted_x: pool.get("wanted_x", spec.dim, dev)?,
             head_in: dev.buffer("head_in", HEAD_ROWS.min(tokens), spec.dim)?,
-            logits: dev.buffer("logits", HEAD_ROWS.min(tokens), spec.vocab)?,
+            logits,
         };
         Ok(Self {
             spec,

@@ -169,13 +169,26 @@ pub(crate) enum Widen {
 #[derive(Debug)]
 pub(crate) struct BufferPool {
     tokens: usize,
-    made: Vec<(&'static str, usize, BufId)>,
+    /// In how many pieces those of the part at hand may lie apart.
+    pieces: usize,
+    made: Vec<((&'static str, usize, usize), BufId)>,
 }
 
 impl BufferPool {
     /// Buffers of up to `tokens` rows.
     pub(crate) fn new(tokens: usize) -> Self {
-        Self { tokens, made: Vec::new() }
+        Self { tokens, pieces: 0, made: Vec::new() }
+    }
+
+    /// Says in how many pieces what is made from now on may lie apart; 0 for none.
+    pub(crate) fn divide(&mut self, pieces: usize, dev: &mut dyn Device) {
+        self.pieces = pieces;
+        dev.divide(pieces);
+    }
+
+    /// See [`BufferPool::divide`].
+    pub(crate) fn pieces(&self) -> usize {
+        self.pieces
     }
 
     /// Rows of a buffer.
@@ -190,11 +203,12 @@ impl BufferPool {
         width: usize,
         dev: &mut dyn Device,
     ) -> Result<BufId, DeviceError> {
-        if let Some((.., id)) = self.made.iter().find(|(p, w, _)| (*p, *w) == (purpose, width)) {
+        let key = (purpose, width, self.pieces);
+        if let Some((_, id)) = self.made.iter().find(|(made, _)| *made == key) {
             return Ok(*id);
         }
         let id = dev.buffer(purpose, self.tokens, width)?;
-        self.made.push((purpose, width, id));
+        self.made.push((key, id));
         Ok(id)
     }
 }

@@ -8,10 +8,17 @@ use crate::roles::Role;
 use crate::spec::{AttnSpec, KvSource, NormedOver, QkNorm};
 use torchless_device::{CacheId, CacheShape, CacheValues, Norm};
 
+/// Whether nothing in a layer's attention works on several heads together.
+fn works_on_heads(a: &AttnSpec) -> bool {
+    a.inner_norm.is_none() && a.qk_norm.is_none_or(|norm| norm.over != NormedOver::Row)
+}
+
 impl Loader<'_> {
     pub(super) fn attention(&mut self, i: usize, a: &AttnSpec, dim: usize) -> Result<Attention, ModelError> {
         let (q, k, v) = (a.heads * a.head_dim, a.kv_heads * a.head_dim, a.kv_heads * a.v_dim);
         let mixed = a.heads * a.v_dim;
+        // A device has whole heads of keys and values, and the queries that meet them.
+        self.divide(if works_on_heads(a) { a.kv_heads } else { 0 });
         let (query, kv) = self.query_key_value(i, a, dim)?;
         let mut head_norm = |role, heads| match a.qk_norm {
             Some(spec) => self.head_norm((role, i), spec, (heads, a.head_dim)).map(Some),
@@ -42,6 +49,7 @@ impl Loader<'_> {
             }),
             false => None,
         };
+        self.divide(0);
         let AttnSpec { heads, scale, window, softcap, clip, .. } = *a;
         Ok(Attention {
             query,

@@ -4,12 +4,12 @@ use super::ffn::UnitRoles;
 use super::seats::OfExpert;
 use super::tensors::{rows_of, source};
 use super::turned::Turned;
-use super::{Loader, arrange};
+use super::{Loader, arrange, division};
 use crate::ModelError;
 use crate::decoder::{Apart, Mixture, MixtureBuffers, Shared};
 use crate::roles::{Part, Role};
 use crate::spec::{ExpertStorage, MoeSpec, NormSpec, SharedNamed, SharedSpec};
-use torchless_device::{ExpertLinear, MatrixUse, Norm, NormKind, StackId, VectorId};
+use torchless_device::{ExpertLinear, MatrixSource, MatrixUse, Norm, NormKind, StackId, VectorId};
 use torchless_formats::Tensor;
 
 /// Where the matrices of one place in all experts may be.
@@ -32,10 +32,14 @@ impl Loader<'_> {
             true => Some(self.bare_vector(Role::ChoiceBias, i, experts)?),
             false => None,
         };
+        let hidden = self.hidden_pieces(m.hidden, i, &[Role::ExpertsDown, Role::ExpertDown]);
+        // Biases of hidden values lie expert by expert.
+        self.divide(if m.bias { 0 } else { hidden });
         let [gate, up, down] = match m.storage {
             ExpertStorage::Rows => self.expert_rows(i, m, dim)?,
             ExpertStorage::Columns => self.expert_columns(i, m, dim)?,
         };
+        self.divide(0);
         let shared = match &m.shared {
             Some(shared) => Some(self.shared(i, shared, dim)?),
             None => None,
@@ -171,7 +175,17 @@ impl Loader<'_> {
     /// The matrices of one place in all experts, with what adapters add to them.
     fn expert_stack(&mut self, place: (usize, OfExpert), parts: &[Tensor]) -> Result<StackId, ModelError> {
         let sources = parts.iter().map(|part| source(part, MatrixUse::Product)).collect();
-        let sources = self.merged(sources, place)?;
+        self.stack_in_pieces(sources, place)
+    }
+
+    fn stack_in_pieces(
+        &mut self,
+        sources: Vec<MatrixSource>,
+        place: (usize, OfExpert),
+    ) -> Result<StackId, ModelError> {
+        let divide = division::of_expert(place.1, self.buffers.pieces());
+        let mut sources = self.merged(sources, place)?;
+        sources.iter_mut().for_each(|source| source.divide = divide);
         Ok(self.device.stack(&sources, self.residency)?)
     }
 
@@ -262,8 +276,7 @@ impl Loader<'_> {
         }
         let one = |e: usize| columns.of(&rows_of(tensor, &e.to_string(), e * rows..(e + 1) * rows));
         let sources = (0..experts).map(one).collect::<Result<_, _>>()?;
-        let sources = self.merged(sources, place)?;
-        Ok(self.device.stack(&sources, self.residency)?)
+        self.stack_in_pieces(sources, place)
     }
 }
 

@@ -38,6 +38,8 @@ impl Loader<'_> {
         dim: usize,
         roles: &UnitRoles,
     ) -> Result<Mlp, ModelError> {
+        let works_on_values = m.inner_norm.is_none() && m.cut.is_none();
+        self.divide(if works_on_values { self.hidden_pieces(m.hidden, i, &[roles.down]) } else { 0 });
         let widen = match m.form {
             MlpForm::Glu(act) => {
                 let parts = [(roles.gate, m.hidden), (roles.up, m.hidden)];
@@ -60,6 +62,8 @@ impl Loader<'_> {
             None => None,
         };
         let down = self.linear(roles.down, i, [dim, m.hidden], m.down_bias)?;
-        Ok(Mlp { widen, inner_norm, down, hidden: self.buffers.get("hidden", m.hidden, self.device)? })
+        let hidden = self.buffers.get("hidden", m.hidden, self.device)?;
+        self.divide(0);
+        Ok(Mlp { widen, inner_norm, down, hidden })
     }
 }

@@ -5,6 +5,7 @@ mod adapters;
 mod arrange;
 mod attention;
 mod delta;
+mod division;
 mod experts;
 mod ffn;
 mod latent;
@@ -119,7 +120,9 @@ impl Loader<'_> {
     fn decoder(&mut self, spec: ModelSpec) -> Result<Decoder, ModelError> {
         self.device.place(ModelPart::Start);
         let purpose = if spec.tied_head { MatrixUse::Both } else { MatrixUse::Lookup };
+        self.divide(if spec.tied_head { spec.vocab } else { 0 });
         let embed = self.matrix(Role::TokenEmbedding, None, [spec.vocab, spec.dim], purpose)?;
+        self.divide(0);
         let positions = match spec.learned_positions {
             Some(n) => Some(self.matrix(Role::PositionEmbedding, None, [n, spec.dim], MatrixUse::Lookup)?),
             None => None,
@@ -138,10 +141,12 @@ impl Loader<'_> {
         }
         self.device.place(ModelPart::End);
         let final_norm = self.norm(Role::FinalNorm, None, spec.final_norm, spec.dim)?;
+        self.divide(spec.vocab);
         let matrix = match purpose {
             MatrixUse::Both => embed,
             _ => self.matrix(Role::Head, None, [spec.vocab, spec.dim], MatrixUse::Product)?,
         };
+        self.divide(0);
         let tensor = self.naming.name(Role::Head, None, Part::Weight);
         let shape = [spec.vocab, spec.dim];
         self.adapt(&adapters::Adapted { matrix, tensor: &tensor, shape, rows: None, half: false })?;

@@ -86,7 +86,8 @@ impl Loader<'_> {
         let mut first = 0;
         for (role, n) in rows.parts {
             let part = rows_of(&tensor, &format!("{role:?}"), first..first + n);
-            let matrix = self.device.matrix(&source(&part, purpose(role)), self.residency)?;
+            let matrix =
+                self.device.matrix(&self.divided(source(&part, purpose(role)), role), self.residency)?;
             let (shape, half) = ([total, rows.cols], is_half(role));
             let own = Some(&order[first..first + n]);
             self.adapt(&Adapted { matrix, tensor: &tensor.name, shape, rows: own, half })?;
@@ -112,7 +113,8 @@ impl Loader<'_> {
         bias: impl Into<Bias>,
     ) -> Result<Linear, ModelError> {
         let tensor = self.product(role, i, shape)?;
-        let matrix = self.device.matrix(&source(&tensor, purpose(role)), self.residency)?;
+        let matrix =
+            self.device.matrix(&self.divided(source(&tensor, purpose(role)), role), self.residency)?;
         self.advance(&tensor);
         let half = is_half(role);
         self.adapt(&Adapted { matrix, tensor: &tensor.name, shape, rows: None, half })?;
@@ -282,7 +284,7 @@ impl Loader<'_> {
         purpose: MatrixUse,
     ) -> Result<MatrixId, ModelError> {
         let tensor = self.take(role, i, Part::Weight, &shape)?;
-        let id = self.device.matrix(&source(&tensor, purpose), self.residency)?;
+        let id = self.device.matrix(&self.divided(source(&tensor, purpose), role), self.residency)?;
         self.advance(&tensor);
         Ok(id)
     }

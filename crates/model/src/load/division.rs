@@ -1,0 +1,81 @@
+//! How matrices may be divided among devices that compute every layer at once: heads stay whole, and so do blocks of quantised
+//! types.
+
+use super::Loader;
+use super::seats::OfExpert;
+use crate::roles::{Part, Role};
+use torchless_device::{Divide, MatrixSource};
+
+/// Fewest pieces that are so long that kernels like where they begin.
+const FEWEST_LONG: usize = 16;
+/// Their length.
+const LONG: usize = 64;
+
+/// Of a matrix in a part that comes in so many pieces; none of it where there are none.
+pub(super) fn of_role(role: Role, pieces: usize) -> Divide {
+    match role {
+        _ if pieces == 0 => Divide::Whole,
+        Role::Query | Role::Key | Role::Value | Role::Gate | Role::Up | Role::SharedGate | Role::SharedUp => {
+            Divide::Rows(pieces)
+        }
+        Role::MixerOut | Role::Down | Role::SharedDown => Divide::Cols(pieces),
+        Role::Head | Role::TokenEmbedding => Divide::Rows(pieces),
+        _ => Divide::Whole,
+    }
+}
+
+/// The same for matrices of experts.
+pub(super) fn of_expert(matrix: OfExpert, pieces: usize) -> Divide {
+    match matrix {
+        _ if pieces == 0 => Divide::Whole,
+        OfExpert::Gate | OfExpert::Up => Divide::Rows(pieces),
+        OfExpert::Down => Divide::Cols(pieces),
+    }
+}
+
+/// The pieces of `hidden` values whose last matrix has blocks of `block`.
+fn pieces(hidden: usize, block: usize) -> usize {
+    let long = if block.is_multiple_of(LONG) { block } else { LONG.max(block) };
+    let fits = |unit: &usize| unit.is_multiple_of(block) && hidden.is_multiple_of(*unit);
+    let unit = Some(long).filter(fits).filter(|unit| hidden / unit >= FEWEST_LONG);
+    hidden / unit.unwrap_or(block).max(1)
+}
+
+impl Loader<'_> {
+    /// Says in how many pieces the matrices and buffers of the part at hand may be divided; 0 for none.
+    pub(super) fn divide(&mut self, pieces: usize) {
+        self.buffers.divide(pieces, self.device);
+    }
+
+    /// The pieces of a unit of `hidden` values, by the type of its last matrix, whichever of these roles that has.
+    pub(super) fn hidden_pieces(&self, hidden: usize, i: usize, down: &[Role]) -> usize {
+        let names = down.iter().flat_map(|role| {
+            [Part::Weight, Part::Bare]
+                .map(|part| self.naming.find(*role, Some(i), part))
+                .into_iter()
+                .flatten()
+        });
+        let tensors = names.filter_map(|name| self.checkpoint.tensors.get(&name.replacen("{}", "0", 1)).ok());
+        pieces(hidden, tensors.map(|tensor| tensor.ty.info().block_len).max().unwrap_or(1))
+    }
+
+    pub(super) fn divided(&self, source: MatrixSource, role: Role) -> MatrixSource {
+        MatrixSource { divide: of_role(role, self.buffers.pieces()), ..source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_never_cut() {
+        assert_eq!(pieces(11_008, 256), 43);
+        assert_eq!(pieces(11_008, 32), 172);
+        assert_eq!(pieces(11_008, 1), 172);
+        assert_eq!(pieces(4864, 32), 76);
+        assert_eq!(pieces(512, 256), 2);
+        assert_eq!(pieces(96, 32), 3);
+        assert_eq!(pieces(20, 1), 20);
+    }
+}
