@@ -14,5 +14,6 @@ mod packed;
 mod placed;
 mod quantised;
 mod returned;
+mod sharded;
 mod stacked_adapters;
 mod support;
