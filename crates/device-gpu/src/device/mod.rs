@@ -29,9 +29,9 @@ use step::Step;
 use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 use torchless_device::{
     Activation, Attend, Blend, BufId, CacheId, CacheShape, DeltaNet, Device, DeviceError, Elementwise, Embed,
-    Experts, Glu, Largest, LatentAttend, Linear, Listed, MatrixId, MatrixSource, MemoryGauge, MemoryUse,
-    Norm, NormKind, Precision, Residency, Rope, RopeId, Rowwise, Select, SigmoidGate, Split, StackId,
-    StateId, StateShape, Store, VectorId,
+    Experts, Glu, Largest, LatentAttend, Lent, Linear, Listed, MatrixId, MatrixSource, MemoryGauge,
+    MemoryUse, Norm, NormKind, Precision, Residency, Rope, RopeId, Rowwise, Select, SigmoidGate, Split,
+    StackId, StateId, StateShape, Store, VectorId,
 };
 
 /// Threads of a group in the kernels that norm.
@@ -552,6 +552,16 @@ impl Device for GpuDevice {
         self.flush()?;
         let at = Place { memory: self.buf(buf).memory, offset: 0 };
         Ok(self.driver.read(at, float_bytes_mut(out))?)
+    }
+
+    fn lend(&mut self, buf: BufId) -> Result<Lent, DeviceError> {
+        if !self.queue.launches.is_empty() {
+            self.flush()?;
+        }
+        let memory = self.buf(buf).memory;
+        self.driver
+            .lend(memory)
+            .ok_or_else(|| self.refuse("work of other libraries on its buffers".to_owned()))
     }
 
     fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<(), DeviceError> {

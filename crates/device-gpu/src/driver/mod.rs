@@ -21,6 +21,19 @@ pub use opened::{Opened, Shortage};
 
 use crate::source::Program;
 use crate::{Backend, GpuError};
+use torchless_device::{Exchange, Lent, ThroughHost};
+
+/// What adds up for devices of one interface that compute at once: the library of their vendor, or the host where there is none such.
+///
+/// # Errors
+/// The vendor's library is not there, or refuses the devices.
+pub fn exchange(backend: Backend, ordinals: &[usize]) -> Result<Box<dyn Exchange>, GpuError> {
+    match backend {
+        Backend::Cuda => Ok(Box::new(cuda::Collective::open(cuda::Vendor::Nvidia, ordinals)?)),
+        Backend::Rocm => Ok(Box::new(cuda::Collective::open(cuda::Vendor::Amd, ordinals)?)),
+        Backend::Metal | Backend::OpenCl => Ok(Box::<ThroughHost>::default()),
+    }
+}
 
 /// Memory on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -230,6 +243,12 @@ pub trait Driver: Send {
     /// # Errors
     /// The device refused; the error names the kernel.
     fn launch(&mut self, launches: &[Launch]) -> Result<(), GpuError>;
+
+    /// Where memory lies, and the queue that orders the work, for other libraries of the vendor; `None` where there are none such.
+    /// Panics if it is not in use.
+    fn lend(&mut self, _memory: MemoryId) -> Option<Lent> {
+        None
+    }
 
     /// Waits until everything is done.
     ///

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use libloading::Library;
 
+use super::Vendor;
+
 /// Loads the first of several libraries that can be loaded. The error is what the loader said of the first one.
 pub fn load(candidates: &[PathBuf]) -> Result<Library, String> {
     load_where(candidates).map(|(library, _)| library)
@@ -87,8 +89,14 @@ const HIPRTC: &[&str] = if cfg!(windows) {
     ]
 };
 
-/// Where Python's packages and installations of the toolkit keep NVRTC, below a folder that the user names.
-const BELOW: &[&str] = &["", "lib", "lib64", "bin", "nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"];
+const NCCL: &[&str] = if cfg!(windows) { &["nccl.dll"] } else { &["libnccl.so.2", "libnccl.so"] };
+
+const RCCL: &[&str] =
+    if cfg!(windows) { &["rccl.dll"] } else { &["librccl.so.1", "librccl.so", "/opt/rocm/lib/librccl.so"] };
+
+/// Where Python's packages and installations of the toolkit keep libraries, below a folder that the user names.
+const BELOW: &[&str] =
+    &["", "lib", "lib64", "bin", "nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib", "nvidia/nccl/lib"];
 
 /// NVIDIA's compiler: first what `TORCHLESS_NVRTC` names, a file or a folder, then what the loader finds.
 pub fn nvrtc() -> Vec<PathBuf> {
@@ -102,6 +110,14 @@ pub fn nvrtc() -> Vec<PathBuf> {
 pub fn hiprtc() -> Vec<PathBuf> {
     let mut candidates = named("TORCHLESS_HIPRTC", HIPRTC);
     candidates.extend(paths(HIPRTC));
+    candidates
+}
+
+/// The vendor's library for sums over devices: first what `TORCHLESS_NCCL` names, a file or a folder, then what the loader finds.
+pub fn collective(vendor: Vendor) -> Vec<PathBuf> {
+    let names = vendor.pick(NCCL, RCCL);
+    let mut candidates = named("TORCHLESS_NCCL", names);
+    candidates.extend(paths(names));
     candidates
 }
 

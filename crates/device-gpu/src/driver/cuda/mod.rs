@@ -6,6 +6,7 @@
 
 pub mod ahead;
 mod api;
+mod collective;
 mod compiler;
 mod graphs;
 mod library;
@@ -13,6 +14,8 @@ mod session;
 mod staging;
 #[cfg(test)]
 mod tests;
+
+pub use collective::Collective;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -28,6 +31,7 @@ use super::parameters::{Parameter, parameters};
 use super::{Arg, DeviceInfo, Dialect, Driver, KernelId, Launch, Limits, MemoryId, Place, ProgramId};
 use crate::GpuError;
 use crate::source::Program;
+use torchless_device::Lent;
 
 /// Whose interface it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -503,6 +507,11 @@ impl Driver for Gpu {
         }
         launches.iter().try_for_each(|launch| self.check(launch))?;
         if found == Found::Capture { self.capture(launches) } else { self.start_all(launches) }
+    }
+
+    fn lend(&mut self, memory: MemoryId) -> Option<Lent> {
+        let address = self.memory(memory).address;
+        Some(Lent { address, queue: self.session.stream().addr() as u64 })
     }
 
     fn finish(&mut self) -> Result<(), GpuError> {

@@ -205,6 +205,11 @@ impl Session {
         &self.info
     }
 
+    /// The stream that orders the work.
+    pub fn stream(&self) -> Handle {
+        self.stream
+    }
+
     /// Makes the context current on this thread.
     ///
     /// # Errors

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
 
 use libloading::Library;
+use torchless_device::{BufId, Device, Exchange, Precision};
 
 use super::*;
+use crate::GpuDevice;
 
 const KERNELS: &str = "
 KERNEL(scale)(IN(float, x), OUT(float, y), INT(n), FLOAT(factor) IDS) { }
@@ -24,11 +26,16 @@ struct StandIn {
 
 /// The library with these options of the C compiler; `None`, said aloud, without one.
 fn stand_in(options: &[&str]) -> Option<StandIn> {
+    made_of("cuda.c", options)
+}
+
+/// The same for a file of C beside the tests.
+fn made_of(file: &str, options: &[&str]) -> Option<StandIn> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let folder = env::temp_dir().join(format!("torchless-stand-in-{}-{number}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand_in/cuda.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand_in").join(file);
     let path = folder.join("stand_in.so");
     let mut compiler = Command::new("cc");
     compiler.args(["-shared", "-fPIC", "-O1"]).args(options).arg("-o").arg(&path).arg(source);
@@ -472,6 +479,71 @@ fn hip_is_the_same_by_other_names() {
     stand_in.fail_next("wait", 719);
     let error = gpu.finish().unwrap_err().to_string();
     assert!(error.contains("hipErrorLaunchFailure: unspecified launch failure"), "{error}");
+}
+
+/// Two devices of the library that stands in for the vendor's, with the same values doubled on the second.
+fn two_devices(stand_in: &StandIn, values: &[f32]) -> (Vec<Box<dyn Device>>, Vec<BufId>) {
+    let open = |ordinal: usize| -> (Box<dyn Device>, BufId) {
+        let found = (&stand_in.libraries(), Switches::parse("").unwrap());
+        let gpu = Gpu::open(Vendor::Nvidia, ordinal, &Limits::default(), found).unwrap();
+        let mut device = GpuDevice::new(Box::new(gpu), Precision::Exact).unwrap();
+        let buf = device.buffer("x", 2, values.len() / 2).unwrap();
+        let own: Vec<f32> = values.iter().map(|x| x * (ordinal as f32 + 1.0)).collect();
+        device.write(buf, &own).unwrap();
+        (Box::new(device), buf)
+    };
+    (0..2).map(open).unzip()
+}
+
+#[test]
+fn sums_over_devices_are_made_by_the_vendors_library() {
+    let (Some(cuda), Some(nccl)) = (stand_in(&[]), made_of("nccl.c", &[])) else { return };
+    let (mut devices, bufs) = two_devices(&cuda, &[1.0, -2.0, 3.0, 4.0]);
+    let from = [nccl.path.clone()];
+    let mut collective = Collective::open_from(Vendor::Nvidia, &[0, 1], &from).unwrap();
+    assert_eq!(collective.name(), "NCCL 2.27.3");
+    // The first row alone.
+    collective.sum(&mut devices, &bufs, 2).unwrap();
+    collective.sum(&mut devices, &bufs, 0).unwrap();
+    for (device, (buf, second)) in devices.iter_mut().zip(bufs.iter().zip([[3.0, 4.0], [6.0, 8.0]])) {
+        let mut values = [0.0; 4];
+        device.read(*buf, &mut values).unwrap();
+        assert_eq!(values, [3.0, -6.0, second[0], second[1]]);
+    }
+    let fail: unsafe extern "C" fn(c_int) = nccl.function("stand_in_fail");
+    // SAFETY: a number.
+    unsafe { fail(2) };
+    let error = collective.sum(&mut devices, &bufs, 4).unwrap_err().to_string();
+    assert!(error.contains("NCCL 2.27.3") && error.contains("unhandled system error"), "{error}");
+    // The group was closed all the same.
+    collective.sum(&mut devices, &bufs, 4).unwrap();
+    drop(collective);
+    let calls: unsafe extern "C" fn() -> *const c_char = nccl.function("stand_in_calls");
+    // SAFETY: the text ends with a zero.
+    let calls = unsafe { CStr::from_ptr(calls()) }.to_str().unwrap();
+    let lines: Vec<&str> = calls.lines().collect();
+    let expected =
+        ["join 0 2", "join 1 2", "sum 0 2", "sum 1 2", "sum 0 4", "sum 1 4", "leave 0 0", "leave 1 0"];
+    assert!(expected.iter().all(|call| lines.contains(call)), "{calls}");
+}
+
+#[test]
+fn without_the_vendors_library_nothing_is_summed() {
+    let nowhere = [PathBuf::from("libno-such-collective.so.2")];
+    let error = Collective::open_from(Vendor::Nvidia, &[0, 1], &nowhere).err().unwrap().to_string();
+    assert!(error.contains("libno-such-collective") && error.contains("TORCHLESS_NCCL"), "{error}");
+    assert!(error.contains("--split layers"), "{error}");
+    let (Some(cuda), Some(nccl)) = (stand_in(&[]), made_of("nccl.c", &[])) else { return };
+    let error = Collective::open_from(Vendor::Amd, &[0, 1], std::slice::from_ref(&cuda.path))
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("no function ncclGetVersion") && error.contains("RCCL"), "{error}");
+    let error = Collective::open_from(Vendor::Nvidia, &[1, 1], std::slice::from_ref(&nccl.path))
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("joining devices [1, 1]") && error.contains("invalid usage"), "{error}");
 }
 
 #[test]
