@@ -9,7 +9,7 @@ use torchless::formats::Format;
 use torchless::gpu::Backend;
 use torchless::{
     CacheType, EncoderPrecision, GenerateOptions, ModelOptions, Place, Placement, Residency, RunPrecision,
-    SamplerConfig, Source, TokenId,
+    SamplerConfig, Source, Split, TokenId,
 };
 
 /// How a model is opened: the attributes of `torchless._options.OpenOptions`.
@@ -30,6 +30,7 @@ pub struct OpenOptions {
     backend: String,
     devices: Vec<usize>,
     gpu_layers: Option<usize>,
+    split: String,
     gpu_memory_fraction: Option<f64>,
     lora: Vec<(PathBuf, f32)>,
     architecture: Option<String>,
@@ -56,6 +57,7 @@ const BACKENDS: &[(&str, Place)] = &[
     ("metal", Place::Gpu(Backend::Metal)),
     ("opencl", Place::Gpu(Backend::OpenCl)),
 ];
+const SPLITS: &[(&str, Split)] = &[("layers", Split::Layers), ("tensor", Split::Tensor)];
 const FORMATS: &[(&str, Format)] =
     &[("gguf", Format::Gguf), ("safetensors", Format::Safetensors), ("bin", Format::Native)];
 
@@ -105,6 +107,7 @@ impl OpenOptions {
                 place: named("backend", &self.backend, BACKENDS)?,
                 devices: self.devices.clone(),
                 gpu_layers: self.gpu_layers,
+                split: named("split", &self.split, SPLITS)?,
                 memory_fraction: self.gpu_memory_fraction,
             },
             ..ModelOptions::default()

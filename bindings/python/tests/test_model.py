@@ -238,6 +238,8 @@ def test_messages_of_another_shape_are_refused(chatty: Model) -> None:
         ({"threads": 100_000}, torchless.UsageError, "threads"),
         ({"memory_limit": 1}, torchless.ResourceError, "memory"),
         ({"gpu_layers": 2, "backend": "cpu"}, torchless.UsageError, "GPU layers"),
+        ({"split": "rows"}, torchless.UsageError, "layers, tensor"),
+        ({"split": "tensor"}, torchless.UsageError, "two devices"),
         ({"policy": "nonsense"}, torchless.UsageError, "nonsense.*general"),
         ({"chat_template": "{% if %}"}, torchless.ModelError, "template"),
         ({"lora": "no-adapter.gguf"}, torchless.ModelError, "no-adapter.gguf"),

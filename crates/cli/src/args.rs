@@ -232,9 +232,21 @@ pub struct PlacementArgs {
     /// Number of the GPU among those of the backend, or several between commas, which share the layers [default: 0]
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub device: Vec<usize>,
+    /// What several GPUs share: the layers, or every layer, of which each has a part
+    #[arg(long, value_name = "WHAT", default_value = "layers", value_enum)]
+    pub split: Split,
     /// The part of the GPU's memory that may be used, above 0 and at most 1 [default: 0.9]
     #[arg(long, value_name = "F", allow_negative_numbers = true)]
     pub gpu_memory_fraction: Option<f64>,
+}
+
+/// What several GPUs share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Split {
+    /// Each has some layers, and computes while the others wait
+    Layers,
+    /// Each has a part of every layer; all compute at once, and add up through NCCL, RCCL or the host
+    Tensor,
 }
 
 /// Where to run.
@@ -269,6 +281,10 @@ impl PlacementArgs {
             place,
             devices: self.device.clone(),
             gpu_layers: self.gpu_layers,
+            split: match self.split {
+                Split::Layers => torchless::Split::Layers,
+                Split::Tensor => torchless::Split::Tensor,
+            },
             memory_fraction: self.gpu_memory_fraction,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::open::{ModelOptions, RunPrecision, Source, is_all_f32};
-use crate::placement::Place;
+use crate::placement::{Place, Split};
 use model_loader::{KvType, Library, LlamaRunner, LlamaRunnerOptions, Model, ModelConfig, Places};
 use std::path::PathBuf;
 use torchless_device::{CacheType, Residency};
@@ -124,6 +124,7 @@ fn check(options: &ModelOptions, checkpoint: &Checkpoint) -> Result<(), Error> {
         (!options.adapters.is_empty(), "adapters reach it through the crate model-loader only"),
         (by_vendor, "which GPUs it uses is a matter of its build, and how much of them of --gpu-layers"),
         (placement.memory_fraction.is_some(), "there is no limit for a GPU's memory"),
+        (placement.split == Split::Tensor, "it gives each device whole layers: --split layers"),
         (placement.devices.len() > 1, "several GPUs reach it through the crate model-loader only"),
     ] {
         if asked {

@@ -253,7 +253,8 @@ pub(crate) fn open_placed(
     let adapters = options.open_adapters()?;
     let load_options = options.load_options(checkpoint, &adapters);
     let fault = |e| Error::Model { path: source.name().to_owned(), source: e };
-    let (device, layout) = place(options, &|| needs(checkpoint, &spec, &load_options).map_err(fault))?;
+    let (device, layout) =
+        place(options, &|devices| needs(checkpoint, &spec, &load_options, devices).map_err(fault))?;
     let runner = load(checkpoint, spec.clone(), device, &load_options, progress).map_err(fault)?;
     Ok((runner, layout))
 }
@@ -285,7 +286,7 @@ pub fn layout(source: &Source, checkpoint: &Checkpoint, options: &ModelOptions) 
     let adapters = options.open_adapters()?;
     let load_options = options.load_options(checkpoint, &adapters);
     let fault = |e| Error::Model { path: source.name().to_owned(), source: e };
-    plan(options, &|| needs(checkpoint, &spec, &load_options).map_err(fault))
+    plan(options, &|devices| needs(checkpoint, &spec, &load_options, devices).map_err(fault))
 }
 
 /// Tries everything that loading does but for the weights: names, shapes and types of all tensors.

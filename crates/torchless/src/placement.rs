@@ -2,11 +2,16 @@
 //!
 //! What is asked for by name is used or is an error; nothing falls back in silence.
 
+mod shared;
+
 use crate::Error;
 use crate::open::{ModelOptions, RunPrecision};
+use shared::Asked;
 use std::fmt;
 use std::sync::PoisonError;
-use torchless_device::{Device, EncoderDevice, Needs, Parts, Placed, Precision, Recorder};
+use torchless_device::{
+    Device, EncoderDevice, Needs, Parts, Placed, Precision, Recorder, Sharded, ThroughHost,
+};
 use torchless_device_gpu::driver::{Opened, Shortage, first_gpu};
 use torchless_device_gpu::{Backend, GpuDevice};
 use torchless_formats::Checkpoint;
@@ -24,6 +29,16 @@ pub enum Place {
     Gpu(Backend),
 }
 
+/// What several devices share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Split {
+    /// The layers: one computes while the others wait.
+    #[default]
+    Layers,
+    /// Every layer, of which each has some heads and hidden values; sums go through NCCL, RCCL or the host.
+    Tensor,
+}
+
 /// Where to run, and how much of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Placement {
@@ -33,6 +48,8 @@ pub struct Placement {
     pub devices: Vec<usize>,
     /// Layers on the devices, counted from the last one, with the head; the others run on the CPU. `None` is all.
     pub gpu_layers: Option<usize>,
+    /// What several devices share.
+    pub split: Split,
     /// The part of each device's memory that may be used, above 0 and at most 1; by default [`MEMORY_FRACTION`].
     pub memory_fraction: Option<f64>,
 }
@@ -96,6 +113,11 @@ impl Placement {
         if self.devices.iter().enumerate().any(twice) {
             return Err(Error::Option("a device is named twice".to_owned()));
         }
+        if self.split == Split::Tensor && self.devices.len() < 2 {
+            return Err(Error::Option(
+                "layers are shared by two devices or more: name them, as in --device 0,1".to_owned(),
+            ));
+        }
         Ok(())
     }
 
@@ -152,17 +174,23 @@ impl Placement {
     }
 }
 
-/// What a model needs, part by part: the loader's own account.
+/// What a model needs, part by part, on one device or on each of several that share its layers: the loader's own account.
 pub(crate) fn needs(
     checkpoint: &Checkpoint,
     spec: &ModelSpec,
     options: &LoadOptions,
-) -> Result<Needs, ModelError> {
-    let recorder = Recorder::new();
-    let needs = recorder.needs();
-    load(checkpoint, spec.clone(), Box::new(recorder), options, &mut |_, _| {})?;
-    let needs = needs.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(needs)
+    devices: usize,
+) -> Result<Vec<Needs>, ModelError> {
+    let recorders: Vec<Recorder> = (0..devices).map(|_| Recorder::new()).collect();
+    let needs: Vec<_> = recorders.iter().map(Recorder::needs).collect();
+    let mut recorders: Vec<Box<dyn Device>> =
+        recorders.into_iter().map(|recorder| Box::new(recorder) as Box<dyn Device>).collect();
+    let device = match devices {
+        1 => recorders.swap_remove(0),
+        _ => Box::new(Sharded::new(recorders, Box::<ThroughHost>::default())),
+    };
+    load(checkpoint, spec.clone(), device, options, &mut |_, _| {})?;
+    Ok(needs.iter().map(|needs| needs.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect())
 }
 
 /// How many layers each device gets, in proportion to its memory.
@@ -188,9 +216,6 @@ fn parts(layers: usize, shares: &[usize]) -> Parts {
     Parts { start: 0, end: all.last().copied().unwrap_or(0), layers: all }
 }
 
-/// What a decoder needs, once that is asked for.
-type Asked<'a> = &'a dyn Fn() -> Result<Needs, Error>;
-
 /// A decoder's parts on open devices.
 struct Planned {
     opened: Vec<Opened>,
@@ -205,7 +230,7 @@ impl Planned {
     fn new(options: &ModelOptions, needs: Asked<'_>) -> Result<Option<Self>, Error> {
         let Some(backend) = options.placement.backend()? else { return Ok(None) };
         let opened = options.placement.open(backend)?;
-        let needs = needs()?;
+        let Some(needs) = needs(1)?.into_iter().next() else { return Ok(None) };
         let layers = needs.layers.len();
         let count = options.placement.gpu_layers.unwrap_or(layers).min(layers);
         let free: Vec<u64> = opened.iter().map(|device| device.free).collect();
@@ -221,6 +246,9 @@ impl Planned {
 /// # Errors
 /// What is asked for is not there, or the model does not fit.
 pub(crate) fn plan(options: &ModelOptions, needs: Asked<'_>) -> Result<Layout, Error> {
+    if options.placement.split == Split::Tensor {
+        return Ok(shared::Planned::new(options, needs)?.layout);
+    }
     Ok(Planned::new(options, needs)?.map(|planned| planned.layout).unwrap_or_default())
 }
 
@@ -229,6 +257,11 @@ pub(crate) fn plan(options: &ModelOptions, needs: Asked<'_>) -> Result<Layout, E
 /// # Errors
 /// What is asked for is not there, or the model does not fit.
 pub(crate) fn place(options: &ModelOptions, needs: Asked<'_>) -> Result<(Box<dyn Device>, Layout), Error> {
+    if options.placement.split == Split::Tensor {
+        let planned = shared::Planned::new(options, needs)?;
+        let layout = planned.layout.clone();
+        return Ok((planned.open(options)?, layout));
+    }
     let Some(planned) = Planned::new(options, needs)? else {
         return Ok((Box::new(options.cpu()?.packing_later()), Layout::default()));
     };
@@ -435,6 +468,47 @@ mod tests {
         let error = fits_on(&opened, 4).unwrap_err().to_string();
         assert!(error.contains("name more devices"), "{error}");
         assert!(fits_on(&opened, 2).is_ok());
+    }
+
+    #[test]
+    fn devices_that_share_layers_need_room_for_their_parts() {
+        let opened: Vec<_> = std::iter::from_fn(|| emulated(20 << 20)).take(2).collect();
+        if opened.len() < 2 {
+            return;
+        }
+        let part = |size: u64| {
+            let layer = LayerNeed { weights: size, cache: 1 << 19 };
+            Needs { start: 4 << 20, tied: 0, layers: vec![layer; 2], end: 1 << 20, buffers: 1 << 20 }
+        };
+        assert!(shared::fits(&[part(5 << 20), part(6 << 20)], &opened).is_ok());
+        let error = shared::fits(&[part(5 << 20), part(7 << 20)], &opened).unwrap_err();
+        let Error::DoesNotFit { needed, free, how, .. } = &error else { panic!("{error}") };
+        assert_eq!((*needed, *free), (21 << 20, 20 << 20));
+        assert!(how.contains("--split layers"), "{how}");
+        let rows = shared::layout(&[part(5 << 20), part(6 << 20)], &opened).rows;
+        let of =
+            |parts: &str| rows.iter().filter(|row| row.parts == parts).map(|row| row.weights >> 20).collect();
+        let layers: Vec<u64> = of("part of layers 0 to 1");
+        assert_eq!((layers, rows.len()), (vec![10, 12], 6));
+    }
+
+    #[test]
+    fn layers_are_shared_by_devices_that_are_named() {
+        let place = Place::Gpu(Backend::OpenCl);
+        let shared = Placement { place, split: Split::Tensor, devices: vec![0, 1], ..Placement::default() };
+        refused(&Placement { devices: vec![0], ..shared.clone() }, "--device 0,1");
+        assert!(shared.backend().is_ok());
+        let asked = |placement: Placement, adapters: Vec<_>| {
+            let options = ModelOptions { placement, adapters, ..ModelOptions::default() };
+            let needs = |_: usize| -> Result<Vec<Needs>, Error> { panic!("refused before") };
+            plan(&options, &needs).unwrap_err().to_string()
+        };
+        let some = asked(Placement { gpu_layers: Some(3), ..shared.clone() }, Vec::new());
+        assert!(some.contains("leave out --gpu-layers"), "{some}");
+        let adapted = asked(shared.clone(), vec![("x".into(), 1.0)]);
+        assert!(adapted.contains("take no adapters"), "{adapted}");
+        let cpu = asked(Placement { place: Place::Cpu, ..shared }, Vec::new());
+        assert!(cpu.contains("name another backend"), "{cpu}");
     }
 
     fn refused(placement: &Placement, words: &str) {

@@ -246,6 +246,7 @@ class Model:
         backend: Literal["auto", "cpu", "cuda", "rocm", "metal", "opencl"] = "auto",
         devices: Sequence[int] = (),
         gpu_layers: Optional[int] = None,
+        split: Literal["layers", "tensor"] = "layers",
         gpu_memory_fraction: Optional[float] = None,
         lora: Union[PathLike, Mapping[PathLike, float], Sequence[PathLike]] = (),
         chat_template: Optional[str] = None,
@@ -267,8 +268,9 @@ class Model:
         :param kv_dtype: element type of the KV cache; by default f16 where weights are quantised.
         :param precision: the numbers that an encoder computes with; by default f32.
         :param backend: where to run; ``auto`` is the first GPU, or else the CPU.
-        :param devices: numbers of GPUs that share the layers; by default the first.
+        :param devices: numbers of GPUs that share the model; by default the first.
         :param gpu_layers: layers on the GPU, counted from the last; by default all.
+        :param split: what several GPUs share: the ``layers``, or every layer (``tensor``), of which each has a part.
         :param gpu_memory_fraction: the part of a GPU's memory that may be used; by default 0.9.
         :param lora: adapters to add to the weights, with a factor each where given as a mapping.
         :param chat_template: a built-in template's name, or a template in Jinja, in place of the model's own.
@@ -297,6 +299,7 @@ class Model:
             backend=backend,
             devices=devices,
             gpu_layers=gpu_layers,
+            split=split,
             gpu_memory_fraction=gpu_memory_fraction,
             lora=_adapters(lora),
             architecture=architecture,

@@ -34,6 +34,7 @@ class OpenOptions:
     backend: str = "auto"
     devices: Sequence[int] = ()
     gpu_layers: Optional[int] = None
+    split: str = "layers"
     gpu_memory_fraction: Optional[float] = None
     lora: Sequence[tuple[PathLike, float]] = ()
     architecture: Optional[str] = None

@@ -49,7 +49,11 @@ pub fn run(args: &InspectArgs) -> Result<()> {
 /// What would lie on which device, where one is named; nothing for the CPU alone.
 fn where_it_would_lie(source: &Source, checkpoint: &Checkpoint, args: &InspectArgs) -> Result<String> {
     let placement = args.placement.placement();
-    if placement.place == Place::Auto && placement.gpu_layers.is_none() && placement.devices.is_empty() {
+    if placement.place == Place::Auto
+        && placement.gpu_layers.is_none()
+        && placement.devices.is_empty()
+        && placement.split == torchless::Split::Layers
+    {
         return Ok(String::new());
     }
     let options = ModelOptions { placement, max_seq_len: args.max_seq_len, ..ModelOptions::default() };

@@ -56,6 +56,7 @@ fn options_out_of_range_are_refused_before_a_model_is_loaded() {
         ("--backend", &["nonsense", "cuda0"]),
         ("--gpu-layers", &["-1", "all"]),
         ("--device", &["-1", "x", "0,x"]),
+        ("--split", &["rows", ""]),
         ("--gpu-memory-fraction", &["x"]),
     ] {
         for value in values {

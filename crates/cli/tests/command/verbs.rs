@@ -39,6 +39,7 @@ fn a_backend_that_is_not_there_is_an_error_and_never_the_cpu() {
     assert!(!Path::new("never-written").exists());
     assert_refused(&run(&["--prompt", "x", "--backend", "cpu", "--gpu-layers", "3"]), 2, &["no GPU layers"]);
     assert_refused(&run(&["--prompt", "x", "--gpu-memory-fraction", "1.5"]), 2, &["1.5"]);
+    assert_refused(&run(&["--prompt", "x", "--split", "tensor"]), 2, &["--device 0,1"]);
 }
 
 /// Whether OpenCL leads to a device here; says so where it does not.
