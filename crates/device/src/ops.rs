@@ -46,6 +46,12 @@ handle! {
     StateId
 }
 
+/// Keeps what a device made; its place is the number of its handle.
+pub(crate) fn handle<T>(list: &mut Vec<T>, item: T) -> u32 {
+    list.push(item);
+    u32::try_from(list.len() - 1).unwrap_or(u32::MAX)
+}
+
 /// What a norm does with a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NormKind {

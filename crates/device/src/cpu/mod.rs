@@ -18,6 +18,7 @@ use crate::latent::LatentAttend;
 use crate::ops::{
     Activation, Attend, BufId, CacheId, CacheShape, CacheType, CacheValues, Device, Elementwise, Embed, Glu,
     Linear, MatrixId, Norm, NormKind, Projection, Rope, RopeId, Select, StackId, StateId, Store, VectorId,
+    handle,
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
@@ -307,11 +308,6 @@ fn apply_norm(cpu: &Cpu, norm: &Norm, vectors: &Vectors, (x, row): (&[f32], usiz
             cpu.layer_norm(x, &with(eps, bias), out);
         }
     }
-}
-
-fn handle<T>(list: &mut Vec<T>, item: T) -> u32 {
-    list.push(item);
-    (list.len() - 1) as u32
 }
 
 impl Device for CpuDevice {

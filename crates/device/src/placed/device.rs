@@ -5,17 +5,12 @@ use crate::experts::{ExpertLinear, Experts, SigmoidGate};
 use crate::latent::LatentAttend;
 use crate::ops::{
     Activation, Attend, BufId, CacheId, CacheShape, Device, Elementwise, Embed, Glu, Largest, Linear, Listed,
-    MatrixId, ModelPart, Norm, Rope, RopeId, Select, StackId, StateId, VectorId,
+    MatrixId, ModelPart, Norm, Rope, RopeId, Select, StackId, StateId, VectorId, handle,
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
 use crate::{DeviceError, MatrixSource, MatrixUse, MemoryGauge, Residency};
 use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
-
-fn handle<T>(list: &mut Vec<T>, item: T) -> u32 {
-    list.push(item);
-    u32::try_from(list.len() - 1).unwrap_or(u32::MAX)
-}
 
 impl Device for Placed {
     fn name(&self) -> String {

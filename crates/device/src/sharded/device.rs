@@ -5,17 +5,12 @@ use crate::experts::{ExpertLinear, Experts, SigmoidGate};
 use crate::latent::LatentAttend;
 use crate::ops::{
     Activation, Attend, BufId, CacheId, CacheShape, Device, Elementwise, Embed, Glu, Linear, MatrixId,
-    ModelPart, Norm, Projection, Rope, RopeId, Select, StackId, StateId, Store, VectorId,
+    ModelPart, Norm, Projection, Rope, RopeId, Select, StackId, StateId, Store, VectorId, handle,
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
 use crate::{DeviceError, Divide, MatrixSource, MatrixUse, MemoryGauge, Residency};
 use torchless_base::{BlockCopy, SeqId, StepPlan};
-
-fn handle<T>(list: &mut Vec<T>, item: T) -> u32 {
-    list.push(item);
-    u32::try_from(list.len() - 1).unwrap_or(u32::MAX)
-}
 
 /// How device `device` stores its part of a sum: what is added to is there once in all.
 fn partial(store: Store, device: usize) -> Store {
