@@ -32,11 +32,22 @@ nvrtc() {
     current=$(library "$(nvrtc_folder nvidia-cuda-nvrtc 13.0.88)" libnvrtc.so.13)
     older=$(library "$(nvrtc_folder nvidia-cuda-nvrtc-cu12 12.9.86)" libnvrtc.so.12)
     assemble
-    "$python" scripts/compile_kernels.py nvrtc "$current" sm_75 "$sources/cuda-75"
-    "$python" scripts/compile_kernels.py nvrtc "$current" sm_80 "$sources/cuda-80"
-    "$python" scripts/compile_kernels.py nvrtc "$current" sm_90a "$sources/cuda-90"
-    "$python" scripts/compile_kernels.py nvrtc "$older" compute_75 "$sources/cuda-75"
-    "$python" scripts/compile_kernels.py nvrtc "$older" compute_90 "$sources/cuda-100"
+    local started=() failed=0 one
+    compile "$current" sm_90a cuda-90
+    compile "$current" sm_80 cuda-80
+    compile "$current" sm_75 cuda-75
+    compile "$older" compute_75 cuda-75
+    compile "$older" compute_90 cuda-100
+    for one in "${started[@]}"; do
+        wait "$one" || failed=1
+    done
+    ((failed == 0)) || stop "NVRTC refused what is named above"
+}
+
+# LIBRARY ARCHITECTURE SOURCES: beside the others, since NVRTC uses one core.
+compile() {
+    "$python" scripts/compile_kernels.py nvrtc "$1" "$2" "$sources/$3" &
+    started+=($!)
 }
 
 hiprtc() {
