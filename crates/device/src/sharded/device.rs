@@ -315,17 +315,18 @@ impl Device for Sharded {
             (Divide::Rows(a), Divide::Rows(b), Divide::Cols(c)) if a == b && b == c => Some(a),
             _ => return Err(self.refuse("experts whose matrices lie otherwise")),
         };
-        if pieces.is_some() && (op.gate.bias.is_some() || op.up.bias.is_some()) {
-            return Err(self.refuse("experts with biases"));
-        }
         let norms = self.maybe_norm(op.norm.as_ref(), (None, self.width(op.input)))?;
         let (inputs, scores) = (self.ids_in(op.input, None)?, self.ids_in(op.scores, None)?);
         let outs = self.ids_in(op.out, None)?;
-        let [bias, factors, gate_bias, up_bias, down_bias] =
-            [op.bias, op.factors, op.gate.bias, op.up.bias, op.down.bias]
-                .map(|id| self.maybe_vector(id, None));
+        let [bias, factors, down_bias] =
+            [op.bias, op.factors, op.down.bias].map(|id| self.maybe_vector(id, None));
         let (bias, factors, down_bias) = (bias?, factors?, down_bias?);
-        let (gate_bias, up_bias) = (gate_bias?, up_bias?);
+        // Of each expert the hidden values that a device has.
+        let mut hidden_bias = |bias: Option<VectorId>| {
+            let len = bias.map_or(0, |bias| self.vectors[bias.0 as usize].values.len());
+            self.maybe_vector(bias, pieces.map(|pieces| (len / op.routing.experts, pieces)))
+        };
+        let (gate_bias, up_bias) = (hidden_bias(op.gate.bias)?, hidden_bias(op.up.bias)?);
         self.each(|k, device| {
             let is_rest = pieces.is_some() && k > 0;
             device.experts(&Experts {

@@ -33,8 +33,7 @@ impl Loader<'_> {
             false => None,
         };
         let hidden = self.hidden_pieces(m.hidden, i, &[Role::ExpertsDown, Role::ExpertDown]);
-        // Biases of hidden values lie expert by expert.
-        self.divide(if m.bias { 0 } else { hidden });
+        self.divide(hidden);
         let [gate, up, down] = match m.storage {
             ExpertStorage::Rows => self.expert_rows(i, m, dim)?,
             ExpertStorage::Columns => self.expert_columns(i, m, dim)?,
