@@ -98,7 +98,7 @@ pub enum ModelError {
     },
     /// A limit that leaves no room to work in.
     #[error(
-        "a memory limit of {limit} bytes is too low: activations, logits and cache alone take {least} bytes"
+        "a memory limit of {limit} bytes is too low: the program, activations, logits and cache alone take {least} bytes"
     )]
     MemoryLimit {
         /// What was asked for.
