@@ -546,6 +546,22 @@ fn without_the_vendors_library_nothing_is_summed() {
     assert!(error.contains("joining devices [1, 1]") && error.contains("invalid usage"), "{error}");
 }
 
+/// Without GPUs it refuses them in its own words; with two it takes them.
+#[test]
+fn nvidias_own_library_has_the_functions_that_are_called() {
+    if env::var_os("TORCHLESS_NCCL").is_none() {
+        eprintln!("skipped: TORCHLESS_NCCL names no library");
+        return;
+    }
+    match Collective::open(Vendor::Nvidia, &[0, 1]) {
+        Ok(collective) => assert!(collective.name().starts_with("NCCL 2."), "{}", collective.name()),
+        Err(error) => {
+            let words = error.to_string();
+            assert!(words.starts_with("NCCL 2.") && words.contains("joining devices [0, 1]"), "{words}");
+        }
+    }
+}
+
 #[test]
 fn switches_are_known_words() {
     let expected = Switches { graphs: false, overlap: true, wait: true };
