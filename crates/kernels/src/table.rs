@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 
 /// One implementation of all operations, for one level of instruction set.
 pub struct Kernels {
-    /// What options and reports call it: `scalar`, `avx2`, `avx-vnni`, `avx512`, `avx512-vnni`, `amx`, `neon`, `neon-dot`.
+    /// What options and reports call it: `scalar`, `avx2`, `avx-vnni`, `avx512`, `avx512-vnni`, `amx`, `neon`, `neon-dot`,
+    /// `neon-i8mm`.
     pub name: &'static str,
     pub(crate) matmul: MatmulTable,
     pub(crate) ops: &'static OpsTable,
@@ -23,6 +24,13 @@ static NEON: Kernels =
 static NEON_DOT: Kernels = Kernels {
     name: "neon-dot",
     matmul: matmul_table!(crate::matmul::isa::neon::NeonDot, "neon,dotprod"),
+    ops: &ops::NEON,
+};
+
+#[cfg(target_arch = "aarch64")]
+static NEON_MATRIX: Kernels = Kernels {
+    name: "neon-i8mm",
+    matmul: matmul_table!(crate::matmul::isa::neon::NeonMatrix, "neon,dotprod,i8mm"),
     ops: &ops::NEON,
 };
 
@@ -101,6 +109,9 @@ pub fn available() -> &'static [&'static Kernels] {
             found.push(&NEON);
             if std::arch::is_aarch64_feature_detected!("dotprod") {
                 found.push(&NEON_DOT);
+                if std::arch::is_aarch64_feature_detected!("i8mm") {
+                    found.push(&NEON_MATRIX);
+                }
             }
         }
         found

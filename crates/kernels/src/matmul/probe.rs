@@ -30,6 +30,10 @@ pub(crate) unsafe fn dots<I: Isa>(rounds: usize) -> u32 {
         unsafe { I::matrix_probe(MatrixProbe::Bytes, rounds * CHAINS / (16 * 16)) };
         return 0;
     }
+    if I::PAIRS {
+        // SAFETY: as the caller promises; a round has 64 multiplications on each chain, a product 32.
+        return unsafe { I::pairs_probe(rounds * CHAINS * 64 / 32) };
+    }
     let source = [1_u8; 64 * 3];
     let mut out = [0_u8; 64];
     // SAFETY: as the caller promises; the arrays have the 64 bytes that are read and written.

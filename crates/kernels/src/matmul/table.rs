@@ -242,6 +242,7 @@ macro_rules! matmul_table {
             unsafe {
                 match t.panel.width {
                     _ if <$isa as Isa>::MATRIX => <$isa as Isa>::int_matrix::<SUB, MIN>(t),
+                    _ if <$isa as Isa>::PAIRS => <$isa as Isa>::int_pairs::<SUB, MIN>(t),
                     1 => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 1>(t),
                     2 if ((2..=6).contains(&WIDEST)) => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 2>(t),
                     3 if ((3..=6).contains(&WIDEST)) => tile::int_tile::<$isa, Unpacked<SUB, MIN>, 2, 3>(t),

@@ -214,11 +214,10 @@ pub(crate) unsafe fn unpack<I: Isa, W: Weights>(src: *const u8, units: usize, ds
             let mins = if W::MIN { W::mins::<I>(unit) } else { scales };
             for s in 0..subs {
                 let out = dst.add((u * subs + s) * step);
-                for j in 0..W::SUB / 4 {
-                    let codes = W::quants::<I>(unit, s, j);
-                    let signed = I::MATRIX && !W::MIN;
-                    let codes = if signed { I::add_bytes(codes, I::splat(0x8080_8080)) } else { codes };
-                    I::store(out.add(64 * j), codes);
+                for j in (0..W::SUB / 4).step_by(2) {
+                    let [first, second] = unpacked_codes::<I, W>(unit, s, j);
+                    I::store(out.add(64 * j), first);
+                    I::store(out.add(64 * j + 64), second);
                 }
                 let end = out.add(ROWS * W::SUB).cast::<f32>();
                 I::store_floats(end, scales.as_ref()[s]);
@@ -227,6 +226,22 @@ pub(crate) unsafe fn unpack<I: Isa, W: Weights>(src: *const u8, units: usize, ds
                 }
             }
         }
+    }
+}
+
+/// Eight columns of a sub-block as they are stored: from vector `j` on, which is even.
+///
+/// # Safety
+/// As [`unpack`], for a unit.
+#[inline(always)]
+unsafe fn unpacked_codes<I: Isa, W: Weights>(unit: *const u8, s: usize, j: usize) -> [I::Words; 2] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let signed = (I::MATRIX || I::PAIRS) && !W::MIN;
+        let flip = I::splat(if signed { 0x8080_8080 } else { 0 });
+        let codes = |codes: I::Words| if signed { I::add_bytes(codes, flip) } else { codes };
+        let (first, second) = (codes(W::quants::<I>(unit, s, j)), codes(W::quants::<I>(unit, s, j + 1)));
+        if I::PAIRS { I::zip(first, second) } else { [first, second] }
     }
 }
 

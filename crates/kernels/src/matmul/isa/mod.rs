@@ -16,6 +16,8 @@ mod avx512_eight;
 mod avx512_floats;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_pairs;
 
 use super::acts;
 use super::tile::Tile;
@@ -146,6 +148,35 @@ pub(crate) trait Isa: Copy + 'static {
     #[inline(always)]
     unsafe fn quantise_block(x: &[f32; acts::BLOCK]) -> acts::Block {
         acts::quantise_block(x)
+    }
+
+    /// Whether there is [`Isa::int_pairs`]. Unpacked codes are then signed where they would otherwise be numbers plus 128, and go through
+    /// [`Isa::zip`].
+    const PAIRS: bool = false;
+
+    /// Four columns and the next four, as the two vectors that are stored of them.
+    ///
+    /// # Safety
+    /// As the trait.
+    unsafe fn zip(_first: Self::Words, _second: Self::Words) -> [Self::Words; 2] {
+        unreachable!("asked for only where PAIRS says so")
+    }
+
+    /// [`super::tile::int_tile`] of two strips of [`super::weights::Unpacked`] by products of pairs of rows with pairs of tokens: the
+    /// same sums, and so the same bits.
+    ///
+    /// # Safety
+    /// As the trait and as `int_tile`.
+    unsafe fn int_pairs<const SUB: usize, const MIN: bool>(_tile: &Tile) {
+        unreachable!("asked for only where PAIRS says so")
+    }
+
+    /// So many products of pairs by eight columns, to find the ceiling; asked for only where [`Isa::PAIRS`] says so.
+    ///
+    /// # Safety
+    /// As the trait.
+    unsafe fn pairs_probe(_products: usize) -> u32 {
+        unreachable!("asked for only where PAIRS says so")
     }
 
     /// Whether there is [`Isa::int_matrix`]. Unpacked codes are then signed where they would otherwise be numbers plus 128.

@@ -1,6 +1,7 @@
-//! NEON: 16 lanes are four registers. With dot products of bytes or without.
+//! NEON: 16 lanes are four registers. With dot products of bytes, with matrix products, or without.
 
-use super::Isa;
+use super::super::tile::Tile;
+use super::{Isa, neon_pairs};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
@@ -11,6 +12,10 @@ pub(crate) struct Neon;
 /// The same and dot products of bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct NeonDot;
+
+/// The same and matrix products of bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct NeonMatrix;
 
 type Words = [uint32x4_t; 4];
 type Floats = [float32x4_t; 4];
@@ -69,13 +74,13 @@ unsafe fn sdot(acc: uint32x4_t, w: int8x16_t, a: int8x16_t) -> uint32x4_t {
     out
 }
 
-/// Shared by both: everything but the dot products.
+/// Shared by all: everything but the dot products.
 macro_rules! common {
-    () => {
+    ($int_width:expr) => {
         type Words = Words;
         type Floats = Floats;
 
-        const INT_WIDTH: usize = 2;
+        const INT_WIDTH: usize = $int_width;
         const FLOAT_WIDTH: usize = 3;
 
         #[inline(always)]
@@ -251,11 +256,37 @@ macro_rules! dots {
 }
 
 impl Isa for Neon {
-    common!();
+    common!(2);
     dots!(dot);
 }
 
 impl Isa for NeonDot {
-    common!();
+    common!(2);
     dots!(sdot);
+}
+
+impl Isa for NeonMatrix {
+    common!(neon_pairs::WIDTH);
+    dots!(sdot);
+
+    const DIRECT: usize = NeonDot::DIRECT;
+    const PAIRS: bool = true;
+
+    #[inline(always)]
+    unsafe fn zip(first: Words, second: Words) -> [Words; 2] {
+        // SAFETY: NEON by the trait's contract.
+        unsafe { neon_pairs::zip(first, second) }
+    }
+
+    #[inline(always)]
+    unsafe fn int_pairs<const SUB: usize, const MIN: bool>(tile: &Tile) {
+        // SAFETY: as the caller promises.
+        unsafe { neon_pairs::int_tile::<SUB, MIN>(tile) }
+    }
+
+    #[inline(always)]
+    unsafe fn pairs_probe(products: usize) -> u32 {
+        // SAFETY: as the caller promises.
+        unsafe { neon_pairs::probe(products) }
+    }
 }
