@@ -31,18 +31,23 @@ const FIXED: u64 = 96 << 20;
 /// The part of a limit that is kept free for the KV cache, where that could take more.
 const CACHE_SHARE: u64 = 4;
 
+/// What a step of so many tokens works with, logits left out: each value once in a buffer; inputs of products also normed and quantised.
+pub(crate) fn activation_bytes(spec: &ModelSpec, tokens: usize) -> u64 {
+    let widest = |f: &dyn Fn(&LayerSpec) -> usize| spec.layers.iter().map(f).max().unwrap_or(0);
+    let mixer = widest(&|l| l.mixer.inner_width());
+    let hidden = widest(&|l| l.ffn.inner_width());
+    let values = 5 * spec.dim + mixer + 4 * hidden;
+    (4 * values as u64).saturating_mul(tokens as u64)
+}
+
 /// What a limit on all memory leaves for weights: activations and logits come first, and the cache of the whole context up to a
 /// quarter of the limit.
 ///
 /// # Errors
 /// Nothing is left.
 pub(crate) fn left_for_weights(limit: u64, spec: &ModelSpec, info: &RunnerInfo) -> Result<u64, ModelError> {
-    let widest = |f: &dyn Fn(&LayerSpec) -> usize| spec.layers.iter().map(f).max().unwrap_or(0);
-    let mixer = widest(&|l| l.mixer.inner_width());
-    let hidden = widest(&|l| l.ffn.inner_width());
-    // Each value once in a buffer; inputs of products also normed and quantised.
-    let values = 5 * spec.dim + mixer + 4 * hidden;
-    let activations = 4 * (values * info.max_batch_tokens + 2 * HEAD_ROWS * spec.vocab) as u64;
+    let logits = 4 * (2 * HEAD_ROWS * spec.vocab) as u64;
+    let activations = activation_bytes(spec, info.max_batch_tokens).saturating_add(logits);
     let positions = (info.blocks * info.block_len) as u64;
     let cache = (spec.kv_bytes_per_token(2) as u64).saturating_mul(positions).min(limit / CACHE_SHARE);
     let sequences = positions.div_ceil(info.max_seq_len.max(1) as u64);

@@ -2,6 +2,7 @@
 
 use crate::ModelError;
 use crate::decoder::Decoder;
+use crate::memory::activation_bytes;
 use crate::spec::{Ffn, ModelSpec};
 use torchless_base::{Logits, RunError, Runner, RunnerInfo, SeqId, StepPlan};
 use torchless_device::{Device, DeviceError, MemoryGauge, Residency};
@@ -14,8 +15,11 @@ const LONGEST_UNASKED: usize = 1 << 20;
 
 /// Tokens per step where weights are resident: enough to hide what a product pays once per step, and half the buffers of [`LARGE_BATCH`].
 const USUAL_BATCH: usize = 256;
-/// Tokens per step where each step reads weights anew, or deals tokens out to experts, of which each gets few.
+/// Tokens per step where each step reads weights anew, or deals tokens out to experts, of which each gets few, or where the model is so
+/// small that it takes no more than [`MOST_BYTES`].
 const LARGE_BATCH: usize = 512;
+/// Bytes of activations that [`USUAL_BATCH`] tokens of a model of 1B take.
+const MOST_BYTES: u64 = 52 << 20;
 
 /// Limits to run within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub struct RunnerOptions {
     pub max_seq_len: Option<usize>,
     /// Sequences of full length that the cache has room for.
     pub sequences: usize,
-    /// Tokens per step; `None` takes 256 where all weights are resident and every token meets them, else 512.
+    /// Tokens per step; `None` takes 256 where all weights are resident, every token meets them and the model is not small, else 512.
     pub max_batch_tokens: Option<usize>,
 }
 
@@ -59,7 +63,8 @@ impl RunnerOptions {
 
 fn usual_batch(spec: &ModelSpec, residency: Residency) -> usize {
     let has_experts = spec.layers.iter().any(|layer| matches!(layer.ffn, Ffn::Experts(_)));
-    if has_experts || residency != Residency::Resident { LARGE_BATCH } else { USUAL_BATCH }
+    let is_small = activation_bytes(spec, LARGE_BATCH) <= MOST_BYTES;
+    if has_experts || is_small || residency != Residency::Resident { LARGE_BATCH } else { USUAL_BATCH }
 }
 
 /// Runs the native decoder on one device.

@@ -79,7 +79,8 @@ pub struct ModelOptions {
     pub max_seq_len: Option<usize>,
     /// Sequences of full length that the cache has room for; 0 counts as 1.
     pub sequences: usize,
-    /// Tokens per step; by default 2048 on a GPU, 512 where weights are not resident or lie with experts, and else 256.
+    /// Tokens per step; by default 2048 on a GPU, 512 where weights are not resident or lie with experts and for small
+    /// models, and else 256.
     pub max_batch_tokens: Option<usize>,
     /// Adapters (LoRA) that are added to the model's weights, each with a factor beside its own.
     pub adapters: Vec<(PathBuf, f32)>,
