@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::api::Handle;
 use crate::driver::{Arg, Launch, MemoryId};
 
-/// Lists that are remembered.
-const KEPT: usize = 16;
+/// Launches of the lists that are remembered: of some twenty steps. Where layers are shared by devices, a step is many short lists.
+const KEPT: usize = 8192;
 /// Shorter lists start as quickly by themselves.
 const SHORTEST: usize = 4;
 
@@ -81,10 +81,14 @@ impl Graphs {
     }
 
     fn remember(&mut self, entry: Entry) {
-        if self.entries.len() == KEPT {
-            self.forgotten.extend(self.entries.remove(0).graph);
-        }
         self.entries.push(entry);
+        let mut launches: usize = self.entries.iter().map(|entry| entry.list.len()).sum();
+        let mut oldest = 0;
+        while launches > KEPT && oldest + 1 < self.entries.len() {
+            launches -= self.entries[oldest].list.len();
+            oldest += 1;
+        }
+        self.forgotten.extend(self.entries.drain(..oldest).filter_map(|entry| entry.graph));
     }
 }
 
@@ -160,9 +164,11 @@ mod tests {
             graphs.keep(Some(graph(1 + number as usize)));
         }
         graphs.find(&list(Arg::Int(0)));
-        for number in 2..=KEPT as i32 {
+        for number in 2..(KEPT / SHORTEST) as i32 {
             graphs.find(&list(Arg::Int(number)));
         }
+        assert!(graphs.forgotten.is_empty());
+        graphs.find(&list(Arg::Int(-1)));
         assert_eq!(graphs.forgotten, [graph(2)]);
         assert_eq!(graphs.find(&list(Arg::Int(0))), Found::Replay(graph(1)));
     }
