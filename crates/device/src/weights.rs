@@ -186,6 +186,21 @@ impl WeightBytes for Columns {
 }
 
 impl MatrixSource {
+    /// A matrix for products of values in single precision, row after row, in memory of its own. Panics if `cols` is 0.
+    pub fn of_floats(name: String, values: &[f32], cols: usize) -> Self {
+        let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Self {
+            name,
+            purpose: MatrixUse::Product,
+            ty: TensorType::F32,
+            rows: values.len() / cols,
+            cols,
+            data: Arc::new(data),
+            scales: None,
+            divide: Divide::Whole,
+        }
+    }
+
     /// Rows `range` of it, where they lie.
     pub(crate) fn some_rows(&self, range: Range<usize>) -> Self {
         let part = |of: &Arc<dyn WeightBytes>| -> Arc<dyn WeightBytes> {

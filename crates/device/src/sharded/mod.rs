@@ -94,7 +94,7 @@ impl Sharded {
             Some(ModelPart::Layer(layer)) => format!(" of layer {layer}"),
             _ => String::new(),
         };
-        let op = format!("{}{place}", what.into());
+        let op = format!("{}{place}, which they share (devices can have whole layers instead)", what.into());
         DeviceError::Unsupported { op, device: format!("a group of {} devices", self.devices.len()) }
     }
 

@@ -9,7 +9,7 @@ use crate::roles::{Part, Role};
 use crate::spec::ModelSpec;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use torchless_device::{Adaptation, Divide, MatrixId, MatrixSource, MatrixUse};
+use torchless_device::{Adaptation, MatrixId, MatrixSource};
 use torchless_formats::{Adapter, Tensor};
 use torchless_quant::TensorType;
 
@@ -107,18 +107,7 @@ impl Loader<'_> {
     }
 
     fn narrow(&mut self, name: String, values: &[f32], cols: usize) -> Result<MatrixId, ModelError> {
-        let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let (ty, purpose, rows) = (TensorType::F32, MatrixUse::Product, values.len() / cols.max(1));
-        let source = MatrixSource {
-            name,
-            purpose,
-            ty,
-            rows,
-            cols,
-            data: Arc::new(data),
-            scales: None,
-            divide: Divide::Whole,
-        };
+        let source = MatrixSource::of_floats(name, values, cols.max(1));
         Ok(self.device.matrix(&source, self.residency)?)
     }
 

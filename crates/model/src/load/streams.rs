@@ -9,9 +9,7 @@ use crate::ModelError;
 use crate::decoder::{Detour, Linear, StreamBuffers, StreamLayer, Streams};
 use crate::roles::{Part, Role};
 use crate::spec::{ModelSpec, NormSpec, StreamsSpec};
-use std::sync::Arc;
-use torchless_device::{Divide, MatrixSource, MatrixUse};
-use torchless_quant::TensorType;
+use torchless_device::{MatrixSource, MatrixUse};
 
 /// Rows of a matrix and a bias in the making.
 #[derive(Default)]
@@ -157,19 +155,8 @@ impl Loader<'_> {
         let tensor = self.take(role, Some(i), Part::Weight, &shape)?;
         let Table { values, bias } = make(&flat(&tensor), shape[1]);
         self.advance(&tensor);
-        let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let (name, purpose) = (format!("{} with its own", tensor.name), MatrixUse::Product);
-        let (ty, rows, cols) = (TensorType::F32, bias.len(), shape[1]);
-        let source = MatrixSource {
-            name,
-            purpose,
-            ty,
-            rows,
-            cols,
-            data: Arc::new(data),
-            scales: None,
-            divide: Divide::Whole,
-        };
+        let name = format!("{} with its own", tensor.name);
+        let source = MatrixSource::of_floats(name, &values, shape[1].max(1));
         let matrix = self.device.matrix(&source, self.residency)?;
         let bias = self.device.vector(&format!("{} itself", tensor.name), &bias)?;
         Ok(Linear { matrix, bias: Some(bias) })

@@ -10,6 +10,7 @@ mod goldens;
 mod listed;
 mod made;
 mod malformed;
+mod on_devices;
 mod packed;
 mod placed;
 mod quantised;

@@ -1,36 +1,15 @@
 //! A model whose layers are shared by devices gives what it gives on one, but for the order of sums.
 
-use super::support::{Session, fixtures};
+use super::on_devices::{cpu, golden_decoders, logits, runner};
 use std::path::{Path, PathBuf};
-use torchless_device::{CpuDevice, CpuOptions, Device, Recorder, Sharded, ThroughHost};
+use torchless_device::{Device, Recorder, Sharded, ThroughHost};
 use torchless_device_gpu::GpuDevice;
 use torchless_device_gpu::driver::Limits;
-use torchless_formats::{Checkpoint, OpenOptions, open};
+use torchless_formats::{OpenOptions, open};
 use torchless_kernels::Precision;
-use torchless_model::{LoadOptions, NativeRunner, load, spec};
-
-const IDS: [u32; 11] = [3, 7, 1, 9, 4, 4, 2, 8, 6, 5, 3];
-
-fn cpu() -> Box<dyn Device> {
-    let options = CpuOptions { kernels: torchless_kernels::best(), threads: 1, precision: Precision::Exact };
-    Box::new(CpuDevice::new(options))
-}
-
-fn runner(checkpoint: &Checkpoint, device: Box<dyn Device>) -> NativeRunner {
-    let spec = spec(checkpoint).unwrap();
-    load(checkpoint, spec, device, &LoadOptions::default(), &mut |_, _| {}).unwrap()
-}
 
 fn shared(devices: Vec<Box<dyn Device>>) -> Box<dyn Device> {
     Box::new(Sharded::new(devices, Box::<ThroughHost>::default()))
-}
-
-/// A prompt and one more token.
-fn logits(runner: NativeRunner) -> Vec<f32> {
-    let mut session = Session::of(runner);
-    let mut all = session.step(&[(0, 0, &IDS[..10])]);
-    all.extend(session.step(&[(0, 10, &IDS[10..])]));
-    all
 }
 
 /// Compares so many devices with one.
@@ -79,16 +58,7 @@ fn gpus_share_the_model_inside() {
 
 #[test]
 fn every_decoder_is_the_same_on_devices_that_share_it() {
-    let Some(fixtures) = fixtures() else { return };
-    let folders = std::fs::read_dir(fixtures.join("goldens")).unwrap();
-    let mut cases: Vec<PathBuf> = folders.map(|entry| entry.unwrap().path()).filter(|p| p.is_dir()).collect();
-    cases.sort();
-    let is_decoder = |case: &PathBuf| {
-        open(case, &OpenOptions::default()).is_ok_and(|checkpoint| spec(&checkpoint).is_ok())
-    };
-    cases.retain(is_decoder);
-    assert!(cases.len() > 60, "{} decoders", cases.len());
-    cases.iter().for_each(|case| check(case, &[2, 3]));
+    golden_decoders().iter().for_each(|case| check(case, &[2, 3]));
 }
 
 /// Bytes of weights and cache of a model's layers on each of so many devices.
