@@ -3,6 +3,8 @@
 //! [`super::super::tile::int_tile`] in their order, so the bits are the same too.
 
 use super::super::tile::{Panel, ROWS, Tile, unpacked_bytes};
+use super::Isa;
+use super::neon::NeonMatrix;
 use std::arch::aarch64::*;
 use std::arch::asm;
 
@@ -94,7 +96,7 @@ unsafe fn strip<const SUB: usize, const MIN: bool, const T: usize, const P: usiz
         let lines = if tile.next.bytes > 0 { tile.next.lines(tile.units) } else { 0 };
         for u in 0..tile.units {
             for line in u * lines..(u + 1) * lines {
-                prefetch(tile.next.from[r].wrapping_add(64 * line));
+                NeonMatrix::prefetch_far(tile.next.from[r].wrapping_add(64 * line));
             }
             let unit = tile.w[r].add(u * step);
             let sums = multiply::<SUB, T, P>(unit, panel.codes.add(u * SUB / 32 * 32 * T + u * SUB % 32));
@@ -170,14 +172,6 @@ unsafe fn scale<const SUB: usize, const MIN: bool, const T: usize, const P: usiz
             }
         }
     }
-}
-
-/// # Safety
-/// None beyond NEON: a prefetch of any address is harmless.
-#[inline(always)]
-unsafe fn prefetch(p: *const u8) {
-    // SAFETY: as above.
-    unsafe { asm!("prfm pldl2keep, [{}]", in(reg) p, options(readonly, nostack, preserves_flags)) }
 }
 
 /// That many rounds of products on sums that do not wait for each other: the most that the instruction gives. For the probes.
