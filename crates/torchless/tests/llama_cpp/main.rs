@@ -170,11 +170,18 @@ fn compared(source: &Source, tolerance: Option<f32>) -> Option<Parity> {
     Some(parity(source, &options).unwrap())
 }
 
+/// Kernels differ from one processor to the next, so that of two tokens with all but the same logit the engines may choose either.
+fn assert_same_choices(found: &Parity) {
+    let apart = found.first_different.as_ref().filter(|different| different.margin > found.tolerance / 10.0);
+    assert_eq!(apart, None, "{found:?}");
+}
+
 #[test]
 fn engines_agree_as_far_as_they_can() {
     let Some(found) = compared(&story(), None) else { return };
     assert!(found.within(), "{found:?}");
-    assert_eq!((found.tolerance, found.first_different), (QUANTISED_TOLERANCE, None));
+    assert_eq!(found.tolerance, QUANTISED_TOLERANCE);
+    assert_same_choices(&found);
     assert_eq!((found.prompt_tokens, found.reply_tokens, found.vocab), (5, TOKENS, 1280));
     assert!(found.largest > 0.0 && found.rms > 0.0 && found.rms < f64::from(found.largest), "{found:?}");
     let strict = compared(&story(), Some(0.0)).unwrap();
@@ -187,7 +194,7 @@ fn engines_agree_on_trained_models() {
         let Some(source) = fixture(name) else { return };
         let Some(found) = compared(&source, None) else { return };
         assert!(found.within(), "{name}: {found:?}");
-        assert_eq!(found.first_different, None, "{name}");
+        assert_same_choices(&found);
         let usual = match name {
             name if name.ends_with("F32.gguf") => F32_TOLERANCE,
             name if name.ends_with("F16.gguf") => HALF_TOLERANCE,
