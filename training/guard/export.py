@@ -135,8 +135,9 @@ def judged_fetched(head: Head, typed: Head, rows: list[dict], counted: np.ndarra
     both = head.beside(read[:, 1], as_typed, benign)
     attacked = np.array([row["source"].startswith("injecagent") for row in rows])
     same = [row for row, a in zip(rows, attacked) if a]
-    return {"both views": judge.table(rows, both), "as typed text": judge.table(rows, as_typed), "encoder alone": judge.table(rows, read[:, 1]),
-            "attacked tools alone": judge.table(same, both[attacked])}
+    alone = judge.table(same, both[attacked])
+    alone["overall"]["between"] = judge.between(same, both[attacked])
+    return {"both views": judge.table(rows, both), "as typed text": judge.table(rows, as_typed), "encoder alone": judge.table(rows, read[:, 1]), "attacked tools alone": alone}
 
 
 def write(first: Counted, heads: list[Head], path: pathlib.Path) -> None:

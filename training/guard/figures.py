@@ -37,8 +37,10 @@ def views(figures: dict) -> list[str]:
 def main() -> None:
     log = json.loads(pathlib.Path(sys.argv[1]).read_text())
     count = {name: sum(entry[name] for entry in log["rows"].values()) for name in ("attacks", "harmless")}
-    own = sum(sum(entry.values()) for name, entry in log["rows"].items() if " generated" in name)
-    print(f"{sum(count.values()):,} texts, {count['attacks']:,} of them attacks; {own:,} from the tables of this folder")
+    of = lambda kind: sum(sum(entry.values()) for name, entry in log["rows"].items() if f" {kind}" in name)
+    print(f"{sum(count.values()):,} texts, {count['attacks']:,} of them attacks; {of('generated'):,} from the tables of this folder, {of('written'):,} from its texts")
+    low, high = log["leave_one_dataset_out"]["tool"]["attacked tools alone"]["overall"]["between"]
+    print(f"against clean outputs of the same tools: {percent(low)} to {percent(high)} of attacked outputs at 1 %, orders drawn anew")
     for role, title in ROLES.items():
         figures = log["leave_one_dataset_out"][role]
         print(f"\n## {title}\n")
