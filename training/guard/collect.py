@@ -23,6 +23,7 @@ from topics import HARMFUL
 
 HERE = pathlib.Path(__file__).parent
 SOURCES = json.loads((HERE / "sources.json").read_text())
+TEXTS = HERE / "texts"
 LONGEST = 12_000
 
 
@@ -81,9 +82,8 @@ def shared_sets(rows: Rows, sets: pathlib.Path) -> None:
               [row["text"] for row in labelled(sets / "spikee_seeds.jsonl") if row["label"] == "payload_instruction"])
 
 
-CLEAN = ["Works as described, no complaints.", "Bought it for my sister and she likes it.", "Meeting moved to Thursday, see you there.", "Buy milk and bread.", "", "The weather is nice today!",
-         "Please bring your laptop to the workshop.", "Draft of the quarterly budget, see attachment.", "Photographer and cat person from Turku.", "Team lunch at noon.", "Could you send me the slides after the talk?",
-         "Thanks for the quick reply, the parcel has arrived.", "Great sound, weak battery.", "Three bedrooms, close to the station, pets allowed.", "Renew library card.", "The call is about the new schedule."]
+# What people write into a field of an output, one thing a line, many of them requests to somebody.
+CLEAN = (HERE / "clean_sentences.txt").read_text().splitlines()
 
 
 def templates(rows: Rows, wrappers: list[str], payloads: list[str]) -> None:
@@ -234,6 +234,20 @@ def generated(rows: Rows, seed: int) -> None:
     documents_with_attacks(rows, rng)
 
 
+def written(rows: Rows) -> None:
+    """What was written for this project text by text: prompts with their label, and documents with a place that strangers write to,
+    what they ask the assistant for there, and what they write there otherwise."""
+    for path in sorted(TEXTS.glob("*.jsonl")):
+        source = "written-" + path.stem
+        for entry in labelled(path):
+            if "document" not in entry:
+                rows.add(entry["text"], entry["label"], "user", source)
+                continue
+            for label, texts in ((1, entry["orders"]), (0, entry["harmless"])):
+                for text in texts:
+                    rows.add(entry["document"].replace("{SLOT}", text), label, "tool", source, core=text if label else None)
+
+
 def documents_with_attacks(rows: Rows, rng: random.Random) -> None:
     """Harmless text with an attack before, after or in the middle."""
     harmless = [row["text"] for row in rows.rows.values() if row["label"] == 0 and row["role"] == "user" and len(row["text"]) > 80 and "generated" not in row["source"]]
@@ -265,6 +279,7 @@ def main() -> None:
     prompt_collections(rows, Folder(given.clones))
     more_prompts(rows, Folder(given.clones))
     documents(rows, Folder(given.clones), given.manuals, given.crates)
+    written(rows)
     generated(rows, seed=11)
     with given.output.open("w") as out:
         for row in rows.rows.values():

@@ -55,6 +55,51 @@ class Tables(unittest.TestCase):
             self.assertNotIn(core, clean)
 
 
+class Written(unittest.TestCase):
+    """The texts of the folder `texts`."""
+
+    def setUp(self):
+        self.entries = [entry for path in collect.TEXTS.glob("*.jsonl") for entry in collect.labelled(path)]
+
+    def test_prompts_have_a_label_and_both_are_there(self):
+        prompts = [entry for entry in self.entries if "document" not in entry]
+        self.assertTrue(all(entry["text"].strip() for entry in prompts))
+        counts = collections.Counter(entry["label"] for entry in prompts)
+        self.assertEqual(set(counts), {0, 1})
+        self.assertLess(abs(counts[0] - counts[1]), 0.2 * len(prompts))
+
+    def test_documents_have_one_place_and_texts_of_both_kinds_for_it(self):
+        documents = [entry for entry in self.entries if "document" in entry]
+        self.assertTrue(documents)
+        for entry in documents:
+            self.assertEqual(entry["document"].count("{SLOT}"), 1)
+            self.assertTrue(entry["orders"] and entry["harmless"])
+            self.assertFalse(set(entry["orders"]) & set(entry["harmless"]))
+
+    def test_no_prompt_has_two_labels(self):
+        labels = collections.defaultdict(set)
+        for entry in self.entries:
+            if "text" in entry:
+                labels[entry["text"].lower()].add(entry["label"])
+        self.assertEqual([text for text, found in labels.items() if len(found) > 1], [])
+
+
+class Spread(unittest.TestCase):
+    def test_few_orders_are_less_certain_than_many(self):
+        rng = np.random.default_rng(3)
+        width = []
+        for orders in (4, 400):
+            found = rng.random(orders) < 0.5
+            found[:2] = True, False
+            rows = [{"label": 1, "core": str(i % orders)} for i in range(1200)] + [{"label": 0, "core": None}] * 200
+            score = np.concatenate((np.tile(found, 1200 // orders), np.full(200, 0.5)))
+            low, high = judge.between(rows, score)
+            self.assertLessEqual(low, found.mean() + 1e-9)
+            self.assertGreaterEqual(high, found.mean() - 1e-9)
+            width.append(high - low)
+        self.assertGreater(width[0], 3 * width[1])
+
+
 class Sources(unittest.TestCase):
     def test_what_is_kept_is_not_used(self):
         self.assertFalse(set(collect.SOURCES["used"]) & set(collect.SOURCES["kept"]))
@@ -162,7 +207,7 @@ class Encoder(unittest.TestCase):
     def test_no_set_stands_in_two_folds(self):
         sets = [name for fold in judge.FOLDS for name in fold]
         self.assertEqual(len(sets), len(set(sets)))
-        self.assertEqual(set(sets) | {name for name in collect.SOURCES["used"] if name.startswith("generated")}, set(collect.SOURCES["used"]))
+        self.assertEqual(set(sets) | {name for name in collect.SOURCES["used"] if name.startswith(("generated", "written"))}, set(collect.SOURCES["used"]))
 
 
 class Fit(unittest.TestCase):
