@@ -7,7 +7,7 @@
 use super::isa::Isa;
 use super::strips::{Repack, Strips};
 use super::tile::ROWS;
-use super::weights::Weights;
+use super::weights::{Narrow, Weights};
 use torchless_quant::TensorType;
 
 /// Columns of a unit, and of the longest block.
@@ -45,7 +45,7 @@ pub(crate) trait Form: Weights {
 
 /// A form with a scale per `$sub` columns.
 macro_rules! form {
-    ($(#[$doc:meta])* $name:ident, $sub:literal, $levels:expr) => {
+    ($(#[$doc:meta])* $name:ident, $sub:literal, $narrow:expr, $levels:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(crate) struct $name;
@@ -62,6 +62,7 @@ macro_rules! form {
             const TYPE: Option<TensorType> = None;
             const SUB: usize = $sub;
             const MIN: bool = false;
+            const NARROW: Option<Narrow> = $narrow;
             const UNIT: usize = UNIT;
             const BYTES: usize = CODES + UNIT / $sub * 64;
             type List<F: Copy> = [F; UNIT / $sub];
@@ -94,27 +95,27 @@ macro_rules! form {
 
 form!(
     /// `IQ1` in eighths, `IQ2`, and ternary types.
-    Few, 16, &[-43, -25, -9, -8, -7, -1, 0, 1, 2, 7, 8, 9, 25, 43]
+    Few, 16, None, &[-43, -25, -9, -8, -7, -1, 0, 1, 2, 7, 8, 9, 25, 43]
 );
 form!(
     /// `IQ3_XXS`.
-    Iq3Xxs, 32, &[-62, -52, -44, -36, -28, -20, -12, -4, 4, 12, 20, 28, 36, 44, 52, 62]
+    Iq3Xxs, 32, None, &[-62, -52, -44, -36, -28, -20, -12, -4, 4, 12, 20, 28, 36, 44, 52, 62]
 );
 form!(
     /// `IQ3_S`.
-    Iq3S, 32, &[-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15]
+    Iq3S, 32, Narrow::around(16, 31), &[-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15]
 );
 form!(
     /// `IQ4_XS`.
-    Iq4Xs, 32, &[-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
+    Iq4Xs, 32, None, &[-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
 );
 form!(
     /// `MXFP4`: the doubled values of E2M1.
-    Micro32, 32, &[-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12]
+    Micro32, 32, Narrow::around(16, 31), &[-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12]
 );
 form!(
     /// `NVFP4`.
-    Micro16, 16, &[-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12]
+    Micro16, 16, Narrow::around(16, 31), &[-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12]
 );
 
 /// The strips of a type of few levels.

@@ -45,7 +45,8 @@ pub(crate) unsafe fn dots<I: Isa>(rounds: usize) -> u32 {
             for (i, acc) in acc.iter_mut().enumerate() {
                 let w = I::load(source.add(64 * i));
                 for (j, acc) in acc.iter_mut().enumerate() {
-                    *acc = I::dot_small(*acc, w, I::quad(source.add(4 * j).cast()));
+                    let a = I::quad(source.add(4 * j).cast());
+                    *acc = if I::NARROW { I::add_products(*acc, w, a) } else { I::dot_small(*acc, w, a) };
                 }
             }
         }

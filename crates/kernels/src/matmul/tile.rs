@@ -10,7 +10,7 @@
 )]
 
 use super::isa::Isa;
-use super::weights::Weights;
+use super::weights::{Narrow, Weights, bytes};
 
 /// Rows of a strip: the lanes of the kernels.
 pub(crate) const ROWS: usize = 16;
@@ -100,6 +100,118 @@ unsafe fn store_sums<I: Isa, const R: usize, const T: usize>(tile: &Tile, acc: [
     }
 }
 
+/// Which plane of sums over sub-blocks goes with `W`.
+const fn offsets_of<W: Weights>() -> usize {
+    (W::SUB == 16) as usize
+}
+
+/// Where the codes of sub-block `at` of a panel of `T` tokens begin.
+///
+/// # Safety
+/// The panel has that sub-block.
+#[inline(always)]
+unsafe fn codes_at<W: Weights, const T: usize>(panel: &Panel, at: usize) -> *const i8 {
+    // SAFETY: as the caller promises; blocks are 32 columns.
+    unsafe { panel.codes.add(at * W::SUB / 32 * 32 * T + at * W::SUB % 32) }
+}
+
+/// Products of sub-block `s` of the units with sub-block `at` of the panel.
+///
+/// # Safety
+/// As [`int_tile`], whose units and panel have these.
+#[inline(always)]
+unsafe fn wide_dots<I: Isa, W: Weights, const R: usize, const T: usize>(
+    unit: [*const u8; R],
+    s: usize,
+    panel: &Panel,
+    at: usize,
+) -> [[I::Words; T]; R] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut dots = [[I::splat(0); T]; R];
+        if !W::MIN {
+            for t in 0..T {
+                let start = I::start_offset(panel.offsets[offsets_of::<W>()].add(at * T + t));
+                for r in 0..R {
+                    dots[r][t] = start;
+                }
+            }
+        }
+        let codes = codes_at::<W, T>(panel, at);
+        for j in 0..W::SUB / 4 {
+            let mut w = [W::quants::<I>(unit[0], s, j); R];
+            for r in 1..R {
+                w[r] = W::quants::<I>(unit[r], s, j);
+            }
+            for t in 0..T {
+                let a = I::quad(codes.add(t * 32 + j * 4));
+                for r in 0..R {
+                    dots[r][t] = if W::MIN {
+                        I::dot_small(dots[r][t], w[r], a)
+                    } else {
+                        I::dot_offset(dots[r][t], w[r], a)
+                    };
+                }
+            }
+        }
+        dots
+    }
+}
+
+/// The same products by sums of 16 bits over as many quads as fit: integers, so that the order does not matter.
+///
+/// # Safety
+/// As [`wide_dots`].
+#[inline(always)]
+unsafe fn narrow_dots<I: Isa, W: Weights, const R: usize, const T: usize>(
+    unit: [*const u8; R],
+    s: usize,
+    panel: &Panel,
+    at: usize,
+    narrow: Narrow,
+) -> [[I::Words; T]; R] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut dots = [[I::splat(0); T]; R];
+        if narrow.zero > 0 {
+            for t in 0..T {
+                let sum = panel.offsets[offsets_of::<W>()].add(at * T + t).read() / 128;
+                let start = I::splat((sum * i32::from(narrow.zero)).cast_unsigned());
+                for r in 0..R {
+                    dots[r][t] = start;
+                }
+            }
+        }
+        let codes = codes_at::<W, T>(panel, at);
+        let less = I::splat(bytes(narrow.above.wrapping_neg()));
+        let quads = narrow.quads(W::SUB);
+        for first in (0..W::SUB / 4).step_by(quads) {
+            let mut sums = [[I::splat(0); T]; R];
+            for j in first..first + quads {
+                let mut w = [W::quants::<I>(unit[0], s, j); R];
+                for r in 1..R {
+                    w[r] = W::quants::<I>(unit[r], s, j);
+                }
+                if narrow.above > 0 {
+                    w = w.map(|w| I::add_bytes(w, less));
+                }
+                for t in 0..T {
+                    let a = I::quad(codes.add(t * 32 + j * 4));
+                    for r in 0..R {
+                        sums[r][t] = I::add_products(sums[r][t], w[r], a);
+                    }
+                }
+            }
+            for r in 0..R {
+                for t in 0..T {
+                    dots[r][t] = I::add_halves(dots[r][t], sums[r][t]);
+                }
+            }
+        }
+        dots
+    }
+}
+
 /// Products of `R` strips of `W` and `T` tokens of 8-bit activations.
 ///
 /// # Safety
@@ -111,7 +223,7 @@ pub(crate) unsafe fn int_tile<I: Isa, W: Weights, const R: usize, const T: usize
     unsafe {
         let mut acc = load_sums::<I, R, T>(tile);
         let panel = &tile.panel;
-        let which = usize::from(W::SUB == 16);
+        let which = offsets_of::<W>();
         let subs = W::UNIT / W::SUB;
         let lines = if R == 2 && tile.next.bytes > 0 { tile.next.lines(tile.units) } else { 0 };
         for u in 0..tile.units {
@@ -134,32 +246,10 @@ pub(crate) unsafe fn int_tile<I: Isa, W: Weights, const R: usize, const T: usize
                 if R == 1 {
                     prefetch_ahead::<I, W>(unit[0], s);
                 }
-                let mut dots = [[I::splat(0); T]; R];
-                if !W::MIN {
-                    for t in 0..T {
-                        let start = I::start_offset(panel.offsets[which].add(at * T + t));
-                        for r in 0..R {
-                            dots[r][t] = start;
-                        }
-                    }
-                }
-                let codes = panel.codes.add(at * W::SUB / 32 * 32 * T + at * W::SUB % 32);
-                for j in 0..W::SUB / 4 {
-                    let mut w = [W::quants::<I>(unit[0], s, j); R];
-                    for r in 1..R {
-                        w[r] = W::quants::<I>(unit[r], s, j);
-                    }
-                    for t in 0..T {
-                        let a = I::quad(codes.add(t * 32 + j * 4));
-                        for r in 0..R {
-                            dots[r][t] = if W::MIN {
-                                I::dot_small(dots[r][t], w[r], a)
-                            } else {
-                                I::dot_offset(dots[r][t], w[r], a)
-                            };
-                        }
-                    }
-                }
+                let dots = match W::NARROW {
+                    Some(narrow) if I::NARROW => narrow_dots::<I, W, R, T>(unit, s, panel, at, narrow),
+                    _ => wide_dots::<I, W, R, T>(unit, s, panel, at),
+                };
                 for t in 0..T {
                     let scale = I::splat_float(panel.scales.add(at * W::SUB / 32 * T + t).read());
                     for r in 0..R {
@@ -237,9 +327,13 @@ pub(crate) unsafe fn unpack<I: Isa, W: Weights>(src: *const u8, units: usize, ds
 unsafe fn unpacked_codes<I: Isa, W: Weights>(unit: *const u8, s: usize, j: usize) -> [I::Words; 2] {
     // SAFETY: as the caller promises.
     unsafe {
-        let signed = (I::MATRIX || I::PAIRS) && !W::MIN;
-        let flip = I::splat(if signed { 0x8080_8080 } else { 0 });
-        let codes = |codes: I::Words| if signed { I::add_bytes(codes, flip) } else { codes };
+        let more = match W::NARROW {
+            _ if (I::MATRIX || I::PAIRS) && !W::MIN => 128,
+            Some(narrow) if I::NARROW => narrow.above.wrapping_neg(),
+            _ => 0,
+        };
+        let codes =
+            |codes: I::Words| if more > 0 { I::add_bytes(codes, I::splat(bytes(more))) } else { codes };
         let (first, second) = (codes(W::quants::<I>(unit, s, j)), codes(W::quants::<I>(unit, s, j + 1)));
         if I::PAIRS { I::zip(first, second) } else { [first, second] }
     }

@@ -20,6 +20,8 @@ pub(crate) trait Weights: Copy + 'static {
     const SUB: usize;
     /// Whether a value is `scale * q + min` with `q` in `0..=31`, instead of `scale * (q - 128)`.
     const MIN: bool;
+    /// Where the codes are so few that several products fit 16 bits.
+    const NARROW: Option<Narrow> = None;
     /// Columns in a unit.
     const UNIT: usize;
     /// Bytes in a unit.
@@ -48,8 +50,42 @@ pub(crate) trait Weights: Copy + 'static {
     }
 }
 
+/// Codes from 0 on, as they are without the offset of 128.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Narrow {
+    /// The highest one.
+    pub(crate) most: u8,
+    /// The one that stands for zero.
+    pub(crate) zero: u8,
+    /// What [`Weights::quants`] gives more than that.
+    pub(crate) above: u8,
+}
+
+impl Narrow {
+    /// Codes without an offset.
+    const fn small(most: u8) -> Option<Self> {
+        Some(Self { most, zero: 0, above: 0 })
+    }
+
+    /// Codes with an offset of 128.
+    pub(crate) const fn around(zero: u8, most: u8) -> Option<Self> {
+        Some(Self { most, zero, above: 128 - zero })
+    }
+
+    /// Of a sub-block of `sub` columns, the quads whose products are added up in words of 16 bits: each holds two of at most 127 times
+    /// the highest code. A power of two.
+    pub(crate) const fn quads(self, sub: usize) -> usize {
+        let fit = i16::MAX as usize / (2 * 127 * self.most as usize);
+        let mut quads = sub / 4;
+        while quads > fit {
+            quads /= 2;
+        }
+        quads
+    }
+}
+
 /// `b` in all four bytes.
-const fn bytes(b: u8) -> u32 {
+pub(crate) const fn bytes(b: u8) -> u32 {
     u32::from_le_bytes([b; 4])
 }
 
@@ -86,7 +122,7 @@ macro_rules! pair_of_halves {
 
 /// 32 columns per block, two blocks per unit.
 macro_rules! legacy {
-    ($(#[$doc:meta])* $name:ident, bytes: $bytes:expr, scales: $scales:expr, mins: $mins:expr,
+    ($(#[$doc:meta])* $name:ident, narrow: $narrow:expr, bytes: $bytes:expr, scales: $scales:expr, mins: $mins:expr,
      |$unit:ident, $sub:ident, $j:ident| $quants:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -96,6 +132,7 @@ macro_rules! legacy {
             const TYPE: Option<TensorType> = Some(TensorType::$name);
             const SUB: usize = 32;
             const MIN: bool = $mins > 0;
+            const NARROW: Option<Narrow> = $narrow;
             const UNIT: usize = 64;
             const BYTES: usize = $bytes;
             type List<F: Copy> = [F; 2];
@@ -119,33 +156,36 @@ macro_rules! legacy {
 
 legacy!(
     /// Words of nibbles: column `4 j + i` in the low half of byte `i` of word `j`, column 16 further in the high half.
-    Q4_0, bytes: 576, scales: 512, mins: 0,
+    Q4_0, narrow: Narrow::around(8, 15), bytes: 576, scales: 512, mins: 0,
     |unit, sub, j| I::add_bytes(field::<I>(unit, 4 * sub + j % 4, j / 4 * 4, 15), I::splat(bytes(120)))
 );
-legacy!(Q4_1, bytes: 640, scales: 512, mins: 576, |unit, sub, j| field::<I>(unit, 4 * sub + j % 4, j / 4 * 4, 15));
+legacy!(
+    Q4_1, narrow: Narrow::small(15), bytes: 640, scales: 512, mins: 576,
+    |unit, sub, j| field::<I>(unit, 4 * sub + j % 4, j / 4 * 4, 15)
+);
 legacy!(
     /// As `Q4_0`, then a word of fifth bits: that of column `4 j + i` is bit `j` of byte `i`.
-    Q5_0, bytes: 704, scales: 640, mins: 0,
+    Q5_0, narrow: Narrow::around(16, 31), bytes: 704, scales: 640, mins: 0,
     |unit, sub, j| {
         let low = field::<I>(unit, 4 * sub + j % 4, j / 4 * 4, 15);
         I::add_bytes(I::or(low, fifth_bit::<I>(unit, 512 + 64 * sub, j)), I::splat(bytes(112)))
     }
 );
 legacy!(
-    Q5_1, bytes: 768, scales: 640, mins: 704,
+    Q5_1, narrow: Narrow::small(31), bytes: 768, scales: 640, mins: 704,
     |unit, sub, j| {
         I::or(field::<I>(unit, 4 * sub + j % 4, j / 4 * 4, 15), fifth_bit::<I>(unit, 512 + 64 * sub, j))
     }
 );
 legacy!(
     /// Words of bytes, each plus 128.
-    Q8_0, bytes: 1088, scales: 1024, mins: 0,
+    Q8_0, narrow: None, bytes: 1088, scales: 1024, mins: 0,
     |unit, sub, j| I::load(unit.add(512 * sub + 64 * j))
 );
 legacy!(
     /// As `Q4_0`, but nibbles are places in a table.
     #[expect(non_camel_case_types, reason = "the name that the field uses")]
-    IQ4_NL, bytes: 576, scales: 512, mins: 0,
+    IQ4_NL, narrow: None, bytes: 576, scales: 512, mins: 0,
     |unit, sub, j| I::lookup(field::<I>(unit, 4 * sub + j % 4, j / 4 * 4, 15), &LEVELS)
 );
 
@@ -188,7 +228,7 @@ impl Weights for Int8G64 {
 
 /// 256 columns per unit, one file block per row. `$scale` is an expression over the words of sub-block scales at `$at`.
 macro_rules! super_block {
-    ($(#[$doc:meta])* $name:ident, sub: $sub_len:expr, count: $count:expr, bytes: $bytes:expr,
+    ($(#[$doc:meta])* $name:ident, narrow: $narrow:expr, sub: $sub_len:expr, count: $count:expr, bytes: $bytes:expr,
      |$unit:ident, $sub:ident, $j:ident| $quants:expr,
      scales: |$s_unit:ident, $s:ident| $scale:expr, d: $d:expr
      $(, mins: |$m_unit:ident, $m:ident| $min:expr, dmin: $dmin:expr)?) => {
@@ -201,6 +241,7 @@ macro_rules! super_block {
             const TYPE: Option<TensorType> = Some(TensorType::$name);
             const SUB: usize = $sub_len;
             const MIN: bool = false $(|| $dmin > 0)?;
+            const NARROW: Option<Narrow> = $narrow;
             const UNIT: usize = 256;
             const BYTES: usize = $bytes;
             type List<F: Copy> = [F; $count];
@@ -271,7 +312,7 @@ unsafe fn six_bits<I: Isa>(at: *const u8, which: usize, index: usize) -> I::Word
 
 super_block!(
     /// 16 words of two-bit codes, 4 of scales (low nibbles) and minima (high nibbles), `d`, `dmin`.
-    Q2_K, sub: 16, count: 16, bytes: 1344,
+    Q2_K, narrow: Narrow::small(3), sub: 16, count: 16, bytes: 1344,
     |unit, sub, j| field::<I>(unit, sub / 8 * 8 + sub % 2 * 4 + j, sub % 8 / 2 * 2, 3),
     scales: |unit, s| bits::<I>(unit.add(1024 + s / 4 * 64), s % 4 * 8, 4), d: 1280,
     mins: |unit, s| bits::<I>(unit.add(1024 + s / 4 * 64), s % 4 * 8 + 4, 4), dmin: 1312
@@ -279,7 +320,7 @@ super_block!(
 super_block!(
     /// 16 words of low bits, 8 of third bits, 3 of scales (four low bits in the first two, two high ones in the last),
     /// `d`, 32 bytes of nothing.
-    Q3_K, sub: 16, count: 16, bytes: 1792,
+    Q3_K, narrow: Narrow::around(4, 7), sub: 16, count: 16, bytes: 1792,
     |unit, sub, j| {
         let low = field::<I>(unit, sub / 8 * 8 + sub % 2 * 4 + j, sub % 8 / 2 * 2, 3);
         let third = field::<I>(unit.add(1024), sub % 2 * 4 + j, sub / 2, 1);
@@ -294,14 +335,14 @@ super_block!(
 super_block!(
     /// 32 words of nibbles (8 for an even sub-block in the low halves and the next one in the high halves), 3 of scales and
     /// minima, `d`, `dmin`.
-    Q4_K, sub: 32, count: 8, bytes: 2304,
+    Q4_K, narrow: Narrow::small(15), sub: 32, count: 8, bytes: 2304,
     |unit, sub, j| field::<I>(unit, sub / 2 * 8 + j, sub % 2 * 4, 15),
     scales: |unit, s| six_bits::<I>(unit.add(2048), 0, s), d: 2240,
     mins: |unit, s| six_bits::<I>(unit.add(2048), 1, s), dmin: 2272
 );
 super_block!(
     /// As `Q4_K`, with 8 words of fifth bits after the nibbles.
-    Q5_K, sub: 32, count: 8, bytes: 2816,
+    Q5_K, narrow: Narrow::small(31), sub: 32, count: 8, bytes: 2816,
     |unit, sub, j| {
         let fifth = field::<I>(unit.add(2048), j, sub, 1);
         I::or(field::<I>(unit, sub / 2 * 8 + j, sub % 2 * 4, 15), I::shl(fifth, 4))
@@ -311,7 +352,7 @@ super_block!(
 );
 super_block!(
     /// 32 words of nibbles, 16 of the two bits above, 4 of signed scales, `d`, 32 bytes of nothing.
-    Q6_K, sub: 16, count: 16, bytes: 3392,
+    Q6_K, narrow: Narrow::around(32, 63), sub: 16, count: 16, bytes: 3392,
     |unit, sub, j| {
         let (half, run, k) = (sub / 8, sub % 8 / 2, sub % 2 * 4 + j);
         let low = field::<I>(unit, half * 16 + run % 2 * 8 + k, run / 2 * 4, 15);
@@ -322,14 +363,19 @@ super_block!(
 );
 
 /// Unpacked codes: a unit is one sub-block, its codes a byte each, its scales and minima in single precision. What matrix-matrix
-/// products read, so that the work of unpacking is shared by all tokens.
+/// products read, so that the work of unpacking is shared by all tokens. Narrow codes, of which `MOST` is the highest and `ZERO` the one that
+/// stands for zero, are there without an offset.
 #[derive(Clone, Copy)]
-pub(crate) struct Unpacked<const SUB: usize, const MIN: bool>;
+pub(crate) struct Unpacked<const SUB: usize, const MIN: bool, const MOST: u8 = 255, const ZERO: u8 = 0>;
 
-impl<const SUB: usize, const MIN: bool> Weights for Unpacked<SUB, MIN> {
+impl<const SUB: usize, const MIN: bool, const MOST: u8, const ZERO: u8> Weights
+    for Unpacked<SUB, MIN, MOST, ZERO>
+{
     const TYPE: Option<TensorType> = None;
     const SUB: usize = SUB;
     const MIN: bool = MIN;
+    const NARROW: Option<Narrow> =
+        if MOST < 255 { Some(Narrow { most: MOST, zero: ZERO, above: 0 }) } else { None };
     const UNIT: usize = SUB;
     const BYTES: usize = 16 * SUB + 64 * (1 + MIN as usize);
     type List<F: Copy> = [F; 1];

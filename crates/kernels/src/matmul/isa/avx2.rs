@@ -1,6 +1,8 @@
 //! AVX2 with FMA and F16C: 16 lanes are two registers. With the byte dot products of AVX-VNNI or without.
 
 use super::Isa;
+use crate::matmul::tile::{self, Tile};
+use crate::matmul::weights::{Narrow, Unpacked, Weights};
 use std::arch::x86_64::*;
 
 /// AVX2, FMA and F16C.
@@ -258,6 +260,60 @@ impl Isa for Avx2 {
                 _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
             };
             [dot(acc[0], w[0], a[0]), dot(acc[1], w[1], a[1])]
+        }
+    }
+
+    const NARROW: bool = true;
+
+    #[inline(always)]
+    unsafe fn add_products(acc: Words, w: Words, a: Words) -> Words {
+        // SAFETY: AVX2 by the trait's contract.
+        unsafe {
+            [
+                _mm256_add_epi16(acc[0], _mm256_maddubs_epi16(w[0], a[0])),
+                _mm256_add_epi16(acc[1], _mm256_maddubs_epi16(w[1], a[1])),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_halves(acc: Words, sums: Words) -> Words {
+        // SAFETY: AVX2 by the trait's contract.
+        unsafe {
+            let ones = _mm256_set1_epi16(1);
+            [
+                _mm256_add_epi32(acc[0], _mm256_madd_epi16(sums[0], ones)),
+                _mm256_add_epi32(acc[1], _mm256_madd_epi16(sums[1], ones)),
+            ]
+        }
+    }
+
+    fn narrow_tile<W: Weights>() -> Option<unsafe fn(&Tile)> {
+        let Narrow { most, zero, .. } = W::NARROW?;
+        Some(match (W::SUB, W::MIN, most, zero) {
+            (32, false, 15, 8) => narrow::<32, false, 15, 8>,
+            (32, false, 31, 16) => narrow::<32, false, 31, 16>,
+            (32, true, 15, 0) => narrow::<32, true, 15, 0>,
+            (32, true, 31, 0) => narrow::<32, true, 31, 0>,
+            (16, true, 3, 0) => narrow::<16, true, 3, 0>,
+            (16, false, 7, 4) => narrow::<16, false, 7, 4>,
+            (16, false, 31, 16) => narrow::<16, false, 31, 16>,
+            (16, false, 63, 32) => narrow::<16, false, 63, 32>,
+            other => unreachable!("narrow codes of a kind without a tile: {other:?}"),
+        })
+    }
+}
+
+/// # Safety
+/// As [`tile::int_tile`] with two strips; the processor must have AVX2, FMA and F16C.
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn narrow<const SUB: usize, const MIN: bool, const MOST: u8, const ZERO: u8>(t: &Tile) {
+    // SAFETY: as the caller promises; the arm has the panel's width.
+    unsafe {
+        match t.panel.width {
+            1 => tile::int_tile::<Avx2, Unpacked<SUB, MIN, MOST, ZERO>, 2, 1>(t),
+            2 => tile::int_tile::<Avx2, Unpacked<SUB, MIN, MOST, ZERO>, 2, 2>(t),
+            other => unreachable!("a panel of {other} tokens is too wide"),
         }
     }
 }

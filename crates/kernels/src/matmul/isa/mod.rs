@@ -21,6 +21,7 @@ mod neon_pairs;
 
 use super::acts;
 use super::tile::Tile;
+use super::weights::Weights;
 use torchless_quant::TensorType;
 
 /// Rows of codes and of what goes with them that may be read, but are not used, behind the last panel.
@@ -95,6 +96,23 @@ pub(crate) trait Isa: Copy + 'static {
     unsafe fn dot_offset(acc: Self::Words, w: Self::Words, a: Self::Words) -> Self::Words;
     /// `acc + sum of w * a` over the four bytes of each lane; `w` in `0..=31`, `a` signed.
     unsafe fn dot_small(acc: Self::Words, w: Self::Words, a: Self::Words) -> Self::Words;
+
+    /// Whether products of narrow codes are added up in words of 16 bits first, by [`Isa::add_products`], as there is no
+    /// instruction that brings them to 32 bits at once.
+    const NARROW: bool = false;
+    /// `acc + w * a` in words of 16 bits, two bytes each; `w` unsigned, `a` signed, and no sum beyond 16 bits. Only called where
+    /// [`Isa::NARROW`].
+    unsafe fn add_products(acc: Self::Words, _w: Self::Words, _a: Self::Words) -> Self::Words {
+        acc
+    }
+    /// `acc` plus both halves of each word of `sums`, signed. Only called where [`Isa::NARROW`].
+    unsafe fn add_halves(acc: Self::Words, _sums: Self::Words) -> Self::Words {
+        acc
+    }
+    /// The tile for unpacked codes of `W`, where [`Isa::NARROW`] and [`Weights::NARROW`].
+    fn narrow_tile<W: Weights>() -> Option<unsafe fn(&Tile)> {
+        None
+    }
 
     /// Signed words as floats.
     unsafe fn to_floats(v: Self::Words) -> Self::Floats;
