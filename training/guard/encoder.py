@@ -20,8 +20,6 @@ import pieces
 LAYERS, HEADS, WIDTH, POSITIONS = 3, 12, 384, 128
 KEPT_BACK = 0.1  # dropout
 RATE, EPOCHS, SIZE, TOKENS = 2e-4, 2.5, 20_000, 2048
-# Texts of tables are learnt soon: they are drawn half as often as their number says.
-TABLES_COUNT = 0.5
 ROLES = ("user", "tool")
 # Halves where the processor multiplies them; elsewhere they take sixty times as long.
 NUMBER = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
@@ -142,8 +140,7 @@ def chances(rows: list[dict], windows: pieces.Windows, keep: np.ndarray) -> np.n
     """How likely a window is drawn: sets count by the root of their size, both labels alike, typed text more than outputs of tools."""
     kinds = [(row["source"], row["label"], row["role"]) for row in rows]
     sizes = collections.Counter(kind for kind, k in zip(kinds, keep) if k)
-    worth = {kind: size ** -0.5 * (TABLES_COUNT if kind[0].startswith("generated") else 1) for kind, size in sizes.items()}
-    per_row = np.array([worth[kind] if k else 0.0 for kind, k in zip(kinds, keep)])
+    per_row = np.array([sizes[kind] ** -0.5 if k else 0.0 for kind, k in zip(kinds, keep)])
     out = per_row[windows.row] / np.bincount(windows.row, minlength=len(rows))[windows.row] ** 0.7
     attack, tool = attacks(rows, windows), fetched(rows, windows)
     for of_tool in (False, True):
