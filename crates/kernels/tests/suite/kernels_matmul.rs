@@ -227,6 +227,30 @@ fn products_meet_the_oracle() {
     });
 }
 
+/// Tables that add products in words of 16 bits have to know how many fit.
+#[test]
+fn the_largest_codes_and_activations_fit() {
+    for_all(1, |cpu, ty, random| {
+        let halves = half_places(ty);
+        if halves.is_empty() || is_float(ty) {
+            return;
+        }
+        let cols = 2 * ty.info().block_len;
+        for (byte, value) in [(0xff, 1.0), (0xff, -1.0), (0, 1.0), (0, -1.0)] {
+            let mut w = Weights::random(ty, 16, cols, random);
+            for block in w.data.chunks_exact_mut(ty.info().block_bytes) {
+                let of_a_half = |i: usize| halves.iter().any(|at| (*at..at + 2).contains(&i));
+                block.iter_mut().enumerate().filter(|(i, _)| !of_a_half(*i)).for_each(|(_, b)| *b = byte);
+            }
+            let x = vec![value; 3 * cols];
+            let acts = prepared(cpu, &x, cols, ActNeeds::of(ty, Precision::Fast));
+            let what = format!("{} {ty}, bytes of {byte} by {value}", cpu.kernels.name);
+            let want = oracle(&w, &seen(&x, cols, ActNeeds::of(ty, Precision::Fast)));
+            assert_close(&what, &product(cpu, cpu.pack(w.file()).as_ref(), &acts), &want);
+        }
+    });
+}
+
 #[test]
 fn what_rounding_leaves_over_is_not_lost() {
     for_all(1, |cpu, ty, random| {
