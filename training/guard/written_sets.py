@@ -1,8 +1,8 @@
-"""The texts of `texts/` as sets for `torchless guard eval`: `python written_sets.py FOLDER`."""
+"""The texts of `texts/` as sets for `torchless guard eval`."""
 
+import argparse
 import json
 import pathlib
-import sys
 
 import collect
 
@@ -10,7 +10,9 @@ LABELS = {0: "benign", 1: "injection"}
 
 
 def main() -> None:
-    folder = pathlib.Path(sys.argv[1])
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("folder", type=pathlib.Path, help="where a file per set is written")
+    folder = arguments.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     rows = collect.Rows()
     collect.written(rows)
