@@ -85,10 +85,23 @@ struct Row {
 }
 
 #[derive(Clone, Copy, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "serde_json::Value")]
 enum Label {
     Injection,
     Benign,
+}
+
+impl TryFrom<serde_json::Value> for Label {
+    type Error = &'static str;
+
+    /// Of any value, for serde's own message for numbers names neither the key nor what would have worked.
+    fn try_from(value: serde_json::Value) -> Result<Self, Self::Error> {
+        match value.as_str() {
+            Some("injection") => Ok(Self::Injection),
+            Some("benign") => Ok(Self::Benign),
+            _ => Err("the label of a text is \"injection\" or \"benign\""),
+        }
+    }
 }
 
 /// A text with all that was left out.

@@ -49,6 +49,7 @@ fn a_model_of_ones_own_is_measured() {
 fn what_is_no_labelled_text_is_named() {
     let folder = tempfile::tempdir().unwrap();
     for (content, wanted) in [
+        ("{\"text\": \"x\", \"label\": 1}", "\"injection\" or \"benign\""),
         ("{\"text\": \"x\", \"label\": \"benign\"}\n{\"text\": \"x\", \"label\": \"harmful\"}", "line 2"),
         ("{\"label\": \"benign\"}", "text"),
         ("{\"text\": \"x\", \"label\": \"benign\", \"dataset\": \"overall\"}", "overall"),
