@@ -24,6 +24,7 @@ from topics import HARMFUL
 HERE = pathlib.Path(__file__).parent
 SOURCES = json.loads((HERE / "sources.json").read_text())
 TEXTS = HERE / "texts"
+UNSEEN = HERE / "unseen"
 LONGEST = 12_000
 
 
@@ -32,11 +33,14 @@ class Rows:
 
     def __init__(self):
         self.rows: dict[tuple[str, str], dict] = {}
+        self.kept = {row["text"].strip() for path in UNSEEN.glob("*.jsonl") for row in labelled(path)}
 
     def add(self, text: str, label: int, role: str, source: str, core: str | None = None) -> None:
         """`core` is the injected part where the rest is harmless."""
         assert source in SOURCES["used"], source
         text = text.strip()[:LONGEST]
+        if text in self.kept:
+            raise ValueError(f"{source} has a text of {UNSEEN.name}, which nothing learns from: {text[:80]}")
         if text:
             self.rows.setdefault((role, text), {"text": text, "label": label, "role": role, "source": source, "core": core})
 
