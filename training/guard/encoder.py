@@ -1,9 +1,10 @@
 """The detector's second view: the first layers of a pretrained sentence encoder, fine-tuned with one head for what is typed and one for
-what tools return. Word vectors are rounded to what ships before training and stay as they are, as does the first layer: most words of
-the world stand in no row here, and what the encoder knows of them is what it is taken for."""
+what tools return. Each word gets a logit, and the worst words decide. Weights are rounded to what ships while it learns; word vectors and the first
+layers stay as they are."""
 
 import argparse
 import collections
+import dataclasses
 import math
 import pathlib
 
@@ -17,10 +18,15 @@ import dataset
 import judge
 import pieces
 
-LAYERS, HEADS, WIDTH, POSITIONS = 3, 12, 384, 128
+LAYERS, HEADS, WIDTH, POSITIONS = 5, 12, 384, 128
+# Layers that stay as they were: what they know of the words of the world is what the encoder is taken for.
+FIXED = 2
 KEPT_BACK = 0.1  # dropout
-RATE, EPOCHS, SIZE, TOKENS = 2e-4, 2.5, 20_000, 2048
+RATE, EPOCHS, SIZE, TOKENS = 2e-4, 2.5, 13_000, 2048
+# How often a window that is learnt from gets another one beside it, and how many at most.
+COMPANY, MOST_COMPANY = 0.35, 3
 ROLES = ("user", "tool")
+FOREIGN = ("generated-languages", "written-european", "written-world", "PlexPt/awesome-chatgpt-prompts-zh", "shisa-ai/M-IFEval")
 # Halves where the processor multiplies them; elsewhere they take sixty times as long.
 NUMBER = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
@@ -28,7 +34,8 @@ NUMBER = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.floa
 def four_bits(values: torch.Tensor) -> torch.Tensor:
     """Rounded to Q4_0 of ggml and back."""
     blocks = values.reshape(-1, 32)
-    most = blocks.gather(1, blocks.abs().argmax(1, keepdim=True))
+    low, high = blocks.aminmax(dim=1, keepdim=True)
+    most = torch.where(-low > high, low, high)
     step = (most / -8).half().float()
     codes = torch.where(step != 0, (blocks / step + 8.5).floor(), torch.full_like(blocks, 8)).clamp(0, 15)
     return ((codes - 8) * step).reshape(values.shape)
@@ -48,6 +55,18 @@ class Drop(nn.Module):
         return x * Drop.chances[first:first + x.numel()].view(x.shape)
 
 
+class Rounded(nn.Linear):
+    """A product with weights of four bits. Learning goes on as if they were not rounded (Bengio et al. 2013, "straight through")."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        exact = self.weight
+        return functional.linear(x, exact + (four_bits(exact.detach()) - exact).detach() if exact.requires_grad else exact, self.bias)
+
+    def fix(self) -> None:
+        """Rounds for good."""
+        self.weight.data = four_bits(self.weight.data)
+
+
 class Layer(nn.Module):
     """A layer of BERT, `[batch, tokens, WIDTH]` to the same."""
 
@@ -55,14 +74,19 @@ class Layer(nn.Module):
         super().__init__()
         names = ("attention.self.query", "attention.self.key", "attention.self.value")
         joined = {end: torch.cat([weights[f"{prefix}{name}.{end}"] for name in names]) for end in ("weight", "bias")}
-        self.qkv = self._filled(nn.Linear(WIDTH, 3 * WIDTH), joined)
+        self.qkv = self._filled(Rounded(WIDTH, 3 * WIDTH), joined)
         of = lambda module, name: self._filled(module, {end: weights[f"{prefix}{name}.{end}"] for end in ("weight", "bias")})
-        self.out = of(nn.Linear(WIDTH, WIDTH), "attention.output.dense")
-        self.up = of(nn.Linear(WIDTH, 4 * WIDTH), "intermediate.dense")
-        self.down = of(nn.Linear(4 * WIDTH, WIDTH), "output.dense")
+        self.out = of(Rounded(WIDTH, WIDTH), "attention.output.dense")
+        self.up = of(Rounded(WIDTH, 4 * WIDTH), "intermediate.dense")
+        self.down = of(Rounded(4 * WIDTH, WIDTH), "output.dense")
         self.attention_norm = of(nn.LayerNorm(WIDTH, eps=1e-12), "attention.output.LayerNorm")
         self.norm = of(nn.LayerNorm(WIDTH, eps=1e-12), "output.LayerNorm")
         self.drop = Drop()
+
+    def fix(self) -> None:
+        """Rounds what it multiplies with, for good."""
+        for product in (self.qkv, self.out, self.up, self.down):
+            product.fix()
 
     @staticmethod
     def _filled(module: nn.Module, values: dict) -> nn.Module:
@@ -95,23 +119,34 @@ class Encoder(nn.Module):
         nn.init.normal_(self.head.weight, 0, 0.02)
         nn.init.zeros_(self.head.bias)
         self.drop, self.number = Drop(), NUMBER
-        for fixed in (self.norm, self.layers[0]):
+        for fixed in (self.norm, *self.layers[:FIXED]):
             fixed.requires_grad_(False)
+        for layer in self.layers[:FIXED]:
+            layer.fix()
 
-    def read(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """The mean of what the last layer makes of each token, `[batch, WIDTH]`."""
+    def read(self, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the last layer makes of each token, `[batch, tokens, WIDTH]`, and which are there."""
         tokens = ids.shape[1]
         live = torch.arange(tokens)[None] < lengths[:, None]
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.number == torch.bfloat16):
             mask = torch.zeros(len(ids), 1, 1, tokens, dtype=self.number).masked_fill(~live[:, None, None], -1e4)
             with torch.no_grad():
-                x = self.layers[0](self.drop(self.norm(self.words[ids] + self.places[:tokens]).to(self.number)), mask)
-            for layer in self.layers[1:]:
+                x = self.drop(self.norm(self.words[ids] + self.places[:tokens]).to(self.number))
+                for layer in self.layers[:FIXED]:
+                    x = layer(x, mask)
+            for layer in self.layers[FIXED:]:
                 x = layer(x, mask)
-        return (x.float() * live[..., None]).sum(1) / lengths[:, None]
+        return x.float(), live
 
     def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        return self.head(functional.dropout(self.read(ids, lengths), KEPT_BACK, self.training))
+        x, live = self.read(ids, lengths)
+        return worst(self.head(functional.dropout(x, KEPT_BACK, self.training)), live)
+
+
+def worst(each: torch.Tensor, live: torch.Tensor) -> torch.Tensor:
+    """Of the logits of all tokens, `[batch, tokens, 2]`, the mean weighted by their softmax: nearly the highest, but one that all tokens learn from."""
+    each = each.masked_fill(~live[..., None], -1e4)
+    return (torch.softmax(each, 1) * each).sum(1)
 
 
 def batches(windows: pieces.Windows, chosen: np.ndarray, tokens: int) -> list[np.ndarray]:
@@ -132,7 +167,7 @@ def padded(windows: pieces.Windows, chosen: np.ndarray) -> tuple[torch.Tensor, t
     out = np.zeros((len(chosen), lengths.max()), dtype=np.int64)
     for i, window in enumerate(chosen):
         out[i, 0], out[i, lengths[i] - 1] = pieces.CLS, pieces.SEP
-        out[i, 1:lengths[i] - 1] = windows.ids[windows.starts[window]:windows.ends[window]]
+        out[i, 1:lengths[i] - 1] = windows.pieces(window)
     return torch.from_numpy(out), torch.from_numpy(lengths)
 
 
@@ -154,29 +189,67 @@ def attacks(rows: list[dict], windows: pieces.Windows) -> np.ndarray:
     return np.array([row["label"] for row in rows]).astype(bool)[windows.row] & windows.touched
 
 
+def foreign(rows: list[dict], windows: pieces.Windows) -> np.ndarray:
+    """Windows of harmless typed text in other languages than English."""
+    return np.array([not row["label"] and row["source"] in FOREIGN for row in rows])[windows.row]
+
+
 def fetched(rows: list[dict], windows: pieces.Windows) -> np.ndarray:
     return np.array([row["role"] == "tool" for row in rows])[windows.row]
 
 
+@dataclasses.dataclass
+class Lessons:
+    """Windows with what each is: an attack, of a tool, harmless typed text in another language."""
+
+    windows: pieces.Windows
+    attack: np.ndarray
+    tool: np.ndarray
+    foreign: np.ndarray
+
+    def joined(self, drawn: np.ndarray, rng: np.random.Generator) -> "Lessons":
+        """The drawn windows, part of them with harmless ones of the same role before or after them, so that an attack is one in any company."""
+        of_role = [drawn[~self.attack[drawn] & (self.tool[drawn] == tool)] for tool in (False, True)]
+        cut, foreign = [], self.foreign[drawn]
+        for i, window in enumerate(drawn):
+            parts = [self.windows.pieces(window)]
+            for _ in range(MOST_COMPANY):
+                others = of_role[int(self.tool[window])]
+                if not len(others) or rng.random() >= COMPANY:
+                    break
+                other = rng.choice(others)
+                beside = self.windows.pieces(other)
+                if sum(map(len, parts)) + len(beside) > pieces.MOST:
+                    break
+                parts.insert(rng.integers(2) * len(parts), beside)
+                foreign[i] &= self.foreign[other]
+            cut.append(np.concatenate(parts))
+        ends = np.cumsum([len(part) for part in cut])
+        starts = np.concatenate(([0], ends[:-1]))
+        return Lessons(pieces.Windows(np.concatenate(cut), starts, ends, self.windows.row[drawn], self.windows.touched[drawn]), self.attack[drawn], self.tool[drawn], foreign)
+
+
 def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.ndarray, steps: int | None = None, seed: int = 0) -> None:
     """Fine-tunes on windows of the rows to keep, drawn by `chances`. What is typed as an attack counts as one for the head of tools too;
-    what is typed and harmless says nothing there, for a tool that asks for something is what that head looks for."""
-    rng, chance, plan = np.random.default_rng(seed), chances(rows, windows, keep), []
+    what is typed and harmless says nothing there, for a tool that asks for something is what that head looks for, unless it is in another language: nearly
+    all outputs are English, and attacks are not."""
+    rng, plan = np.random.default_rng(seed), []
+    chance, lessons = chances(rows, windows, keep), Lessons(windows, attacks(rows, windows), fetched(rows, windows), foreign(rows, windows))
     for epoch in range(math.ceil(EPOCHS)):
         drawn = rng.choice(len(chance), int(SIZE * min(1, EPOCHS - epoch)), p=chance)
-        found = batches(windows, drawn, TOKENS)
-        plan += [found[i] for i in rng.permutation(len(found))]
-    attack, tool = torch.from_numpy(attacks(rows, windows)), torch.from_numpy(fetched(rows, windows))
+        now = lessons.joined(drawn, rng)
+        found = batches(now.windows, np.arange(len(drawn)), TOKENS)
+        plan += [(now, found[i]) for i in rng.permutation(len(found))]
     learnt = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
     groups = [([v for n, v in learnt if v.ndim > 1 and "head" not in n], 0.05, 1), ([v for _, v in learnt if v.ndim < 2], 0.0, 1), ([model.head.weight], 0.01, 5)]
     optimizer = torch.optim.AdamW([{"params": values, "weight_decay": decay, "lr": RATE * times} for values, decay, times in groups], betas=(0.9, 0.98), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
     model.train()
-    for step, chosen in enumerate(plan[:steps]):
+    for step, (now, chosen) in enumerate(plan[:steps]):
         share = min(1, (step + 1) / (0.08 * len(plan))) * max(0.02, 1 - step / len(plan))
         for group, rate in zip(optimizer.param_groups, rates):
             group["lr"] = rate * share
-        loss = losses(model(*padded(windows, chosen)), attack[chosen].float(), tool[chosen])
+        loss = losses(model(*padded(now.windows, chosen)), *(torch.from_numpy(part[chosen]) for part in (now.attack, now.tool, now.attack | now.foreign)))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([value for _, value in learnt], 1.0)
@@ -185,9 +258,10 @@ def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.nd
             print(f"  step {step} of {len(plan)}, loss {loss.item():.3f}", flush=True)
 
 
-def losses(logits: torch.Tensor, attack: torch.Tensor, tool: torch.Tensor) -> torch.Tensor:
-    each = [functional.binary_cross_entropy_with_logits(logits[:, i], attack, reduction="none") for i in range(len(ROLES))]
-    of_tool = torch.where(tool, 1.0, 0.5 * attack)
+def losses(logits: torch.Tensor, attack: torch.Tensor, tool: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
+    """`both` are the typed texts that the head of tools learns from too, at half the weight."""
+    each = [functional.binary_cross_entropy_with_logits(logits[:, i], attack.float(), reduction="none") for i in range(len(ROLES))]
+    of_tool = torch.where(tool, 1.0, 0.5 * both)
     return (each[0] * (~tool) + each[1] * of_tool).sum() / len(attack)
 
 
@@ -229,7 +303,7 @@ def main() -> None:
             torch.save(model.state_dict(), given.output / "encoder.pt")
             continue
         out = np.full((len(rows), len(ROLES)), np.nan)
-        out[test] = scores(model, pieces.judged([row for row, t in zip(rows, test) if t], tokenizer))
+        out[test] = scores(model, pieces.windows([row for row, t in zip(rows, test) if t], tokenizer))
         np.save(given.output / f"fold-{name}.npy", out)
 
 

@@ -8,7 +8,7 @@ between them) and of characters (3 to 5).
 
 import numpy as np
 
-BUCKET_BITS = 19
+BUCKET_BITS = 18
 WINDOW_WORDS = 48
 STRIDE_WORDS = 24
 LONGEST_WORD = 32
@@ -112,9 +112,6 @@ def grams(values: np.ndarray, offsets: tuple[int, ...], kind: int) -> np.ndarray
 FENCES = np.frombuffer("\"{}[]<>|\\=;\t".encode("utf-32-le"), dtype=np.uint32)
 FEWEST_WORDS = 3
 
-SENTENCE_ENDS = np.frombuffer(".!?:".encode("utf-32-le"), dtype=np.uint32)
-SHORTEST_SENTENCE = 4
-
 WORD_KINDS = (((0,), 1), ((0, 1), 2), ((0, 1, 2), 3), ((0, 2), 4))
 
 
@@ -167,18 +164,6 @@ def field_words(points: np.ndarray, start: np.ndarray, length: np.ndarray) -> li
     """First and end word of each field that has enough of them; none where no mark parts the text."""
     edges = [0, *parted(points, start, length).tolist(), len(start)]
     return [(first, end) for first, end in zip(edges, edges[1:]) if end - first >= FEWEST_WORDS] if len(edges) > 2 else []
-
-
-def sentence_words(points: np.ndarray, start: np.ndarray, length: np.ndarray, first: int, end: int) -> list[tuple[int, int]]:
-    """First and end word of each sentence between two words; none where there are not two sentences."""
-    edges = [first]
-    for word in range(first + 1, end):
-        gap = points[start[word - 1] + length[word - 1]:start[word]]
-        if word - edges[-1] >= SHORTEST_SENTENCE and 0x20 in gap and np.isin(gap, SENTENCE_ENDS).any():
-            edges.append(word)
-    if len(edges) > 1 and end - edges[-1] < SHORTEST_SENTENCE:
-        edges.pop()
-    return list(zip(edges, edges[1:] + [end])) if len(edges) > 1 else []
 
 
 def edges_of(points: np.ndarray, start: np.ndarray, length: np.ndarray, first: int, last: int, whole: bool) -> tuple[int, int]:

@@ -12,12 +12,13 @@ from tokenizers import Tokenizer
 import features
 
 # The first pieces of BERT's vocabulary are the most frequent: these many stay even if unseen, and these many if seen at all.
-ALWAYS, IF_SEEN, OFTEN = 7000, 9000, 8
+ALWAYS, IF_SEEN, OFTEN = 3500, 5000, 33
 OWN_TABLES_COUNT = 0.25
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 CLS, SEP = 2, 3
+READ_WORDS, SHARED = 80, 20
 MOST, STRIDE = 126, 94
-MOST_PARTS = 4  # What is longer is a run of signs: the words of a window fit.
+MOST_PARTS = 8  # What is longer is a run of signs: the words of a window fit.
 
 
 def counts(rows: list[dict], whole: Tokenizer) -> collections.Counter:
@@ -49,12 +50,12 @@ def pruned(folder: pathlib.Path, rows: list[dict]) -> tuple[Tokenizer, list[int]
 
 
 def texts(row: dict) -> tuple[list[str], list[bool]]:
-    """The windows of a row as `features.py` cuts them, or those of its fields where a tool's output has some, and which of them hold a good
-    part of what was injected."""
+    """What the encoder reads of a row, window by window: the whole, or its fields where a tool's output has some; and which of them hold a good part of
+    what was injected."""
     points = features.codepoints(row["text"])
     start, length = features.words(points)
-    spans = features.all_spans(points, start, length, row["role"] == "tool")
-    spans = [span for span in spans if not span[2]] or spans
+    fields = features.field_words(points, start, length) if row["role"] == "tool" else []
+    spans = [(first + a, first + b, not fields) for first, end in fields or [(0, len(start))] for a, b in read_spans(end - first)]
     edges = [features.edges_of(points, start, length, *span) for span in spans]
     cut = [points[first:end].tobytes().decode("utf-32-le", "replace") for first, end in edges]
     place = located(points, row["core"]) if row["label"] and row["core"] and len(edges) > 1 else None
@@ -64,32 +65,12 @@ def texts(row: dict) -> tuple[list[str], list[bool]]:
     return cut, [min(end, last) - max(begin, first) >= min(24, last - first, end - begin) for begin, end in edges]
 
 
-def runs(row: dict) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[tuple[int, int]]]:
-    """The points of a text, where its words start and how long they are; and first and end word of each field, or of the whole."""
-    points = features.codepoints(row["text"])
-    start, length = features.words(points)
-    found = features.field_words(points, start, length) if row["role"] == "tool" else []
-    return (points, start, length), found or [(0, len(start))]
-
-
-def worth_reading(row: dict) -> list[bool]:
-    """Which of the windows are judged where sentences are judged beside them: what two windows share is read with its sentence, so that of a
-    field or text with sentences every other window is enough, and the last one."""
-    words, found = runs(row)
-    out = []
-    for first, end in found:
-        count, whole = len(features.spans(end - first)), not features.sentence_words(*words, first, end)
-        out += [whole or i % 2 == 0 or i + 1 == count for i in range(count)]
-    return out
-
-
-def sentences(row: dict) -> list[str]:
-    """Each sentence of a row, or of its fields, by itself. They are judged beside the windows; those of harmless rows are trained on, for that they are
-    harmless is certain, while of an attack a sentence may be."""
-    (points, start, length), found = runs(row)
-    found = [span for run in found for span in features.sentence_words(points, start, length, *run)]
-    cut = [(first + a, first + b) for first, end in found for a, b in features.spans(end - first)]
-    return [points[start[a]:start[b - 1] + length[b - 1]].tobytes().decode("utf-32-le", "replace") for a, b in cut]
+def read_spans(n: int) -> list[tuple[int, int]]:
+    """First and end word of each window that is read: as few as hold all words, of one length, each with SHARED words of the one before or more."""
+    count = max(1, -(-(n - SHARED) // (READ_WORDS - SHARED)))
+    length = -(-(n + (count - 1) * SHARED) // count)
+    firsts = [i * (length - SHARED) for i in range(count - 1)] + [n - length]
+    return [(first, first + length) for first in firsts]
 
 
 def located(points: np.ndarray, core: str) -> tuple[int, int] | None:
@@ -124,6 +105,9 @@ class Windows:
     row: np.ndarray
     touched: np.ndarray
 
+    def pieces(self, window: int) -> np.ndarray:
+        return self.ids[self.starts[window]:self.ends[window]]
+
     @property
     def lengths(self) -> np.ndarray:
         """With the pieces before and after."""
@@ -131,20 +115,10 @@ class Windows:
 
 
 def windows(rows: list[dict], tokenizer: Tokenizer) -> Windows:
-    """What is trained on: the windows of a row, and the sentences of a harmless one."""
-    return _tokens([texts(row) if row["label"] else (texts(row)[0] + sentences(row), []) for row in rows], tokenizer)
-
-
-def judged(rows: list[dict], tokenizer: Tokenizer) -> Windows:
-    """What is judged: windows and each sentence."""
-    read = lambda row: [text for text, worth in zip(texts(row)[0], worth_reading(row)) if worth]
-    return _tokens([(read(row) + sentences(row), []) for row in rows], tokenizer)
-
-
-def _tokens(rows: list[tuple[list[str], list[bool]]], tokenizer: Tokenizer) -> Windows:
+    """The windows of all rows, for training and for judging."""
     cut, owner, hit = [], [], []
-    for i, (found, touched) in enumerate(rows):
-        touched = touched or [True] * len(found)
+    for i, row in enumerate(rows):
+        found, touched = texts(row)
         cut += found
         hit += touched
         owner += [i] * len(found)

@@ -12,19 +12,18 @@ import encoder
 import pieces
 
 TYPES = gguf.GGMLQuantizationType
-WORDS, ATTENTION, FORWARD = TYPES.Q4_0, TYPES.Q5_0, TYPES.Q4_0
 CONTROL = {"[PAD]": gguf.TokenType.CONTROL, "[CLS]": gguf.TokenType.CONTROL, "[SEP]": gguf.TokenType.CONTROL, "[UNK]": gguf.TokenType.UNKNOWN}
 
 
 def matrices(model: encoder.Encoder) -> dict[str, tuple[torch.Tensor, TYPES]]:
     """Every matrix by its name in the file, with the type it gets."""
-    out = {"token_embd.weight": (model.words, WORDS), "position_embd.weight": (model.places, TYPES.F16)}
+    out = {"token_embd.weight": (model.words, TYPES.Q4_0), "position_embd.weight": (model.places, TYPES.F16)}
     for i, layer in enumerate(model.layers):
         query, key, value = layer.qkv.weight.data.chunk(3)
         for name, matrix in (("attn_q", query), ("attn_k", key), ("attn_v", value), ("attn_output", layer.out.weight.data)):
-            out[f"blk.{i}.{name}.weight"] = (matrix, ATTENTION)
+            out[f"blk.{i}.{name}.weight"] = (matrix, TYPES.Q4_0)
         for name, matrix in (("ffn_up", layer.up.weight.data), ("ffn_down", layer.down.weight.data)):
-            out[f"blk.{i}.{name}.weight"] = (matrix, FORWARD)
+            out[f"blk.{i}.{name}.weight"] = (matrix, TYPES.Q4_0)
     return out
 
 
@@ -51,7 +50,7 @@ def write(model: encoder.Encoder, tokenizer: Tokenizer, path: pathlib.Path) -> N
     file.add_head_count(encoder.HEADS)
     file.add_layer_norm_eps(1e-12)
     file.add_causal_attention(False)
-    file.add_pooling_type(gguf.PoolingType.MEAN)
+    file.add_pooling_type(gguf.PoolingType.NONE)
     listed = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     file.add_tokenizer_model("bert")
     file.add_token_list([piece if piece in CONTROL else piece[2:] if piece.startswith("##") and len(piece) > 2 else "\u2581" + piece for piece, _ in listed])
@@ -86,4 +85,4 @@ class Reader:
     def read(self, text: str, role: str) -> list[float]:
         """The highest logit of the windows of a text, for each head."""
         row = {"text": text, "role": role, "label": 0, "core": None, "source": ""}
-        return encoder.scores(self.model, pieces.judged([row], self.tokenizer))[0].tolist()
+        return encoder.scores(self.model, pieces.windows([row], self.tokenizer))[0].tolist()

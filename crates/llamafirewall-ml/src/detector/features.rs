@@ -6,11 +6,15 @@
 //! also cut at the marks that part its fields, so that a field is seen without the form that it came in.
 
 /// Hashes are cut to this many bits.
-pub(super) const BUCKET_BITS: u32 = 19;
+pub(super) const BUCKET_BITS: u32 = 18;
 /// Words in a window.
 pub(super) const WINDOW_WORDS: usize = 48;
 /// Words from one window to the next.
 pub(super) const STRIDE_WORDS: usize = 24;
+/// Words that the encoder reads at once, at most.
+pub(super) const READ_WORDS: usize = 80;
+/// Words that it reads again with those that follow.
+pub(super) const SHARED_WORDS: usize = 20;
 
 const LONGEST_WORD: usize = 32;
 /// Marks that part fields; an apostrophe does so beside anything but letters.
@@ -143,6 +147,13 @@ pub(super) struct Window {
     points: std::ops::Range<usize>,
 }
 
+impl Window {
+    /// Whether a window begins within this one.
+    pub(super) fn holds_start_of(&self, other: &Window) -> bool {
+        self.words.contains(&other.words.start)
+    }
+}
+
 /// Features of a window, sorted and each once. Kept between windows to spare allocations.
 #[derive(Default)]
 pub(super) struct Features {
@@ -221,34 +232,18 @@ impl Prepared {
         self.field_words().into_iter().flat_map(cut).map(|words| self.tight(words)).collect()
     }
 
-    /// Windows of each sentence, of the fields where there are some; none of a field or text that is one sentence.
-    pub(super) fn sentences(&self, fields: Fields) -> Vec<Window> {
-        let sentences = self.runs(fields).into_iter().flat_map(|run| self.sentence_words(run));
-        sentences.flat_map(cut).map(|words| self.tight(words)).collect()
+    /// What the encoder reads: each field where there are some, or else the whole, in as few windows as hold all its words.
+    pub(super) fn reading(&self, fields: Fields) -> Vec<Window> {
+        let of_fields = if fields == Fields::Apart { self.field_words() } else { Vec::new() };
+        if of_fields.is_empty() {
+            return read_cut(0..self.starts.len()).map(|words| self.window(words)).collect();
+        }
+        of_fields.into_iter().flat_map(read_cut).map(|words| self.tight(words)).collect()
     }
 
-    /// Which windows, of the fields where there are some, are worth reading beside the sentences. What two windows share is read with its sentence, so
-    /// that of a field or text with sentences every other window is enough, and the last one.
-    pub(super) fn worth_reading(&self, fields: Fields) -> Vec<bool> {
-        let of_run = |run: std::ops::Range<usize>| {
-            let (count, whole) = (cut(run.clone()).count(), self.sentence_words(run).is_empty());
-            (0..count).map(move |window| whole || window % 2 == 0 || window + 1 == count)
-        };
-        self.runs(fields).into_iter().flat_map(of_run).collect()
-    }
-
-    /// Words of each field, or of the whole where there are none or none are asked for.
-    fn runs(&self, fields: Fields) -> Vec<std::ops::Range<usize>> {
-        let whole = || std::iter::once(0..self.starts.len()).collect();
-        let runs = if fields == Fields::Apart { self.field_words() } else { whole() };
-        if runs.is_empty() { whole() } else { runs }
-    }
-
-    /// Those of `windows` that begin within one of `others`.
-    pub(super) fn within(&self, windows: Vec<Window>, others: &[&Window]) -> Vec<Window> {
-        let mut held = vec![false; self.starts.len()];
-        others.iter().for_each(|other| held[other.words.clone()].fill(true));
-        windows.into_iter().filter(|window| held.get(window.words.start) == Some(&true)).collect()
+    /// The sentences of a window; none where it is one.
+    pub(super) fn sentences(&self, window: &Window) -> Vec<Window> {
+        self.sentence_words(window.words.clone()).into_iter().map(|words| self.tight(words)).collect()
     }
 
     /// Words of each field that has enough of them; none where no mark parts the text.
@@ -354,6 +349,15 @@ fn cut(words: std::ops::Range<usize>) -> impl Iterator<Item = std::ops::Range<us
     firsts.map(move |first| first..words.end.min(first + WINDOW_WORDS))
 }
 
+/// As few windows as hold all words, of one length, each with [`SHARED_WORDS`] of the one before or more.
+fn read_cut(words: std::ops::Range<usize>) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let n = words.len();
+    let count = n.saturating_sub(SHARED_WORDS).div_ceil(READ_WORDS - SHARED_WORDS).max(1);
+    let length = (n + (count - 1) * SHARED_WORDS).div_ceil(count);
+    let firsts = (0..count - 1).map(move |i| i * (length - SHARED_WORDS)).chain([n - length]);
+    firsts.map(move |first| words.start + first..words.start + first + length)
+}
+
 /// Buckets of the values at these offsets, for every place where all of them exist.
 fn grams(values: &[u32], offsets: &[usize], kind: u32, into: &mut Vec<u32>) {
     let reach = offsets.last().copied().unwrap_or(0);
@@ -395,15 +399,27 @@ mod tests {
     }
 
     #[test]
-    fn of_windows_that_sentences_tie_every_other_is_read() {
-        let plain = "word ".repeat(130);
-        let worth = |fields, text: &str| Prepared::new(text).worth_reading(fields);
-        assert_eq!(worth(Fields::Joined, &plain), [true; 5]);
-        let tied = format!("This is one sentence. {plain}");
-        assert_eq!(worth(Fields::Joined, &tied), [true, false, true, false, true]);
-        assert_eq!(worth(Fields::Joined, ""), [true]);
-        let field = format!("{{\"a\": \"We met at noon. Then we went home.\", \"b\": \"{plain}\"}}");
-        assert_eq!(worth(Fields::Apart, &field), [true; 6]);
+    fn what_is_read_holds_every_word_in_few_windows() {
+        for n in 0..500 {
+            let found: Vec<_> = read_cut(7..7 + n).collect();
+            assert_eq!((found[0].start, found[found.len() - 1].end), (7, 7 + n));
+            assert_eq!(found.len(), n.saturating_sub(20).div_ceil(60).max(1), "{n}");
+            assert!(found.iter().all(|window| window.len() <= READ_WORDS && window.len() == found[0].len()));
+            assert!(found.windows(2).all(|pair| pair[1].start + SHARED_WORDS <= pair[0].end), "{n}");
+        }
+    }
+
+    #[test]
+    fn fields_alone_are_read_where_there_are_some() {
+        let of = |text: &str, fields| {
+            let prepared = Prepared::new(text);
+            prepared.reading(fields).iter().map(|window| prepared.text(window)).collect::<Vec<_>>()
+        };
+        let text = "{\"a\": \"We met at noon. Then we went home.\", \"b\": \"all is well\"}";
+        assert_eq!(of(text, Fields::Apart), ["we met at noon. then we went home", "all is well"]);
+        assert_eq!(of(text, Fields::Joined), [text.to_lowercase()]);
+        assert_eq!(of("It is well.", Fields::Apart), ["it is well."]);
+        assert_eq!(of("", Fields::Joined), [""]);
     }
 
     #[test]
@@ -428,10 +444,10 @@ mod tests {
 
     #[test]
     fn sentences_stand_alone() {
-        let of = |text: &str, fields| {
+        let of = |text: &str| {
             let prepared = Prepared::new(text);
-            let found: Vec<String> = prepared.sentences(fields).iter().map(|w| prepared.text(w)).collect();
-            found
+            let windows = prepared.reading(Fields::Joined);
+            prepared.sentences(&windows[0]).iter().map(|window| prepared.text(window)).collect::<Vec<_>>()
         };
         let text =
             "The sea was calm that day. Why? Nobody on board knew: the captain slept. It cost 3.50 in all.";
@@ -440,12 +456,9 @@ mod tests {
             "why? nobody on board knew",
             "the captain slept. it cost 0.00 in all",
         ];
-        assert_eq!(of(text, Fields::Joined), parts);
-        assert!(of("One sentence with version 1.2.3 in it", Fields::Joined).is_empty());
-        assert!(of("", Fields::Apart).is_empty());
-        let fields =
-            "{\"a\": \"We met at noon today. Then we went home again.\", \"b\": \"all is well here\"}";
-        assert_eq!(of(fields, Fields::Apart), ["we met at noon today", "then we went home again"]);
+        assert_eq!(of(text), parts);
+        assert!(of("One sentence with version 1.2.3 in it").is_empty());
+        assert!(of("").is_empty());
     }
 
     #[test]

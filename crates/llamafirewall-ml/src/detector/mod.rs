@@ -11,7 +11,7 @@ pub use weights::DetectorError;
 
 use features::{Features, Fields, Prepared, Window};
 use llamafirewall_core::{InferenceEngine, InferenceError, Role};
-use reader::Reader;
+use reader::{Highest, Reader};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -29,8 +29,11 @@ pub struct Judgement {
     pub span: Range<usize>,
 }
 
-/// Windows of a text that the encoder reads at most, with their sentences; of longer texts, those whose n-grams are the most suspicious.
-const MOST_READ: usize = 96;
+/// Windows of a text that the encoder reads at most; of longer texts, those whose n-grams are the most suspicious.
+const MOST_READ: usize = 75;
+
+/// How much lower the encoder's number may be for a sentence that stands for its window.
+const AS_SUSPICIOUS: f64 = 1.0;
 
 /// Both views, and the heads that join them. Cheap to share, and never changes.
 pub struct Detector {
@@ -103,36 +106,57 @@ impl Detector {
     /// # Errors
     /// The weights have no head for such texts, or the encoder fails.
     pub fn judge(&self, origin: Origin, text: &str) -> Result<Judgement, DetectorError> {
-        let head = self.head(origin)?;
         let prepared = Prepared::new(text);
         let (windows, whole) = counted_windows(&prepared, origin);
         let counted = self.counted(&prepared, &windows);
         let by_words = highest_of(&counted);
         let fields = if whole > 0 { Fields::Apart } else { Fields::Joined };
-        let mut reading =
-            most_suspicious(&windows[whole..], &counted[whole..], &prepared.worth_reading(fields));
-        // A sentence by itself, for it would drown among others.
-        let sentences = prepared.within(prepared.sentences(fields), &reading);
-        reading.extend(&sentences);
+        let mut reading = most_suspicious(prepared.reading(fields), &windows[whole..], &counted[whole..]);
         // What is repeated is read once.
         let mut seen = HashSet::new();
         reading.retain(|window| seen.insert(prepared.text(window)));
-        let texts: Vec<String> = reading.iter().map(|window| prepared.text(window)).collect();
+        let joined = self.joined(origin, counted[by_words], &texts_of(&prepared, &reading))?;
+        let span = match joined.by_reading {
+            Some((head, read)) if joined.logit > 0.0 => {
+                self.narrowed(&prepared, &reading[read.text], head, read.value)?
+            }
+            Some((_, read)) => prepared.span(&reading[read.text]),
+            None => prepared.span(&windows[by_words]),
+        };
+        Ok(Judgement { score: sigmoid(joined.logit) as f32, logit: joined.logit as f32, span })
+    }
+
+    /// Both views of a text: its highest sum of n-grams, and all that is read of it.
+    fn joined(&self, origin: Origin, counted: f64, texts: &[String]) -> Result<Joined<'_>, DetectorError> {
+        let head = self.head(origin)?;
         // What strangers put into an output may also be what a person would type.
         let typed = head.typed.map(|line| self.head(Origin::Typed).map(|typed| (line, typed))).transpose()?;
         let heads: Vec<&Head> = std::iter::once(head).chain(typed.map(|(_, typed)| typed)).collect();
-        let read = self.reader.highest(&heads, &texts)?;
-        let (mut logit, mut by_encoder) = head.logit(counted[by_words], read[0].value);
-        let mut read_at = read[0].text;
+        let read = self.reader.highest(&heads, texts)?;
+        let of = |head: &'_ Head, read: Highest| head.logit(counted, read.value);
+        let (mut logit, mut by_encoder) = of(head, read[0]);
+        let mut decided = (head, read[0]);
         if let Some((line, typed)) = typed {
-            let (as_typed, by_reading) = typed.logit(counted[by_words], read[1].value);
+            let (as_typed, by_reading) = of(typed, read[1]);
             if line.at(as_typed) > logit {
-                (logit, by_encoder, read_at) = (line.at(as_typed), by_reading, read[1].text);
+                (logit, by_encoder, decided) = (line.at(as_typed), by_reading, (typed, read[1]));
             }
         }
-        let window = if by_encoder { reading[read_at] } else { &windows[by_words] };
-        let span = prepared.span(window);
-        Ok(Judgement { score: sigmoid(logit) as f32, logit: logit as f32, span })
+        Ok(Joined { logit, by_reading: by_encoder.then_some(decided) })
+    }
+
+    /// Bytes of the sentence of a window that is about as suspicious by itself, or of the window where none is.
+    fn narrowed(
+        &self,
+        prepared: &Prepared,
+        window: &Window,
+        head: &Head,
+        read: f64,
+    ) -> Result<Range<usize>, DetectorError> {
+        let sentences = prepared.sentences(window);
+        let highest = self.reader.highest(&[head], &texts_of(prepared, &sentences))?[0];
+        let alone = highest.value > read - AS_SUSPICIOUS;
+        Ok(prepared.span(if alone { &sentences[highest.text] } else { window }))
     }
 
     /// What the n-grams of each window come to.
@@ -151,6 +175,17 @@ impl Detector {
     }
 }
 
+/// What both views come to.
+struct Joined<'a> {
+    logit: f64,
+    /// Where what was read counted for more than n-grams, the head that decided, and on what.
+    by_reading: Option<(&'a Head, Highest)>,
+}
+
+fn texts_of(prepared: &Prepared, windows: &[Window]) -> Vec<String> {
+    windows.iter().map(|window| prepared.text(window)).collect()
+}
+
 /// What n-grams are counted in, windows of the whole and of each field that a tool returns; and from which of them on the encoder reads:
 /// the form of a tool says nothing to it, so that where there are fields it reads them alone.
 fn counted_windows(prepared: &Prepared, origin: Origin) -> (Vec<Window>, usize) {
@@ -161,12 +196,23 @@ fn counted_windows(prepared: &Prepared, origin: Origin) -> (Vec<Window>, usize) 
     (windows, first_read)
 }
 
-/// The windows that the encoder is to read, in their order: of those that are worth it, the most suspicious.
-fn most_suspicious<'a>(windows: &'a [Window], sums: &[f64], worth: &[bool]) -> Vec<&'a Window> {
-    let (worthy, sums): (Vec<&Window>, Vec<f64>) =
-        windows.iter().zip(sums).zip(worth).filter_map(|(found, worth)| worth.then_some(found)).unzip();
-    let chosen = highest_many(&sums, MOST_READ);
-    worthy.into_iter().zip(chosen).filter_map(|(window, chosen)| chosen.then_some(window)).collect()
+/// Of the windows that the encoder could read those that it is to read, in their order: where there are too many, the most suspicious, by the sums of the
+/// windows in which n-grams are counted.
+fn most_suspicious(reading: Vec<Window>, counted: &[Window], sums: &[f64]) -> Vec<Window> {
+    if reading.len() <= MOST_READ {
+        return reading;
+    }
+    // Both are in the order of the text, and each window of n-grams begins within one that is read.
+    let mut highest = vec![f64::NEG_INFINITY; reading.len()];
+    let mut first = 0;
+    for (window, sum) in counted.iter().zip(sums) {
+        let holds = |read: &Window| read.holds_start_of(window);
+        first += reading[first..].iter().position(holds).unwrap_or(0);
+        let held = reading[first..].iter().take_while(|read| holds(read)).count();
+        highest[first..first + held].iter_mut().for_each(|most| *most = most.max(*sum));
+    }
+    let chosen = highest_many(&highest, MOST_READ);
+    reading.into_iter().zip(chosen).filter_map(|(window, chosen)| chosen.then_some(window)).collect()
 }
 
 /// Where the first of the highest values stands; 0 where there is none.
@@ -261,7 +307,7 @@ mod tests {
             let text = format!("{}{attack}", "Trees grow near the old harbour. ".repeat(words / 6));
             let found = judged(Origin::Typed, &text);
             assert!(found.score > 0.9, "{words}: {}", found.score);
-            assert!(found.span.end > text.len() - attack.len(), "{words}");
+            assert_eq!(text[found.span].trim_end_matches('.'), attack.trim_end_matches('.'), "{words}");
         }
     }
 
@@ -270,15 +316,16 @@ mod tests {
         assert_eq!(highest_of(&[1.0, 3.0, 3.0, 2.0]), 1);
         assert_eq!(highest_of(&[]), 0);
         assert_eq!(highest_many(&[1.0, 3.0, 0.5, 2.0], 2), [false, true, false, true]);
-        let prepared = Prepared::new(&"Trees grow near the old harbour. ".repeat(20 * MOST_READ));
+        let prepared = Prepared::new(&"Trees grow near the old harbour. ".repeat(30 * MOST_READ));
         let windows = prepared.windows();
         let sums: Vec<f64> = (0..windows.len()).map(|i| i as f64).collect();
-        let worth = prepared.worth_reading(Fields::Joined);
-        let read = most_suspicious(&windows, &sums, &worth);
-        assert_eq!((read.len(), worth.len()), (MOST_READ, windows.len()));
-        let sentences = prepared.within(prepared.sentences(Fields::Joined), &read);
-        assert!(sentences.len() > MOST_READ && sentences.len() < 9 * MOST_READ, "{}", sentences.len());
-        assert!(prepared.span(&sentences[0]).start >= prepared.span(read[0]).start);
+        let all = prepared.reading(Fields::Joined);
+        let last = prepared.span(&all[all.len() - 1]);
+        assert!(all.len() > 2 * MOST_READ);
+        let read = most_suspicious(all, &windows, &sums);
+        assert_eq!(read.len(), MOST_READ);
+        assert_eq!(prepared.span(&read[MOST_READ - 1]), last);
+        assert!(prepared.span(&read[0]).start > last.end / 2);
     }
 
     #[test]

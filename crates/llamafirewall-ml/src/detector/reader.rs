@@ -5,12 +5,10 @@
 use super::weights::{DetectorError, Head};
 use std::sync::Arc;
 use torchless_base::TokenId;
-use torchless_device::{CpuDevice, CpuOptions, PoolKind};
+use torchless_device::{CpuDevice, CpuOptions};
 use torchless_formats::{Checkpoint, Metadata};
 use torchless_kernels::{Precision, best};
-use torchless_model::encoder::{
-    Encoder, EncoderOptions, EncoderPrecision, EncoderText, Pooling, Want, load_encoder,
-};
+use torchless_model::encoder::{Encoder, EncoderOptions, EncoderPrecision, EncoderText, Want, load_encoder};
 use torchless_tokenizer::{EncodeOptions, GgufVocab, Tokenizer};
 
 /// The file that is part of the program.
@@ -23,7 +21,7 @@ const MOST_TOKENS: usize = 126;
 /// Tokens from one part to the next.
 const STRIDE_TOKENS: usize = 94;
 /// Parts of one window that are read. Its words fit; what is longer is a run of signs, which says nothing but takes time.
-const MOST_PARTS: usize = 4;
+const MOST_PARTS: usize = 8;
 /// Windows that are computed together.
 const TOGETHER: usize = 32;
 
@@ -56,7 +54,7 @@ impl Reader {
         Ok(Self { tokenizer: tokenizer(&checkpoint)?, encoder: encoder.map_err(unusable)? })
     }
 
-    /// Numbers in what it makes of a window.
+    /// Numbers in what it makes of a token.
     pub(super) fn width(&self) -> usize {
         self.encoder.spec().dim
     }
@@ -70,7 +68,7 @@ impl Reader {
             let now: Vec<(usize, Vec<TokenId>)> = parts.by_ref().take(TOGETHER).collect();
             for ((text, _), read) in now.iter().zip(self.read(&now)?) {
                 for (head, highest) in heads.iter().zip(&mut highest) {
-                    let value = head.reading(&read);
+                    let value = head.reading(read.chunks_exact(self.width()));
                     if !value.is_finite() {
                         return Err(DetectorError::Encoder("it gave no finite number".to_owned()));
                     }
@@ -83,9 +81,10 @@ impl Reader {
         Ok(highest)
     }
 
+    /// What it makes of the tokens of each part, `[tokens, width]`.
     fn read(&self, parts: &[(usize, Vec<TokenId>)]) -> Result<Vec<Vec<f32>>, DetectorError> {
         let texts: Vec<_> = parts.iter().map(|(_, ids)| EncoderText { ids, types: &[] }).collect();
-        self.encoder.encode(&texts, Want::Pooled(Pooling::Rows(PoolKind::Mean))).map_err(unusable)
+        self.encoder.encode(&texts, Want::Hidden).map_err(unusable)
     }
 
     /// The tokens of a text in parts that overlap, each between the two that BERT puts around.

@@ -1,9 +1,9 @@
 //! The file of the detector: a line of JSON that says what it is, with the heads that join both views, and weights in int8.
 
-use super::features::{BUCKET_BITS, STRIDE_WORDS, WINDOW_WORDS};
+use super::features::{BUCKET_BITS, READ_WORDS, SHARED_WORDS, STRIDE_WORDS, WINDOW_WORDS};
 use serde::Deserialize;
 
-const MAGIC: &[u8] = b"TLGUARD2";
+const MAGIC: &[u8] = b"TLGUARD3";
 /// Weights: of words, then of characters.
 const WEIGHTS: usize = 2 << BUCKET_BITS;
 /// The file that is part of the program.
@@ -33,6 +33,8 @@ struct Header {
     bucket_bits: u32,
     window_words: usize,
     stride_words: usize,
+    read_words: usize,
+    shared_words: usize,
     scale: f64,
     bias: f64,
     heads: Vec<Head>,
@@ -66,13 +68,22 @@ impl Line {
 }
 
 impl Head {
-    /// A number for what the encoder made of a window, as many values as [`Head::width`].
-    pub(super) fn reading(&self, values: &[f32]) -> f64 {
-        let products = self.weights.iter().zip(values).map(|(w, x)| f64::from(*w) * f64::from(*x));
-        self.bias + products.sum::<f64>()
+    /// A number for what the encoder made of the tokens of a window, each as many values as [`Head::width`]: the mean of their logits, weighted by their
+    /// softmax, so that the worst tokens decide.
+    pub(super) fn reading<'a>(&self, tokens: impl Iterator<Item = &'a [f32]>) -> f64 {
+        let product = |(w, x): (&f32, &f32)| f64::from(*w) * f64::from(*x);
+        let logit = |values: &[f32]| self.bias + self.weights.iter().zip(values).map(product).sum::<f64>();
+        let logits: Vec<f64> = tokens.map(logit).collect();
+        let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weigh = |(sum, total), logit: &f64| {
+            let weight = (logit - most).exp();
+            (sum + weight * logit, total + weight)
+        };
+        let (sum, total) = logits.iter().fold((0.0, 0.0), weigh);
+        sum / total
     }
 
-    /// Values that [`Head::reading`] asks for.
+    /// Values of a token that [`Head::reading`] asks for.
     pub(super) fn width(&self) -> usize {
         self.weights.len()
     }
@@ -129,15 +140,18 @@ pub(super) fn inside() -> Result<(Counter, Vec<Head>), DetectorError> {
 
 fn read(file: &[u8]) -> Result<(Counter, Vec<Head>), DetectorError> {
     let damaged = |why: &str| DetectorError::Damaged(why.to_owned());
-    let rest = file.strip_prefix(MAGIC).ok_or_else(|| damaged("it does not begin with TLGUARD2"))?;
+    let rest = file.strip_prefix(MAGIC).ok_or_else(|| damaged("it does not begin with TLGUARD3"))?;
     let (length, rest) = rest.split_first_chunk().ok_or_else(|| damaged("it ends before its header"))?;
     let length = u32::from_le_bytes(*length) as usize;
     let (header, weights) =
         rest.split_at_checked(length).ok_or_else(|| damaged("it ends within its header"))?;
     let header: Header = serde_json::from_slice(header).map_err(|e| damaged(&e.to_string()))?;
-    let named = |bits, window, stride| format!("{bits} bits, windows of {window} words every {stride}");
-    let found = named(header.bucket_bits, header.window_words, header.stride_words);
-    let wanted = named(BUCKET_BITS, WINDOW_WORDS, STRIDE_WORDS);
+    let named = |bits, [window, stride, read, shared]: [usize; 4]| {
+        format!("{bits} bits, windows of {window} words every {stride}, {read} words read and {shared} again")
+    };
+    let Header { bucket_bits, window_words, stride_words, read_words, shared_words, .. } = header;
+    let found = named(bucket_bits, [window_words, stride_words, read_words, shared_words]);
+    let wanted = named(BUCKET_BITS, [WINDOW_WORDS, STRIDE_WORDS, READ_WORDS, SHARED_WORDS]);
     if found != wanted {
         return Err(DetectorError::OtherFeatures { found, wanted });
     }
@@ -165,9 +179,9 @@ mod tests {
     #[test]
     fn damaged_files_are_refused() {
         assert!(refused(b"").contains("does not begin"));
-        assert!(refused(b"TLGUARD2\xff").contains("before its header"));
-        assert!(refused(b"TLGUARD2\xff\xff\xff\xff{}").contains("within its header"));
-        assert!(refused(b"TLGUARD2\x02\0\0\0{}").contains("missing field"));
+        assert!(refused(b"TLGUARD3\xff").contains("before its header"));
+        assert!(refused(b"TLGUARD3\xff\xff\xff\xff{}").contains("within its header"));
+        assert!(refused(b"TLGUARD3\x02\0\0\0{}").contains("missing field"));
         assert!(refused(&INSIDE[..INSIDE.len() - 1]).contains("weights, "));
     }
 
@@ -175,7 +189,7 @@ mod tests {
     fn heads_that_cannot_be_computed_with_are_refused() {
         let file = |head: &str| {
             let header = format!(
-                r#"{{"bucket_bits":{BUCKET_BITS},"window_words":48,"stride_words":24,"scale":1,"bias":0,"heads":[{head}]}}"#
+                r#"{{"bucket_bits":{BUCKET_BITS},"window_words":48,"stride_words":24,"read_words":80,"shared_words":20,"scale":1,"bias":0,"heads":[{head}]}}"#
             );
             let length = header.len() as u32;
             [MAGIC, &length.to_le_bytes(), header.as_bytes(), &vec![0; WEIGHTS]].concat()
@@ -189,12 +203,25 @@ mod tests {
     }
 
     #[test]
+    fn the_worst_tokens_decide() {
+        let head = r#"{"name":"user","weights":[1.0,2.0],"bias":0.5,"counted":1,"read":1,"offset":0}"#;
+        let head: Head = serde_json::from_str(head).unwrap();
+        let of = |tokens: &[[f32; 2]]| head.reading(tokens.iter().map(|token| &token[..]));
+        assert_eq!(of(&[[1.0, 2.0]]), 5.5);
+        // e^5.5 and e^0.5 as weights of 5.5 and 0.5.
+        assert!((of(&[[1.0, 2.0], [0.0, 0.0]]) - 5.466_536).abs() < 1e-6);
+        let many = [[[0.0, 0.0]; 100].as_slice(), &[[100.0, 200.0]]].concat();
+        assert_eq!(of(&many), 500.5);
+        assert!(of(&[[f32::NAN, 0.0], [1.0, 2.0]]).is_nan());
+    }
+
+    #[test]
     fn features_of_another_kind_are_named() {
-        let header = br#"{"bucket_bits":3,"window_words":9,"stride_words":1,"scale":1,"bias":0,"heads":[]}"#;
+        let header = br#"{"bucket_bits":3,"window_words":9,"stride_words":1,"read_words":7,"shared_words":2,"scale":1,"bias":0,"heads":[]}"#;
         let mut file = MAGIC.to_vec();
         file.extend((header.len() as u32).to_le_bytes());
         file.extend(header);
-        assert!(refused(&file).contains("3 bits, windows of 9 words every 1"));
+        assert!(refused(&file).contains("3 bits, windows of 9 words every 1, 7 words read and 2 again"));
     }
 
     #[test]
