@@ -32,7 +32,7 @@ pub struct Judgement {
 /// Windows of a text that the encoder reads at most; of longer texts, those whose n-grams are the most suspicious.
 const MOST_READ: usize = 75;
 
-/// How much lower the encoder's number may be for a sentence that stands for its window.
+/// How much lower the encoder's number may be for a sentence that stands for the text.
 const AS_SUSPICIOUS: f64 = 1.0;
 
 /// Both views, and the heads that join them. Cheap to share, and never changes.
@@ -116,13 +116,10 @@ impl Detector {
         let mut seen = HashSet::new();
         reading.retain(|window| seen.insert(prepared.text(window)));
         let joined = self.joined(origin, counted[by_words], &texts_of(&prepared, &reading))?;
-        let span = match joined.by_reading {
-            Some((head, read)) if joined.logit > 0.0 => {
-                self.narrowed(&prepared, &reading[read.text], head, read.value)?
-            }
-            Some((_, read)) => prepared.span(&reading[read.text]),
-            None => prepared.span(&windows[by_words]),
-        };
+        let window = if joined.by_reading { &reading[joined.read.text] } else { &windows[by_words] };
+        let suspicious = joined.logit > 0.0;
+        let sentence = if suspicious { self.sentence(&prepared, window, &joined)? } else { None };
+        let span = prepared.span(sentence.as_ref().unwrap_or(window));
         Ok(Judgement { score: sigmoid(joined.logit) as f32, logit: joined.logit as f32, span })
     }
 
@@ -134,29 +131,25 @@ impl Detector {
         let heads: Vec<&Head> = std::iter::once(head).chain(typed.map(|(_, typed)| typed)).collect();
         let read = self.reader.highest(&heads, texts)?;
         let of = |head: &'_ Head, read: Highest| head.logit(counted, read.value);
-        let (mut logit, mut by_encoder) = of(head, read[0]);
-        let mut decided = (head, read[0]);
-        if let Some((line, typed)) = typed {
-            let (as_typed, by_reading) = of(typed, read[1]);
-            if line.at(as_typed) > logit {
-                (logit, by_encoder, decided) = (line.at(as_typed), by_reading, (typed, read[1]));
-            }
-        }
-        Ok(Joined { logit, by_reading: by_encoder.then_some(decided) })
+        let (logit, by_reading) = of(head, read[0]);
+        let own = Joined { logit, head, read: read[0], by_reading };
+        let Some((line, typed)) = typed else { return Ok(own) };
+        let (logit, by_reading) = of(typed, read[1]);
+        let as_typed = Joined { logit: line.at(logit), head: typed, read: read[1], by_reading };
+        Ok(if as_typed.logit > own.logit { as_typed } else { own })
     }
 
-    /// Bytes of the sentence of a window that is about as suspicious by itself, or of the window where none is.
-    fn narrowed(
+    /// The sentence of a window that is by itself about as suspicious as the text; none where there is none.
+    fn sentence(
         &self,
         prepared: &Prepared,
         window: &Window,
-        head: &Head,
-        read: f64,
-    ) -> Result<Range<usize>, DetectorError> {
-        let sentences = prepared.sentences(window);
-        let highest = self.reader.highest(&[head], &texts_of(prepared, &sentences))?[0];
-        let alone = highest.value > read - AS_SUSPICIOUS;
-        Ok(prepared.span(if alone { &sentences[highest.text] } else { window }))
+        of: &Joined<'_>,
+    ) -> Result<Option<Window>, DetectorError> {
+        let mut sentences = prepared.sentences(window);
+        let highest = self.reader.highest(&[of.head], &texts_of(prepared, &sentences))?[0];
+        let alone = highest.value > of.read.value - AS_SUSPICIOUS;
+        Ok(alone.then(|| sentences.swap_remove(highest.text)))
     }
 
     /// What the n-grams of each window come to.
@@ -178,8 +171,11 @@ impl Detector {
 /// What both views come to.
 struct Joined<'a> {
     logit: f64,
-    /// Where what was read counted for more than n-grams, the head that decided, and on what.
-    by_reading: Option<(&'a Head, Highest)>,
+    /// The head that decided, and what it gives most of what was read.
+    head: &'a Head,
+    read: Highest,
+    /// Whether that counted for more than n-grams.
+    by_reading: bool,
 }
 
 fn texts_of(prepared: &Prepared, windows: &[Window]) -> Vec<String> {
