@@ -20,10 +20,8 @@ def matrices(model: encoder.Encoder) -> dict[str, tuple[torch.Tensor, TYPES]]:
     out = {"token_embd.weight": (model.words, TYPES.Q4_0), "position_embd.weight": (model.places, TYPES.F16)}
     for i, layer in enumerate(model.layers):
         query, key, value = layer.qkv.weight.data.chunk(3)
-        for name, matrix in (("attn_q", query), ("attn_k", key), ("attn_v", value), ("attn_output", layer.out.weight.data)):
-            out[f"blk.{i}.{name}.weight"] = (matrix, TYPES.Q4_0)
-        for name, matrix in (("ffn_up", layer.up.weight.data), ("ffn_down", layer.down.weight.data)):
-            out[f"blk.{i}.{name}.weight"] = (matrix, TYPES.Q4_0)
+        of_layer = {"attn_q": query, "attn_k": key, "attn_v": value, "attn_output": layer.out.weight.data, "ffn_up": layer.up.weight.data, "ffn_down": layer.down.weight.data}
+        out |= {f"blk.{i}.{name}.weight": (matrix, TYPES.Q4_0) for name, matrix in of_layer.items()}
     return out
 
 
