@@ -3,18 +3,16 @@
 use std::fmt;
 
 /// Who speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The person, or whatever calls in a person's name.
     User,
     /// Instructions of the application.
-    #[serde(alias = "developer")]
     System,
     /// The model.
     Assistant,
     /// The result of a tool.
-    #[serde(alias = "function")]
     Tool,
     /// What was remembered from earlier conversations.
     Memory,
@@ -38,6 +36,33 @@ impl Role {
     /// The role of that name.
     pub fn named(name: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// By its name, `developer` and `function` being the system's and the tool's. Written out because serde's own says of a
+/// number only that it expected a value.
+impl<'de> serde::Deserialize<'de> for Role {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(RoleName)
+    }
+}
+
+struct RoleName;
+
+impl serde::de::Visitor<'_> for RoleName {
+    type Value = Role;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a role: user, system (or developer), assistant, tool (or function) or memory")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Role, E> {
+        let found = match name {
+            "developer" => Some(Role::System),
+            "function" => Some(Role::Tool),
+            _ => Role::named(name),
+        };
+        found.ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(name), &self))
     }
 }
 

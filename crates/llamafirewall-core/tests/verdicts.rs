@@ -161,3 +161,17 @@ fn admission_scans_every_text_with_its_past() {
     assert_eq!((refusal.role, refusal.decision), (Role::User, ScanDecision::HumanInTheLoopRequired));
     assert!(firewall.admit(vec![Message::system("block"), Message::user("fine")]).is_ok());
 }
+
+#[test]
+fn roles_are_read_by_the_names_they_are_written_with_and_two_others() {
+    for role in Role::ALL {
+        let written = serde_json::to_string(&role).unwrap();
+        assert_eq!(written, format!("\"{role}\""));
+        assert_eq!(serde_json::from_str::<Role>(&written).unwrap(), role);
+    }
+    let read = |text| serde_json::from_str::<Role>(text);
+    assert_eq!(read("\"developer\"").unwrap(), Role::System);
+    assert_eq!(read("\"function\"").unwrap(), Role::Tool);
+    assert!(read("5").unwrap_err().to_string().contains("integer `5`, expected a role: user"));
+    assert!(read("\"User\"").is_err());
+}

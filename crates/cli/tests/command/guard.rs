@@ -53,6 +53,8 @@ fn what_is_no_labelled_text_is_named() {
         ("{\"text\": \"x\", \"label\": \"benign\"}\n{\"text\": \"x\", \"label\": \"harmful\"}", "line 2"),
         ("{\"label\": \"benign\"}", "text"),
         ("{\"text\": \"x\", \"label\": \"benign\", \"dataset\": \"overall\"}", "overall"),
+        ("{\"text\": \"x\", \"label\": \"benign\", \"role\": 5}", "expected a role: user"),
+        ("{\"text\": \"x\", \"label\": \"benign\", \"role\": \"bot\"}", "\"bot\", expected a role: user"),
         ("\n", "no texts"),
     ] {
         let rows = file(&folder, "rows.jsonl", content);
