@@ -16,6 +16,7 @@ import yaml
 import direct_attacks
 import harmless_prompts
 import languages
+import noise
 import roundabout
 import tool_outputs
 from grammar import typed
@@ -228,6 +229,9 @@ def generated(rows: Rows, seed: int) -> None:
         rows.add(text, 1, "user", "generated-languages")
     for language, text in languages.texts("benign", 4500, seed):
         rows.add(text, 0, "user", "generated-languages")
+    for label, value in (("attack", 1), ("benign", 0)):
+        for text in noise.texts(label, 2000, seed):
+            rows.add(text, value, "user", "generated-noise")
     for text in roundabout.attacks(3000, seed):
         rows.add(text, 1, "user", "generated-roundabout")
     for text in roundabout.harmless(3000, seed):
@@ -245,7 +249,7 @@ def written(rows: Rows) -> None:
         source = "written-" + path.stem
         for entry in labelled(path):
             if "document" not in entry:
-                rows.add(entry["text"], entry["label"], "user", source)
+                rows.add(entry["text"], entry["label"], entry.get("role", "user"), source)
                 continue
             for label, texts in ((1, entry["orders"]), (0, entry["harmless"])):
                 for text in texts:

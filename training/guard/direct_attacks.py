@@ -250,19 +250,6 @@ def coded(rng: random.Random, text: str) -> str:
     return rng.choice("-._*").join(text.split(" "))
 
 
-SALAD = ["describing", "similarly", "write", "opposite", "Sure", "{\"", "\\n", "]](", "==>", "tutorial", "!!", "manual", "two", "({", "sentences", "--",
-         "interface", "print", "\\\"", "revert", "formatted", "oppositely", "};", "Title", "Step", "<!--", "surely", "again", "Begin", "table", "::", "~~",
-         "represent", "with", "!", "! ! !", "JSON", "plus", "ing", "atform", "inner", "<s>", "[/", "steps", "here", "theoretical", "**", "please", "%%", "'.",
-         "tion", "summary", "Mod", "pseud", "Markdown", "reply", "({'", "html", "mentions", "gr", "ubern", "\\\\", "!--", "Instead", "WITH", "yes", "sto"]
-
-
-def salad(rng: random.Random) -> str:
-    """What optimised suffixes look like: pieces of words, code and signs."""
-    pieces = [rng.choice(SALAD) if rng.random() < 0.6 else "".join(rng.choices("abcdefghijklmnoprstuvwxyz", k=rng.randint(2, 7)))
-              for _ in range(rng.randint(8, 22))]
-    return "".join(piece + rng.choice(["", " ", " ", " "]) for piece in pieces)
-
-
 STARTS = (("override_attack", 0.33), ("extract_attack", 0.27), ("persona_attack", 0.2), ("wrapped_attack", 0.14), ("split_attack", 0.06))
 
 
@@ -276,8 +263,6 @@ def attacks(count: int, seed: int) -> list[str]:
         draw = rng.random()
         if draw < 0.04:
             text = coded(rng, text[:200])
-        elif draw < 0.09:
-            text = sentence(grammar.expand(rng, "{plain_harm}")) + " " + salad(rng)
         else:
             text = typed(rng, text)
         seen.setdefault(text)

@@ -14,9 +14,11 @@ import encoder
 import export
 import features
 import fit
+import grammar
 import harmless_prompts
 import judge
 import languages
+import noise
 import pieces
 import roundabout
 import shrink
@@ -28,8 +30,10 @@ class Tables(unittest.TestCase):
         texts = direct_attacks.attacks(500, 1) + [text for _, text in harmless_prompts.prompts(500, 1)]
         texts += roundabout.attacks(300, 1) + roundabout.harmless(300, 1)
         texts += [text for label in ("attack", "benign") for _, text in languages.texts(label, 300, 1)]
+        asked = grammar.Grammar(*harmless_prompts.TABLES, *direct_attacks.TABLES, noise.REQUEST)
+        texts += [asked.expand(random.Random(seed), "{asked}") for seed in range(100)]
         texts += [text for _, clean, attacked, _ in tool_outputs.pairs(200, 1) for text in (clean, attacked)]
-        names = {name for module in (direct_attacks, harmless_prompts) for table in module.TABLES for name in table}
+        names = {name for module in (direct_attacks, harmless_prompts) for table in module.TABLES for name in table} | set(noise.REQUEST)
         names |= set(tool_outputs.CONTENT) | set(tool_outputs.ORDER)
         names |= {name for table in roundabout.ATTACKS + roundabout.HARMLESS for name in table}
         for text in texts:
@@ -53,6 +57,31 @@ class Tables(unittest.TestCase):
         for _, clean, attacked, core in tool_outputs.pairs(200, 2):
             self.assertNotEqual(clean, attacked)
             self.assertNotIn(core, clean)
+
+
+class Noise(unittest.TestCase):
+    def test_texts_differ_and_are_the_same_again(self):
+        for label in ("attack", "benign"):
+            texts = noise.texts(label, 1500, 4)
+            self.assertEqual(len(texts), len(set(texts)))
+            self.assertEqual(texts, noise.texts(label, 1500, 4))
+        self.assertFalse(set(noise.texts("attack", 500, 4)) & set(noise.texts("benign", 500, 4)))
+
+    def test_the_request_is_there_whole_or_around_the_noise(self):
+        rng = random.Random(2)
+        for _ in range(300):
+            self.assertEqual(noise.beside(rng, "do this now", "#~#").replace("#~#", " ").split(), ["do", "this", "now"])
+
+    def test_nonsense_is_not_the_same_twice(self):
+        rng, known = random.Random(3), noise.words(1)
+        found = [noise.suffix(rng, known) for _ in range(300)]
+        self.assertEqual(len(set(found)), 300)
+        self.assertTrue(all(len(text) > 8 for text in found))
+
+    def test_pasted_material_is_not_the_same_twice(self):
+        rng = random.Random(5)
+        for made in noise.PASTED:
+            self.assertGreater(len({made(rng) for _ in range(20)}), 15, made.__name__)
 
 
 class Unseen(unittest.TestCase):
