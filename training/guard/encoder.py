@@ -22,11 +22,11 @@ LAYERS, HEADS, WIDTH, POSITIONS = 5, 12, 384, 128
 # Layers that stay as they were: what they know of the words of the world is what the encoder is taken for.
 FIXED = 2
 KEPT_BACK = 0.1  # dropout
-RATE, EPOCHS, SIZE, TOKENS = 2e-4, 2.5, 13_000, 2048
+RATE, EPOCHS, SIZE, TOKENS = 2e-4, 2.5, 18_000, 2048
 # How often a window that is learnt from gets another one beside it, and how many at most.
 COMPANY, MOST_COMPANY = 0.35, 3
 ROLES = ("user", "tool")
-FOREIGN = ("generated-languages", "written-european", "written-world", "PlexPt/awesome-chatgpt-prompts-zh", "shisa-ai/M-IFEval")
+FOREIGN = ("generated-languages", "written-european", "written-world", "written-small_european", "written-small_world", "written-mixed", "PlexPt/awesome-chatgpt-prompts-zh", "shisa-ai/M-IFEval")
 # Halves where the processor multiplies them; elsewhere they take sixty times as long.
 NUMBER = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 import features
 
 # The first pieces of BERT's vocabulary are the most frequent: these many stay even if unseen, and these many if seen at all.
-ALWAYS, IF_SEEN, OFTEN = 3500, 5000, 33
+ALWAYS, IF_SEEN, OFTEN = 3500, 5000, 40
 OWN_TABLES_COUNT = 0.25
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 CLS, SEP = 2, 3
