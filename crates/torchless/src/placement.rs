@@ -498,16 +498,14 @@ mod tests {
         let shared = Placement { place, split: Split::Tensor, devices: vec![0, 1], ..Placement::default() };
         refused(&Placement { devices: vec![0], ..shared.clone() }, "--device 0,1");
         assert!(shared.backend().is_ok());
-        let asked = |placement: Placement, adapters: Vec<_>| {
-            let options = ModelOptions { placement, adapters, ..ModelOptions::default() };
+        let asked = |placement: Placement| {
+            let options = ModelOptions { placement, ..ModelOptions::default() };
             let needs = |_: usize| -> Result<Vec<Needs>, Error> { panic!("refused before") };
             plan(&options, &needs).unwrap_err().to_string()
         };
-        let some = asked(Placement { gpu_layers: Some(3), ..shared.clone() }, Vec::new());
+        let some = asked(Placement { gpu_layers: Some(3), ..shared.clone() });
         assert!(some.contains("leave out --gpu-layers"), "{some}");
-        let adapted = asked(shared.clone(), vec![("x".into(), 1.0)]);
-        assert!(adapted.contains("take no adapters"), "{adapted}");
-        let cpu = asked(Placement { place: Place::Cpu, ..shared }, Vec::new());
+        let cpu = asked(Placement { place: Place::Cpu, ..shared });
         assert!(cpu.contains("name another backend"), "{cpu}");
     }
 

@@ -1,15 +1,16 @@
 //! Adapters on their way to the device: pairs of narrow matrices beside those of the model, or added into those of experts. Pairs of several
 //! adapters for one matrix become one.
 
-use super::Loader;
 use super::experts::flat;
 use super::seats::{self, OfExpert, Seat, Seated, Seats};
+use super::tensors::is_half;
+use super::{Loader, division};
 use crate::ModelError;
 use crate::roles::{Part, Role};
 use crate::spec::ModelSpec;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use torchless_device::{Adaptation, MatrixId, MatrixSource};
+use torchless_device::{Adaptation, Divide, MatrixId, MatrixSource};
 use torchless_formats::{Adapter, Tensor};
 use torchless_quant::TensorType;
 
@@ -41,8 +42,8 @@ pub(super) struct Adapted<'a> {
     pub shape: [usize; 2],
     /// Which of its rows the matrix has, in their order; none means all.
     pub rows: Option<&'a [usize]>,
-    /// Whether it is one half of a gated unit.
-    pub half: bool,
+    /// What it is in its layer.
+    pub role: Role,
 }
 
 /// One pair in the making.
@@ -84,7 +85,8 @@ impl Loader<'_> {
         Ok(None)
     }
 
-    /// Puts what adapters have for a matrix beside it.
+    /// Puts what adapters have for a matrix beside it. Where devices share that one, a pair is divided as it is: the rows of the second, or the
+    /// columns of the first, and what is between them is whole on every device.
     pub(super) fn adapt(&mut self, to: &Adapted<'_>) -> Result<(), ModelError> {
         let Some(joined) = self.join(to)? else { return Ok(()) };
         let Joined { rank, down, up } = joined;
@@ -95,10 +97,17 @@ impl Loader<'_> {
         for &row in &rows {
             up.iter().for_each(|(rank, values)| beside.extend(&values[row * rank..(row + 1) * rank]));
         }
-        let down = self.narrow(format!("{} down", to.tensor), &down, cols)?;
-        let up = self.narrow(format!("{} up", to.tensor), &beside, rank)?;
+        let pieces = self.buffers.pieces();
+        let (of_down, of_up) = match division::of_role(to.role, pieces) {
+            cols @ Divide::Cols(_) => (cols, Divide::Whole),
+            other => (Divide::Whole, other),
+        };
+        let down = self.narrow(format!("{} down", to.tensor), &down, (cols, of_down))?;
+        let up = self.narrow(format!("{} up", to.tensor), &beside, (rank, of_up))?;
+        self.divide(0);
         let narrow = self.buffers.get("adapter", rank, self.device)?;
-        let half = match to.half {
+        self.divide(pieces);
+        let half = match is_half(to.role) {
             true => Some(self.buffers.get("half", rows.len(), self.device)?),
             false => None,
         };
@@ -106,8 +115,13 @@ impl Loader<'_> {
         Ok(())
     }
 
-    fn narrow(&mut self, name: String, values: &[f32], cols: usize) -> Result<MatrixId, ModelError> {
-        let source = MatrixSource::of_floats(name, values, cols.max(1));
+    fn narrow(
+        &mut self,
+        name: String,
+        values: &[f32],
+        (cols, divide): (usize, Divide),
+    ) -> Result<MatrixId, ModelError> {
+        let source = MatrixSource { divide, ..MatrixSource::of_floats(name, values, cols.max(1)) };
         Ok(self.device.matrix(&source, self.residency)?)
     }
 

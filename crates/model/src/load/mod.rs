@@ -146,10 +146,10 @@ impl Loader<'_> {
             MatrixUse::Both => embed,
             _ => self.matrix(Role::Head, None, [spec.vocab, spec.dim], MatrixUse::Product)?,
         };
-        self.divide(0);
         let tensor = self.naming.name(Role::Head, None, Part::Weight);
         let shape = [spec.vocab, spec.dim];
-        self.adapt(&adapters::Adapted { matrix, tensor: &tensor, shape, rows: None, half: false })?;
+        self.adapt(&adapters::Adapted { matrix, tensor: &tensor, shape, rows: None, role: Role::Head })?;
+        self.divide(0);
         let head = Linear { matrix, bias: self.bias(Role::Head, None, spec.vocab, spec.head_bias)? };
         let ends = Ends { embed, positions, token_inputs, streams, final_norm, head };
         Ok(Decoder::new(spec, layers, ends, &mut self.buffers, self.device)?)

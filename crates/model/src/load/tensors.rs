@@ -88,9 +88,8 @@ impl Loader<'_> {
             let part = rows_of(&tensor, &format!("{role:?}"), first..first + n);
             let matrix =
                 self.device.matrix(&self.divided(source(&part, purpose(role)), role), self.residency)?;
-            let (shape, half) = ([total, rows.cols], is_half(role));
-            let own = Some(&order[first..first + n]);
-            self.adapt(&Adapted { matrix, tensor: &tensor.name, shape, rows: own, half })?;
+            let (shape, own) = ([total, rows.cols], Some(&order[first..first + n]));
+            self.adapt(&Adapted { matrix, tensor: &tensor.name, shape, rows: own, role })?;
             let bias = match &bias {
                 Some((name, all)) => {
                     Some(self.device.vector(&format!("{name} {role:?}"), &all[first..first + n])?)
@@ -116,8 +115,7 @@ impl Loader<'_> {
         let matrix =
             self.device.matrix(&self.divided(source(&tensor, purpose(role)), role), self.residency)?;
         self.advance(&tensor);
-        let half = is_half(role);
-        self.adapt(&Adapted { matrix, tensor: &tensor.name, shape, rows: None, half })?;
+        self.adapt(&Adapted { matrix, tensor: &tensor.name, shape, rows: None, role })?;
         Ok(Linear { matrix, bias: self.bias(role, Some(i), shape[0], bias)? })
     }
 
@@ -305,7 +303,7 @@ fn purpose(role: Role) -> MatrixUse {
 }
 
 /// Whether a matrix may be one of the two of a gated unit.
-fn is_half(role: Role) -> bool {
+pub(super) fn is_half(role: Role) -> bool {
     matches!(role, Role::Gate | Role::Up | Role::SharedGate | Role::SharedUp)
 }
 

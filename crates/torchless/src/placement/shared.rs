@@ -31,9 +31,6 @@ impl Planned {
         if placement.gpu_layers.is_some() {
             return refused("leave none to the CPU: leave out --gpu-layers, or --split tensor");
         }
-        if !options.adapters.is_empty() {
-            return refused("take no adapters: --split layers does");
-        }
         let opened = placement.open(backend)?;
         let needs = needs(opened.len())?;
         fits(&needs, &opened)?;

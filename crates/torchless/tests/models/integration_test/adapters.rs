@@ -2,11 +2,15 @@
 //! gated units and in the head, from safetensors and from GGUF.
 
 use super::made::{Tensors, Written, folder, noise, tensors_of, write};
+use super::on_devices::{self, cpu, loaded, runner};
+use super::sharded::shared;
 use super::support::{Session, exact, fixtures, max_distance, ways};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use torchless::{FileType, ModelOptions, Source, convert_to_gguf};
 use torchless_formats::gguf::Header;
+use torchless_formats::{OpenOptions, open, open_adapter};
+use torchless_model::{LoadOptions, ScaledAdapter};
 use torchless_quant::TensorType;
 
 const IDS: [u32; 9] = [1, 7, 30, 2, 90, 41, 5, 66, 12];
@@ -145,6 +149,29 @@ fn an_adapter_is_as_good_as_weights_with_it_added() {
             assert!(plain > 0.01, "{}: the adapters change nothing ({plain})", case.name);
             let distance = max_distance(&logits(&base, &adapters, &options), &want);
             assert!(distance < 2e-4, "{}: {distance} with {options:?}", case.name);
+        }
+    }
+}
+
+#[test]
+fn devices_that_share_layers_share_what_stands_beside_them() {
+    let Some(fixtures) = fixtures() else { return };
+    for case in CASES.iter().chain(EXPERTS) {
+        let base = fixtures.join("goldens").join(case.name);
+        let scratch = tempfile::tempdir().unwrap();
+        peft(&pairs(&tensors_of(&base), case, 7), scratch.path());
+        let adapters = [ScaledAdapter { adapter: open_adapter(scratch.path()).unwrap(), scale: 0.05 }];
+        let checkpoint = open(&base, &OpenOptions::default()).unwrap();
+        let options = LoadOptions { adapters: &adapters, ..LoadOptions::default() };
+        let alone = on_devices::logits(loaded(&checkpoint, cpu(), &options));
+        let plain = on_devices::logits(runner(&checkpoint, cpu()));
+        assert!(max_distance(&alone, &plain) > 0.01, "{}: the adapter changes nothing", case.name);
+        let largest = alone.iter().fold(1.0_f32, |largest, x| largest.max(x.abs()));
+        for count in [2, 3] {
+            let devices = shared((0..count).map(|_| cpu()).collect());
+            let together = on_devices::logits(loaded(&checkpoint, devices, &options));
+            let distance = max_distance(&alone, &together);
+            assert!(distance <= 1e-4 * largest, "{} on {count}: {distance} of {largest}", case.name);
         }
     }
 }

@@ -17,8 +17,12 @@ pub fn cpu() -> Box<dyn Device> {
 
 /// A model on a device.
 pub fn runner(checkpoint: &Checkpoint, device: Box<dyn Device>) -> NativeRunner {
-    let spec = spec(checkpoint).unwrap();
-    load(checkpoint, spec, device, &LoadOptions::default(), &mut |_, _| {}).unwrap()
+    loaded(checkpoint, device, &LoadOptions::default())
+}
+
+/// The same with options.
+pub fn loaded(checkpoint: &Checkpoint, device: Box<dyn Device>, options: &LoadOptions<'_>) -> NativeRunner {
+    load(checkpoint, spec(checkpoint).unwrap(), device, options, &mut |_, _| {}).unwrap()
 }
 
 /// Logits of a prompt and of one more token.

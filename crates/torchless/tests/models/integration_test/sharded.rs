@@ -8,7 +8,7 @@ use torchless_device_gpu::driver::Limits;
 use torchless_formats::{OpenOptions, open};
 use torchless_kernels::Precision;
 
-fn shared(devices: Vec<Box<dyn Device>>) -> Box<dyn Device> {
+pub fn shared(devices: Vec<Box<dyn Device>>) -> Box<dyn Device> {
     Box::new(Sharded::new(devices, Box::<ThroughHost>::default()))
 }
 
