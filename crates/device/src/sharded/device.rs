@@ -4,13 +4,13 @@ use super::{Buffer, Layout, Matrix, Sharded, Vector};
 use crate::experts::{ExpertLinear, Experts, SigmoidGate};
 use crate::latent::LatentAttend;
 use crate::ops::{
-    Activation, Attend, BufId, CacheId, CacheShape, Device, Elementwise, Embed, Glu, Linear, MatrixId,
-    ModelPart, Norm, Projection, Rope, RopeId, Select, StackId, StateId, Store, VectorId, handle,
+    Activation, Attend, BufId, CacheId, CacheShape, Device, Elementwise, Embed, Glu, Largest, Linear, Listed,
+    MatrixId, ModelPart, Norm, Projection, Rope, RopeId, Select, StackId, StateId, Store, VectorId, handle,
 };
 use crate::recurrent::{DeltaNet, Split, StateShape};
 use crate::streams::{Blend, Rowwise};
 use crate::{DeviceError, Divide, MatrixSource, MatrixUse, MemoryGauge, Residency};
-use torchless_base::{BlockCopy, SeqId, StepPlan};
+use torchless_base::{BlockCopy, Logits, SeqId, StepPlan};
 
 /// How device `device` stores its part of a sum: what is added to is there once in all.
 fn partial(store: Store, device: usize) -> Store {
@@ -444,6 +444,18 @@ impl Device for Sharded {
         }
         Ok(())
     }
+    fn most_listed(&self) -> usize {
+        self.most_of_all()
+    }
+
+    fn largest(&mut self, op: &Largest<'_>, lists: &mut Logits) -> Result<Listed, DeviceError> {
+        let ids = self.ids(op.input);
+        match self.layout(op.input) {
+            Some(pieces) => self.list_apart(op, (&ids, pieces), lists),
+            None => self.devices[0].largest(&Largest { input: ids[0], ..*op }, lists),
+        }
+    }
+
 
     fn write(&mut self, buf: BufId, values: &[f32]) -> Result<(), DeviceError> {
         let ids = self.ids_in(buf, None)?;

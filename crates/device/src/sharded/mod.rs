@@ -8,6 +8,7 @@
 
 mod device;
 mod exchange;
+mod largest;
 
 pub use exchange::{Exchange, ThroughHost};
 

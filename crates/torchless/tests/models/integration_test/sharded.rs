@@ -1,12 +1,15 @@
 //! A model whose layers are shared by devices gives what it gives on one, but for the order of sums.
 
-use super::on_devices::{cpu, golden_decoders, logits, runner};
+use super::listed::lists_begin_rows;
+use super::on_devices::{cpu, golden_decoders, loaded, logits, runner};
+use super::support::{Session, fixtures};
 use std::path::{Path, PathBuf};
 use torchless_device::{Device, Recorder, Sharded, ThroughHost};
 use torchless_device_gpu::GpuDevice;
 use torchless_device_gpu::driver::Limits;
 use torchless_formats::{OpenOptions, open};
 use torchless_kernels::Precision;
+use torchless_model::{LoadOptions, RunnerOptions};
 
 pub fn shared(devices: Vec<Box<dyn Device>>) -> Box<dyn Device> {
     Box::new(Sharded::new(devices, Box::<ThroughHost>::default()))
@@ -35,24 +38,38 @@ fn the_model_inside_is_the_same_on_devices_that_share_it() {
     check(&story(), &[2, 3, 5]);
 }
 
-/// Emulated devices of the kinds that there are; none where there is no C++ compiler.
-#[test]
-fn gpus_share_the_model_inside() {
-    let checkpoint = open(&story(), &OpenOptions::default()).unwrap();
-    let alone = logits(runner(&checkpoint, cpu()));
+/// Pairs of emulated devices of the kinds that there are; none where there is no C++ compiler.
+fn emulated_pairs() -> Vec<Box<dyn Device>> {
     let gpus = || -> Vec<Box<dyn Device>> {
         let drivers = torchless_gpu_emulator::drivers(&Limits::default());
         let open = |driver| Box::new(GpuDevice::new(driver, Precision::Exact).unwrap()) as Box<dyn Device>;
         drivers.into_iter().filter(|driver| driver.info().name.starts_with("emulated")).map(open).collect()
     };
-    let (first, second) = (gpus(), gpus());
-    if first.is_empty() {
+    let pairs: Vec<_> = gpus().into_iter().zip(gpus()).map(|(a, b)| shared(vec![a, b])).collect();
+    if pairs.is_empty() {
         eprintln!("skipped: no emulated device");
     }
-    for pair in first.into_iter().zip(second) {
-        let together = logits(runner(&checkpoint, shared(vec![pair.0, pair.1])));
+    pairs
+}
+
+#[test]
+fn gpus_share_the_model_inside() {
+    let checkpoint = open(&story(), &OpenOptions::default()).unwrap();
+    let alone = logits(runner(&checkpoint, cpu()));
+    for pair in emulated_pairs() {
+        let together = logits(runner(&checkpoint, pair));
         let apart = alone.iter().zip(&together).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(apart <= 2e-3, "{apart}");
+    }
+}
+
+#[test]
+fn gpus_that_share_the_head_list_what_whole_rows_begin_with() {
+    let checkpoint = open(&story(), &OpenOptions::default()).unwrap();
+    let room = RunnerOptions { sequences: 4, max_seq_len: Some(32), ..RunnerOptions::default() };
+    let options = LoadOptions { runner: room, ..LoadOptions::default() };
+    for pair in emulated_pairs() {
+        lists_begin_rows(&mut Session::of(loaded(&checkpoint, pair, &options)), 5);
     }
 }
 
