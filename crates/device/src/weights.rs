@@ -90,6 +90,8 @@ pub enum Divide {
     Rows(usize),
     /// So many runs of columns, off what a device has of the input; what they yield is summed.
     Cols(usize),
+    /// Of a stack, so many runs of its matrices.
+    Members(usize),
 }
 
 /// A weight matrix in the file's layout: `rows` rows of `cols` values, each row a run of blocks of `ty`.

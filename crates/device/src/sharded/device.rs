@@ -115,8 +115,15 @@ impl Device for Sharded {
 
     fn stack(&mut self, sources: &[MatrixSource], residency: Residency) -> Result<StackId, DeviceError> {
         let divide = self.division(sources.first().map_or(Divide::Whole, |source| source.divide));
+        let members = |k| match divide {
+            Divide::Members(pieces) => self.range(sources.len(), pieces, k),
+            _ => 0..sources.len(),
+        };
+        if let (Divide::Members(pieces), Some(first)) = (divide, sources.first()) {
+            self.check(sources.len(), pieces, &first.name)?;
+        }
         let parts = (0..self.devices.len())
-            .map(|k| sources.iter().map(|source| self.part_of(source, k)).collect())
+            .map(|k| sources[members(k)].iter().map(|source| self.part_of(source, k)).collect())
             .collect::<Result<Vec<Vec<_>>, _>>()?;
         let ids = self.each(|k, device| device.stack(&parts[k], residency))?;
         Ok(StackId(handle(&mut self.stacks, (divide, ids))))
@@ -356,17 +363,23 @@ impl Device for Sharded {
         Ok(())
     }
 
+    /// Latents are everywhere; each device has some of the heads that read them.
     fn attend_latent(&mut self, op: &LatentAttend) -> Result<(), DeviceError> {
+        let layout = self.layout(op.q);
+        let heads_of = |stack: StackId| match &self.stacks[stack.0 as usize] {
+            (divide, ids) if *divide == layout.map_or(Divide::Whole, Divide::Members) => Ok(ids.clone()),
+            _ => Err(self.refuse("heads of latents that lie otherwise than queries")),
+        };
+        let (key, value) = (heads_of(op.key)?, heads_of(op.value)?);
         let (_, caches) = self.caches[op.cache.0 as usize].clone();
-        let [key, value] = [op.key, op.value].map(|stack| self.stacks[stack.0 as usize].1.clone());
         let norms = self.norm_in(&op.norm, (None, self.vectors[op.norm.weight.0 as usize].values.len()))?;
         let ropes = self.ropes[op.rope.0 as usize].clone();
-        let [q, kv, out] = [op.q, op.kv, op.out].map(|buf| self.ids_in(buf, None));
-        let (q, kv, out) = (q?, kv?, out?);
+        let (q, kv, out) = (self.ids(op.q), self.ids_in(op.kv, None)?, self.ids_in(op.out, layout)?);
+        let heads: Vec<usize> = (0..q.len()).map(|k| self.heads(op.heads, layout, k)).collect();
         self.each(|k, device| {
             let (q, kv, out, norm, cache) = (q[k], kv[k], out[k], norms[k], caches[k]);
-            let (key, value, rope) = (key[k], value[k], ropes[k]);
-            device.attend_latent(&LatentAttend { q, kv, norm, key, value, out, cache, rope, ..*op })
+            let (key, value, heads, rope) = (key[k], value[k], heads[k], ropes[k]);
+            device.attend_latent(&LatentAttend { q, kv, norm, key, value, out, cache, heads, rope, ..*op })
         })?;
         Ok(())
     }
@@ -431,6 +444,18 @@ impl Device for Sharded {
         Ok(())
     }
 
+    fn most_listed(&self) -> usize {
+        self.most_of_all()
+    }
+
+    fn largest(&mut self, op: &Largest<'_>, lists: &mut Logits) -> Result<Listed, DeviceError> {
+        let ids = self.ids(op.input);
+        match self.layout(op.input) {
+            Some(pieces) => self.list_apart(op, (&ids, pieces), lists),
+            None => self.devices[0].largest(&Largest { input: ids[0], ..*op }, lists),
+        }
+    }
+
     fn read(&mut self, buf: BufId, out: &mut [f32]) -> Result<(), DeviceError> {
         let ids = self.ids(buf);
         let (layout, width) = (self.layout(buf), self.width(buf));
@@ -444,18 +469,6 @@ impl Device for Sharded {
         }
         Ok(())
     }
-    fn most_listed(&self) -> usize {
-        self.most_of_all()
-    }
-
-    fn largest(&mut self, op: &Largest<'_>, lists: &mut Logits) -> Result<Listed, DeviceError> {
-        let ids = self.ids(op.input);
-        match self.layout(op.input) {
-            Some(pieces) => self.list_apart(op, (&ids, pieces), lists),
-            None => self.devices[0].largest(&Largest { input: ids[0], ..*op }, lists),
-        }
-    }
-
 
     fn write(&mut self, buf: BufId, values: &[f32]) -> Result<(), DeviceError> {
         let ids = self.ids_in(buf, None)?;

@@ -114,7 +114,11 @@ impl Sharded {
     /// The same for a matrix.
     fn division(&self, divide: Divide) -> Divide {
         match divide {
-            Divide::Rows(pieces) | Divide::Cols(pieces) if self.pieces(pieces).is_none() => Divide::Whole,
+            Divide::Rows(pieces) | Divide::Cols(pieces) | Divide::Members(pieces)
+                if self.pieces(pieces).is_none() =>
+            {
+                Divide::Whole
+            }
             other => other,
         }
     }
@@ -135,10 +139,12 @@ impl Sharded {
         self.devices.iter_mut().enumerate().map(|(k, device)| make(k, &mut **device)).collect()
     }
 
-    /// A device's part of a matrix.
+    /// A device's part of a matrix, of one in a stack where that has it.
     fn part_of(&self, source: &MatrixSource, device: usize) -> Result<MatrixSource, DeviceError> {
         match self.division(source.divide) {
-            Divide::Whole => Ok(MatrixSource { divide: Divide::Whole, ..source.clone() }),
+            Divide::Whole | Divide::Members(_) => {
+                Ok(MatrixSource { divide: Divide::Whole, ..source.clone() })
+            }
             Divide::Rows(pieces) => {
                 self.check(source.rows, pieces, &source.name)?;
                 Ok(source.some_rows(self.range(source.rows, pieces, device)))

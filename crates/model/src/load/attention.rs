@@ -18,7 +18,8 @@ impl Loader<'_> {
         let (q, k, v) = (a.heads * a.head_dim, a.kv_heads * a.head_dim, a.kv_heads * a.v_dim);
         let mixed = a.heads * a.v_dim;
         // A device has whole heads of keys and values, and the queries that meet them.
-        self.divide(if works_on_heads(a) { a.kv_heads } else { 0 });
+        let pieces = self.head_pieces(i, a.kv_heads, mixed / a.kv_heads.max(1));
+        self.divide(if works_on_heads(a) { pieces } else { 0 });
         let (query, kv) = self.query_key_value(i, a, dim)?;
         let mut head_norm = |role, heads| match a.qk_norm {
             Some(spec) => self.head_norm((role, i), spec, (heads, a.head_dim)).map(Some),

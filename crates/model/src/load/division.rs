@@ -15,9 +15,8 @@ const LONG: usize = 64;
 pub(super) fn of_role(role: Role, pieces: usize) -> Divide {
     match role {
         _ if pieces == 0 => Divide::Whole,
-        Role::Query | Role::Key | Role::Value | Role::Gate | Role::Up | Role::SharedGate | Role::SharedUp => {
-            Divide::Rows(pieces)
-        }
+        Role::Query | Role::QueryUp | Role::Key | Role::Value => Divide::Rows(pieces),
+        Role::Gate | Role::Up | Role::SharedGate | Role::SharedUp => Divide::Rows(pieces),
         Role::MixerOut | Role::Down | Role::SharedDown => Divide::Cols(pieces),
         Role::Head | Role::TokenEmbedding => Divide::Rows(pieces),
         _ => Divide::Whole,
@@ -33,12 +32,23 @@ pub(super) fn of_expert(matrix: OfExpert, pieces: usize) -> Divide {
     }
 }
 
+/// The same for a stack that has a matrix for each head.
+pub(super) fn of_heads(pieces: usize) -> Divide {
+    if pieces == 0 { Divide::Whole } else { Divide::Members(pieces) }
+}
+
 /// The pieces of `hidden` values whose last matrix has blocks of `block`.
 fn pieces(hidden: usize, block: usize) -> usize {
     let long = if block.is_multiple_of(LONG) { block } else { LONG.max(block) };
     let fits = |unit: &usize| unit.is_multiple_of(block) && hidden.is_multiple_of(*unit);
     let unit = Some(long).filter(fits).filter(|unit| hidden / unit >= FEWEST_LONG);
     hidden / unit.unwrap_or(block).max(1)
+}
+
+/// The pieces of `heads` heads of `width` values each, whose last matrix has blocks of `block`; 0 where every one would cut some.
+fn pieces_of_heads(heads: usize, width: usize, block: usize) -> usize {
+    let fits = |each: &usize| heads.is_multiple_of(*each) && (each * width).is_multiple_of(block);
+    (1..=heads).find(fits).map_or(0, |each| heads / each)
 }
 
 impl Loader<'_> {
@@ -49,14 +59,24 @@ impl Loader<'_> {
 
     /// The pieces of a unit of `hidden` values, by the type of its last matrix, whichever of these roles that has.
     pub(super) fn hidden_pieces(&self, hidden: usize, i: usize, down: &[Role]) -> usize {
-        let names = down.iter().flat_map(|role| {
+        pieces(hidden, self.block_of(i, down))
+    }
+
+    /// The pieces of `heads` heads of layer `i` that yield `width` values each.
+    pub(super) fn head_pieces(&self, i: usize, heads: usize, width: usize) -> usize {
+        pieces_of_heads(heads, width, self.block_of(i, &[Role::MixerOut]))
+    }
+
+    /// The longest blocks of the types that these have.
+    fn block_of(&self, i: usize, roles: &[Role]) -> usize {
+        let names = roles.iter().flat_map(|role| {
             [Part::Weight, Part::Bare]
                 .map(|part| self.naming.find(*role, Some(i), part))
                 .into_iter()
                 .flatten()
         });
         let tensors = names.filter_map(|name| self.checkpoint.tensors.get(&name.replacen("{}", "0", 1)).ok());
-        pieces(hidden, tensors.map(|tensor| tensor.ty.info().block_len).max().unwrap_or(1))
+        tensors.map(|tensor| tensor.ty.info().block_len).max().unwrap_or(1)
     }
 
     pub(super) fn divided(&self, source: MatrixSource, role: Role) -> MatrixSource {
@@ -77,5 +97,14 @@ mod tests {
         assert_eq!(pieces(512, 256), 2);
         assert_eq!(pieces(96, 32), 3);
         assert_eq!(pieces(20, 1), 20);
+    }
+
+    #[test]
+    fn heads_stay_whole_and_so_do_blocks() {
+        assert_eq!(pieces_of_heads(8, 128, 32), 8);
+        assert_eq!(pieces_of_heads(16, 128, 256), 8);
+        assert_eq!(pieces_of_heads(12, 64, 256), 3);
+        assert_eq!(pieces_of_heads(12, 96, 256), 0);
+        assert_eq!(pieces_of_heads(9, 64, 256), 0);
     }
 }

@@ -188,11 +188,6 @@ impl Loader<'_> {
         Ok(self.device.stack(&sources, self.residency)?)
     }
 
-    pub(super) fn stack(&mut self, parts: &[Tensor], purpose: MatrixUse) -> Result<StackId, ModelError> {
-        let sources: Vec<_> = parts.iter().map(|part| source(part, purpose)).collect();
-        Ok(self.device.stack(&sources, self.residency)?)
-    }
-
     /// The biases of all experts, one after the other.
     fn biases(
         &mut self,

@@ -1,33 +1,52 @@
 //! Latent attention on its way to the device: matrices head by head, those of keys the other way round.
 
-use super::Loader;
-use super::tensors::rows_of;
+use super::tensors::{rows_of, source};
 use super::turned::Turned;
+use super::{Loader, division};
 use crate::ModelError;
 use crate::decoder::{Latent, Query};
 use crate::roles::{Part, Role};
 use crate::spec::LatentSpec;
-use torchless_device::{CacheShape, CacheValues, MatrixSource, MatrixUse, StackId};
+use torchless_device::{CacheId, CacheShape, CacheValues, MatrixSource, MatrixUse, StackId};
+use torchless_formats::Tensor;
 
 impl Loader<'_> {
     pub(super) fn latent(&mut self, i: usize, a: &LatentSpec, dim: usize) -> Result<Latent, ModelError> {
         let q = a.heads * (a.plain + a.turned);
-        let query = match a.query_rank {
-            None => Query::Direct(self.linear(Role::Query, i, [q, dim], false)?),
-            Some(rank) => Query::Narrow {
+        // Latents are everywhere, and what leads to them; a device has some of the heads.
+        let pieces = self.head_pieces(i, a.heads, a.value);
+        let latent = self.buffers.get("latent", a.cached_values(), self.device)?;
+        let middle = match a.query_rank {
+            Some(rank) => Some(self.buffers.get("q_middle", rank, self.device)?),
+            None => None,
+        };
+        let cache = self.latent_cache(a)?;
+        self.divide(pieces);
+        let query = match (a.query_rank, middle) {
+            (Some(rank), Some(middle)) => Query::Narrow {
                 down: self.linear(Role::QueryDown, i, [rank, dim], a.bias)?,
-                middle: self.buffers.get("q_middle", rank, self.device)?,
+                middle,
                 norm: self.norm(Role::QueryDownNorm, Some(i), a.norm, rank)?,
                 up: self.linear(Role::QueryUp, i, [q, rank], false)?,
             },
+            _ => Query::Direct(self.linear(Role::Query, i, [q, dim], false)?),
         };
         let kv = self.linear(Role::LatentDown, i, [a.cached_values(), dim], a.bias)?;
         let norm = self.norm(Role::LatentNorm, Some(i), a.norm, a.latent)?;
         let (key, value) = self.latent_heads(i, a)?;
         let out = self.linear(Role::MixerOut, i, [dim, a.heads * a.value], a.bias)?;
         let rope = self.rope(&a.rope)?;
+        let mut buffer = |name, width| self.buffers.get(name, width, self.device);
+        let buffers = (buffer("q", q)?, latent);
+        let mixed = (buffer("mixed", a.heads * a.value)?, buffer("wanted_mixed", a.heads * a.value)?);
+        self.divide(0);
+        let (heads, scale) = (a.heads, a.scale);
+        Ok(Latent { query, kv, norm, key, value, cache, rope, heads, scale, out, buffers, mixed })
+    }
+
+    fn latent_cache(&mut self, a: &LatentSpec) -> Result<CacheId, ModelError> {
         let (blocks, block_len) = self.blocks;
-        let cache = self.device.cache(&CacheShape {
+        Ok(self.device.cache(&CacheShape {
             blocks,
             block_len,
             kv_heads: 1,
@@ -35,12 +54,7 @@ impl Loader<'_> {
             v_dim: a.latent,
             ty: self.cache,
             values: CacheValues::InKeys,
-        })?;
-        let mut buffer = |name, width| self.buffers.get(name, width, self.device);
-        let buffers = (buffer("q", q)?, buffer("latent", a.cached_values())?);
-        let mixed = (buffer("mixed", a.heads * a.value)?, buffer("wanted_mixed", a.heads * a.value)?);
-        let (heads, scale) = (a.heads, a.scale);
-        Ok(Latent { query, kv, norm, key, value, cache, rope, heads, scale, out, buffers, mixed })
+        })?)
     }
 
     /// What brings queries to the latents, and sums of latents to values: apart, or as one matrix from latents to keys and values.
@@ -51,7 +65,7 @@ impl Loader<'_> {
                 let all = self.take(role, Some(i), Part::Weight, &[a.heads, rows, cols])?;
                 let parts: Vec<_> =
                     (0..a.heads).map(|h| rows_of(&all, &h.to_string(), h * rows..(h + 1) * rows)).collect();
-                let stack = self.stack(&parts, MatrixUse::Attention)?;
+                let stack = self.stack_of_heads(parts.iter().map(head))?;
                 self.advance(&all);
                 Ok(stack)
             };
@@ -60,20 +74,30 @@ impl Loader<'_> {
                 heads(Role::LatentValue, a.value, a.latent)?,
             ));
         }
-        let head = a.plain + a.value;
-        let stored = self.take(Role::LatentUp, Some(i), Part::Weight, &[a.heads * head, a.latent])?;
+        let rows_each = a.plain + a.value;
+        let stored = self.take(Role::LatentUp, Some(i), Part::Weight, &[a.heads * rows_each, a.latent])?;
         let both = self.with_pairs(stored.clone())?;
         let mut keys = Vec::with_capacity(a.heads);
         let mut values = Vec::with_capacity(a.heads);
         for h in 0..a.heads {
-            let keys_of = rows_of(&both, &format!("{h} key"), h * head..h * head + a.plain);
+            let keys_of = rows_of(&both, &format!("{h} key"), h * rows_each..h * rows_each + a.plain);
             let turned = Turned { first: 0, step: 1, rows: a.latent }.of(&keys_of)?;
             keys.push(MatrixSource { purpose: MatrixUse::Attention, ..turned });
-            values.push(rows_of(&both, &format!("{h} value"), h * head + a.plain..(h + 1) * head));
+            let values_of = h * rows_each + a.plain..(h + 1) * rows_each;
+            values.push(head(&rows_of(&both, &format!("{h} value"), values_of)));
         }
-        let key = self.device.stack(&keys, self.residency)?;
-        let value = self.stack(&values, MatrixUse::Attention)?;
+        let (key, value) = (self.stack_of_heads(keys.into_iter())?, self.stack_of_heads(values.into_iter())?);
         self.advance(&stored);
         Ok((key, value))
     }
+
+    fn stack_of_heads(&mut self, heads: impl Iterator<Item = MatrixSource>) -> Result<StackId, ModelError> {
+        let divide = division::of_heads(self.buffers.pieces());
+        let sources: Vec<_> = heads.map(|source| MatrixSource { divide, ..source }).collect();
+        Ok(self.device.stack(&sources, self.residency)?)
+    }
+}
+
+fn head(tensor: &Tensor) -> MatrixSource {
+    source(tensor, MatrixUse::Attention)
 }

@@ -79,8 +79,8 @@ fn every_decoder_is_the_same_on_devices_that_share_it() {
 }
 
 /// Bytes of weights and cache of a model's layers on each of so many devices.
-fn layers(count: usize) -> Vec<(u64, u64)> {
-    let checkpoint = open(&story(), &OpenOptions::default()).unwrap();
+fn layers(path: &Path, count: usize) -> Vec<(u64, u64)> {
+    let checkpoint = open(path, &OpenOptions::default()).unwrap();
     let recorders: Vec<Recorder> = (0..count).map(|_| Recorder::new()).collect();
     let needs: Vec<_> = recorders.iter().map(Recorder::needs).collect();
     let devices: Vec<Box<dyn Device>> =
@@ -94,8 +94,8 @@ fn layers(count: usize) -> Vec<(u64, u64)> {
 
 #[test]
 fn devices_have_equal_parts_of_layers_and_cache() {
-    let [(weights, cache)] = layers(1)[..] else { panic!("one device") };
-    let halves = layers(2);
+    let [(weights, cache)] = layers(&story(), 1)[..] else { panic!("one device") };
+    let halves = layers(&story(), 2);
     for (half_of_weights, half_of_cache) in halves {
         // Norms are everywhere.
         assert!(
@@ -103,5 +103,17 @@ fn devices_have_equal_parts_of_layers_and_cache() {
             "{half_of_weights} of {weights}"
         );
         assert_eq!(half_of_cache, cache / 2);
+    }
+}
+
+/// What leads to latents is everywhere, and so are they; the heads that read them are not, nor is the rest of a layer.
+#[test]
+fn devices_have_some_of_the_heads_that_read_latents() {
+    let Some(fixtures) = fixtures() else { return };
+    let path = fixtures.join("goldens/deepseek_v2");
+    let [(weights, cache)] = layers(&path, 1)[..] else { panic!("one device") };
+    for (half_of_weights, half_of_cache) in layers(&path, 2) {
+        assert!(half_of_weights < weights * 3 / 5, "{half_of_weights} of {weights}");
+        assert_eq!(half_of_cache, cache);
     }
 }
