@@ -22,7 +22,7 @@ LAYERS, HEADS, WIDTH, POSITIONS = 5, 12, 384, 128
 # Layers that stay as they were: what they know of the words of the world is what the encoder is taken for.
 FIXED = 2
 KEPT_BACK = 0.1  # dropout
-RATE, EPOCHS, SIZE, TOKENS = 2e-4, 2.5, 18_000, 2048
+TOKENS = 2048  # At once.
 # How often a window that is learnt from gets another one beside it, and how many at most.
 COMPANY, MOST_COMPANY = 0.35, 3
 ROLES = ("user", "tool")
@@ -39,6 +39,21 @@ def four_bits(values: torch.Tensor) -> torch.Tensor:
     step = (most / -8).half().float()
     codes = torch.where(step != 0, (blocks / step + 8.5).floor(), torch.full_like(blocks, 8)).clamp(0, 15)
     return ((codes - 8) * step).reshape(values.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """Of learning: how fast, how often so many windows are drawn, how much windows of our own tables count when they are, and the seed of it all."""
+
+    rate: float
+    epochs: float
+    size: int
+    tables: float
+    seed: int
+
+
+# What ships goes on where the folds end, for many windows of texts that were written one by one have not been drawn then.
+FIRST, SECOND = Course(2e-4, 2.5, 18_000, 1.0, 0), Course(1.2e-4, 2, 20_000, 0.35, 1)
 
 
 class Drop(nn.Module):
@@ -171,11 +186,13 @@ def padded(windows: pieces.Windows, chosen: np.ndarray) -> tuple[torch.Tensor, t
     return torch.from_numpy(out), torch.from_numpy(lengths)
 
 
-def chances(rows: list[dict], windows: pieces.Windows, keep: np.ndarray) -> np.ndarray:
-    """How likely a window is drawn: sets count by the root of their size, both labels alike, typed text more than outputs of tools."""
+def chances(rows: list[dict], windows: pieces.Windows, keep: np.ndarray, tables: float = 1.0) -> np.ndarray:
+    """How likely a window is drawn: sets count by the root of their size and our own tables by `tables` of that, both labels alike, typed text more than
+    outputs of tools."""
     kinds = [(row["source"], row["label"], row["role"]) for row in rows]
     sizes = collections.Counter(kind for kind, k in zip(kinds, keep) if k)
-    per_row = np.array([sizes[kind] ** -0.5 if k else 0.0 for kind, k in zip(kinds, keep)])
+    factor = lambda source: tables if source.startswith("generated") else 1.0
+    per_row = np.array([factor(kind[0]) * sizes[kind] ** -0.5 if k else 0.0 for kind, k in zip(kinds, keep)])
     out = per_row[windows.row] / np.bincount(windows.row, minlength=len(rows))[windows.row] ** 0.7
     attack, tool = attacks(rows, windows), fetched(rows, windows)
     for of_tool in (False, True):
@@ -229,20 +246,20 @@ class Lessons:
         return Lessons(pieces.Windows(np.concatenate(cut), starts, ends, self.windows.row[drawn], self.windows.touched[drawn]), self.attack[drawn], self.tool[drawn], foreign)
 
 
-def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.ndarray, steps: int | None = None, seed: int = 0) -> None:
+def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.ndarray, course: Course = FIRST, steps: int | None = None) -> None:
     """Fine-tunes on windows of the rows to keep, drawn by `chances`. What is typed as an attack counts as one for the head of tools too;
     what is typed and harmless says nothing there, for a tool that asks for something is what that head looks for, unless it is in another language: nearly
     all outputs are English, and attacks are not."""
-    rng, plan = np.random.default_rng(seed), []
-    chance, lessons = chances(rows, windows, keep), Lessons(windows, attacks(rows, windows), fetched(rows, windows), foreign(rows, windows))
-    for epoch in range(math.ceil(EPOCHS)):
-        drawn = rng.choice(len(chance), int(SIZE * min(1, EPOCHS - epoch)), p=chance)
+    rng, plan, Drop.chances = np.random.default_rng(course.seed), [], None
+    chance, lessons = chances(rows, windows, keep, course.tables), Lessons(windows, attacks(rows, windows), fetched(rows, windows), foreign(rows, windows))
+    for epoch in range(math.ceil(course.epochs)):
+        drawn = rng.choice(len(chance), int(course.size * min(1, course.epochs - epoch)), p=chance)
         now = lessons.joined(drawn, rng)
         found = batches(now.windows, np.arange(len(drawn)), TOKENS)
         plan += [(now, found[i]) for i in rng.permutation(len(found))]
     learnt = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
     groups = [([v for n, v in learnt if v.ndim > 1 and "head" not in n], 0.05, 1), ([v for _, v in learnt if v.ndim < 2], 0.0, 1), ([model.head.weight], 0.01, 5)]
-    optimizer = torch.optim.AdamW([{"params": values, "weight_decay": decay, "lr": RATE * times} for values, decay, times in groups], betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW([{"params": values, "weight_decay": decay, "lr": course.rate * times} for values, decay, times in groups], betas=(0.9, 0.98), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
     model.train()
     for step, (now, chosen) in enumerate(plan[:steps]):
@@ -296,10 +313,12 @@ def main() -> None:
     windows = pieces.windows(rows, tokenizer)
     torch.set_num_threads(1)
     for name, test, keep in parts(given.part, rows):
-        torch.manual_seed(0)
+        torch.manual_seed(FIRST.seed)
         model = Encoder(given.pretrained, kept)
-        train(model, rows, windows, keep, given.steps)
+        train(model, rows, windows, keep, FIRST, given.steps)
         if name == "all":
+            torch.manual_seed(SECOND.seed)
+            train(model, rows, windows, keep, SECOND, given.steps)
             torch.save(model.state_dict(), given.output / "encoder.pt")
             continue
         out = np.full((len(rows), len(ROLES)), np.nan)

@@ -274,6 +274,10 @@ class Encoder(unittest.TestCase):
         chance = encoder.chances(rows, windows, np.ones(509, dtype=bool))
         self.assertAlmostEqual(chance[500:].sum(), 0.5)
         self.assertAlmostEqual(chance[:400].sum() / chance[400:500].sum(), 2.0)
+        rows = [dict(row, source=row["source"].replace("b", "generated-b")) for row in rows]
+        chance = encoder.chances(rows, windows, np.ones(509, dtype=bool), tables=0.25)
+        self.assertAlmostEqual(chance[500:].sum(), 0.5)
+        self.assertAlmostEqual(chance[:400].sum() / chance[400:500].sum(), 8.0)
 
     def test_no_set_stands_in_two_folds(self):
         sets = [name for fold in judge.FOLDS for name in fold]
