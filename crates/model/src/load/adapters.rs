@@ -97,16 +97,13 @@ impl Loader<'_> {
         for &row in &rows {
             up.iter().for_each(|(rank, values)| beside.extend(&values[row * rank..(row + 1) * rank]));
         }
-        let pieces = self.buffers.pieces();
-        let (of_down, of_up) = match division::of_role(to.role, pieces) {
+        let (of_down, of_up) = match division::of_role(to.role, self.buffers.pieces()) {
             cols @ Divide::Cols(_) => (cols, Divide::Whole),
             other => (Divide::Whole, other),
         };
         let down = self.narrow(format!("{} down", to.tensor), &down, (cols, of_down))?;
         let up = self.narrow(format!("{} up", to.tensor), &beside, (rank, of_up))?;
-        self.divide(0);
-        let narrow = self.buffers.get("adapter", rank, self.device)?;
-        self.divide(pieces);
+        let narrow = self.whole_buffer("adapter", rank)?;
         let half = match is_half(to.role) {
             true => Some(self.buffers.get("half", rows.len(), self.device)?),
             false => None,

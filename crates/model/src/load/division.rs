@@ -3,8 +3,9 @@
 
 use super::Loader;
 use super::seats::OfExpert;
+use crate::ModelError;
 use crate::roles::{Part, Role};
-use torchless_device::{Divide, MatrixSource};
+use torchless_device::{BufId, Divide, MatrixSource};
 
 /// Fewest pieces that are so long that kernels like where they begin.
 const FEWEST_LONG: usize = 16;
@@ -55,6 +56,15 @@ impl Loader<'_> {
     /// Says in how many pieces the matrices and buffers of the part at hand may be divided; 0 for none.
     pub(super) fn divide(&mut self, pieces: usize) {
         self.buffers.divide(pieces, self.device);
+    }
+
+    /// A buffer that is whole on every device, whatever part is at hand.
+    pub(super) fn whole_buffer(&mut self, purpose: &'static str, width: usize) -> Result<BufId, ModelError> {
+        let pieces = self.buffers.pieces();
+        self.divide(0);
+        let made = self.buffers.get(purpose, width, self.device);
+        self.divide(pieces);
+        Ok(made?)
     }
 
     /// The pieces of a unit of `hidden` values, by the type of its last matrix, whichever of these roles that has.

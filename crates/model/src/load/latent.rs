@@ -14,28 +14,23 @@ impl Loader<'_> {
     pub(super) fn latent(&mut self, i: usize, a: &LatentSpec, dim: usize) -> Result<Latent, ModelError> {
         let q = a.heads * (a.plain + a.turned);
         // Latents are everywhere, and what leads to them; a device has some of the heads.
-        let pieces = self.head_pieces(i, a.heads, a.value);
-        let latent = self.buffers.get("latent", a.cached_values(), self.device)?;
-        let middle = match a.query_rank {
-            Some(rank) => Some(self.buffers.get("q_middle", rank, self.device)?),
-            None => None,
-        };
         let cache = self.latent_cache(a)?;
-        self.divide(pieces);
-        let query = match (a.query_rank, middle) {
-            (Some(rank), Some(middle)) => Query::Narrow {
+        self.divide(self.head_pieces(i, a.heads, a.value));
+        let query = match a.query_rank {
+            None => Query::Direct(self.linear(Role::Query, i, [q, dim], false)?),
+            Some(rank) => Query::Narrow {
                 down: self.linear(Role::QueryDown, i, [rank, dim], a.bias)?,
-                middle,
+                middle: self.whole_buffer("q_middle", rank)?,
                 norm: self.norm(Role::QueryDownNorm, Some(i), a.norm, rank)?,
                 up: self.linear(Role::QueryUp, i, [q, rank], false)?,
             },
-            _ => Query::Direct(self.linear(Role::Query, i, [q, dim], false)?),
         };
         let kv = self.linear(Role::LatentDown, i, [a.cached_values(), dim], a.bias)?;
         let norm = self.norm(Role::LatentNorm, Some(i), a.norm, a.latent)?;
         let (key, value) = self.latent_heads(i, a)?;
         let out = self.linear(Role::MixerOut, i, [dim, a.heads * a.value], a.bias)?;
         let rope = self.rope(&a.rope)?;
+        let latent = self.whole_buffer("latent", a.cached_values())?;
         let mut buffer = |name, width| self.buffers.get(name, width, self.device);
         let buffers = (buffer("q", q)?, latent);
         let mixed = (buffer("mixed", a.heads * a.value)?, buffer("wanted_mixed", a.heads * a.value)?);
