@@ -187,19 +187,35 @@ def padded(windows: pieces.Windows, chosen: np.ndarray) -> tuple[torch.Tensor, t
 
 
 def chances(rows: list[dict], windows: pieces.Windows, keep: np.ndarray, tables: float = 1.0) -> np.ndarray:
-    """How likely a window is drawn: sets count by the root of their size and our own tables by `tables` of that, both labels alike, typed text more than
-    outputs of tools."""
+    """How likely a window is drawn: sets count by the root of their size and our own tables by `tables` of that, both labels alike in each set that has both and
+    in all others together, typed text more than outputs of tools."""
     kinds = [(row["source"], row["label"], row["role"]) for row in rows]
     sizes = collections.Counter(kind for kind, k in zip(kinds, keep) if k)
     factor = lambda source: tables if source.startswith("generated") else 1.0
     per_row = np.array([factor(kind[0]) * sizes[kind] ** -0.5 if k else 0.0 for kind, k in zip(kinds, keep)])
     out = per_row[windows.row] / np.bincount(windows.row, minlength=len(rows))[windows.row] ** 0.7
     attack, tool = attacks(rows, windows), fetched(rows, windows)
+    source = np.unique([kind[0] for kind in kinds], return_inverse=True)[1][windows.row]
     for of_tool in (False, True):
-        for label in (False, True):
-            part = (tool == of_tool) & (attack == label)
-            out[part] *= (0.7 if of_tool else 1.0) / max(out[part].sum(), 1e-9)
+        role = tool == of_tool
+        one_sided = role.copy()
+        for each in np.unique(source[role]):
+            of_set = role & (source == each)
+            if levelled(out, of_set, attack):
+                one_sided &= ~of_set
+        levelled(out, one_sided, attack)
+        out[role] *= (0.7 if of_tool else 1.0) / max(out[role].sum(), 1e-9)
     return out / out.sum()
+
+
+def levelled(out: np.ndarray, part: np.ndarray, attack: np.ndarray) -> bool:
+    """Makes both labels of a part count alike, in place; false where it has one label alone."""
+    sides = [part & (attack == label) for label in (False, True)]
+    sums = [out[side].sum() for side in sides]
+    for side, of_side in zip(sides, sums):
+        if min(sums) > 0:
+            out[side] *= sum(sums) / 2 / of_side
+    return min(sums) > 0
 
 
 def attacks(rows: list[dict], windows: pieces.Windows) -> np.ndarray:
