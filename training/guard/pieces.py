@@ -10,10 +10,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 import features
+import lists
 
 # The first pieces of BERT's vocabulary are the most frequent: these many stay even if unseen, and these many if seen at all.
-ALWAYS, IF_SEEN, OFTEN = 3500, 5000, 40
-OWN_TABLES_COUNT = 0.25
+ALWAYS, IF_SEEN, OFTEN = 3500, 5000, 70
+OWN_TABLES_COUNT, LISTED_COUNT = 0.25, 0.5
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 CLS, SEP = 2, 3
 READ_WORDS, SHARED = 80, 20
@@ -22,13 +23,14 @@ MOST_PARTS = 8  # What is longer is a run of signs: the words of a window fit.
 
 
 def counts(rows: list[dict], whole: Tokenizer) -> collections.Counter:
-    """In how many rows each piece stands; those of our own tables count less."""
+    """In how many rows each piece stands; those of our own tables count less, and so do those of lists, which are long and of every kind."""
     out = collections.Counter()
     for first in range(0, len(rows), 2000):
         part = rows[first:first + 2000]
         for row, found in zip(part, whole.encode_batch([row["text"] for row in part], add_special_tokens=False)):
+            weight = OWN_TABLES_COUNT if row["source"].startswith("generated") else LISTED_COUNT if row["source"] in lists.RULES else 1
             for piece in set(found.ids):
-                out[piece] += OWN_TABLES_COUNT if row["source"].startswith("generated") else 1
+                out[piece] += weight
     return out
 
 
