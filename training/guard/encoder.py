@@ -26,6 +26,7 @@ TOKENS = 2048  # At once.
 # How often a window that is learnt from gets another one beside it, and how many at most.
 COMPANY, MOST_COMPANY = 0.35, 3
 ROLES = ("user", "tool")
+FILES = {"common": "common.pt", "all": "encoder.pt"}
 FOREIGN = ("generated-languages", "written-european", "written-world", "written-small_european", "written-small_world", "written-mixed", "PlexPt/awesome-chatgpt-prompts-zh", "shisa-ai/M-IFEval")
 # Halves where the processor multiplies them; elsewhere they take sixty times as long.
 NUMBER = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
@@ -52,8 +53,12 @@ class Course:
     seed: int
 
 
-# What ships goes on where the folds end, for many windows of texts that were written one by one have not been drawn then.
-FIRST, SECOND = Course(2e-4, 2.5, 18_000, 1.0, 0), Course(1.2e-4, 2, 20_000, 0.35, 1)
+# What no fold judges is learnt once, as `common`; each fold goes on from there with four fifths of the rest. What ships learns from all of it, and longer.
+COURSES = {
+    "common": (Course(2e-4, 1.5, 18_000, 0.5, 0), Course(1.5e-4, 1.5, 18_000, 0.35, 1)),
+    "fold": (Course(1.2e-4, 1, 14_000, 0.35, 2),),
+    "all": (Course(2e-4, 2.5, 18_000, 1.0, 0), Course(1.2e-4, 3, 20_000, 0.35, 1), Course(1.5e-4, 4, 20_000, 0.35, 3)),
+}
 
 
 class Drop(nn.Module):
@@ -262,7 +267,7 @@ class Lessons:
         return Lessons(pieces.Windows(np.concatenate(cut), starts, ends, self.windows.row[drawn], self.windows.touched[drawn]), self.attack[drawn], self.tool[drawn], foreign)
 
 
-def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.ndarray, course: Course = FIRST, steps: int | None = None) -> None:
+def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.ndarray, course: Course, steps: int | None = None) -> None:
     """Fine-tunes on windows of the rows to keep, drawn by `chances`. What is typed as an attack counts as one for the head of tools too;
     what is typed and harmless says nothing there, for a tool that asks for something is what that head looks for, unless it is in another language: nearly
     all outputs are English, and attacks are not."""
@@ -311,16 +316,20 @@ def scores(model: Encoder, windows: pieces.Windows) -> np.ndarray:
 def parts(names: list[str], rows: list[dict]) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """What is to be trained, by its name: which rows are judged, and which are learnt from."""
     whole = np.ones(len(rows), dtype=bool)
-    return [(name, ~whole, whole) if name == "all" else (name, *judge.parted(rows, judge.FOLDS[int(name)])) for name in names]
+    folds = {str(i): judge.parted(rows, fold) for i, fold in enumerate(judge.FOLDS) if "common" in names or str(i) in names}
+    judged = np.any([test for test, _ in folds.values()], axis=0) if folds else ~whole
+    near = ~np.all([keep for _, keep in folds.values()], axis=0) if folds else ~whole
+    known = folds | {"all": (~whole, whole), "common": (~whole, ~judged & ~near)}
+    return [(name, *known[name]) for name in names]
 
 
 def main() -> None:
-    names = [str(fold) for fold in range(len(judge.FOLDS))] + ["all"]
-    arguments = argparse.ArgumentParser(description="For each fold, trains on all rows but those of the fold and their near-duplicates, and scores the fold; then trains on all.")
+    names = ["common", *(str(fold) for fold in range(len(judge.FOLDS))), "all"]
+    arguments = argparse.ArgumentParser(description="Trains on what no fold judges; from there, for each fold, on all rows but those of the fold and their near-duplicates, and scores the fold; then on all.")
     arguments.add_argument("--rows", type=pathlib.Path, required=True)
     arguments.add_argument("--pretrained", type=pathlib.Path, required=True, help="folder with model.safetensors and tokenizer.json of all-MiniLM-L6-v2")
-    arguments.add_argument("--part", nargs="+", choices=names, default=names, help="only these folds, by number; 'all' is what ships")
-    arguments.add_argument("--steps", type=int, help="stop each training after so many steps, to see that it runs")
+    arguments.add_argument("--part", nargs="+", choices=names, default=names, help="only these: folds, by number, go on from 'common', which has to be there; 'all' is what ships")
+    arguments.add_argument("--steps", type=int, help="stop each course after so many steps, to see that it runs")
     arguments.add_argument("--output", type=pathlib.Path, required=True)
     given = arguments.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
@@ -329,13 +338,14 @@ def main() -> None:
     windows = pieces.windows(rows, tokenizer)
     torch.set_num_threads(1)
     for name, test, keep in parts(given.part, rows):
-        torch.manual_seed(FIRST.seed)
         model = Encoder(given.pretrained, kept)
-        train(model, rows, windows, keep, FIRST, given.steps)
-        if name == "all":
-            torch.manual_seed(SECOND.seed)
-            train(model, rows, windows, keep, SECOND, given.steps)
-            torch.save(model.state_dict(), given.output / "encoder.pt")
+        if test.any():
+            model.load_state_dict(torch.load(given.output / "common.pt"))
+        for course in COURSES["fold" if test.any() else name]:
+            torch.manual_seed(course.seed)
+            train(model, rows, windows, keep, course, given.steps)
+        if not test.any():
+            torch.save(model.state_dict(), given.output / FILES[name])
             continue
         out = np.full((len(rows), len(ROLES)), np.nan)
         out[test] = scores(model, pieces.windows([row for row, t in zip(rows, test) if t], tokenizer))

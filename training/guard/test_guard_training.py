@@ -287,6 +287,16 @@ class Encoder(unittest.TestCase):
         self.assertAlmostEqual(chance[:10].sum(), chance[10:100].sum())
         self.assertAlmostEqual(chance[100:150].sum(), chance[150:].sum())
 
+    def test_what_is_common_is_in_no_fold_nor_near_one(self):
+        text = "a text of some ten words that stands in two sets"
+        rows = [{"text": text, "source": "deepset_prompt_injections_train"}, {"text": text + " more", "source": "written-short"}, {"text": "another one", "source": "written-short"}]
+        (_, test, keep), (_, of_fold, kept) = encoder.parts(["common", "1"], rows)
+        self.assertEqual((list(test), list(keep)), ([False] * 3, [False, False, True]))
+        self.assertEqual((list(of_fold), list(kept)), ([True, False, False], [False, False, True]))
+        (_, test, keep), = encoder.parts(["all"], rows)
+        self.assertFalse(test.any())
+        self.assertTrue(keep.all())
+
     def test_no_set_stands_in_two_folds(self):
         sets = [name for fold in judge.FOLDS for name in fold]
         self.assertEqual(len(sets), len(set(sets)))
