@@ -25,6 +25,7 @@ KEPT_BACK = 0.1  # dropout
 TOKENS = 2048  # At once.
 # How often a window that is learnt from gets another one beside it, and how many at most.
 COMPANY, MOST_COMPANY = 0.35, 3
+MORE = 3.0
 ROLES = ("user", "tool")
 FILES = {"common": "common.pt", "all": "encoder.pt"}
 FOREIGN = ("generated-languages", "written-european", "written-world", "written-small_european", "written-small_world", "written-mixed", "PlexPt/awesome-chatgpt-prompts-zh", "shisa-ai/M-IFEval")
@@ -44,20 +45,23 @@ def four_bits(values: torch.Tensor) -> torch.Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """Of learning: how fast, how often so many windows are drawn, how much windows of our own tables count when they are, and the seed of it all."""
+    """Of learning: how fast, how often so many windows are drawn, how much windows of our own tables count when they are, the seed of it all, and which sets
+    count MORE, because they are few texts of a kind that nothing else is like."""
 
     rate: float
     epochs: float
     size: int
     tables: float
     seed: int
+    more: tuple[str, ...] = ()
 
 
 # What no fold judges is learnt once, as `common`; each fold goes on from there with four fifths of the rest. What ships learns from all of it, and longer.
+NOISE = ("generated-noise",)
 COURSES = {
     "common": (Course(2e-4, 1.5, 18_000, 0.5, 0), Course(1.5e-4, 1.5, 18_000, 0.35, 1)),
-    "fold": (Course(1.2e-4, 1, 14_000, 0.35, 2),),
-    "all": (Course(2e-4, 2.5, 18_000, 1.0, 0), Course(1.2e-4, 3, 20_000, 0.35, 1), Course(1.5e-4, 4, 20_000, 0.35, 3)),
+    "fold": (Course(1.2e-4, 1, 14_000, 0.35, 2), Course(1e-4, 1, 7_000, 0.35, 5, NOISE)),
+    "all": (Course(2e-4, 2.5, 18_000, 1.0, 0), Course(1.2e-4, 3, 20_000, 0.35, 1), Course(1.5e-4, 4, 20_000, 0.35, 3), Course(1e-4, 1, 14_000, 0.35, 5, NOISE)),
 }
 
 
@@ -191,36 +195,20 @@ def padded(windows: pieces.Windows, chosen: np.ndarray) -> tuple[torch.Tensor, t
     return torch.from_numpy(out), torch.from_numpy(lengths)
 
 
-def chances(rows: list[dict], windows: pieces.Windows, keep: np.ndarray, tables: float = 1.0) -> np.ndarray:
-    """How likely a window is drawn: sets count by the root of their size and our own tables by `tables` of that, both labels alike in each set that has both and
-    in all others together, typed text more than outputs of tools."""
+def chances(rows: list[dict], windows: pieces.Windows, keep: np.ndarray, tables: float = 1.0, more: tuple[str, ...] = ()) -> np.ndarray:
+    """How likely a window is drawn: sets count by the root of their size, our own tables by `tables` of that and those of `more` by MORE, both labels alike,
+    typed text more than outputs of tools."""
     kinds = [(row["source"], row["label"], row["role"]) for row in rows]
     sizes = collections.Counter(kind for kind, k in zip(kinds, keep) if k)
-    factor = lambda source: tables if source.startswith("generated") else 1.0
+    factor = lambda source: MORE if source in more else tables if source.startswith("generated") else 1.0
     per_row = np.array([factor(kind[0]) * sizes[kind] ** -0.5 if k else 0.0 for kind, k in zip(kinds, keep)])
     out = per_row[windows.row] / np.bincount(windows.row, minlength=len(rows))[windows.row] ** 0.7
     attack, tool = attacks(rows, windows), fetched(rows, windows)
-    source = np.unique([kind[0] for kind in kinds], return_inverse=True)[1][windows.row]
     for of_tool in (False, True):
-        role = tool == of_tool
-        one_sided = role.copy()
-        for each in np.unique(source[role]):
-            of_set = role & (source == each)
-            if levelled(out, of_set, attack):
-                one_sided &= ~of_set
-        levelled(out, one_sided, attack)
-        out[role] *= (0.7 if of_tool else 1.0) / max(out[role].sum(), 1e-9)
+        for label in (False, True):
+            part = (tool == of_tool) & (attack == label)
+            out[part] *= (0.7 if of_tool else 1.0) / max(out[part].sum(), 1e-9)
     return out / out.sum()
-
-
-def levelled(out: np.ndarray, part: np.ndarray, attack: np.ndarray) -> bool:
-    """Makes both labels of a part count alike, in place; false where it has one label alone."""
-    sides = [part & (attack == label) for label in (False, True)]
-    sums = [out[side].sum() for side in sides]
-    for side, of_side in zip(sides, sums):
-        if min(sums) > 0:
-            out[side] *= sum(sums) / 2 / of_side
-    return min(sums) > 0
 
 
 def attacks(rows: list[dict], windows: pieces.Windows) -> np.ndarray:
@@ -272,7 +260,7 @@ def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.nd
     what is typed and harmless says nothing there, for a tool that asks for something is what that head looks for, unless it is in another language: nearly
     all outputs are English, and attacks are not."""
     rng, plan, Drop.chances = np.random.default_rng(course.seed), [], None
-    chance, lessons = chances(rows, windows, keep, course.tables), Lessons(windows, attacks(rows, windows), fetched(rows, windows), foreign(rows, windows))
+    chance, lessons = chances(rows, windows, keep, course.tables, course.more), Lessons(windows, attacks(rows, windows), fetched(rows, windows), foreign(rows, windows))
     for epoch in range(math.ceil(course.epochs)):
         drawn = rng.choice(len(chance), int(course.size * min(1, course.epochs - epoch)), p=chance)
         now = lessons.joined(drawn, rng)

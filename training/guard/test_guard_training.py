@@ -280,13 +280,6 @@ class Encoder(unittest.TestCase):
         self.assertAlmostEqual(chance[500:].sum(), 0.5)
         self.assertAlmostEqual(chance[:400].sum() / chance[400:500].sum(), 8.0)
 
-    def test_a_set_with_both_labels_draws_them_alike(self):
-        rows = [{"source": source, "label": label, "role": "user"} for source, label, n in (("a", 1, 10), ("a", 0, 90), ("b", 0, 50), ("c", 1, 5)) for _ in range(n)]
-        windows = pieces.Windows(np.zeros(0, dtype=np.int16), *(np.zeros(155, dtype=int),) * 2, np.arange(155), np.ones(155, dtype=bool))
-        chance = encoder.chances(rows, windows, np.ones(155, dtype=bool))
-        self.assertAlmostEqual(chance[:10].sum(), chance[10:100].sum())
-        self.assertAlmostEqual(chance[100:150].sum(), chance[150:].sum())
-
     def test_what_is_common_is_in_no_fold_nor_near_one(self):
         text = "a text of some ten words that stands in two sets"
         rows = [{"text": text, "source": "deepset_prompt_injections_train"}, {"text": text + " more", "source": "written-short"}, {"text": "another one", "source": "written-short"}]
