@@ -367,7 +367,7 @@ macro_rules! matmul_table {
                 unpack: unpack::<W>,
                 unpacked_bytes: tile::unpacked_bytes(W::SUB, W::MIN),
                 sub: W::SUB,
-                tile: <$isa as Isa>::narrow_tile::<W>().unwrap_or(match (W::SUB, W::MIN) {
+                tile: <$isa as Isa>::own_tile::<W>().unwrap_or(match (W::SUB, W::MIN) {
                     (16, false) => unpacked_tile::<16, false>,
                     (16, true) => unpacked_tile::<16, true>,
                     (_, false) => unpacked_tile::<32, false>,

@@ -110,7 +110,7 @@ const fn offsets_of<W: Weights>() -> usize {
 /// # Safety
 /// The panel has that sub-block.
 #[inline(always)]
-unsafe fn codes_at<W: Weights, const T: usize>(panel: &Panel, at: usize) -> *const i8 {
+pub(crate) unsafe fn codes_at<W: Weights, const T: usize>(panel: &Panel, at: usize) -> *const i8 {
     // SAFETY: as the caller promises; blocks are 32 columns.
     unsafe { panel.codes.add(at * W::SUB / 32 * 32 * T + at * W::SUB % 32) }
 }
@@ -330,6 +330,7 @@ unsafe fn unpacked_codes<I: Isa, W: Weights>(unit: *const u8, s: usize, j: usize
         let more = match W::NARROW {
             _ if (I::MATRIX || I::PAIRS) && !W::MIN => 128,
             Some(narrow) if I::NARROW => narrow.above.wrapping_neg(),
+            None if I::NARROW && !W::MIN => 128,
             _ => 0,
         };
         let codes =

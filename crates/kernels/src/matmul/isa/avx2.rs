@@ -1,8 +1,8 @@
 //! AVX2 with FMA and F16C: 16 lanes are two registers. With the byte dot products of AVX-VNNI or without.
 
-use super::Isa;
-use crate::matmul::tile::{self, Tile};
-use crate::matmul::weights::{Narrow, Unpacked, Weights};
+use super::{Isa, avx2_tile};
+use crate::matmul::tile::Tile;
+use crate::matmul::weights::{Narrow, Weights};
 use std::arch::x86_64::*;
 
 /// AVX2, FMA and F16C.
@@ -288,31 +288,37 @@ impl Isa for Avx2 {
         }
     }
 
-    fn narrow_tile<W: Weights>() -> Option<unsafe fn(&Tile)> {
-        let Narrow { most, zero, .. } = W::NARROW?;
+    fn own_tile<W: Weights>() -> Option<unsafe fn(&Tile)> {
+        let Some(Narrow { most, zero, .. }) = W::NARROW else {
+            return match (W::SUB, W::MIN) {
+                (16, false) => Some(unpacked::<16, false, { avx2_tile::WIDE }, 0>),
+                (32, false) => Some(unpacked::<32, false, { avx2_tile::WIDE }, 0>),
+                _ => None,
+            };
+        };
         Some(match (W::SUB, W::MIN, most, zero) {
-            (32, false, 15, 8) => narrow::<32, false, 15, 8>,
-            (32, false, 31, 16) => narrow::<32, false, 31, 16>,
-            (32, true, 15, 0) => narrow::<32, true, 15, 0>,
-            (32, true, 31, 0) => narrow::<32, true, 31, 0>,
-            (16, true, 3, 0) => narrow::<16, true, 3, 0>,
-            (16, false, 7, 4) => narrow::<16, false, 7, 4>,
-            (16, false, 31, 16) => narrow::<16, false, 31, 16>,
-            (16, false, 63, 32) => narrow::<16, false, 63, 32>,
+            (32, false, 15, 8) => unpacked::<32, false, 15, 8>,
+            (32, false, 31, 16) => unpacked::<32, false, 31, 16>,
+            (32, true, 15, 0) => unpacked::<32, true, 15, 0>,
+            (32, true, 31, 0) => unpacked::<32, true, 31, 0>,
+            (16, true, 3, 0) => unpacked::<16, true, 3, 0>,
+            (16, false, 7, 4) => unpacked::<16, false, 7, 4>,
+            (16, false, 31, 16) => unpacked::<16, false, 31, 16>,
+            (16, false, 63, 32) => unpacked::<16, false, 63, 32>,
             other => unreachable!("narrow codes of a kind without a tile: {other:?}"),
         })
     }
 }
 
 /// # Safety
-/// As [`tile::int_tile`] with two strips; the processor must have AVX2, FMA and F16C.
+/// As `tile::int_tile` with two strips; the processor must have AVX2, FMA and F16C.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn narrow<const SUB: usize, const MIN: bool, const MOST: u8, const ZERO: u8>(t: &Tile) {
+unsafe fn unpacked<const SUB: usize, const MIN: bool, const MOST: u8, const ZERO: u8>(t: &Tile) {
     // SAFETY: as the caller promises; the arm has the panel's width.
     unsafe {
         match t.panel.width {
-            1 => tile::int_tile::<Avx2, Unpacked<SUB, MIN, MOST, ZERO>, 2, 1>(t),
-            2 => tile::int_tile::<Avx2, Unpacked<SUB, MIN, MOST, ZERO>, 2, 2>(t),
+            1 => avx2_tile::int_tile::<SUB, MIN, MOST, ZERO, 1>(t),
+            2 => avx2_tile::int_tile::<SUB, MIN, MOST, ZERO, 2>(t),
             other => unreachable!("a panel of {other} tokens is too wide"),
         }
     }

@@ -9,6 +9,8 @@ mod amx_halves;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_tile;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_eight;
@@ -109,8 +111,8 @@ pub(crate) trait Isa: Copy + 'static {
     unsafe fn add_halves(acc: Self::Words, _sums: Self::Words) -> Self::Words {
         acc
     }
-    /// The tile for unpacked codes of `W`, where [`Isa::NARROW`] and [`Weights::NARROW`].
-    fn narrow_tile<W: Weights>() -> Option<unsafe fn(&Tile)> {
+    /// The tile for unpacked codes of `W`, where the instruction set has one of its own.
+    fn own_tile<W: Weights>() -> Option<unsafe fn(&Tile)> {
         None
     }
 
