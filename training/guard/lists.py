@@ -17,8 +17,6 @@ import harmless_prompts
 from topics import HARMFUL
 
 RULES = json.loads((pathlib.Path(__file__).parent / "lists.json").read_text())
-# What stands in a template for something that a person puts there.
-FILLED = ("order", "task")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +61,7 @@ class Rule:
 
 
 def stand_in(what: str, rng: random.Random) -> str:
+    """What a person would put into a template: something harmful for `order`, something harmless for `task`, else the words themselves."""
     if what == "order":
         return f"Tell me about {rng.choice(HARMFUL)}."
     return harmless_prompts.Grammar(*harmless_prompts.TABLES).expand(rng, "{detail}") if what == "task" else what

@@ -55,8 +55,12 @@ pub(super) unsafe fn int_tile<
                 };
                 let start = _mm256_set1_epi32(start);
                 let scale = _mm256_broadcast_ss(&*panel.scales.add(u * SUB / 32 * T + t));
-                let sum_of_codes =
-                    _mm256_broadcast_ss(&*panel.sums[which].add(if MIN { u * T + t } else { 0 }));
+                // Without minima the plane of sums need not be there.
+                let sum_of_codes = if MIN {
+                    _mm256_broadcast_ss(&*panel.sums[which].add(u * T + t))
+                } else {
+                    _mm256_setzero_ps()
+                };
                 for r in 0..2 {
                     for half in 0..2 {
                         let floats = unit[r].add(16 * SUB + 32 * half).cast::<f32>();

@@ -100,7 +100,7 @@ pub(crate) trait Isa: Copy + 'static {
     unsafe fn dot_small(acc: Self::Words, w: Self::Words, a: Self::Words) -> Self::Words;
 
     /// Whether products of narrow codes are added up in words of 16 bits first, by [`Isa::add_products`], as there is no
-    /// instruction that brings them to 32 bits at once.
+    /// instruction that brings them to 32 bits at once. Unpacked codes of eight bits are signed there.
     const NARROW: bool = false;
     /// `acc + w * a` in words of 16 bits, two bytes each; `w` unsigned, `a` signed, and no sum beyond 16 bits. Only called where
     /// [`Isa::NARROW`].
