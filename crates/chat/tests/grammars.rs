@@ -109,3 +109,36 @@ fn a_schema_is_followed_with_tokens_of_several_bytes() {
     assert_eq!(allowed(&mut constraint), ["<end>"]);
     assert_eq!(allowed(fork.as_mut()), [" ", "1", "12", "1}"]);
 }
+
+#[test]
+fn schemas_that_hold_together_have_the_properties_of_all() {
+    let base =
+        r##""$defs": {"B": {"type": "object", "properties": {"x": {"const": 1}}, "required": ["x"]}}"##;
+    let inherits = format!(
+        r##"{{"allOf": [{{"$ref": "#/$defs/B"}}], "properties": {{"y": {{"const": 2}}}}, "required": ["y"], {base}}}"##
+    );
+    let twice = format!(
+        r##"{{"properties": {{"all": {{"allOf": [{{"$ref": "#/$defs/B"}}, {{"properties": {{"y": {{"const": 2}}}}}}]}}, "one": {{"$ref": "#/$defs/B"}}}}, {base}}}"##
+    );
+    let chosen = r#"{"type": "object", "properties": {"kind": {"const": "k"}}, "required": ["kind"],
+        "anyOf": [{"properties": {"a": {"const": 1}}, "required": ["a"]}, {"properties": {"b": {"const": 1}}, "required": ["b"]}]}"#;
+    let either = r#"{"type": "object", "properties": {"email": {"const": "e"}, "phone": {"const": "p"}},
+        "anyOf": [{"required": ["email"]}, {"required": ["phone"]}]}"#;
+    let vocabulary = bytes();
+    for (schema, text, want) in [
+        (&*inherits, r#"{"x":1,"y":2}"#, true),
+        (&*inherits, r#"{"y":2,"x":1}"#, false),
+        (&*inherits, r#"{"x":1,"y":2,"z":3}"#, false),
+        (&*twice, r#"{"all":{"x":1,"y":2},"one":{"x":1}}"#, true),
+        (&*twice, r#"{"one":{"x":1,"y":2}}"#, false),
+        (chosen, r#"{"kind":"k","a":1}"#, true),
+        (chosen, r#"{"kind":"k","b":1}"#, true),
+        (chosen, r#"{"kind":"k"}"#, false),
+        (chosen, r#"{"kind":"k","a":1,"c":1}"#, false),
+        (either, r#"{"phone":"p"}"#, true),
+        (either, r#"{"email":"e","other":1}"#, false),
+    ] {
+        let got = accepts(&vocabulary, &grammar("json_schema", schema), text);
+        assert_eq!(got, Ok(want), "{schema} and {text}");
+    }
+}

@@ -5,11 +5,17 @@
 //! most 16 digits.
 
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 /// Schemas in schemas.
 const MAX_DEPTH: usize = 100;
 /// The largest integer that is written without an explicit bound: 16 digits.
 const MAX_INTEGER: i64 = 9_999_999_999_999_999;
+
+/// The largest integer up to which llguidance, which counts in doubles, tells each from the next.
+const MAX_EXACT: u64 = 1 << 53;
+/// Keys whose values are schemas by name.
+const NAMED: [&str; 4] = ["properties", "patternProperties", "definitions", "$defs"];
 
 /// The schema for llguidance, and the keys that it will not enforce.
 pub(super) fn prepared(source: &str) -> Result<(Value, Vec<String>), String> {
@@ -19,66 +25,162 @@ pub(super) fn prepared(source: &str) -> Result<(Value, Vec<String>), String> {
         Value::Object(_) | Value::Bool(_) => {}
         _ => return Err("a schema is an object".to_owned()),
     }
-    let mut dropped = Vec::new();
-    prepare(&mut schema, (false, 0), &mut dropped)?;
+    let root = schema.clone();
+    let mut preparation = Preparation { root: &root, parts: HashSet::new(), dropped: Vec::new() };
+    preparation.find_parts(&root, (false, 0))?;
+    preparation.prepare(&mut schema, (false, 0))?;
+    let mut dropped = preparation.dropped;
     dropped.sort();
     dropped.dedup();
     Ok((schema, dropped))
 }
 
-/// `part`: it is one of several that hold together, so that what it does not name may be named by another.
-fn prepare(
-    schema: &mut Value,
-    (part, depth): (bool, usize),
-    dropped: &mut Vec<String>,
-) -> Result<(), String> {
-    if depth > MAX_DEPTH {
-        return Err(format!("schemas nest deeper than {MAX_DEPTH}"));
-    }
-    let Value::Object(map) = schema else { return Ok(()) };
-    if map.remove("uniqueItems").is_some_and(|unique| unique == true) {
-        dropped.push("uniqueItems".to_owned());
-    }
-    tuples(map);
-    infer_type(map);
-    let composed = ["allOf", "anyOf", "oneOf", "$ref"].iter().any(|key| map.contains_key(*key));
-    let open = ["additionalProperties", "patternProperties"].iter().any(|key| map.contains_key(*key));
-    if map.contains_key("properties") && !open && !composed && !part {
-        map.insert("additionalProperties".to_owned(), Value::Bool(false));
-    }
-    bound_integer(map);
-    for (key, value) in map.iter_mut() {
-        match (key.as_str(), value) {
-            ("properties" | "patternProperties" | "definitions" | "$defs", Value::Object(children)) => {
-                for child in children.values_mut() {
-                    prepare(child, (false, depth + 1), dropped)?;
-                }
-            }
-            ("allOf", Value::Array(children)) => {
-                for child in children {
-                    prepare(child, (true, depth + 1), dropped)?;
-                }
-            }
-            ("anyOf" | "oneOf" | "prefixItems", Value::Array(children)) => {
-                for child in children {
-                    prepare(child, (part, depth + 1), dropped)?;
-                }
-            }
-            ("items" | "additionalProperties" | "additionalItems" | "contains" | "not", child) => {
-                prepare(child, (false, depth + 1), dropped)?;
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+struct Preparation<'a> {
+    /// The schema as it was given.
+    root: &'a Value,
+    /// References to definitions that hold together with other schemas somewhere.
+    parts: HashSet<&'a str>,
+    /// Keys that will not be enforced.
+    dropped: Vec<String>,
 }
 
-/// A list of items is a tuple of just these; a schema as `prefixItems` is that of all items.
+impl<'a> Preparation<'a> {
+    /// Finds `parts`. `part`: the schema holds together with others, so that what it does not name may be named by another.
+    fn find_parts(&mut self, schema: &'a Value, (part, depth): (bool, usize)) -> Result<(), String> {
+        too_deep(depth)?;
+        let Value::Object(map) = schema else { return Ok(()) };
+        let inner = part || is_joined(map);
+        if let Some(Value::String(target)) = map.get("$ref").filter(|_| inner)
+            && self.parts.insert(target)
+            && let Some(target) = self.resolved(target)
+        {
+            self.find_parts(target, (true, depth + 1))?;
+        }
+        for (key, value) in map {
+            match value {
+                Value::Object(children) if NAMED.contains(&key.as_str()) => {
+                    children.values().try_for_each(|child| self.find_parts(child, (false, depth + 1)))?;
+                }
+                Value::Array(children) => {
+                    let part = inner && joins(key);
+                    children.iter().try_for_each(|child| self.find_parts(child, (part, depth + 1)))?;
+                }
+                child => self.find_parts(child, (false, depth + 1))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn resolved(&self, target: &str) -> Option<&'a Value> {
+        self.root.pointer(target.strip_prefix('#')?)
+    }
+
+    /// Makes explicit what is meant, here and below; `part` as for `find_parts`.
+    fn prepare(&mut self, schema: &mut Value, (part, depth): (bool, usize)) -> Result<(), String> {
+        too_deep(depth)?;
+        let Value::Object(map) = schema else { return Ok(()) };
+        if map.remove("uniqueItems").is_some_and(|unique| unique == true) {
+            self.dropped.push("uniqueItems".to_owned());
+        }
+        tuples(map);
+        infer_type(map);
+        bound_integer(map)?;
+        ["const", "enum"]
+            .iter()
+            .try_for_each(|key| map.get(*key).map_or(Ok(()), |value| exact(key, value)))?;
+        let inner = part || is_joined(map);
+        if map.contains_key("properties") && !is_open(map) && !inner {
+            map.insert("additionalProperties".to_owned(), Value::Bool(false));
+        }
+        let refers_to_part = map.get("$ref").and_then(Value::as_str).is_some_and(|r| self.parts.contains(r));
+        let closing = if !part && (inner || refers_to_part) { self.closing(map) } else { None };
+        for (key, value) in map.iter_mut() {
+            match (key.as_str(), value) {
+                (key, Value::Object(children)) if NAMED.contains(&key) => {
+                    for (name, child) in children {
+                        let part = depth == 0 && self.parts.contains(format!("#/{key}/{name}").as_str());
+                        self.prepare(child, (part, depth + 1))?;
+                    }
+                }
+                (key @ ("allOf" | "anyOf" | "oneOf" | "prefixItems"), Value::Array(children)) => {
+                    for child in children {
+                        self.prepare(child, (inner && joins(key), depth + 1))?;
+                    }
+                }
+                ("items" | "additionalProperties" | "additionalItems" | "contains" | "not", child) => {
+                    self.prepare(child, (false, depth + 1))?;
+                }
+                _ => {}
+            }
+        }
+        if let Some(closing) = closing
+            && let Value::Array(all) = map.entry("allOf").or_insert_with(|| json!([]))
+        {
+            all.push(closing);
+        }
+        Ok(())
+    }
+
+    /// A schema that has no properties but those that this one and what it is joined with name; `None` where one of them allows others.
+    fn closing(&self, map: &Map<String, Value>) -> Option<Value> {
+        let (mut names, mut seen) = (Map::new(), HashSet::new());
+        self.named(map, &mut names, &mut seen)?;
+        (!names.is_empty()).then(|| json!({"properties": names, "additionalProperties": false}))
+    }
+
+    fn named<'b>(
+        &self,
+        map: &'b Map<String, Value>,
+        names: &mut Map<String, Value>,
+        seen: &mut HashSet<&'b str>,
+    ) -> Option<()>
+    where
+        'a: 'b,
+    {
+        if is_open(map) {
+            return None;
+        }
+        if let Some(Value::Object(own)) = map.get("properties") {
+            names.extend(own.keys().map(|name| (name.clone(), Value::Bool(true))));
+        }
+        if let Some(Value::String(target)) = map.get("$ref")
+            && seen.insert(target)
+        {
+            self.named(self.resolved(target)?.as_object()?, names, seen)?;
+        }
+        let children = map.iter().filter(|(key, _)| joins(key)).filter_map(|(_, value)| value.as_array());
+        children.flatten().filter_map(Value::as_object).try_for_each(|child| self.named(child, names, seen))
+    }
+}
+
+fn too_deep(depth: usize) -> Result<(), String> {
+    if depth > MAX_DEPTH { Err(format!("schemas nest deeper than {MAX_DEPTH}")) } else { Ok(()) }
+}
+
+/// Whether the schemas under this key are joined with the rest of theirs.
+fn joins(key: &str) -> bool {
+    ["allOf", "anyOf", "oneOf"].contains(&key)
+}
+
+/// Whether the schema says itself which other properties there may be.
+fn is_open(map: &Map<String, Value>) -> bool {
+    ["additionalProperties", "patternProperties"].iter().any(|key| map.contains_key(*key))
+}
+
+/// Whether several schemas hold together here.
+fn is_joined(map: &Map<String, Value>) -> bool {
+    let own = usize::from(is_open(map) || map.contains_key("properties"));
+    let others = ["anyOf", "oneOf", "$ref"].iter().filter(|key| map.contains_key(**key)).count();
+    own + others + map.get("allOf").and_then(Value::as_array).map_or(0, Vec::len) > 1
+}
+
+/// A list of items is a tuple of just these, unless `additionalItems` says what follows; a schema as `prefixItems` is that of all items.
 fn tuples(map: &mut Map<String, Value>) {
     if let Some(Value::Array(items)) = map.get("items") {
         let (items, n) = (items.clone(), items.len());
         map.insert("prefixItems".to_owned(), Value::Array(items));
-        map.insert("items".to_owned(), Value::Bool(false));
+        let others = map.remove("additionalItems").unwrap_or(Value::Bool(false));
+        map.insert("items".to_owned(), others);
         map.entry("minItems").or_insert(json!(n));
     }
     if map.get("prefixItems").is_some_and(Value::is_object)
@@ -107,16 +209,43 @@ fn infer_type(map: &mut Map<String, Value>) {
     map.insert("type".to_owned(), json!(kind));
 }
 
-fn bound_integer(map: &mut Map<String, Value>) {
-    if map.get("type").and_then(Value::as_str) != Some("integer") {
-        return;
+/// Integers without a bound, and those with one beyond it, end at MAX_INTEGER.
+fn bound_integer(map: &mut Map<String, Value>) -> Result<(), String> {
+    let kind = |kind: &Value| kind == "integer";
+    match map.get("type") {
+        Some(Value::Array(kinds)) if kinds.iter().any(kind) && !kinds.iter().any(|k| k == "number") => {}
+        Some(one) if kind(one) => {}
+        _ => return Ok(()),
     }
+    let most = MAX_INTEGER as f64;
     for (keys, bound) in
         [(["minimum", "exclusiveMinimum"], -MAX_INTEGER), (["maximum", "exclusiveMaximum"], MAX_INTEGER)]
     {
-        if !keys.iter().any(|key| map.contains_key(*key)) {
-            map.insert(keys[0].to_owned(), json!(bound));
+        // How far a bound is inside: from the other end of the range it is this many.
+        let inside = |value: f64| if bound < 0 { value + most } else { most - value };
+        let given: Vec<f64> = keys.iter().filter_map(|key| map.get(*key)?.as_f64()).collect();
+        if given.iter().any(|value| inside(*value) > 2.0 * most) {
+            return Err("no integer of at most 16 digits lies within the bounds".to_owned());
         }
+        if given.iter().all(|value| inside(*value) < 0.0) {
+            keys.iter().for_each(|key| drop(map.remove(*key)));
+            map.insert(keys[0].to_owned(), json!(bound));
+        } else {
+            keys.iter().try_for_each(|key| map.get(*key).map_or(Ok(()), |value| exact(key, value)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what llguidance would round to another number.
+fn exact(key: &str, value: &Value) -> Result<(), String> {
+    match value {
+        Value::Number(n) if !n.is_f64() && n.as_i64().is_none_or(|n| n.unsigned_abs() > MAX_EXACT) => {
+            Err(format!("`{key}`: {n} would be rounded (integers are exact up to {MAX_EXACT})"))
+        }
+        Value::Array(list) => list.iter().try_for_each(|child| exact(key, child)),
+        Value::Object(map) => map.values().try_for_each(|child| exact(key, child)),
+        _ => Ok(()),
     }
 }
 
@@ -139,11 +268,37 @@ mod tests {
                 r#"{"items": [{"const": 1}], "uniqueItems": false}"#,
                 json!({"items": false, "prefixItems": [{"const": 1}], "minItems": 1, "type": "array"}),
             ),
-            (r#"{"allOf": [{"properties": {}}]}"#, json!({"allOf": [{"properties": {}, "type": "object"}]})),
+            (
+                r#"{"items": [{"const": 1}], "additionalItems": {"const": 2}}"#,
+                json!({"items": {"const": 2}, "prefixItems": [{"const": 1}], "minItems": 1, "type": "array"}),
+            ),
+            (
+                r#"{"allOf": [{"properties": {}}]}"#,
+                json!({"allOf": [{"properties": {}, "type": "object", "additionalProperties": false}]}),
+            ),
+            (
+                r#"{"allOf": [{"properties": {"a": true}}, {"required": ["a"]}]}"#,
+                json!({"allOf": [
+                    {"properties": {"a": true}, "type": "object"}, {"required": ["a"], "type": "object"},
+                    {"properties": {"a": true}, "additionalProperties": false},
+                ]}),
+            ),
+            (
+                r#"{"type": ["integer", "null"], "maximum": 18446744073709551615}"#,
+                json!({"type": ["integer", "null"], "maximum": MAX_INTEGER, "minimum": -MAX_INTEGER}),
+            ),
         ] {
             assert_eq!(prepared(source).unwrap(), (want, vec![]), "{source}");
         }
         assert_eq!(prepared(r#"{"items": {"uniqueItems": true}}"#).unwrap().1, ["uniqueItems"]);
+        for rounded in [
+            r#"{"const": 9007199254740993}"#,
+            r#"{"enum": [{"a": [-9007199254740993]}]}"#,
+            r#"{"type": "integer", "minimum": 9007199254740993}"#,
+            r#"{"type": "integer", "minimum": 1e20}"#,
+        ] {
+            assert!(prepared(rounded).is_err(), "{rounded}");
+        }
         assert!(prepared("[]").is_err() && prepared(&"[".repeat(1000)).is_err());
     }
 }
