@@ -17,7 +17,7 @@ mod template;
 pub use builtin::{BUILTINS, Builtin, builtin, builtin_for};
 pub use conversation::{Conversation, ConversationError};
 pub use data::{Data, DataError, MAX_JSON};
-pub use grammar::{Grammar, GrammarConstraint, GrammarError, GrammarVocabulary};
+pub use grammar::{AfterThinking, Grammar, GrammarConstraint, GrammarError, GrammarVocabulary};
 pub use jinja::{CivilTime, Kind, TemplateError};
 pub use reply::{Piece, ReplyFormat, ReplyParser, THINKING, Thinking, ToolCall};
 pub use template::{ChatTemplate, Part, RenderOptions, RenderedPrompt};

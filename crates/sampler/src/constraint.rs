@@ -34,6 +34,13 @@ impl TokenMask {
         inside
     }
 
+    /// Removes a token.
+    pub fn remove(&mut self, token: TokenId) {
+        if token.index() < self.vocab {
+            self.words[token.index() / 32] &= !(1 << (token.index() % 32));
+        }
+    }
+
     /// Whether the set has the token.
     pub fn contains(&self, token: TokenId) -> bool {
         token.index() < self.vocab && self.words[token.index() / 32] >> (token.index() % 32) & 1 == 1
@@ -69,6 +76,9 @@ mod tests {
         assert!(!mask.insert(TokenId(70)) && !mask.insert(TokenId(u32::MAX)));
         let held: Vec<u32> = (0..200).filter(|&t| mask.contains(TokenId(t))).collect();
         assert_eq!(held, [0, 33, 69]);
+        mask.remove(TokenId(33));
+        mask.remove(TokenId(70));
+        assert!(!mask.contains(TokenId(33)) && mask.contains(TokenId(69)));
         mask.clear();
         assert_eq!(mask, TokenMask::new(70));
     }

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use torchless_base::{RunnerInfo, TokenId};
 use torchless_chat::{
     ChatTemplate, Conversation, Grammar, GrammarError, GrammarVocabulary, Part, RenderedPrompt, ReplyFormat,
-    ReplyParser, TemplateError,
+    ReplyParser, TemplateError, Thinking,
 };
 use torchless_device::MemoryGauge;
 use torchless_engine::{Engine, EngineConfig, Request, SubmitError};
@@ -32,7 +32,7 @@ pub struct GenerateOptions {
     pub max_tokens: Option<usize>,
     /// The reply ends before any of these.
     pub stop: Vec<String>,
-    /// The reply follows this grammar to its end, thinking included.
+    /// The reply follows this grammar to its end. Where the prompt leaves thinking open, this is free and what follows it does.
     pub grammar: Option<Grammar>,
 }
 
@@ -199,8 +199,12 @@ impl Model {
         if tools { format.with_calls(template, &has_token) } else { format }
     }
 
-    /// Holds a reply to a grammar.
-    fn constraint(&self, grammar: &Grammar) -> Result<Box<dyn Constraint>, Error> {
+    /// Holds a reply to a grammar, from the end of the thinking on that it begins with.
+    fn constraint(
+        &self,
+        grammar: &Grammar,
+        thinking: Option<Thinking>,
+    ) -> Result<Box<dyn Constraint>, Error> {
         let made = self.grammars.get_or_init(|| {
             let bytes = |id: u32| {
                 let id = TokenId(id);
@@ -215,7 +219,12 @@ impl Model {
         for key in constraint.not_enforced() {
             tracing::warn!(key, "the schema's key is not enforced");
         }
-        Ok(Box::new(constraint))
+        Ok(match thinking {
+            Some(Thinking { close, .. }) => {
+                Box::new(vocabulary.after_thinking(constraint, close, self.tokenizer.id_of(close)))
+            }
+            None => Box::new(constraint),
+        })
     }
 
     /// Templates write the first token themselves, and the tokenizer adds it too: one is enough.
@@ -268,7 +277,9 @@ impl Model {
         request.sampler = options.sampler.clone();
         request.max_tokens = options.max_tokens.unwrap_or_else(|| default_max_tokens(limit));
         request.stop_ids = self.tokenizer.end_ids().to_vec();
-        request.constraint = options.grammar.as_ref().map(|grammar| self.constraint(grammar)).transpose()?;
+        let thinking = reply.as_ref().and_then(ReplyParser::open_thinking);
+        request.constraint =
+            options.grammar.as_ref().map(|grammar| self.constraint(grammar, thinking)).transpose()?;
         let ticket = self.engine.submit(request).map_err(|e| match e {
             SubmitError::TooLong { tokens, limit } => Error::PromptTooLong { tokens, limit },
             other => Error::Submit(other),

@@ -5,10 +5,15 @@
 
 mod gbnf;
 mod schema;
+mod space;
+mod thinking;
+
+pub use thinking::AfterThinking;
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
+use space::SpaceBound;
 use std::sync::Arc;
 use torchless_base::TokenId;
 use torchless_sampler::{Constraint, TokenMask};
@@ -96,6 +101,8 @@ impl Grammar {
 pub struct GrammarVocabulary {
     factory: ParserFactory,
     end_ids: Vec<TokenId>,
+    /// Tokens that begin with white space.
+    blank: Arc<[TokenId]>,
 }
 
 impl std::fmt::Debug for GrammarVocabulary {
@@ -129,13 +136,16 @@ impl GrammarVocabulary {
         }
         let size = u32::try_from(tokens.len()).map_err(|_| vocabulary("more tokens than ids"))?;
         let ids: Vec<u32> = end_ids.iter().map(|id| id.0).collect();
+        let blank =
+            (0..size).zip(&tokens).filter(|(_, token)| token.first().is_some_and(|b| space::is_space(*b)));
+        let blank = blank.map(|(id, _)| TokenId(id)).collect();
         let trie = TokTrie::from(&TokRxInfo::new(size, last.0), &tokens).with_eos_tokens(&ids);
         let env: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
         let mut factory =
             ParserFactory::new_simple(&env).map_err(|e| GrammarError::Vocabulary(e.to_string()))?;
         factory.quiet();
         factory.limits_mut().verbose_errors = false;
-        Ok(Self { factory, end_ids: end_ids.to_vec() })
+        Ok(Self { factory, end_ids: end_ids.to_vec(), blank })
     }
 
     /// Holds one reply to a grammar.
@@ -152,13 +162,33 @@ impl GrammarVocabulary {
             return Err(wrong(e));
         }
         matcher.is_accepting().map_err(|e| wrong(e.to_string()))?;
-        Ok(GrammarConstraint { matcher, end_ids: self.end_ids.clone(), dropped })
+        let is_json = matches!(grammar, Grammar::JsonSchema(_));
+        Ok(GrammarConstraint {
+            matcher,
+            env: Arc::clone(self.factory.tok_env()),
+            space: is_json.then(|| SpaceBound::new(Arc::clone(&self.blank))),
+            end_ids: self.end_ids.clone(),
+            dropped,
+        })
+    }
+
+    /// The same for a reply that begins in the midst of thinking: it is free until `tag`, which may be the token `id`.
+    pub fn after_thinking(
+        &self,
+        constraint: GrammarConstraint,
+        tag: &str,
+        id: Option<TokenId>,
+    ) -> AfterThinking {
+        AfterThinking::new(constraint, tag, id)
     }
 }
 
 /// Follows one reply through its grammar.
 pub struct GrammarConstraint {
     matcher: Matcher,
+    env: TokEnv,
+    /// Of JSON.
+    space: Option<SpaceBound>,
     end_ids: Vec<TokenId>,
     dropped: Vec<String>,
 }
@@ -174,6 +204,20 @@ impl GrammarConstraint {
         self.matcher.is_accepting().unwrap_or(false)
     }
 
+    fn bytes(&self, token: TokenId) -> &[u8] {
+        self.env.tok_trie().token(token.0)
+    }
+
+    fn copy(&self) -> Self {
+        Self {
+            matcher: self.matcher.deep_clone(),
+            env: Arc::clone(&self.env),
+            space: self.space.clone(),
+            end_ids: self.end_ids.clone(),
+            dropped: self.dropped.clone(),
+        }
+    }
+
     /// Whether something went wrong: a token came that was not allowed, or the grammar grew too complex.
     pub fn error(&self) -> Option<String> {
         self.matcher.get_error()
@@ -187,6 +231,9 @@ impl Constraint for GrammarConstraint {
             let words = mask.words_mut();
             let n = words.len().min(allowed.as_slice().len());
             words[..n].copy_from_slice(&allowed.as_slice()[..n]);
+            if let Some(space) = &self.space {
+                space.limit(mask);
+            }
         }
     }
 
@@ -194,15 +241,14 @@ impl Constraint for GrammarConstraint {
         // After the end there is nothing to follow; a wrong token leaves an error behind, which empties the next mask.
         if !(self.matcher.is_stopped() && self.end_ids.contains(&token)) {
             let _ = self.matcher.consume_token(token.0);
+            if let Some(space) = &mut self.space {
+                space.accept(self.env.tok_trie().token(token.0));
+            }
         }
     }
 
     fn fork(&self) -> Box<dyn Constraint> {
-        Box::new(Self {
-            matcher: self.matcher.deep_clone(),
-            end_ids: self.end_ids.clone(),
-            dropped: self.dropped.clone(),
-        })
+        Box::new(self.copy())
     }
 }
 
@@ -240,6 +286,40 @@ mod tests {
             constraint.accept(TokenId(98));
             assert_eq!(allowed(&mut constraint), [256], "{grammar:?}");
         }
+    }
+
+    #[test]
+    fn a_reply_may_think_first() {
+        // Beside the bytes: the tag whole, a token that runs over its end, and one with white space after it.
+        let more: [&[u8]; 4] = [b"", b"</t>", b">a", b"> \n"];
+        let tokens = (0..=255u8).map(|b| vec![b]).chain(more.map(<[u8]>::to_vec)).collect();
+        let vocabulary = GrammarVocabulary::new(tokens, &[TokenId(256)]).unwrap();
+        let begin = || {
+            let constraint = vocabulary.constraint(&Grammar::Regex("ab?".to_owned())).unwrap();
+            vocabulary.after_thinking(constraint, "</t>", None)
+        };
+        let allowed = |constraint: &mut dyn Constraint| {
+            let mut mask = TokenMask::new(260);
+            constraint.allow(&mut mask);
+            (0..260).filter(|&id| mask.contains(TokenId(id))).collect::<Vec<u32>>()
+        };
+        let but = |no: &[u32]| (0..260).filter(|id| !no.contains(id)).collect::<Vec<_>>();
+        for ways in [&b"x</</t>"[..], b"</t\xff"] {
+            let mut constraint = begin();
+            assert_eq!(allowed(&mut constraint), but(&[256]));
+            for &byte in &ways[..ways.len() - 1] {
+                constraint.accept(TokenId(u32::from(byte)));
+            }
+            assert_eq!(allowed(&mut constraint), but(&[256, 258]));
+            let last = *ways.last().unwrap();
+            constraint.accept(TokenId(if last == 0xff { 259 } else { u32::from(last) }));
+            assert_eq!(allowed(constraint.fork().as_mut()), [97]);
+            constraint.accept(TokenId(97));
+            assert_eq!(allowed(&mut constraint), [98, 256]);
+        }
+        let mut constraint = begin();
+        constraint.accept(TokenId(257));
+        assert_eq!(allowed(&mut constraint), [97]);
     }
 
     #[test]

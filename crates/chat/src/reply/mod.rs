@@ -60,6 +60,11 @@ impl ReplyParser {
         Self { format, state, held: String::new(), harmony }
     }
 
+    /// The tags of the thinking that the reply begins in the midst of.
+    pub fn open_thinking(&self) -> Option<Thinking> {
+        self.format.thinking.filter(|_| self.state == State::Thinking && self.harmony.is_none())
+    }
+
     /// Takes decoded text.
     pub fn push(&mut self, text: &str) -> Vec<Piece> {
         if let Some(harmony) = &mut self.harmony {
