@@ -342,12 +342,17 @@ impl Builtin {
 /// Content may be a text, a list of parts, or nothing.
 const PROLOGUE: &str = "{%- macro text(content) -%}\
     {%- if content is string -%}{{ content }}\
-    {%- elif content -%}{%- for part in content -%}{{ part.text }}{%- endfor -%}{%- endif -%}\
+    {%- elif content -%}{%- for part in content -%}\
+    {%- if part.text is not string -%}\
+    {{ raise_exception('the built-in template has no place for parts of a message that are no text') }}\
+    {%- endif -%}{{ part.text }}{%- endfor -%}{%- endif -%}\
     {%- endmacro -%}\
     {%- macro unknown(role) -%}\
     {{ raise_exception('the built-in template has no place for messages of ' ~ role) }}\
     {%- endmacro -%}\
-    {%- if tools -%}{{ raise_exception('the built-in template has no place for tools') }}{%- endif -%}";
+    {%- if tools -%}{{ raise_exception('the built-in template has no place for tools') }}{%- endif -%}\
+    {%- for m in messages -%}{%- if m.tool_calls -%}\
+    {{ raise_exception('the built-in template has no place for calls of tools') }}{%- endif -%}{%- endfor -%}";
 
 fn turns_source([system, user, assistant]: [[&str; 2]; 3], reply: &str) -> String {
     let turn = |[before, after]: [&str; 2]| {
@@ -369,7 +374,7 @@ fn turns_source([system, user, assistant]: [[&str; 2]; 3], reply: &str) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ChatTemplate, Conversation, Part, RenderOptions};
+    use crate::{ChatTemplate, Conversation, Data, Part, RenderOptions};
 
     fn render(name: &str, messages: &[(&str, &str)]) -> Result<String, String> {
         let template = ChatTemplate::new(&builtin(name).unwrap().source()).unwrap();
@@ -438,6 +443,26 @@ mod tests {
                 "{}",
                 builtin.name
             );
+        }
+    }
+
+    #[test]
+    fn what_has_no_place_is_said() {
+        for (fields, what) in [
+            (
+                r#"{"content": null, "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}"#,
+                "calls of tools",
+            ),
+            (r#"{"content": [{"type": "image_url", "image_url": {"url": "x"}}]}"#, "no text"),
+        ] {
+            let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(fields).unwrap();
+            let mut conversation = Conversation::new();
+            let data =
+                fields.iter().map(|(key, value)| (key.as_str(), Data::parse(&value.to_string()).unwrap()));
+            conversation.push_fields("assistant", data);
+            let template = ChatTemplate::new(&builtin("chatml").unwrap().source()).unwrap();
+            let refused = template.render(&conversation, &RenderOptions::default()).unwrap_err().to_string();
+            assert!(refused.contains(what), "{refused}");
         }
     }
 
