@@ -7,13 +7,15 @@ use crate::{FailMode, Message, ScanResult, ScanStatus};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Longest line that is read back, in bytes.
-const LONGEST_LINE: u64 = 1 << 20;
+/// Longest line, in bytes.
+const LONGEST_LINE: usize = 1 << 20;
+/// Findings of a verdict that are told one by one; of the others, how many they are.
+const MOST_FINDINGS: usize = 1000;
 
 /// What the first line follows.
 const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -41,28 +43,34 @@ pub struct AuditLog {
 }
 
 struct State {
-    sink: Box<dyn Write + Send>,
+    sink: Sink,
     last: String,
+    /// Lines up to `last`.
+    lines: usize,
+}
+
+enum Sink {
+    /// A file that others may write to as well, and up to where `last` follows it.
+    File(File, u64),
+    Other(Box<dyn Write + Send>),
 }
 
 impl AuditLog {
-    /// Goes on with the log in a file, which is made where there is none.
+    /// Goes on with the log in a file, which is made where there is none. Several programs may write to one log: each holds the file
+    /// while it writes a line, and goes on from the last line of whichever wrote it.
     ///
     /// # Errors
     /// The file cannot be opened, or what is in it is no unbroken log.
     pub fn open(path: &Path) -> Result<Self, AuditError> {
-        let last = match File::open(path) {
-            Ok(file) => verify(BufReader::new(file))?.1,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => BEGINNING.to_owned(),
-            Err(e) => return Err(e.into()),
-        };
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
-        Ok(Self::to(Box::new(file), last, seconds_now))
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let mut state = State { sink: Sink::File(file, 0), last: BEGINNING.to_owned(), lines: 0 };
+        state.hold(State::catch_up)?;
+        Ok(Self { state: Mutex::new(state), now: seconds_now })
     }
 
     /// Writes to `sink`, after a line with the hash `last`; `now` gives seconds since 1970.
     pub fn to(sink: Box<dyn Write + Send>, last: String, now: fn() -> u64) -> Self {
-        Self { state: Mutex::new(State { sink, last }), now }
+        Self { state: Mutex::new(State { sink: Sink::Other(sink), last, lines: 0 }), now }
     }
 
     /// Writes a new log to `sink`.
@@ -73,20 +81,68 @@ impl AuditLog {
     /// Writes a verdict. Where that fails, scanning has failed.
     pub(crate) fn record(&self, message: &Message, result: ScanResult, fail_mode: FailMode) -> ScanResult {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = line(&state.last, (self.now)(), message, &result);
-        let hash = hash(&line);
-        match state.sink.write_all(format!("{line}\n").as_bytes()).and_then(|()| state.sink.flush()) {
-            Ok(()) => {
-                state.last = hash;
-                result
-            }
+        match state.hold(|state| state.write((self.now)(), message, &result)) {
+            Ok(()) => result,
             Err(e) => ScanResult {
                 decision: result.decision.max(fail_mode.decision()),
-                reason: format!("scan failed: the audit log cannot be written: {}", e.kind()),
+                reason: match e {
+                    AuditError::Io(e) => {
+                        format!("scan failed: the audit log cannot be written: {}", e.kind())
+                    }
+                    broken @ AuditError::Broken { .. } => format!("scan failed: {broken}"),
+                },
                 status: ScanStatus::Error,
                 ..result
             },
         }
+    }
+}
+
+impl State {
+    /// Does something while no other program writes to the file.
+    fn hold(&mut self, act: impl FnOnce(&mut Self) -> Result<(), AuditError>) -> Result<(), AuditError> {
+        if let Sink::File(file, _) = &self.sink {
+            file.lock()?;
+        }
+        let done = act(self);
+        if let Sink::File(file, _) = &self.sink {
+            file.unlock()?;
+        }
+        done
+    }
+
+    /// Follows what was added to the file since.
+    fn catch_up(&mut self) -> Result<(), AuditError> {
+        let Sink::File(file, end) = &mut self.sink else { return Ok(()) };
+        let length = file.metadata()?.len();
+        if length < *end {
+            return Err(AuditError::Broken { line: 1, reason: "has become shorter" });
+        }
+        if length > *end {
+            file.seek(SeekFrom::Start(*end))?;
+            (self.lines, self.last) = verify_after(BufReader::new(&*file), self.lines, self.last.clone())?;
+            *end = length;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, time: u64, message: &Message, result: &ScanResult) -> Result<(), AuditError> {
+        self.catch_up()?;
+        let line = line(&self.last, time, message, result);
+        let bytes = format!("{line}\n");
+        match &mut self.sink {
+            Sink::Other(sink) => sink.write_all(bytes.as_bytes()).and_then(|()| sink.flush())?,
+            Sink::File(file, end) => {
+                if let Err(e) = file.write_all(bytes.as_bytes()) {
+                    // Half a line would break the chain for all that come after.
+                    let _ = file.set_len(*end);
+                    return Err(e.into());
+                }
+                *end += bytes.len() as u64;
+            }
+        }
+        (self.lines, self.last) = (self.lines + 1, hash(&line));
+        Ok(())
     }
 }
 
@@ -100,10 +156,20 @@ fn seconds_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// A verdict in JSON. Names of rules and places are told, text is not.
+/// A verdict in JSON, no longer than a line may be. Names of rules and places are told, text is not.
 fn line(before: &str, time: u64, message: &Message, result: &ScanResult) -> String {
-    let findings: Vec<Value> = result
-        .findings
+    let mut told = result.findings.len().min(MOST_FINDINGS);
+    loop {
+        let line = line_with(told, before, time, message, result);
+        if line.len() < LONGEST_LINE || told == 0 {
+            return line;
+        }
+        told /= 2;
+    }
+}
+
+fn line_with(told: usize, before: &str, time: u64, message: &Message, result: &ScanResult) -> String {
+    let findings: Vec<Value> = result.findings[..told]
         .iter()
         .map(|finding| {
             json!({
@@ -112,12 +178,15 @@ fn line(before: &str, time: u64, message: &Message, result: &ScanResult) -> Stri
             })
         })
         .collect();
-    json!({
+    let mut line = json!({
         "before": before, "time": time, "role": message.role.name(), "bytes": message.content.len(),
         "decision": result.decision.name(), "status": result.status.name(), "score": result.score,
         "coverage": result.coverage, "findings": findings,
-    })
-    .to_string()
+    });
+    if told < result.findings.len() {
+        line["findings_not_told"] = json!(result.findings.len() - told);
+    }
+    line.to_string()
 }
 
 fn hash(line: &str) -> String {
@@ -129,12 +198,18 @@ fn hash(line: &str) -> String {
 /// # Errors
 /// It cannot be read, or a line does not follow the one before it.
 pub fn verify(log: impl BufRead) -> Result<(usize, String), AuditError> {
-    let mut last = BEGINNING.to_owned();
-    let mut count = 0;
-    let mut log = log;
+    verify_after(log, 0, BEGINNING.to_owned())
+}
+
+/// The same for what comes after `count` lines, the last of which has the hash `last`.
+fn verify_after(
+    mut log: impl BufRead,
+    mut count: usize,
+    mut last: String,
+) -> Result<(usize, String), AuditError> {
     loop {
         let mut line = String::new();
-        let read = std::io::Read::take(&mut log, LONGEST_LINE).read_line(&mut line)?;
+        let read = std::io::Read::take(&mut log, LONGEST_LINE as u64).read_line(&mut line)?;
         if read == 0 {
             return Ok((count, last));
         }
@@ -146,5 +221,45 @@ pub fn verify(log: impl BufRead) -> Result<(usize, String), AuditError> {
             return Err(broken("does not follow the line before it"));
         }
         last = hash(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Finding;
+
+    fn record(log: &AuditLog, findings: usize) -> ScanResult {
+        let findings = (0..findings).map(|at| Finding::new("r".repeat(2000), at..at + 1)).collect();
+        let result = ScanResult::block("x", 1.0).with_findings(findings);
+        log.record(&Message::user("x"), result, FailMode::Closed)
+    }
+
+    #[test]
+    fn several_writers_keep_one_chain() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let logs = [AuditLog::open(&path).unwrap(), AuditLog::open(&path).unwrap()];
+        std::thread::scope(|scope| {
+            for log in &logs {
+                scope.spawn(|| (0..50).for_each(|_| assert_eq!(record(log, 1).status, ScanStatus::Success)));
+            }
+        });
+        assert_eq!(verify(BufReader::new(File::open(&path).unwrap())).unwrap().0, 100);
+        std::fs::write(&path, "{}\n").unwrap();
+        assert_eq!(record(&logs[0], 1).status, ScanStatus::Error);
+        assert!(matches!(AuditLog::open(&path), Err(AuditError::Broken { line: 1, .. })));
+    }
+
+    #[test]
+    fn no_verdict_is_too_long_to_be_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        record(&AuditLog::open(&path).unwrap(), 5000);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let line: Value = serde_json::from_str(&text).unwrap();
+        let told = line["findings"].as_array().unwrap().len();
+        assert!(told > 100 && line["findings_not_told"] == 5000 - told);
+        assert_eq!(verify(text.as_bytes()).unwrap().0, 1);
     }
 }
