@@ -23,10 +23,19 @@ pub(in crate::normalize) const SPELLING: [&str; 28] = [
 /// Finds rows of Morse letters; a slash, a bar or a wide gap parts words.
 pub(super) fn find_morse(text: &str, blobs: &mut Vec<Blob>) {
     each_row_of_signs(text, &mut |read, range| {
-        if read.chars().filter(char::is_ascii_alphanumeric).count() >= FEWEST {
+        if read.chars().filter(char::is_ascii_alphanumeric).count() >= FEWEST
+            && has_both_signs(&text[range.clone()])
+        {
             blobs.push(Blob { range, encoding: "morse", text: Some(read.to_owned()) });
         }
     });
+}
+
+/// Whether there are dots and dashes: lines of tables have the ones alone, and what they would spell (T, M, O) is no word.
+fn has_both_signs(row: &str) -> bool {
+    let mut signs = row.chars().filter_map(sign);
+    let first = signs.next();
+    signs.any(|sign| Some(sign) != first)
 }
 
 /// Where a row of Morse letters begins that reaches to the end of the text.
@@ -114,14 +123,9 @@ fn token(text: &str, start: usize) -> Token {
 
 fn morse(signs: &str) -> Option<char> {
     const LONGEST: usize = 6;
-    let plain = |c: char| match c {
-        '.' | '·' | '•' | '∙' => Some(b'.'),
-        '-' | '_' | '–' | '—' | '−' => Some(b'-'),
-        _ => None,
-    };
     let (mut row, mut count) = ([0; LONGEST], 0);
     for c in signs.chars() {
-        *row.get_mut(count)? = plain(c)?;
+        *row.get_mut(count)? = sign(c)?;
         count += 1;
     }
     if count == 0 {
@@ -129,6 +133,15 @@ fn morse(signs: &str) -> Option<char> {
     }
     let letter = |known: &&str| known.as_bytes()[1..] == row[..count];
     MORSE.split(' ').find(letter).and_then(|known| known.chars().next())
+}
+
+/// A dot or a dash, in whatever form.
+fn sign(c: char) -> Option<u8> {
+    match c {
+        '.' | '·' | '•' | '∙' => Some(b'.'),
+        '-' | '_' | '–' | '—' | '−' => Some(b'-'),
+        _ => None,
+    }
 }
 
 /// Finds rows of words that stand for their first letter.
@@ -187,6 +200,14 @@ mod tests {
         blobs.clear();
         find_morse("well ... that - as they say - is - that ... and --- so", &mut blobs);
         assert_eq!(blobs, []);
+        for table in [
+            "|a|b|c|d|\n|-|-|-|-|\n|1|2|3|4|",
+            "| -- | --- | - | -- |\n| ---- | - | - | - |",
+            "... ... ... ...",
+        ] {
+            find_morse(table, &mut blobs);
+            assert_eq!(blobs, [], "{table}");
+        }
     }
 
     #[test]
