@@ -209,7 +209,13 @@ impl Configuration {
                 Some(_) => threshold.fault(),
             };
             match (fault, entry) {
-                (None, Some(entry)) => entry.threshold = Some(threshold),
+                (None, Some(entry)) => {
+                    entry.threshold = Some(threshold);
+                    let lowest = threshold.human.unwrap_or(threshold.block);
+                    if let Some(scanner) = entry.scanner.at_threshold(lowest) {
+                        entry.scanner = scanner;
+                    }
+                }
                 (fault, _) => {
                     let reason = fault.unwrap_or_default().to_owned();
                     return Err(ConfigurationError::Threshold { role, scanner: name, reason });

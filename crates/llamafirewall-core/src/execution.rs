@@ -60,7 +60,7 @@ pub(crate) async fn run(
             *state = begun(entry.scanner.as_ref(), input);
         }
     }
-    SideBySide { running, limit, timer: None }.await
+    SideBySide { running, limit, timer: None, input }.await
 }
 
 /// A scanner at work.
@@ -136,6 +136,7 @@ struct SideBySide<'a> {
     running: Vec<Running<'a>>,
     limit: Duration,
     timer: Option<Delay>,
+    input: &'a ScanInput,
 }
 
 impl Running<'_> {
@@ -178,6 +179,7 @@ impl Future for SideBySide<'_> {
             if Pin::new(timer).poll(context).is_pending() {
                 return Poll::Pending;
             }
+            this.input.abandon();
         }
         let limit = this.limit;
         Poll::Ready(

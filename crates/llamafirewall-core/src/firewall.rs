@@ -46,8 +46,8 @@ impl Firewall {
         self.configuration.is_empty()
     }
 
-    /// Scans a message with every scanner of its role, side by side, and the arguments of each tool that it wants to
-    /// call as texts of their own: as they are written, and the strings in them as the tool reads them. The worst
+    /// Scans a message with every scanner of its role, side by side, and the name and the arguments of each tool that it wants to
+    /// call as texts of their own: the arguments as they are written, and the strings in them as the tool reads them. The worst
     /// decision wins.
     pub async fn scan(&self, message: &Message, trace: Option<&[Message]>) -> ScanResult {
         if self.configuration.entries(message.role).is_empty() {
@@ -139,17 +139,28 @@ impl Firewall {
         Ok(Admitted::new(content))
     }
 
-    /// Scans a message: its text, and the arguments of calls.
+    /// Scans message `at` of a conversation, with those before it as its past, without copying them.
+    ///
+    /// # Panics
+    /// `at` is beyond the end.
+    pub fn scan_at_blocking(&self, messages: &Arc<[Message]>, at: usize) -> ScanResult {
+        if self.configuration.entries(messages[at].role).is_empty() {
+            return unscanned();
+        }
+        block_on(self.scan_input(&Arc::new(ScanInput::of_trace(messages, at))))
+    }
+
+    /// Scans a message: its text, and the names and arguments of calls.
     async fn scan_input(&self, input: &Arc<ScanInput>) -> ScanResult {
         let mut results = vec![("text", self.scan_one(input).await)];
         let message = input.message();
         for call in &message.tool_calls {
-            for arguments in call.readings() {
-                let arguments = Message::new(message.role, arguments);
-                let mut result = self.scan_one(&Arc::new(ScanInput::new(&arguments, input.trace()))).await;
+            for (place, text) in call.readings() {
+                let reading = Message::new(message.role, text);
+                let mut result = self.scan_one(&Arc::new(input.instead(reading))).await;
                 for finding in &mut result.findings {
-                    // The place is one in the arguments, not in the text.
-                    finding.seen_in = "arguments of a tool call".into();
+                    // The place is one in the call, not in the text.
+                    finding.seen_in = place.into();
                     finding.span = 0..0;
                 }
                 results.push(("tool call", result));
@@ -192,6 +203,10 @@ impl Firewall {
         };
         if let Some(threshold) = entry.threshold.filter(|_| result.status == ScanStatus::Success) {
             result.decision = threshold.decision(result.score);
+            // What the scanner only wants to be known stays so.
+            for finding in result.findings.iter_mut().filter(|finding| !finding.decision.is_allow()) {
+                finding.decision = threshold.decision(finding.score);
+            }
         }
         for finding in &mut result.findings {
             finding.scanner = entry.scanner.name().to_owned();

@@ -85,30 +85,68 @@ pub struct ToolCall {
 const MOST_ALONE: usize = 16;
 
 impl ToolCall {
-    /// What there is to scan: the arguments as they are written, and where they are JSON, the strings in them as the
+    /// What there is to scan, and where it stands: the name, the arguments as they are written, and the strings in them as the
     /// tool gets them, so that a program is read with its line breaks.
-    pub(crate) fn readings(&self) -> Vec<String> {
-        let mut strings = Vec::new();
-        if let Ok(value) = serde_json::from_str(&self.arguments) {
-            collect(value, &mut strings);
-        }
+    pub(crate) fn readings(&self) -> Vec<(&'static str, String)> {
+        const ARGUMENTS: &str = "arguments of a tool call";
         let (mut alone, mut together): (Vec<_>, Vec<_>) =
-            strings.into_iter().partition(|text| text.contains('\n'));
+            strings(&self.arguments).into_iter().partition(|text| text.contains('\n'));
         together.extend(alone.split_off(alone.len().min(MOST_ALONE)));
-        let together = together.join("\n");
-        let parts = [self.arguments.clone(), together].into_iter().chain(alone);
-        parts.enumerate().filter(|(at, text)| *at == 0 || !text.is_empty()).map(|(_, text)| text).collect()
+        let parts = [together.join("\n")].into_iter().chain(alone).filter(|text| !text.is_empty());
+        let name = ("name of a tool call", self.name.clone());
+        let whole = (ARGUMENTS, self.arguments.clone());
+        [whole, name].into_iter().chain(parts.map(|text| (ARGUMENTS, text))).collect()
     }
 }
 
-/// The strings of a value. Its depth is bounded by the parser.
-fn collect(value: serde_json::Value, into: &mut Vec<String>) {
-    match value {
-        serde_json::Value::String(text) => into.push(text),
-        serde_json::Value::Array(values) => values.into_iter().for_each(|value| collect(value, into)),
-        serde_json::Value::Object(fields) => fields.into_iter().for_each(|(_, value)| collect(value, into)),
-        _ => {}
+/// The quoted strings of JSON, keys among them, in their order; and of what is no JSON but resembles it, such as values of Python:
+/// what one tool does not read, another does.
+fn strings(source: &str) -> Vec<String> {
+    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(source).is_ok();
+    let mut out = Vec::new();
+    let mut chars = source.chars();
+    while let Some(quote) = chars.next() {
+        if quote == '"' || quote == '\'' && !is_json {
+            out.push(unquoted(&mut chars, quote));
+        }
     }
+    out
+}
+
+/// The rest of a string up to its closing quote, without its escapes.
+fn unquoted(chars: &mut std::str::Chars<'_>, quote: char) -> String {
+    let (mut text, mut units) = (String::new(), Vec::new());
+    let flush = |units: &mut Vec<u16>, text: &mut String| {
+        text.extend(char::decode_utf16(units.drain(..)).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
+    };
+    while let Some(c) = chars.next() {
+        let c = match c {
+            '\\' => match chars.next() {
+                Some('u') => {
+                    let rest = chars.as_str();
+                    if let Some(Ok(unit)) = rest.get(..4).map(|digits| u16::from_str_radix(digits, 16)) {
+                        units.push(unit);
+                        *chars = rest[4..].chars();
+                        continue;
+                    }
+                    'u'
+                }
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('t') => '\t',
+                Some('b') => '\u{8}',
+                Some('f') => '\u{c}',
+                Some(other) => other,
+                None => break,
+            },
+            c if c == quote => break,
+            c => c,
+        };
+        flush(&mut units, &mut text);
+        text.push(c);
+    }
+    flush(&mut units, &mut text);
+    text
 }
 
 /// One message of a conversation.
@@ -163,3 +201,25 @@ impl Message {
 
 /// Messages in the order in which they were said.
 pub type Trace = Vec<Message>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_read_as_tools_read_them() {
+        for (source, want) in [
+            (r#"{"a": "x\n\"y\"", "b": [1, "\u00e9\ud83d\ude42"]}"#, vec!["a", "x\n\"y\"", "b", "é🙂"]),
+            (r#"{"a": NaN, "b": "c\td"}"#, vec!["a", "b", "c\td"]),
+            (r#"{'a': 'it\'s "so"'}"#, vec!["a", "it's \"so\""]),
+            (r#"["it's"]"#, vec!["it's"]),
+            (r#""\ud83d open"#, vec!["\u{fffd} open"]),
+            (r#""\u12"#, vec!["u12"]),
+            ("", vec![]),
+        ] {
+            assert_eq!(strings(source), want, "{source}");
+        }
+        let deep = format!("{}\"x\"{}", "[".repeat(5000), "]".repeat(5000));
+        assert_eq!(strings(&deep), ["x"]);
+    }
+}

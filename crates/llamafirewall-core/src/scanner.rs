@@ -3,6 +3,7 @@
 use crate::{Message, Role, ScanResult, Views};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Which kind of scanner it is. The names are those of policies and reports.
@@ -86,6 +87,12 @@ pub trait Scanner: Send + Sync {
         1.0
     }
 
+    /// The same scanner for a policy to which scores from `threshold` on matter, so that it names the place of such a score; `None`, the
+    /// default, where it names all places anyway.
+    fn at_threshold(&self, _threshold: f32) -> Option<Arc<dyn Scanner>> {
+        None
+    }
+
     /// Whether it can say nothing without the messages before.
     fn require_full_trace(&self) -> bool {
         false
@@ -103,17 +110,29 @@ pub trait Scanner: Send + Sync {
 #[derive(Debug)]
 pub struct ScanInput {
     messages: Arc<[Message]>,
+    /// How many of them are the past.
     at: usize,
+    /// What is scanned, where it is not the message after the past.
+    own: Option<Message>,
     has_trace: bool,
     views: OnceLock<Views>,
+    abandoned: AtomicBool,
 }
 
 impl ScanInput {
     /// A message, and the messages before it where they are known.
     pub fn new(message: &Message, trace: Option<&[Message]>) -> Self {
         let before = trace.unwrap_or_default();
-        let messages: Arc<[Message]> = before.iter().chain([message]).cloned().collect();
-        Self { at: before.len(), messages, has_trace: trace.is_some(), views: OnceLock::new() }
+        Self::after(before.into(), before.len(), trace.is_some(), Some(message.clone()))
+    }
+
+    fn after(messages: Arc<[Message]>, at: usize, has_trace: bool, own: Option<Message>) -> Self {
+        Self { messages, at, own, has_trace, views: OnceLock::new(), abandoned: AtomicBool::new(false) }
+    }
+
+    /// Another message with the same past, which is shared.
+    pub(crate) fn instead(&self, message: Message) -> Self {
+        Self::after(self.messages.clone(), self.at, self.has_trace, Some(message))
     }
 
     /// A message alone.
@@ -127,12 +146,12 @@ impl ScanInput {
     /// `at` is beyond the end.
     pub fn of_trace(messages: &Arc<[Message]>, at: usize) -> Self {
         assert!(at < messages.len(), "message {at} of {}", messages.len());
-        Self { messages: messages.clone(), at, has_trace: at > 0, views: OnceLock::new() }
+        Self::after(messages.clone(), at, at > 0, None)
     }
 
     /// What is scanned.
     pub fn message(&self) -> &Message {
-        &self.messages[self.at]
+        self.own.as_ref().unwrap_or_else(|| &self.messages[self.at])
     }
 
     /// Its text.
@@ -143,6 +162,16 @@ impl ScanInput {
     /// What was said before, where it is known.
     pub fn trace(&self) -> Option<&[Message]> {
         self.has_trace.then(|| &self.messages[..self.at])
+    }
+
+    /// Nobody waits for a verdict any more.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the time is up: a scanner that still works may stop, whatever it says is not heard.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
     }
 
     /// The text as it came and in the other forms that it can be read in; made once, for all scanners.

@@ -120,6 +120,9 @@ impl PromptGuardScanner {
         let role = input.message().role;
         let mut worst: Option<Finding> = None;
         for view in input.views().iter().filter(|view| is_judged(view)) {
+            if input.is_abandoned() {
+                return Err(ScannerError("nobody waits any more".to_owned()));
+            }
             let finding = self.finding(role, view)?;
             if worst.as_ref().is_none_or(|worst| finding.score > worst.score) {
                 worst = Some(finding);
@@ -168,6 +171,10 @@ impl Scanner for PromptGuardScanner {
 
     fn block_threshold(&self) -> f32 {
         self.threshold
+    }
+
+    fn at_threshold(&self, threshold: f32) -> Option<Arc<dyn Scanner>> {
+        Some(Arc::new(self.clone().with_threshold(threshold)))
     }
 }
 
