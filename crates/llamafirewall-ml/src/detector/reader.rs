@@ -22,6 +22,8 @@ const MOST_TOKENS: usize = 126;
 const STRIDE_TOKENS: usize = 94;
 /// Parts of one window that are read. Its words fit; what is longer is a run of signs, which says nothing but takes time.
 const MOST_PARTS: usize = 8;
+/// Parts of all windows of a text; where there are more, each window gets fewer.
+const MOST_PARTS_IN_ALL: usize = 200;
 /// Windows that are computed together.
 const TOGETHER: usize = 32;
 
@@ -62,7 +64,12 @@ impl Reader {
     /// The highest number that each of `heads` gives one of the texts, and which one; minus infinity where there is no text.
     pub(super) fn highest(&self, heads: &[&Head], texts: &[String]) -> Result<Vec<Highest>, DetectorError> {
         let mut highest = vec![Highest { value: f64::NEG_INFINITY, text: 0 }; heads.len()];
-        let parts = texts.iter().enumerate().flat_map(|(i, text)| self.parts(text).map(move |ids| (i, ids)));
+        let all: Vec<Vec<Vec<TokenId>>> = texts.iter().map(|text| self.parts(text).collect()).collect();
+        let most = most_of_each(&all.iter().map(Vec::len).collect::<Vec<_>>());
+        let parts = all
+            .into_iter()
+            .enumerate()
+            .flat_map(|(i, parts)| parts.into_iter().take(most).map(move |ids| (i, ids)));
         let mut parts = parts.peekable();
         while parts.peek().is_some() {
             let now: Vec<(usize, Vec<TokenId>)> = parts.by_ref().take(TOGETHER).collect();
@@ -99,6 +106,12 @@ impl Reader {
             std::iter::once(first).chain(part.iter().copied()).chain([last]).collect()
         })
     }
+}
+
+/// How many parts of each window are read, so that they are not too many in all; one of each at least.
+fn most_of_each(counts: &[usize]) -> usize {
+    let in_all = |most: usize| counts.iter().map(|count| most.min(*count)).sum::<usize>();
+    (1..=MOST_PARTS).rev().find(|most| in_all(*most) <= MOST_PARTS_IN_ALL).unwrap_or(1)
 }
 
 /// The file's blocks of four and five bits, or bf16, which says the same and takes four fifths of the time where there is a unit for matrices of it. Bytes with
@@ -149,6 +162,14 @@ mod tests {
         assert_eq!(parts(127), [128, 128]);
         assert_eq!(parts(126 + 94 + 1), [128, 128, 128]);
         assert_eq!(parts(10_000).len(), MOST_PARTS);
+    }
+
+    #[test]
+    fn runs_of_signs_do_not_take_the_time_of_words() {
+        assert_eq!(most_of_each(&[1; 75]), MOST_PARTS);
+        assert_eq!(most_of_each(&[8, 8, 1]), MOST_PARTS);
+        assert_eq!(most_of_each(&[8; 75]), 2);
+        assert_eq!(most_of_each(&[8; 400]), 1);
     }
 
     #[test]
