@@ -62,26 +62,27 @@ pub fn text(argument: Option<&str>) -> Result<String> {
     match argument {
         Some("-") => standard_input(),
         Some(text) => Ok(text.to_owned()),
-        None => given().and_then(|()| standard_input()),
+        None => given("give it as an argument or pipe it in").and_then(|()| standard_input()),
     }
 }
 
-/// Standard input as it comes, whether it is text or not; `-` waits for it, nothing asks for it to be there.
+/// Standard input as it comes, whether it is text or not; `-` waits for it, nothing asks for it to be there. `how` says how else to
+/// give a text.
 ///
 /// # Errors
 /// There is none, or it cannot be read.
-pub fn bytes(argument: Option<&str>) -> Result<Vec<u8>> {
+pub fn bytes(argument: Option<&str>, how: &str) -> Result<Vec<u8>> {
     if argument.is_none() {
-        given()?;
+        given(how)?;
     }
     bytes_of_standard_input()
 }
 
 /// Refuses to wait for somebody to type.
-fn given() -> Result<()> {
+fn given(how: &str) -> Result<()> {
     match Behind::of_standard_input() {
         Behind::Data | Behind::Socket => Ok(()),
-        Behind::Nothing => Err(Usage("no text: give it as an argument or pipe it in".to_owned()).into()),
+        Behind::Nothing => Err(Usage(format!("no text: {how}")).into()),
     }
 }
 

@@ -119,10 +119,12 @@ fn read(file: &Path) -> Result<Vec<Labelled>> {
         return Err(Usage(format!("{}: {size} bytes, more than {LARGEST}", name())).into());
     }
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let content = std::fs::read_to_string(file).with_context(name)?;
-    let lines = content.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let rows = lines.map(|(at, line)| {
+    let content = std::fs::read(file).with_context(name)?;
+    let content = content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&content);
+    let lines = content.split(|byte| *byte == b'\n').enumerate();
+    let rows = lines.filter(|(_, line)| !line.trim_ascii().is_empty()).map(|(at, line)| {
         let place = |what: &str| Usage(format!("{}, line {}: {what}", name(), at + 1));
+        let line = str::from_utf8(line).map_err(|_| place("not UTF-8"))?;
         let row: Row = input::row(line).map_err(|reason| place(&reason))?;
         let dataset = row.dataset.unwrap_or_else(|| stem.clone());
         if dataset == "overall" {

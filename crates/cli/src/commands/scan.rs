@@ -12,6 +12,8 @@ use crate::{output, policy};
 use anyhow::Result;
 use inputs::{Entry, Input, Source, Unseen};
 use places::{Place, places};
+use std::io::ErrorKind;
+use std::sync::Arc;
 use torchless::firewall::{ScanDecision, ScanResult, ScanStatus};
 use torchless::{Firewall, Message, Role};
 
@@ -40,31 +42,50 @@ pub fn run(args: &ScanArgs) -> Result<()> {
     if scans.texts == 0 {
         eprintln!("torchless: there was no text to scan");
     }
-    match (args.json, args.sarif) {
-        (true, _) => output::json(&report::json(&scans))?,
-        (_, true) => output::json(&sarif::log(&scans))?,
-        _ => output::write(&report::text(&scans.all))?,
+    let written = match (args.json, args.sarif) {
+        (true, _) => output::json(&report::json(&scans)),
+        (_, true) => output::json(&sarif::log(&scans)),
+        _ => output::write(&report::text(&scans.all)),
+    };
+    match written {
+        // Whoever reads has had enough; the verdict stands all the same.
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => {}
+        written => written?,
     }
     scans.verdict()
 }
 
 /// Scans each message with those before it as its past.
 fn scan(firewall: &Firewall, input: Input, role: Role, scans: &mut Scans) {
-    let mut past: Vec<Message> = Vec::new();
+    let mut messages = Vec::new();
+    let mut entries = Vec::new();
     for (entry, line) in input.entries {
         let source = Source { file: input.file.clone(), line };
-        match entry {
-            Entry::Unseen(unseen) => scans.all.push(unscanned(source, role, unseen)),
+        entries.push(match entry {
+            Entry::Unseen(unseen) => (source, Err(unseen)),
             Entry::Message(message) => {
-                let before = if past.is_empty() { None } else { Some(&past[..]) };
-                let result = firewall.scan_blocking(&message, before);
-                let places = places(&message.content, &result.findings);
-                scans.all.push(Scanned { source, role: message.role, result, places });
-                scans.texts += 1;
-                past.push(message);
+                messages.push(message);
+                (source, Ok(messages.len() - 1))
             }
-        }
+        });
     }
+    let messages: Arc<[Message]> = messages.into();
+    for (source, entry) in entries {
+        scans.all.push(match entry {
+            Err(unseen) => unscanned(source, role, unseen),
+            Ok(at) => {
+                let message = &messages[at];
+                let result = firewall.scan_at_blocking(&messages, at);
+                let places = places(&message.content, &result.findings);
+                scans.texts += usize::from(has_text(message));
+                Scanned { source, role: message.role, result, places }
+            }
+        });
+    }
+}
+
+fn has_text(message: &Message) -> bool {
+    !message.content.is_empty() || !message.tool_calls.is_empty()
 }
 
 /// What could not be read may not pass.

@@ -72,7 +72,8 @@ pub fn each(args: &ScanArgs, visit: &mut dyn FnMut(Input)) -> Result<()> {
 }
 
 fn standard_input(word: Option<&str>, role: Role) -> Result<Input> {
-    let message = Message::new(role, decoded(input::bytes(word)?));
+    let message =
+        Message::new(role, decoded(input::bytes(word, "name a file or a folder, or pipe a text in")?));
     Ok(Input { file: "-".to_owned(), entries: vec![(Entry::Message(message), None)] })
 }
 

@@ -4,6 +4,7 @@ use super::places::Place;
 use super::{Scanned, Scans};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
 use torchless::firewall::{ScanDecision, ScanStatus};
 
 /// What is told of a text: a finding, or an objection that has no place.
@@ -21,7 +22,7 @@ pub fn log(scans: &Scans) -> Value {
     let told: Vec<Told> = scans.all.iter().flat_map(told).collect();
     let rules: BTreeMap<&str, &str> = told.iter().map(|told| (&told.rule[..], &told.words[..])).collect();
     let index: BTreeMap<&str, usize> = rules.keys().enumerate().map(|(at, rule)| (*rule, at)).collect();
-    let files: BTreeSet<&str> = scans.all.iter().map(|one| &one.source.file[..]).collect();
+    let files: BTreeSet<String> = scans.all.iter().map(|one| uri(&one.source.file)).collect();
     let unseen = scans.all.iter().filter(|one| one.result.status != ScanStatus::Success);
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -36,7 +37,7 @@ pub fn log(scans: &Scans) -> Value {
                 "executionSuccessful": !scans.failed(),
                 "toolExecutionNotifications": unseen.map(notification).collect::<Vec<_>>(),
             }],
-            "artifacts": files.iter().map(|file| json!({ "location": { "uri": uri(file) } })).collect::<Vec<_>>(),
+            "artifacts": files.iter().map(|file| json!({ "location": { "uri": file } })).collect::<Vec<_>>(),
             "columnKind": "unicodeCodePoints",
             "results": told.iter().map(|told| result(told, index[&told.rule[..]])).collect::<Vec<_>>(),
         }],
@@ -104,12 +105,29 @@ fn location(one: &Scanned, place: Option<&Place>) -> Value {
     json!({ "physicalLocation": physical })
 }
 
-/// A reference to a file: what a reference cannot have is written as numbers.
+/// A reference to a file, relative to the working folder where it is inside of it: what a reference cannot have is written as numbers.
 fn uri(path: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let path = &named(path, std::env::current_dir().ok().as_deref());
     let scheme = if path.starts_with('/') { "file://" } else { "" };
     let path = path.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") });
     scheme.chars().map(String::from).chain(path).collect()
+}
+
+/// A path under one name, however it was written: without `.` and `..` where these can be told from the names alone.
+fn named(path: &str, folder: Option<&Path>) -> String {
+    let Some(folder) = folder.filter(|_| path != "-") else { return path.to_owned() };
+    let mut whole = PathBuf::new();
+    for part in folder.join(path).components() {
+        match part {
+            Component::CurDir => {}
+            // Above a link is not where its name stands.
+            Component::ParentDir if whole.is_symlink() => whole.push(part),
+            Component::ParentDir => drop(whole.pop()),
+            part => whole.push(part),
+        }
+    }
+    whole.strip_prefix(folder).unwrap_or(&whole).display().to_string()
 }
 
 /// What was not scanned, as an error or as a remark.
@@ -120,4 +138,22 @@ fn notification(one: &Scanned) -> Value {
         "message": { "text": format!("{}: {}", one.source.file, one.result.reason) },
         "locations": [location(one, None)],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_one_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let inside = folder.join("a b.txt");
+        for path in ["a b.txt", "./a b.txt", "x/../a b.txt", inside.to_str().unwrap()] {
+            assert_eq!(named(path, Some(&folder)), "a b.txt", "{path}");
+        }
+        let outside = folder.parent().unwrap().join("c.txt");
+        assert_eq!(named("../c.txt", Some(&folder)), outside.display().to_string());
+        assert_eq!(named("-", Some(&folder)), "-");
+    }
 }
