@@ -13,6 +13,11 @@ pub struct Interrupted;
 #[error("{0}")]
 pub struct Usage(pub String);
 
+/// A model that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoModel(pub String);
+
 /// A model that does not fit into memory, as was told on standard output.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} does not fit into the memory of this machine")]
@@ -71,7 +76,7 @@ pub fn from_result(result: anyhow::Result<()>) -> u8 {
 }
 
 /// What went wrong, and why, on one line. Many errors tell their cause themselves: it is not told twice.
-fn message(error: &anyhow::Error) -> String {
+pub fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if message.is_empty() {
@@ -89,6 +94,9 @@ fn code(error: &anyhow::Error) -> u8 {
     }
     if error.is::<Usage>() {
         return USAGE;
+    }
+    if error.is::<NoModel>() {
+        return MODEL;
     }
     if error.is::<TooLarge>() {
         return RESOURCES;

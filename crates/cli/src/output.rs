@@ -1,6 +1,6 @@
 //! Where text goes: the model's to standard output, everything else to standard error.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// Writes to standard output and flushes, so that a stream is seen as it comes.
 ///
@@ -27,7 +27,10 @@ pub fn start_logging() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     // Where something listens already, it goes on listening.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let colours =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    let _ = log.with_writer(std::io::stderr).try_init();
 }
 
 /// Bytes for people: `1.2 GiB`.

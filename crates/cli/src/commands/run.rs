@@ -3,17 +3,18 @@
 use super::render::set_tools;
 use crate::args::{RunArgs, ShowArgs};
 use crate::doctor::findings::device_line;
-use crate::exit::{Interrupted, Usage};
+use crate::exit::{Interrupted, NoModel, Usage};
 use crate::interrupt::Interrupt;
-use crate::{input, open, output, policy, progress, template};
+use crate::{exit, input, open, output, policy, progress, template};
 use anyhow::Result;
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
-use torchless::conversation::{Conversation, Data, Grammar};
+use torchless::conversation::{Conversation, Data, Grammar, ToolCall};
 use torchless::{
-    DoneReason, Event, Firewall, GenerateOptions, Model, Prompt, SamplerConfig, Source, Summary, TokenId, gpu,
+    DoneReason, Error, Event, Firewall, GenerateOptions, Model, Prompt, SamplerConfig, Source, Summary,
+    TokenId, gpu,
 };
 
 /// Runs the verb.
@@ -30,7 +31,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let show = Shown { as_asked: &args.show, thinking: args.show_thinking };
     let session = Session { model: &model, options, show, interrupt: &interrupt };
     match asked {
-        Asked::Once(prompt) => session.reply(prompt).map(drop),
+        Asked::Once(prompt) => match session.reply(prompt)? {
+            Reply { interrupted: true, .. } => Err(Interrupted.into()),
+            _ => Ok(()),
+        },
         Asked::Talk(messages) => session.talk(messages),
     }
 }
@@ -58,7 +62,7 @@ fn what_is_asked(args: &RunArgs, source: &Source) -> Result<Asked> {
         None if args.model.as_ref().is_some_and(|m| !m.exists()) => {
             let path = args.model.as_deref().unwrap_or(Path::new("")).display();
             let how = "a prompt for the model inside goes after --prompt";
-            Err(Usage(format!("{path}: there is no such model file or folder ({how})")).into())
+            Err(NoModel(format!("{path}: there is no such model file or folder ({how})")).into())
         }
         None => {
             let how = "give it after the model, with --prompt TEXT, or pipe it in";
@@ -101,14 +105,20 @@ fn generate_options(args: &RunArgs) -> Result<GenerateOptions> {
 
 /// What the reply has to look like: from a file of that name, or from the word itself.
 fn grammar(args: &RunArgs) -> Result<Option<Grammar>> {
-    let source = |word: &str| match Path::new(word) {
+    let source = |word: &str, is_source: &dyn Fn(&str) -> bool, what: &str| match Path::new(word) {
         path if path.is_file() => template::read(path),
-        _ => Ok(word.to_owned()),
+        _ if is_source(word.trim()) => Ok(word.to_owned()),
+        _ => Err(Usage(format!("{word}: there is no such file, and it is no {what}")).into()),
     };
     if let Some(word) = &args.json_schema {
-        return Ok(Some(Grammar::JsonSchema(source(word)?)));
+        let is_json = |text: &str| text.starts_with(['{', '[', '"']) || ["true", "false"].contains(&text);
+        return Ok(Some(Grammar::JsonSchema(source(word, &is_json, "JSON schema")?)));
     }
-    Ok(args.grammar.as_deref().map(source).transpose()?.map(|text| Grammar::of_unknown_kind(&text)))
+    let is_grammar =
+        |text: &str| text.contains(':') || text.len() > 1 && text.starts_with('/') && text.ends_with('/');
+    let text =
+        args.grammar.as_deref().map(|word| source(word, &is_grammar, "grammar (rules have `:` or `::=`)"));
+    Ok(text.transpose()?.map(|text| Grammar::of_unknown_kind(&text)))
 }
 
 /// A seed of 32 bits: short enough to be typed again.
@@ -217,41 +227,56 @@ impl Session<'_> {
             if self.show.as_asked.debug {
                 show_memory(self.model);
             }
-            if summary.reason == DoneReason::Cancelled {
-                return Err(Interrupted.into());
-            }
+            view.reply.interrupted = summary.reason == DoneReason::Cancelled;
         }
         Ok(view.reply)
     }
 
-    /// Turn by turn on the terminal, until the input ends.
+    /// Turn by turn on the terminal, until the input ends. What cannot be answered is said, and leaves the conversation as it was.
     fn talk(&self, mut messages: Conversation) -> Result<()> {
-        let mut lines = std::io::stdin().lock().lines();
+        self.model.render(&messages).map(drop).or_else(only_of_messages)?;
+        let mut input = std::io::stdin().lock();
         eprintln!("Type a message; /bye or Ctrl-D ends, Ctrl-C stops a reply.");
         loop {
             eprint!("> ");
             std::io::stderr().flush()?;
-            let Some(line) = lines.next().transpose()? else { return Ok(()) };
+            let mut line = Vec::new();
+            if input.read_until(b'\n', &mut line)? == 0 {
+                return Ok(());
+            }
+            let Ok(line) = str::from_utf8(&line) else {
+                eprintln!("torchless: that was no UTF-8: type it again");
+                continue;
+            };
             let mut asked = messages.clone();
             match line.trim() {
                 "" => continue,
                 "/bye" | "/exit" | "/quit" => return Ok(()),
-                _ => asked.push("user", &line),
+                _ => asked.push("user", line.trim_end_matches(['\r', '\n'])),
             }
             match self.reply(Prompt::Conversation(asked.clone())) {
+                Ok(reply) if reply.is_empty() => {}
                 Ok(reply) => {
-                    // Whether thinking is seen again is for the template to say.
-                    let thinking = Some(("reasoning_content", Data::text(&reply.thinking)));
-                    let thinking = thinking.filter(|_| !reply.thinking.is_empty());
-                    let fields = [("content", Data::text(&reply.text))].into_iter().chain(thinking);
-                    asked.push_fields("assistant", fields);
+                    asked.push_fields("assistant", reply.fields()?);
                     messages = asked;
                 }
-                Err(e) if e.is::<Interrupted>() => {}
+                Err(e) if can_go_on(&e) => eprintln!("torchless: {}", exit::message(&e)),
                 Err(e) => return Err(e),
             }
         }
     }
+}
+
+/// Before the first message a template may object to what is not there yet; that there is none at all, it cannot change.
+fn only_of_messages(error: Error) -> Result<()> {
+    if matches!(error, Error::NoTemplate) { Err(error.into()) } else { Ok(()) }
+}
+
+/// Whether another message may be answered after this.
+fn can_go_on(error: &anyhow::Error) -> bool {
+    use Error::{EmptyPrompt, PromptTooLong, Refused, Template};
+    let error = error.downcast_ref::<Error>();
+    error.is_some_and(|error| matches!(error, PromptTooLong { .. } | EmptyPrompt | Refused(_) | Template(_)))
 }
 
 /// Shows a reply while it comes.
@@ -266,7 +291,35 @@ struct View<'a> {
 struct Reply {
     text: String,
     thinking: String,
-    calls: Vec<serde_json::Value>,
+    calls: Vec<ToolCall>,
+    /// By Ctrl-C.
+    interrupted: bool,
+}
+
+impl Reply {
+    fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.thinking.is_empty() && self.calls.is_empty()
+    }
+
+    /// The message that it is in a conversation. Whether thinking is seen again is for the template to say.
+    fn fields(&self) -> Result<Vec<(&'static str, Data)>> {
+        let mut fields = vec![("content", Data::text(&self.text))];
+        if !self.thinking.is_empty() {
+            fields.push(("reasoning_content", Data::text(&self.thinking)));
+        }
+        if !self.calls.is_empty() {
+            let calls = self.calls.iter().map(|call| {
+                json!({ "type": "function", "id": call.id, "function": { "name": call.name, "arguments": call.arguments } })
+            });
+            fields.push(("tool_calls", Data::parse(&calls.collect::<serde_json::Value>().to_string())?));
+        }
+        Ok(fields)
+    }
+}
+
+/// A call as it is shown.
+fn shown_call(call: &ToolCall) -> serde_json::Value {
+    json!({ "event": "tool_call", "name": call.name, "arguments": call.arguments })
 }
 
 /// What was printed last.
@@ -275,6 +328,8 @@ enum Last {
     Nothing,
     Thinking,
     Text,
+    /// A line of its own.
+    Call,
 }
 
 impl View<'_> {
@@ -299,11 +354,11 @@ impl View<'_> {
                 }
             }
             Event::ToolCall(call) => {
-                let call = json!({ "event": "tool_call", "name": call.name, "arguments": call.arguments });
-                if self.show.as_asked.json {
-                    self.reply.calls.push(call);
-                } else {
-                    output::json(&call)?;
+                self.reply.calls.push(call.clone());
+                if !self.show.as_asked.json {
+                    self.end_line()?;
+                    output::json(&shown_call(call))?;
+                    self.last = Last::Call;
                 }
             }
             Event::Done(_) => {}
@@ -321,11 +376,21 @@ impl View<'_> {
         }
         match (self.last, kind) {
             (Last::Thinking, Last::Text) => output::write("\n</think>\n\n")?,
-            (Last::Nothing | Last::Text, Last::Thinking) => output::write("<think>\n")?,
+            (Last::Nothing | Last::Text | Last::Call, Last::Thinking) => output::write("<think>\n")?,
             _ => {}
         }
         self.last = kind;
         Ok(output::write(text)?)
+    }
+
+    /// Ends a line that was begun.
+    fn end_line(&self) -> Result<()> {
+        let begun = match self.last {
+            Last::Thinking => true,
+            Last::Text => !self.reply.text.ends_with('\n'),
+            Last::Nothing | Last::Call => false,
+        };
+        if begun { Ok(output::write("\n")?) } else { Ok(()) }
     }
 
     fn done(&self, summary: &Summary, seed: u64) -> Result<()> {
@@ -347,14 +412,16 @@ impl View<'_> {
                 report["text"] = json!(self.reply.text);
             }
             if show.json && !self.reply.calls.is_empty() {
-                report["tool_calls"] = json!(self.reply.calls);
+                report["tool_calls"] = self.reply.calls.iter().map(shown_call).collect();
             }
             if show.json && self.show.thinking {
                 report["thinking"] = json!(self.reply.thinking);
             }
             output::json(&report)?;
-        } else if !self.reply.text.ends_with('\n') {
+        } else if self.last == Last::Nothing {
             output::write("\n")?;
+        } else {
+            self.end_line()?;
         }
         if !show.quiet {
             let (prompt, reply, reason) =
