@@ -4,7 +4,17 @@ use crate::args::{Engine, FileFormat, KvType, ModelArgs};
 use crate::exit::Usage;
 use std::path::Path;
 use torchless::formats::Format;
-use torchless::{CacheType, EngineKind, ModelOptions, Residency, RunPrecision, Source};
+use torchless::{CacheType, EngineKind, Error, ModelOptions, Residency, RunPrecision, Source};
+
+/// Refuses to write over the model, or over another file that is read.
+///
+/// # Errors
+/// `output` is one of these, or there is no model.
+pub fn refuse_same(output: &Path, source: &Source, other: Option<&Path>) -> Result<(), Error> {
+    let checkpoint = source.checkpoint()?;
+    let files = checkpoint.files.iter().map(|file| file.path.as_path()).chain(other);
+    torchless::refuse_same(output, files)
+}
 
 /// A path, or the model inside.
 pub fn source(path: Option<&Path>) -> Source {

@@ -4,6 +4,7 @@ use crate::ModelError;
 use crate::decoder::HEAD_ROWS;
 use crate::spec::{LayerSpec, ModelSpec};
 use torchless_base::RunnerInfo;
+use torchless_device::CacheType;
 use torchless_formats::Checkpoint;
 
 /// Bytes that a model takes.
@@ -40,16 +41,22 @@ pub(crate) fn activation_bytes(spec: &ModelSpec, tokens: usize) -> u64 {
     (4 * values as u64).saturating_mul(tokens as u64)
 }
 
-/// What a limit on all memory leaves for weights: activations and logits come first, and the cache of the whole context up to a
-/// quarter of the limit.
+/// What a limit on all memory leaves for weights: activations and logits come first, and the cache of the whole context, of type
+/// `ty`, up to a quarter of the limit.
 ///
 /// # Errors
 /// Nothing is left.
-pub(crate) fn left_for_weights(limit: u64, spec: &ModelSpec, info: &RunnerInfo) -> Result<u64, ModelError> {
+pub(crate) fn left_for_weights(
+    limit: u64,
+    spec: &ModelSpec,
+    info: &RunnerInfo,
+    ty: CacheType,
+) -> Result<u64, ModelError> {
     let logits = 4 * (2 * HEAD_ROWS * spec.vocab) as u64;
     let activations = activation_bytes(spec, info.max_batch_tokens).saturating_add(logits);
     let positions = (info.blocks * info.block_len) as u64;
-    let cache = (spec.kv_bytes_per_token(2) as u64).saturating_mul(positions).min(limit / CACHE_SHARE);
+    let per_token = ty.bytes(spec.kv_bytes_per_token(1)) as u64;
+    let cache = per_token.saturating_mul(positions).min(limit / CACHE_SHARE);
     let sequences = positions.div_ceil(info.max_seq_len.max(1) as u64);
     let states = (spec.state_bytes() as u64).saturating_mul(sequences);
     let least = activations.saturating_add(cache).saturating_add(states).saturating_add(FIXED);

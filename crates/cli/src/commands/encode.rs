@@ -13,10 +13,13 @@ use torchless::{Candidates, Classes, Embedding, Encoder, EncoderText, Texts, Tok
 /// Characters of a document that its line shows.
 const SHOWN: usize = 60;
 
-fn load(model: &Path, args: &EncoderOpenArgs) -> Result<Encoder> {
+fn load(model: &Path, args: &EncoderOpenArgs, raw: &RawArgs) -> Result<Encoder> {
     let firewall = args.policy.as_deref().map(policy::firewall).transpose()?;
     let mut bar = progress::LoadProgress::new(true);
     let source = open::source(Some(model));
+    if let Some(output) = &raw.output {
+        open::refuse_same(output, &source, None)?;
+    }
     let mut encoder = Encoder::open(&source, &args.options(), &mut |done, total| bar.update(done, total))?;
     if let Some(firewall) = firewall {
         encoder.set_firewall(firewall);
@@ -29,7 +32,7 @@ pub fn embed(args: &EmbedArgs) -> Result<()> {
     let pooling = args.pooling.as_deref().map(Embedding::pooling_named).transpose()?;
     let ids = Ids::parse(&args.raw)?;
     let texts = ids.is_none().then(|| texts(&args.texts)).transpose()?;
-    let mut encoder = load(&args.model, &args.open)?;
+    let mut encoder = load(&args.model, &args.open, &args.raw)?;
     let mut embedding = encoder.embedding();
     embedding.pooling = pooling.unwrap_or(embedding.pooling);
     embedding.normalize |= args.normalize;
@@ -52,11 +55,11 @@ pub fn embed(args: &EmbedArgs) -> Result<()> {
 /// Labels of texts, or of each token.
 pub fn classify(args: &ClassifyArgs) -> Result<()> {
     if let Some(ids) = Ids::parse(&args.raw)? {
-        let encoder = load(&args.model, &args.open)?;
+        let encoder = load(&args.model, &args.open, &args.raw)?;
         return logits(&encoder, &ids, &args.raw);
     }
     let texts = Texts(texts(&args.texts)?);
-    let encoder = load(&args.model, &args.open)?;
+    let encoder = load(&args.model, &args.open, &args.raw)?;
     let texts = encoder.admit(texts)?;
     if encoder.classifies_tokens() {
         let found = encoder.classify_tokens(&texts)?;
@@ -78,10 +81,10 @@ pub fn classify(args: &ClassifyArgs) -> Result<()> {
 /// Documents by how well they answer.
 pub fn rerank(args: &RerankArgs) -> Result<()> {
     if let Some(ids) = Ids::parse(&args.raw)? {
-        let encoder = load(&args.model, &args.open)?;
+        let encoder = load(&args.model, &args.open, &args.raw)?;
         return logits(&encoder, &ids, &args.raw);
     }
-    let encoder = load(&args.model, &args.open)?;
+    let encoder = load(&args.model, &args.open, &args.raw)?;
     let query = args.query.clone().unwrap_or_default();
     let candidates = encoder.admit(Candidates { query, documents: args.documents.clone() })?;
     let found = encoder.rerank(&candidates)?;

@@ -65,7 +65,7 @@ pub fn load(
     let info = options.runner.info(&spec, options.residency)?;
     let residency = match options.residency {
         Residency::Mapped { limit: Some(limit) } => {
-            Residency::Mapped { limit: Some(left_for_weights(limit, &spec, &info)?) }
+            Residency::Mapped { limit: Some(left_for_weights(limit, &spec, &info, options.cache)?) }
         }
         other => other,
     };

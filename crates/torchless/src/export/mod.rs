@@ -17,4 +17,4 @@ pub use importance::Importance;
 pub(crate) use mixes::fallback;
 pub use mixes::{FILE_TYPES, FileType, Overrides};
 pub use quantize::{Quantize, Quantized, quantize};
-pub use replace::write_whole;
+pub use replace::{refuse_same, write_whole};

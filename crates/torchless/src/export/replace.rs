@@ -9,7 +9,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// `output` is one of `inputs`, by whatever path.
-pub(crate) fn refuse_same<'a>(output: &Path, inputs: impl Iterator<Item = &'a Path>) -> Result<(), Error> {
+pub fn refuse_same<'a>(output: &Path, inputs: impl Iterator<Item = &'a Path>) -> Result<(), Error> {
     let Some(there) = identity(output) else { return Ok(()) };
     for input in inputs {
         if identity(input).is_some_and(|input| input == there) {
