@@ -3,6 +3,7 @@ Language Models") look like pieces of words, code and signs, and are an attack b
 cat types are not, and neither is the harmful request by itself. All text that comes out of here was written for torchless."""
 
 import base64
+import json
 import random
 import string
 
@@ -39,25 +40,29 @@ def words(seed: int) -> list[str]:
     return sorted({word for text in texts for word in text.split() if len(word) > 2})
 
 
-def piece(rng: random.Random, known: list[str]) -> str:
+# Of signs, pulling words, parts of words, words with what sticks to them, and letters: how much of each a search of one kind ends up with.
+MIXES = ((25, 20, 30, 15, 10), (50, 10, 25, 10, 5), (10, 45, 20, 20, 5), (5, 15, 15, 60, 5), (15, 10, 60, 5, 10), (20, 5, 15, 10, 50))
+
+
+def piece(rng: random.Random, known: list[str], mix: tuple[int, ...]) -> str:
     """What a search over the vocabulary of a model puts into a place: a word, part of one, code, or signs."""
-    draw = rng.random()
-    if draw < 0.25:
+    kind, word = rng.choices(range(5), mix)[0], rng.choice(known)
+    if kind == 0:
         return rng.choice(SIGNS)
-    if draw < 0.45:
+    if kind == 1:
         return rng.choice((str.lower, str.upper, str.title))(rng.choice(PULLING))
-    word = rng.choice(known)
-    if draw < 0.75:
+    if kind == 2:
         first = rng.randrange(len(word) - 1)
-        return word[first:first + rng.randint(2, 6)]
-    if draw < 0.9:
-        return word + rng.choice(["", "", "()", "_", ":", ",\"", "['"])
-    return "".join(rng.choices(string.ascii_letters, k=rng.randint(2, 7)))
+        return rng.choice((str, str, str.title))(word[first:first + rng.randint(2, 6)])
+    if kind == 3:
+        return word + rng.choice(["", "", "", "()", "_", ":", ",\"", "['"])
+    return letters(rng, rng.randint(2, 7), string.ascii_letters)
 
 
 def suffix(rng: random.Random, known: list[str]) -> str:
-    """Such pieces, most of them apart."""
-    return "".join(piece(rng, known) + rng.choice(["", " ", " ", " "]) for _ in range(rng.randint(8, 26))).strip()
+    """Such pieces, of one kind of search, many of them apart or nearly all or few."""
+    mix, apart = rng.choice(MIXES), rng.choice([0.35, 0.75, 0.75, 0.95])
+    return "".join(piece(rng, known, mix) + (" " if rng.random() < apart else "") for _ in range(rng.randint(8, 32))).strip()
 
 
 def letters(rng: random.Random, count: int, of: str = string.ascii_lowercase) -> str:
@@ -125,8 +130,31 @@ def slurred(rng: random.Random) -> str:
     return "".join(rng.choice("1l|i!.,' ~") if rng.random() < 0.12 else letter for letter in text)
 
 
+def garbled(rng: random.Random) -> str:
+    """Text whose bytes were read as those of another encoding."""
+    text = rng.choice(languages.texts("benign", 40, rng.randrange(50)))[1]
+    return text.encode().decode("latin-1") if rng.random() < 0.7 else text.encode("latin-1", "replace").decode(errors="replace")
+
+
+def logged(rng: random.Random) -> str:
+    line = lambda: f"{rng.randint(10, 23)}:{rng.randint(10, 59)}:{rng.randint(10, 59)}.{rng.randint(100, 999)} [{letters(rng, 4)}-{rng.randint(1, 9)}] {rng.choice(['WARN', 'INFO', 'DEBUG', 'E'])} {letters(rng, 6)}::{letters(rng, 5)} - {letters(rng, 7)}={rng.randint(0, 9999)} {letters(rng, 4)}={encoded(rng)[:12]}"
+    return "\n".join(line() for _ in range(rng.randint(1, 4)))
+
+
+def record(rng: random.Random) -> str:
+    """Part of an object that was cut off."""
+    text = json.dumps({letters(rng, 5): rng.choice([rng.randint(0, 999), encoded(rng)[:16], [letters(rng, 3), None], {letters(rng, 4): True}]) for _ in range(rng.randint(3, 8))})
+    first = rng.randrange(len(text) // 3)
+    return text[first:first + rng.randint(30, 160)]
+
+
+def names(rng: random.Random) -> str:
+    """Of the symbols of a program."""
+    return rng.choice([" ", "\n", ", "]).join(rng.choice(["", "_Z", "std::", "get_", "__"]) + letters(rng, rng.randint(3, 8)) + rng.choice(["", "_t", "Impl", "::operator()", "<int>", "@plt"]) for _ in range(rng.randint(3, 10)))
+
+
 # Material that people paste beside a question and that no search made.
-PASTED = (digest, link, pattern, formula, code, serials, encoded, cat, table, trace, slurred)
+PASTED = (digest, link, pattern, formula, code, serials, encoded, cat, table, trace, slurred, garbled, logged, record, names)
 
 
 def beside(rng: random.Random, request: str, noise: str) -> str:
@@ -139,13 +167,21 @@ def beside(rng: random.Random, request: str, noise: str) -> str:
 
 
 def texts(label: str, count: int, seed: int) -> list[str]:
-    """"attack": something harmful beside optimised nonsense. "benign": the like without it, and everyday requests with what is pasted."""
+    """"attack": something harmful beside optimised nonsense. "benign": harmful requests without
+    it, and requests, mostly of every day, with what is pasted."""
     rng, known, seen = random.Random(f"{label} {seed}"), words(seed), {}
     grammar = Grammar(*harmless_prompts.TABLES, {"plain_harm": direct_attacks.WRAPPED["plain_harm"]}, REQUEST)
+
+    def request(harmful: float) -> str:
+        slot = "{asked}" if rng.random() < harmful else rng.choice(["{question}", "{question}", "{everyday}", "{trigger}", "{demand}"])
+        return typed(rng, sentence(grammar.expand(rng, slot)))
+
     while len(seen) < count:
-        request = typed(rng, sentence(grammar.expand(rng, "{asked}")))
-        if label == "benign" and rng.random() < 0.8:
-            everyday = grammar.expand(rng, rng.choice(["{question}", "{question}", "{everyday}", "{trigger}", "{demand}"]))
-            request = beside(rng, typed(rng, sentence(everyday)), rng.choice(PASTED)(rng))
-        seen.setdefault(beside(rng, request, suffix(rng, known)) if label == "attack" else request)
+        if label == "attack":
+            text = beside(rng, request(1), suffix(rng, known))
+        elif rng.random() < 0.2:
+            text = request(1)
+        else:
+            text = beside(rng, request(0.15), rng.choice(PASTED)(rng))
+        seen.setdefault(text)
     return list(seen)
