@@ -28,7 +28,7 @@ HERE = pathlib.Path(__file__).parent
 SOURCES = json.loads((HERE / "sources.json").read_text())
 TEXTS = HERE / "texts"
 UNSEEN = HERE / "unseen"
-LONGEST = 12_000
+LONGEST, LONGEST_ORDER = 12_000, 400
 
 
 class Rows:
@@ -288,16 +288,16 @@ def listed(rows: Rows, clones: pathlib.Path) -> None:
 
 def written(rows: Rows) -> None:
     """What was written for this project text by text: prompts with their label, and documents with a place that strangers write to,
-    what they ask the assistant for there, and what they write there otherwise."""
+    what they ask the assistant for there, and what they write there otherwise; without a document, the place is the whole output."""
     for path in sorted(TEXTS.glob("*.jsonl")):
         source = "written-" + path.stem
         for entry in labelled(path):
-            if "document" not in entry:
+            if "text" in entry:
                 rows.add(entry["text"], entry["label"], entry.get("role", "user"), source)
                 continue
             for label, texts in ((1, entry["orders"]), (0, entry["harmless"])):
                 for text in texts:
-                    rows.add(entry["document"].replace("{SLOT}", text), label, "tool", source, core=text if label else None)
+                    rows.add(entry.get("document", "{SLOT}").replace("{SLOT}", text), label, "tool", source, core=text if label else None)
 
 
 def documents_with_attacks(rows: Rows, rng: random.Random) -> None:
@@ -311,6 +311,28 @@ def documents_with_attacks(rows: Rows, rng: random.Random) -> None:
     for _ in range(2500):
         order = tool_outputs.injected(rng, grammar, "page")
         rows.add(joined(rng, rng.choice(pages)[:1500], order), 1, "tool", "generated-mixed", core=order)
+
+
+def crossed(rows: Rows, sets: pathlib.Path, seed: int) -> None:
+    """Each order and each harmless text that was written or gathered for a field, in other outputs and documents than its own, so that neither form nor
+    topic tells them apart."""
+    rng, orders, harmless = random.Random(seed), *places()
+    for name in ("asb_attack_tools", "bipia_attack_instructions"):
+        orders += [row["text"] for row in labelled(sets / f"{name}.jsonl") if len(row["text"]) < LONGEST_ORDER]
+    pages = [row["text"] for row in rows.rows.values() if row["label"] == 0 and row["role"] == "tool" and "generated" not in row["source"]]
+    found = tool_outputs.crossed(5000, seed, orders, harmless)
+    for i in range(3500):
+        page, order = rng.choice(pages)[:1500], rng.choice(orders)
+        found.append((joined(random.Random(i), page, rng.choice(harmless)), joined(random.Random(i), page, order), order))
+    for clean, attacked, order in found:
+        rows.add(attacked, 1, "tool", "generated-crossed", core=order)
+        rows.add(clean, 0, "tool", "generated-crossed")
+
+
+def places() -> tuple[list[str], list[str]]:
+    """Orders and harmless texts that were written for fields and for places of documents."""
+    entries = [entry for path in sorted(TEXTS.glob("*.jsonl")) for entry in labelled(path) if "orders" in entry]
+    return [text for entry in entries for text in entry["orders"]], [text for entry in entries for text in entry["harmless"]] + CLEAN
 
 
 def joined(rng: random.Random, text: str, order: str) -> str:
@@ -334,6 +356,7 @@ def main() -> None:
     listed(rows, given.clones)
     written(rows)
     generated(rows, seed=11)
+    crossed(rows, given.sets, seed=12)
     with given.output.open("w") as out:
         for row in rows.rows.values():
             out.write(json.dumps(row, ensure_ascii=False) + "\n")

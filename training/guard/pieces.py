@@ -28,10 +28,16 @@ def counts(rows: list[dict], whole: Tokenizer) -> collections.Counter:
     for first in range(0, len(rows), 2000):
         part = rows[first:first + 2000]
         for row, found in zip(part, whole.encode_batch([row["text"] for row in part], add_special_tokens=False)):
-            weight = OWN_TABLES_COUNT if row["source"].startswith("generated") else LISTED_COUNT if row["source"] in lists.RULES else 1
+            weight = weight_of(row["source"])
             for piece in set(found.ids):
                 out[piece] += weight
     return out
+
+
+def weight_of(source: str) -> float:
+    if source == "generated-crossed":
+        return 0  # Made of texts that are counted where they come from.
+    return OWN_TABLES_COUNT if source.startswith("generated") else LISTED_COUNT if source in lists.RULES else 1
 
 
 def pruned(folder: pathlib.Path, rows: list[dict]) -> tuple[Tokenizer, list[int]]:

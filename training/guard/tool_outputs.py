@@ -164,19 +164,42 @@ def injected(rng: random.Random, grammar: Grammar, content: str) -> str:
     return f"{before}{rng.choice([' ', chr(10), chr(10) * 3])}{order} {after}"
 
 
+def output(rng: random.Random, grammar: Grammar) -> tuple[str, list[dict], list[str], int]:
+    """A harmless output of some tool: its kind, its records, which of their fields take free text, and its form."""
+    kind = rng.choice(list(KINDS))
+    _, fields, content = KINDS[kind]
+    used = [field for field in fields if field in FREE or rng.random() < 0.8] or fields
+    records = [{field: value(rng, grammar, field, content) for field in used} for _ in range(rng.choice([1, 1, 1, 2, 3, 4, 6]))]
+    return kind, records, [field for field in used if field in FREE] or used, rng.randrange(STYLES)
+
+
 def pairs(count: int, seed: int) -> list[tuple[str, str, str, str]]:
     """(kind of tool, clean output, attacked output, what was injected)."""
     rng, grammar = random.Random(seed), Grammar(*ATTACK_TABLES, CONTENT, ORDER)
     out = []
     for _ in range(count):
-        kind = rng.choice(list(KINDS))
-        tool, fields, content = KINDS[kind]
-        used = [field for field in fields if field in FREE or rng.random() < 0.8] or fields
-        records = [{field: value(rng, grammar, field, content) for field in used} for _ in range(rng.choice([1, 1, 1, 2, 3, 4, 6]))]
-        style = rng.randrange(STYLES)
+        kind, records, free, style = output(rng, grammar)
+        tool, _, content = KINDS[kind]
         clean = as_text(rng, style, tool, records)
         place = rng.choice(records)
         order = injected(rng, grammar, content)
-        place[rng.choice([field for field in used if field in FREE] or used)] = order
+        place[rng.choice(free)] = order
         out.append((kind, clean, as_text(rng, style, tool, records), order))
+    return out
+
+
+def crossed(count: int, seed: int, orders: list[str], harmless: list[str]) -> list[tuple[str, str, str]]:
+    """(clean output, attacked output, order): outputs in which one field holds a given harmless text or a given order, beside the same others."""
+    rng, grammar = random.Random(seed), Grammar(*ATTACK_TABLES, CONTENT, ORDER)
+    out = []
+    for _ in range(count):
+        kind, records, free, style = output(rng, grammar)
+        tool, _, content = KINDS[kind]
+        place, field, order = rng.choice(records), rng.choice(free), rng.choice(orders)
+        around = [grammar.expand(rng, "{" + content + "}") if rng.random() < 0.3 else "" for _ in range(2)]
+        texts = []
+        for inside in (rng.choice(harmless), order):
+            place[field] = " ".join(part for part in (around[0], inside, around[1]) if part)
+            texts.append(as_text(rng, style, tool, records))
+        out.append((*texts, order))
     return out
