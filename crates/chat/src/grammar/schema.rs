@@ -14,6 +14,8 @@ const MAX_INTEGER: i64 = 9_999_999_999_999_999;
 
 /// The largest integer up to which llguidance, which counts in doubles, tells each from the next.
 const MAX_EXACT: u64 = 1 << 53;
+/// Schemas, and bytes of names of properties, that are looked at to close what holds together, each time that it is.
+const MAX_LOOKED_AT: usize = 8 << 20;
 /// Keys whose values are schemas by name.
 const NAMED: [&str; 4] = ["properties", "patternProperties", "definitions", "$defs"];
 
@@ -26,7 +28,8 @@ pub(super) fn prepared(source: &str) -> Result<(Value, Vec<String>), String> {
         _ => return Err("a schema is an object".to_owned()),
     }
     let root = schema.clone();
-    let mut preparation = Preparation { root: &root, parts: HashSet::new(), dropped: Vec::new() };
+    let mut preparation =
+        Preparation { root: &root, parts: HashSet::new(), looked_at: 0, dropped: Vec::new() };
     preparation.find_parts(&root, (false, 0))?;
     preparation.prepare(&mut schema, (false, 0))?;
     let mut dropped = preparation.dropped;
@@ -40,6 +43,8 @@ struct Preparation<'a> {
     root: &'a Value,
     /// References to definitions that hold together with other schemas somewhere.
     parts: HashSet<&'a str>,
+    /// Counted up to MAX_LOOKED_AT.
+    looked_at: usize,
     /// Keys that will not be enforced.
     dropped: Vec<String>,
 }
@@ -93,7 +98,7 @@ impl<'a> Preparation<'a> {
             map.insert("additionalProperties".to_owned(), Value::Bool(false));
         }
         let refers_to_part = map.get("$ref").and_then(Value::as_str).is_some_and(|r| self.parts.contains(r));
-        let closing = if !part && (inner || refers_to_part) { self.closing(map) } else { None };
+        let closing = if !part && (inner || refers_to_part) { self.closing(map)? } else { None };
         for (key, value) in map.iter_mut() {
             match (key.as_str(), value) {
                 (key, Value::Object(children)) if NAMED.contains(&key) => {
@@ -122,34 +127,46 @@ impl<'a> Preparation<'a> {
     }
 
     /// A schema that has no properties but those that this one and what it is joined with name; `None` where one of them allows others.
-    fn closing(&self, map: &Map<String, Value>) -> Option<Value> {
+    fn closing(&mut self, map: &Map<String, Value>) -> Result<Option<Value>, String> {
         let (mut names, mut seen) = (Map::new(), HashSet::new());
-        self.named(map, &mut names, &mut seen)?;
-        (!names.is_empty()).then(|| json!({"properties": names, "additionalProperties": false}))
+        let closed = self.named(map, &mut names, &mut seen)? && !names.is_empty();
+        Ok(closed.then(|| json!({"properties": names, "additionalProperties": false})))
     }
 
+    /// Collects names of properties; `false` where others are allowed.
     fn named<'b>(
-        &self,
+        &mut self,
         map: &'b Map<String, Value>,
         names: &mut Map<String, Value>,
         seen: &mut HashSet<&'b str>,
-    ) -> Option<()>
+    ) -> Result<bool, String>
     where
         'a: 'b,
     {
         if is_open(map) {
-            return None;
+            return Ok(false);
         }
-        if let Some(Value::Object(own)) = map.get("properties") {
-            names.extend(own.keys().map(|name| (name.clone(), Value::Bool(true))));
+        let own = map.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        self.looked_at += 1 + own.clone().map(|name| name.len() + 1).sum::<usize>();
+        if self.looked_at > MAX_LOOKED_AT {
+            return Err("too many properties in schemas that hold together".to_owned());
         }
-        if let Some(Value::String(target)) = map.get("$ref")
-            && seen.insert(target)
-        {
-            self.named(self.resolved(target)?.as_object()?, names, seen)?;
+        names.extend(own.map(|name| (name.clone(), Value::Bool(true))));
+        let target = map.get("$ref").and_then(Value::as_str).filter(|target| seen.insert(target));
+        if let Some(target) = target {
+            let target = self.resolved(target).and_then(Value::as_object);
+            if !target.map_or(Ok(false), |target| self.named(target, names, seen))? {
+                return Ok(false);
+            }
         }
-        let children = map.iter().filter(|(key, _)| joins(key)).filter_map(|(_, value)| value.as_array());
-        children.flatten().filter_map(Value::as_object).try_for_each(|child| self.named(child, names, seen))
+        for (_, children) in map.iter().filter(|(key, _)| joins(key)) {
+            for child in children.as_array().into_iter().flatten().filter_map(Value::as_object) {
+                if !self.named(child, names, seen)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -299,6 +316,16 @@ mod tests {
         ] {
             assert!(prepared(rounded).is_err(), "{rounded}");
         }
+        let wide = (0..2000).map(|i| format!("\"p{i}\": true")).collect::<Vec<_>>().join(",");
+        let joined = vec![r##"{"allOf": [{"$ref": "#/$defs/W"}, {"required": []}]}"##; 2000].join(",");
+        let many =
+            format!(r#"{{"prefixItems": [{joined}], "$defs": {{"W": {{"properties": {{{wide}}}}}}}}}"#);
+        assert!(prepared(&many).unwrap_err().contains("too many"));
+        let chain =
+            (0..300).map(|i| format!(r##""d{i}": {{"$ref": "#/$defs/d{}"}}"##, i + 1)).collect::<Vec<_>>();
+        let long =
+            format!(r##"{{"allOf": [{{"$ref": "#/$defs/d0"}}, {{}}], "$defs": {{{}}}}}"##, chain.join(","));
+        assert!(prepared(&long).is_err());
         assert!(prepared("[]").is_err() && prepared(&"[".repeat(1000)).is_err());
     }
 }
