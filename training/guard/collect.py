@@ -119,6 +119,8 @@ def shared_sets(rows: Rows, sets: pathlib.Path) -> None:
               [row["text"] for row in labelled(sets / "spikee_seeds.jsonl") if row["label"] == "payload_instruction"])
 
 
+# Sets of orders that stand in no output of their own.
+GATHERED = ("asb_attack_tools", "bipia_attack_instructions")
 # What people write into a field of an output, one thing a line, many of them requests to somebody.
 CLEAN = (HERE / "clean_sentences.txt").read_text().splitlines()
 
@@ -317,7 +319,7 @@ def crossed(rows: Rows, sets: pathlib.Path, seed: int) -> None:
     """Each order and each harmless text that was written or gathered for a field, in other outputs and documents than its own, so that neither form nor
     topic tells them apart."""
     rng, orders, harmless = random.Random(seed), *places()
-    for name in ("asb_attack_tools", "bipia_attack_instructions"):
+    for name in GATHERED:
         orders += [row["text"] for row in labelled(sets / f"{name}.jsonl") if len(row["text"]) < LONGEST_ORDER]
     pages = [row["text"] for row in rows.rows.values() if row["label"] == 0 and row["role"] == "tool" and "generated" not in row["source"]]
     found = tool_outputs.crossed(5000, seed, orders, harmless)

@@ -118,17 +118,17 @@ class Written(unittest.TestCase):
         self.entries = [entry for path in collect.TEXTS.glob("*.jsonl") for entry in collect.labelled(path)]
 
     def test_prompts_have_a_label_and_both_are_there(self):
-        prompts = [entry for entry in self.entries if "document" not in entry]
+        prompts = [entry for entry in self.entries if "orders" not in entry]
         self.assertTrue(all(entry["text"].strip() for entry in prompts))
         counts = collections.Counter(entry["label"] for entry in prompts)
         self.assertEqual(set(counts), {0, 1})
         self.assertLess(abs(counts[0] - counts[1]), 0.2 * len(prompts))
 
     def test_documents_have_one_place_and_texts_of_both_kinds_for_it(self):
-        documents = [entry for entry in self.entries if "document" in entry]
-        self.assertTrue(documents)
-        for entry in documents:
-            self.assertEqual(entry["document"].count("{SLOT}"), 1)
+        places = [entry for entry in self.entries if "orders" in entry]
+        self.assertTrue(places)
+        for entry in places:
+            self.assertEqual(entry.get("document", "{SLOT}").count("{SLOT}"), 1)
             self.assertTrue(entry["orders"] and entry["harmless"])
             self.assertFalse(set(entry["orders"]) & set(entry["harmless"]))
 
@@ -306,7 +306,7 @@ class Encoder(unittest.TestCase):
         sets = [name for fold in judge.FOLDS for name in fold]
         self.assertEqual(len(sets), len(set(sets)))
         ours = {name for name in collect.SOURCES["used"] if name.startswith(("generated", "written"))}
-        self.assertEqual(set(sets) | ours | set(lists.RULES), set(collect.SOURCES["used"]))
+        self.assertEqual(set(sets) | ours | set(lists.RULES) | set(collect.GATHERED), set(collect.SOURCES["used"]))
         self.assertFalse(set(sets) & set(lists.RULES))
 
 
