@@ -42,7 +42,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Outcomes in the order of the scanners.
 pub(crate) async fn run(
-    entries: &[Entry],
+    entries: &[&Entry],
     input: &Arc<ScanInput>,
     limit: Duration,
     busy: &Busy,

@@ -76,7 +76,8 @@ impl Firewall {
 
     /// Scans part of a text that is scanned as a whole later.
     pub(crate) async fn scan_part(&self, input: &Arc<ScanInput>) -> ScanResult {
-        self.scan_one(input).await
+        let entries: Vec<&Entry> = self.configuration.entries(input.message().role).iter().collect();
+        self.scan_one(input, &entries).await
     }
 
     /// [`scan`](Self::scan), for callers without a runtime.
@@ -152,12 +153,17 @@ impl Firewall {
 
     /// Scans a message: its text, and the names and arguments of calls.
     async fn scan_input(&self, input: &Arc<ScanInput>) -> ScanResult {
-        let mut results = vec![("text", self.scan_one(input).await)];
         let message = input.message();
+        let entries = self.configuration.entries(message.role).iter();
+        let mut results = vec![("text", self.scan_one(input, &entries.clone().collect::<Vec<_>>()).await)];
+        let of_readings: Vec<&Entry> = entries.filter(|entry| !entry.scanner.sees_calls()).collect();
+        if of_readings.is_empty() {
+            return self.recorded(message, combined(results));
+        }
         for call in &message.tool_calls {
             for (place, text) in call.readings() {
                 let reading = Message::new(message.role, text);
-                let mut result = self.scan_one(&Arc::new(input.instead(reading))).await;
+                let mut result = self.scan_one(&Arc::new(input.instead(reading)), &of_readings).await;
                 for finding in &mut result.findings {
                     // The place is one in the call, not in the text.
                     finding.seen_in = place.into();
@@ -177,14 +183,14 @@ impl Firewall {
         }
     }
 
-    /// Scans one text.
-    async fn scan_one(&self, input: &Arc<ScanInput>) -> ScanResult {
-        let entries = self.configuration.entries(input.message().role);
+    /// Scans one text with these scanners.
+    async fn scan_one(&self, input: &Arc<ScanInput>, entries: &[&Entry]) -> ScanResult {
         if entries.is_empty() {
             return unscanned();
         }
         let limits = self.configuration.limits;
-        let bytes = input.text().len();
+        let calls = input.message().tool_calls.iter().map(|call| call.arguments.len().max(call.name.len()));
+        let bytes = calls.fold(input.text().len(), usize::max);
         if bytes > limits.text_bytes {
             let reason = format!("the text has {bytes} bytes, at most {} are scanned", limits.text_bytes);
             return self.failure(&reason, 0.0);
@@ -192,7 +198,9 @@ impl Firewall {
         let outcomes = execution::run(entries, input, limits.time, &self.busy).await;
         let named = entries.iter().map(|entry| entry.scanner.name());
         combined(
-            named.zip(entries.iter().zip(outcomes).map(|(e, outcome)| self.verdict(e, outcome))).collect(),
+            named
+                .zip(entries.iter().zip(outcomes).map(|(entry, outcome)| self.verdict(entry, outcome)))
+                .collect(),
         )
     }
 

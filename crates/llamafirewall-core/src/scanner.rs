@@ -98,6 +98,11 @@ pub trait Scanner: Send + Sync {
         false
     }
 
+    /// Whether it looks at the calls of a message itself. Others are shown what a call says as texts of their own.
+    fn sees_calls(&self) -> bool {
+        false
+    }
+
     /// Of a text that goes on: the first byte that a continuation could still make part of a finding, or change the
     /// finding of. A stream is released up to here. `None`, which is the default, for a scanner that has to see the
     /// whole text first: nothing is released before the end.
@@ -122,12 +127,18 @@ pub struct ScanInput {
 impl ScanInput {
     /// A message, and the messages before it where they are known.
     pub fn new(message: &Message, trace: Option<&[Message]>) -> Self {
-        let before = trace.unwrap_or_default();
-        Self::after(before.into(), before.len(), trace.is_some(), Some(message.clone()))
+        Self::following(trace.map(Arc::from).as_ref(), message.clone())
     }
 
     fn after(messages: Arc<[Message]>, at: usize, has_trace: bool, own: Option<Message>) -> Self {
         Self { messages, at, own, has_trace, views: OnceLock::new(), abandoned: AtomicBool::new(false) }
+    }
+
+    /// A message after a past that is shared, where one is known.
+    pub(crate) fn following(past: Option<&Arc<[Message]>>, message: Message) -> Self {
+        let before = past.cloned().unwrap_or_default();
+        let at = before.len();
+        Self::after(before, at, past.is_some(), Some(message))
     }
 
     /// Another message with the same past, which is shared.

@@ -26,7 +26,7 @@ pub struct OutputGuard {
     firewall: Firewall,
     role: Role,
     /// What was said before the reply.
-    trace: Option<Vec<Message>>,
+    trace: Option<Arc<[Message]>>,
     text: String,
     /// Bytes of a character that is not whole yet.
     partial: Vec<u8>,
@@ -45,7 +45,7 @@ impl OutputGuard {
         Self {
             firewall,
             role,
-            trace,
+            trace: trace.map(Arc::from),
             text: String::new(),
             partial: Vec::new(),
             released: 0,
@@ -127,7 +127,7 @@ impl OutputGuard {
         self.looked = self.text.len();
         let from = self.start_of_look();
         let message = Message::new(self.role, &self.text[from..]);
-        let input = Arc::new(ScanInput::new(&message, self.trace.as_deref()));
+        let input = Arc::new(ScanInput::following(self.trace.as_ref(), message));
         let settled = from + self.firewall.settled(&input);
         let result = block_on(self.firewall.scan_part(&input));
         let mut end = settled;

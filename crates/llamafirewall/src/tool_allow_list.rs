@@ -52,6 +52,10 @@ impl Scanner for ToolAllowList {
         Placement::Task
     }
 
+    fn sees_calls(&self) -> bool {
+        true
+    }
+
     fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
         Box::pin(async {
             let calls = &input.message().tool_calls;
