@@ -14,6 +14,7 @@ import zipfile
 
 import yaml
 
+import blunt_outputs
 import direct_attacks
 import harmless_prompts
 import languages
@@ -273,6 +274,9 @@ def generated(rows: Rows, seed: int) -> None:
     for _, clean, attacked, core in tool_outputs.pairs(5000, seed):
         rows.add(attacked, 1, "tool", "generated-tools", core=core)
         rows.add(clean, 0, "tool", "generated-tools")
+    for clean, attacked, core in blunt_outputs.pairs(3000, seed):
+        rows.add(attacked, 1, "tool", "generated-blunt", core=core)
+        rows.add(clean, 0, "tool", "generated-blunt")
     documents_with_attacks(rows, rng)
 
 
