@@ -14,6 +14,7 @@ mod input;
 mod interrupt;
 mod libllama;
 mod libllama_args;
+mod lines;
 mod open;
 mod output;
 mod policy;

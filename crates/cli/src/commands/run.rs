@@ -5,10 +5,11 @@ use crate::args::{RunArgs, ShowArgs};
 use crate::doctor::findings::device_line;
 use crate::exit::{Interrupted, NoModel, Usage};
 use crate::interrupt::Interrupt;
+use crate::lines::Lines;
 use crate::{exit, input, open, output, policy, progress, template};
 use anyhow::Result;
 use serde_json::json;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 use torchless::conversation::{Conversation, Data, Grammar, ToolCall};
@@ -235,24 +236,14 @@ impl Session<'_> {
     /// Turn by turn on the terminal, until the input ends. What cannot be answered is said, and leaves the conversation as it was.
     fn talk(&self, mut messages: Conversation) -> Result<()> {
         self.model.render(&messages).map(drop).or_else(only_of_messages)?;
-        let mut input = std::io::stdin().lock();
+        let mut lines = Lines::open()?;
         eprintln!("Type a message; /bye or Ctrl-D ends, Ctrl-C stops a reply.");
-        loop {
-            eprint!("> ");
-            std::io::stderr().flush()?;
-            let mut line = Vec::new();
-            if input.read_until(b'\n', &mut line)? == 0 {
-                return Ok(());
-            }
-            let Ok(line) = str::from_utf8(&line) else {
-                eprintln!("torchless: that was no UTF-8: type it again");
-                continue;
-            };
+        while let Some(line) = lines.next()? {
             let mut asked = messages.clone();
             match line.trim() {
                 "" => continue,
                 "/bye" | "/exit" | "/quit" => return Ok(()),
-                _ => asked.push("user", line.trim_end_matches(['\r', '\n'])),
+                _ => asked.push("user", &line),
             }
             match self.reply(Prompt::Conversation(asked.clone())) {
                 Ok(reply) if reply.is_empty() => {}
@@ -264,6 +255,7 @@ impl Session<'_> {
                 Err(e) => return Err(e),
             }
         }
+        Ok(())
     }
 }
 

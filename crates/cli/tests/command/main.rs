@@ -19,5 +19,7 @@ mod scan;
 #[cfg(unix)]
 mod streams;
 mod support;
+#[cfg(unix)]
+mod terminal;
 mod usage;
 mod verbs;

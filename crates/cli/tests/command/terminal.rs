@@ -1,0 +1,53 @@
+//! A conversation on a terminal.
+
+use crate::remake::Remake;
+use crate::support::{command, output, text};
+use rexpect::process::wait::WaitStatus;
+use rexpect::session::{PtySession, spawn_command};
+
+/// A conversation whose model sees nothing but how many characters the last message has.
+fn talk(folder: &std::path::Path) -> (PtySession, String) {
+    let model = folder.join("counts.gguf");
+    Remake::story().with("tokenizer.chat_template", "{{ messages[-1].content | length }}").write(&model);
+    let words = [text(&model), "--chat", "--max-tokens", "2", "--temperature", "0", "--debug"];
+    let mut command = command(&words);
+    // The terminal is in the place of what a test's command has for input.
+    command.stdin(std::process::Stdio::inherit()).env("TERM", "xterm");
+    let mut session = spawn_command(command, Some(60_000)).unwrap();
+    session.exp_string("> ").unwrap();
+    (session, text(&model).to_owned())
+}
+
+fn expect_length(session: &mut PtySession, model: &str, length: usize) {
+    let ids = output(&["tokenize", "--ids", model, &length.to_string()]).trim().replace(',', ", ");
+    session.exp_string(&format!("Tokens: [{ids}]")).unwrap();
+    session.exp_string("> ").unwrap();
+}
+
+#[test]
+fn a_message_is_as_long_as_what_was_pasted_and_comes_back_by_the_arrow_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut session, model) = talk(folder.path());
+    let pasted = format!("two lines,\n{}", "nine words that are said many times over here. ".repeat(200));
+    session.send(&format!("\x1b[200~{pasted}\x1b[201~\r")).unwrap();
+    session.flush().unwrap();
+    expect_length(&mut session, &model, pasted.len());
+    session.send_line("été").unwrap();
+    expect_length(&mut session, &model, 3);
+    session.send("\x1b[A\x1b[A\r").unwrap();
+    session.flush().unwrap();
+    expect_length(&mut session, &model, pasted.len());
+    session.send_line("/bye").unwrap();
+    session.exp_eof().unwrap();
+    assert!(matches!(session.process().wait(), Ok(WaitStatus::Exited(_, 0))));
+}
+
+#[test]
+fn control_c_instead_of_a_message_ends_as_interrupted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut session, _) = talk(folder.path());
+    session.send("half a mess").unwrap();
+    session.send_control('c').unwrap();
+    session.exp_eof().unwrap();
+    assert!(matches!(session.process().wait(), Ok(WaitStatus::Exited(_, 130))));
+}
