@@ -18,6 +18,15 @@ fn talk(folder: &std::path::Path) -> (PtySession, String) {
     (session, text(&model).to_owned())
 }
 
+fn type_in(session: &mut PtySession, mut text: &str) {
+    while !text.is_empty() {
+        // As much as there is room for.
+        let sent = session.send(text).unwrap();
+        text = &text[sent..];
+    }
+    session.flush().unwrap();
+}
+
 fn expect_length(session: &mut PtySession, model: &str, length: usize) {
     let ids = output(&["tokenize", "--ids", model, &length.to_string()]).trim().replace(',', ", ");
     session.exp_string(&format!("Tokens: [{ids}]")).unwrap();
@@ -29,13 +38,11 @@ fn a_message_is_as_long_as_what_was_pasted_and_comes_back_by_the_arrow_key() {
     let folder = tempfile::tempdir().unwrap();
     let (mut session, model) = talk(folder.path());
     let pasted = format!("two lines,\n{}", "nine words that are said many times over here. ".repeat(200));
-    session.send(&format!("\x1b[200~{pasted}\x1b[201~\r")).unwrap();
-    session.flush().unwrap();
+    type_in(&mut session, &format!("\x1b[200~{pasted}\x1b[201~\r"));
     expect_length(&mut session, &model, pasted.len());
     session.send_line("été").unwrap();
     expect_length(&mut session, &model, 3);
-    session.send("\x1b[A\x1b[A\r").unwrap();
-    session.flush().unwrap();
+    type_in(&mut session, "\x1b[A\x1b[A\r");
     expect_length(&mut session, &model, pasted.len());
     session.send_line("/bye").unwrap();
     session.exp_eof().unwrap();
@@ -46,7 +53,7 @@ fn a_message_is_as_long_as_what_was_pasted_and_comes_back_by_the_arrow_key() {
 fn control_c_instead_of_a_message_ends_as_interrupted() {
     let folder = tempfile::tempdir().unwrap();
     let (mut session, _) = talk(folder.path());
-    session.send("half a mess").unwrap();
+    type_in(&mut session, "half a mess");
     session.send_control('c').unwrap();
     session.exp_eof().unwrap();
     assert!(matches!(session.process().wait(), Ok(WaitStatus::Exited(_, 130))));
