@@ -1,13 +1,15 @@
-//! Runs scanners side by side, each within its time. A scanner that panics has failed, nothing more.
+//! Runs scanners side by side, each within its time. A scanner that panics has failed, nothing more: what it panics with may quote the
+//! text, so it is neither printed nor told.
 
 use crate::configuration::Entry;
 use crate::{Placement, ScanFuture, ScanInput, ScanResult, Scanner, ScannerError};
 use futures_timer::Delay;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -98,14 +100,48 @@ fn failed(reason: &str) -> Outcome {
     Err(ScannerError(reason.to_owned()))
 }
 
-fn panicked() -> Outcome {
-    failed("the scanner panicked")
+thread_local! {
+    /// Whether a scanner is at work on this thread.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+    /// Where in the program the last one panicked.
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Does a scanner's work; of a panic only its place in the program is told.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Outcome> {
+    keep_panics_quiet();
+    let before = AT_WORK.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    AT_WORK.set(before);
+    done.map_err(|_| match PLACE.take() {
+        Some(place) => failed(&format!("the scanner panicked at {place}")),
+        None => failed("the scanner panicked"),
+    })
+}
+
+/// Lets the hook for panics that is there print none of a scanner's, and all others as before.
+fn keep_panics_quiet() {
+    static ONCE: Once = Once::new();
+    // A thread that panics may not change the hook.
+    if thread::panicking() {
+        return;
+    }
+    ONCE.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if AT_WORK.get() {
+                PLACE.set(info.location().map(|place| format!("{}:{}", place.file(), place.line())));
+            } else {
+                others(info);
+            }
+        }));
+    });
 }
 
 fn begun<'a>(scanner: &'a dyn Scanner, input: &'a ScanInput) -> Running<'a> {
-    match catch_unwind(AssertUnwindSafe(|| scanner.scan(input))) {
+    match caught(|| scanner.scan(input)) {
         Ok(future) => Running::Here(future),
-        Err(_) => Running::Done(panicked()),
+        Err(outcome) => Running::Done(outcome),
     }
 }
 
@@ -118,9 +154,9 @@ fn on_a_thread<'a>(scanner: &Arc<dyn Scanner>, input: &Arc<ScanInput>, busy: &Bu
     let (scanner, input, busy) = (scanner.clone(), input.clone(), busy.clone());
     let (done, left) = (slot.clone(), busy.clone());
     let work = move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| block_on(scanner.scan(&input))));
+        let outcome = caught(|| block_on(scanner.scan(&input)));
         busy.0.fetch_sub(1, Ordering::Relaxed);
-        done.put(outcome.unwrap_or_else(|_| panicked()));
+        done.put(outcome.unwrap_or_else(|failure| failure));
     };
     match thread::Builder::new().name("scanner".to_owned()).spawn(work) {
         Ok(_) => Running::Elsewhere(slot),
@@ -146,10 +182,10 @@ impl Running<'_> {
             Running::Done(_) => return true,
             Running::Waiting => None,
             Running::Elsewhere(slot) => slot.take(context),
-            Running::Here(future) => match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Running::Here(future) => match caught(|| future.as_mut().poll(context)) {
                 Ok(Poll::Ready(outcome)) => Some(outcome),
                 Ok(Poll::Pending) => None,
-                Err(_) => Some(panicked()),
+                Err(outcome) => Some(outcome),
             },
         };
         if let Some(outcome) = outcome {

@@ -232,7 +232,7 @@ impl Lines {
         }
         let before = &text[self.first..self.reached];
         let is_macro = matches!(language, Some(Language::C | Language::Cpp))
-            && before[1..].trim_start().starts_with("define");
+            && before.strip_prefix('#').is_some_and(|rest| rest.trim_start().starts_with("define"));
         (before.starts_with('#') && !is_macro)
             || before.starts_with("//")
             || before.starts_with("/*")
@@ -264,6 +264,15 @@ mod tests {
         assert_eq!(ids("int x; /* y */ std::auto_ptr<int> p;"), Vec::<&str>::new());
         assert_eq!(ids("int x; // std::auto_ptr<int> p;"), ["deprecated-auto_ptr-usage"]);
         assert_eq!(ids("#define READ gets(line)"), ["bugprone-gets"]);
+    }
+
+    #[test]
+    fn lines_begin_with_any_character() {
+        for text in ["• She gets it.", "Éric gets up early.", "不要使用 gets() 函数。", "é scanf", "…DES_x"]
+        {
+            ids(text);
+        }
+        assert_eq!(ids("« gets(line) »"), ["bugprone-gets"]);
     }
 
     #[test]
