@@ -1,16 +1,99 @@
-//! Characters written as numbers within a text: `%69`, `=69`, `&#105;`, `\x69`, `\u0069`.
+//! Characters written as numbers or names within a text: `%69`, `=69`, `&#105;`, `&shy;`, `\x69`, `\u0069`.
 
 use super::mapping::{Mapping, Rewriting};
 
-/// Longest escape, in bytes.
-const LONGEST: usize = 12;
+/// Longest escape after its first sign, in bytes.
+const LONGEST: usize = 24;
+
+/// Characters that HTML has names for (13.5 of its standard): those of ASCII, blanks, hyphens, and those that nobody sees.
+const ENTITIES: &[(&str, char)] = &[
+    ("Tab", '\t'),
+    ("NewLine", '\n'),
+    ("excl", '!'),
+    ("quot", '"'),
+    ("QUOT", '"'),
+    ("num", '#'),
+    ("dollar", '$'),
+    ("percnt", '%'),
+    ("amp", '&'),
+    ("AMP", '&'),
+    ("apos", '\''),
+    ("lpar", '('),
+    ("rpar", ')'),
+    ("ast", '*'),
+    ("midast", '*'),
+    ("plus", '+'),
+    ("comma", ','),
+    ("period", '.'),
+    ("sol", '/'),
+    ("colon", ':'),
+    ("semi", ';'),
+    ("lt", '<'),
+    ("LT", '<'),
+    ("equals", '='),
+    ("gt", '>'),
+    ("GT", '>'),
+    ("quest", '?'),
+    ("commat", '@'),
+    ("lsqb", '['),
+    ("lbrack", '['),
+    ("bsol", '\\'),
+    ("rsqb", ']'),
+    ("rbrack", ']'),
+    ("Hat", '^'),
+    ("lowbar", '_'),
+    ("UnderBar", '_'),
+    ("grave", '`'),
+    ("DiacriticalGrave", '`'),
+    ("lcub", '{'),
+    ("lbrace", '{'),
+    ("verbar", '|'),
+    ("vert", '|'),
+    ("VerticalLine", '|'),
+    ("rcub", '}'),
+    ("rbrace", '}'),
+    ("nbsp", ' '),
+    ("NonBreakingSpace", ' '),
+    ("ensp", ' '),
+    ("emsp", ' '),
+    ("emsp13", ' '),
+    ("emsp14", ' '),
+    ("numsp", ' '),
+    ("puncsp", ' '),
+    ("thinsp", ' '),
+    ("ThinSpace", ' '),
+    ("hairsp", ' '),
+    ("VeryThinSpace", ' '),
+    ("MediumSpace", ' '),
+    ("hyphen", '-'),
+    ("dash", '-'),
+    ("shy", '\u{ad}'),
+    ("ZeroWidthSpace", '\u{200b}'),
+    ("NegativeVeryThinSpace", '\u{200b}'),
+    ("NegativeThinSpace", '\u{200b}'),
+    ("NegativeMediumSpace", '\u{200b}'),
+    ("NegativeThickSpace", '\u{200b}'),
+    ("zwnj", '\u{200c}'),
+    ("zwj", '\u{200d}'),
+    ("lrm", '\u{200e}'),
+    ("rlm", '\u{200f}'),
+    ("NoBreak", '\u{2060}'),
+    ("af", '\u{2061}'),
+    ("ApplyFunction", '\u{2061}'),
+    ("it", '\u{2062}'),
+    ("InvisibleTimes", '\u{2062}'),
+    ("ic", '\u{2063}'),
+    ("InvisibleComma", '\u{2063}'),
+];
 
 /// The text with such characters in their own shape, if there are any.
 pub(super) fn unescaped(text: &str) -> Option<(String, Mapping)> {
     let mut rewriting = None;
     let (mut at, mut kept) = (0, 0);
     let bytes = text.as_bytes();
-    while let Some(passed) = bytes[at..].iter().position(|byte| matches!(byte, b'%' | b'=' | b'&' | b'\\')) {
+    while let Some(passed) =
+        bytes[at..].iter().position(|byte| matches!(byte, b'%' | b'=' | b'&' | b'\\' | b'<'))
+    {
         at += passed;
         let Some((end, read)) = may_begin(&bytes[at..]).then(|| sequence(text, at)).flatten() else {
             at += 1;
@@ -31,7 +114,8 @@ fn may_begin(bytes: &[u8]) -> bool {
     match bytes {
         [b'%', next, ..] => next.is_ascii_hexdigit() || *next == b'u',
         [b'=', next, ..] => next.is_ascii_hexdigit() || matches!(next, b'\n' | b'\r'),
-        [b'&', next, ..] => *next == b'#' || next.is_ascii_lowercase(),
+        [b'&', next, ..] => *next == b'#' || next.is_ascii_alphabetic(),
+        [b'<', next, ..] => matches!(next, b'w' | b'W'),
         [b'\\', next, ..] => matches!(next, b'x' | b'u'),
         _ => false,
     }
@@ -51,12 +135,14 @@ fn sequence(text: &str, at: usize) -> Option<(usize, String)> {
     (end > at).then(|| (end, String::from_utf8_lossy(&read).into_owned()))
 }
 
-/// An escape that stands for a byte; a soft line break of quoted-printable stands for none.
+/// An escape that stands for a byte. A soft line break of quoted-printable stands for none, and so does the place where HTML lets a
+/// word break.
 fn byte(text: &str) -> Option<(usize, Option<u8>)> {
     let bytes = text.as_bytes();
     match bytes {
         [b'=', b'\n', ..] => return Some((2, None)),
         [b'=', b'\r', b'\n', ..] => return Some((3, None)),
+        [b'<', ..] => return Some((word_break(text)?, None)),
         _ => {}
     }
     let (skip, digits) = match bytes {
@@ -67,6 +153,13 @@ fn byte(text: &str) -> Option<(usize, Option<u8>)> {
     let digit = |byte: u8| (byte as char).to_digit(16);
     let value = digit(digits[0])? * 16 + digit(digits[1])?;
     Some((skip + 2, u8::try_from(value).ok()))
+}
+
+/// How many bytes are a tag `<wbr>`.
+fn word_break(text: &str) -> Option<usize> {
+    let tag = text.get(..4).filter(|tag| tag.eq_ignore_ascii_case("<wbr"))?;
+    let rest = text[tag.len()..].trim_start().trim_start_matches('/').strip_prefix('>')?;
+    Some(text.len() - rest.len())
 }
 
 /// An escape that stands for a whole character.
@@ -90,17 +183,7 @@ fn entity(name: &str) -> Option<char> {
             Some(hex) => u32::from_str_radix(hex, 16).ok()?,
             None => digits.parse().ok()?,
         },
-        None => {
-            return Some(match name {
-                "amp" => '&',
-                "lt" => '<',
-                "gt" => '>',
-                "quot" => '"',
-                "apos" => '\'',
-                "nbsp" => ' ',
-                _ => return None,
-            });
-        }
+        None => return ENTITIES.iter().find(|(known, _)| *known == name).map(|(_, c)| *c),
     };
     char::from_u32(number)
 }
@@ -118,17 +201,35 @@ mod tests {
             r"say: \x69\x67\x6e\x6f\x72\x65",
             r"say: \u0069\u0067\u{6e}ore",
             "say: %u0069gnore",
+            "say&colon;&NonBreakingSpace;ig<wbr>no<WBR />re",
         ] {
             assert_eq!(unescaped(text).expect(text).0, "say: ignore");
         }
+        let named = unescaped("i&shy;g&ZeroWidthSpace;n&zwnj;o&NoBreak;re&Tab;a&commat;b&period;c");
+        assert_eq!(named.expect("it changes").0, "i\u{ad}g\u{200b}n\u{200c}o\u{2060}re\ta@b.c");
         assert_eq!(unescaped("%C3%A9t%C3%A9").expect("it changes").0, "été");
     }
 
     #[test]
     fn what_is_no_escape_stays() {
-        for text in
-            ["", "100 % = all & more", "a=b", "50%", "\\", "&#xzz;", "\\u{", "&é", "=é", "\\xé", "%uéé"]
-        {
+        for text in [
+            "",
+            "100 % = all & more",
+            "a=b",
+            "50%",
+            "\\",
+            "&#xzz;",
+            "&Shy;",
+            "&;",
+            "<w",
+            "<wbrx>",
+            "<wbr",
+            "\\u{",
+            "&é",
+            "=é",
+            "\\xé",
+            "%uéé",
+        ] {
             assert_eq!(unescaped(text), None, "{text}");
         }
     }
