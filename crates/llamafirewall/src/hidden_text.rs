@@ -144,7 +144,7 @@ fn is_right(chars: &[(usize, char)], at: usize, class: Invisible) -> bool {
         Invisible::Joiner => alone(before) && alone(after) && joins(c, before, after),
         Invisible::Bidi => alone(before) && alone(after) && directs(chars, at),
         Invisible::ZeroWidth => {
-            (c == '\u{feff}' && at == 0) || (alone(before) && alone(after) && !between(is_latin))
+            (c == '\u{feff}' && at == 0) || (alone(before) && alone(after) && !between(needs_blanks))
         }
         Invisible::Filler => {
             let beside = |test: fn(char) -> bool| has(before, test) || has(after, test);
@@ -157,7 +157,8 @@ fn is_right(chars: &[(usize, char)], at: usize, class: Invisible) -> bool {
         }
         Invisible::GraphemeJoiner => between(is_mark_or_hebrew),
         Invisible::Mathematical => {
-            alone(before) && alone(after) && between(|c| !c.is_whitespace() && !is_word_letter(c))
+            let operands = between(|c| !c.is_whitespace() && !is_word_letter(c));
+            alone(before) && alone(after) && operands && !splits_word(chars, at)
         }
         Invisible::SoftHyphen => between(char::is_alphabetic) && !near(chars, at, '\u{ad}', 2),
         Invisible::Format => {
@@ -168,15 +169,57 @@ fn is_right(chars: &[(usize, char)], at: usize, class: Invisible) -> bool {
     }
 }
 
-/// Whether it begins a terminal's command to show text invisibly.
+/// Whether it begins a terminal's command to show text invisibly: `ESC [ ... m` with a parameter 8 that is no part of a colour
+/// (ECMA-48, 8.3.117).
 fn conceals(chars: &[(usize, char)], at: usize) -> bool {
-    if chars[at].1 != '\u{1b}' {
+    let parameters = match (chars[at].1, chars.get(at + 1)) {
+        ('\u{1b}', Some((_, '['))) => at + 2,
+        ('\u{9b}', _) => at + 1,
+        _ => return false,
+    };
+    let length =
+        chars[parameters..].iter().take_while(|(_, c)| c.is_ascii_digit() || ";:".contains(*c)).count();
+    let list = &chars[parameters..parameters + length];
+    let ends = chars.get(parameters + length).is_some_and(|(_, c)| *c == 'm');
+    ends && has_conceal(&list.iter().map(|(_, c)| *c).collect::<String>())
+}
+
+/// Whether parameters of how text is shown have the one for concealed text. 38, 48 and 58 are followed by a colour: 5 and its number, or
+/// 2 and three shares.
+fn has_conceal(list: &str) -> bool {
+    // What belongs to a colour by colons is no parameter of its own.
+    let mut parameters =
+        list.split(';').map(|one| one.split(':').next().unwrap_or(one).trim_start_matches('0'));
+    while let Some(parameter) = parameters.next() {
+        match parameter {
+            "8" => return true,
+            "38" | "48" | "58" => {
+                let skipped = match parameters.next() {
+                    Some("5") => 1,
+                    Some("2") => 3,
+                    _ => 0,
+                };
+                parameters.by_ref().take(skipped).for_each(drop);
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Whether an operator of mathematics has a word around it. Operands are single letters or no letters; the name of a function stands
+/// before U+2061.
+fn splits_word(chars: &[(usize, char)], at: usize) -> bool {
+    let is_letter =
+        |at: Option<usize>| at.and_then(|at| chars.get(at)).is_some_and(|(_, c)| c.is_alphabetic());
+    if !is_letter(at.checked_sub(1)) || !is_letter(Some(at + 1)) {
         return false;
     }
-    let parameters = chars[at + 1..].iter().take(16).map(|(_, c)| *c).skip_while(|c| *c == '[');
-    let parameters: String =
-        parameters.take_while(|c| c.is_ascii_digit() || *c == ';' || *c == 'm').collect();
-    parameters.strip_suffix('m').is_some_and(|list| list.split(';').any(|one| one == "8"))
+    let applies = |at: usize| chars.get(at).is_some_and(|(_, c)| *c == '\u{2061}');
+    let end = (at + 1..chars.len()).find(|other| !is_letter(Some(*other))).unwrap_or(chars.len());
+    let word_before = is_letter(at.checked_sub(2)) && !applies(at);
+    let word_after = end > at + 2 && !applies(end);
+    word_before || word_after
 }
 
 fn selects(selector: char, before: Option<char>) -> bool {
@@ -218,6 +261,19 @@ fn near(chars: &[(usize, char)], at: usize, wanted: char, reach: usize) -> bool 
 
 fn is_latin(c: char) -> bool {
     c.is_ascii_alphanumeric() || ('\u{c0}'..='\u{24f}').contains(&c)
+}
+
+/// Whether words of its script stand apart by blanks, so that nothing has to say where a line may break.
+fn needs_blanks(c: char) -> bool {
+    c.is_alphanumeric()
+        && !is_ideograph(c)
+        && !matches!(c,
+            '\u{e00}'..='\u{109f}' // Thai, Lao, Tibetan, Myanmar
+            | '\u{1780}'..='\u{17ff}' | '\u{1950}'..='\u{19ff}' // Khmer, Tai Le, New Tai Lue
+            | '\u{1a20}'..='\u{1b7f}' // Tai Tham, Balinese
+            | '\u{3040}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{ff66}'..='\u{ff9f}' // kana
+            | '\u{a000}'..='\u{a4cf}' // Yi
+            | '\u{a980}'..='\u{aadf}') // Javanese, Cham, Tai Viet
 }
 
 fn is_word_letter(c: char) -> bool {
@@ -294,7 +350,11 @@ mod tests {
             "price \u{200e}+1 555",
             "a\u{301} \u{334}",
             "colour \u{1b}[31mred\u{1b}[0m",
+            "漢\u{200b}字 かな\u{2060}カナ",
+            "по\u{ad}русски/\u{200b}путь. \u{200b}Да",
             "f\u{2061}(x)",
+            "sin\u{2061}x = a\u{2062}cos\u{2061}y, x\u{2063}y",
+            "\u{1b}[38;5;8mgrey\u{1b}[0m \u{1b}[1;48;2;8;8;8m \u{1b}[38:2::8:8:8m \u{1b}[18m \u{1b}8 \u{1b}[8A",
             "Hello \u{2068}Anna\u{2069}!",
             "plain text",
             "",
@@ -309,6 +369,10 @@ mod tests {
         hides("🏴\u{e0069}\u{e0067}\u{e006e}\u{e007f}", Invisible::Tag);
         hides("🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}", Invisible::Tag);
         hides("ig\u{200b}nore", Invisible::ZeroWidth);
+        hides("и\u{200b}г\u{200b}нор", Invisible::ZeroWidth);
+        hides("αγνό\u{200b}ησε", Invisible::ZeroWidth);
+        hides("приве\u{2060}т", Invisible::ZeroWidth);
+        hides("무\u{200b}시", Invisible::ZeroWidth);
         hides("a\u{200b}\u{200c}\u{200b} b", Invisible::ZeroWidth);
         hides("a \u{200d}\u{200c}", Invisible::Joiner);
         hides("abc\u{202e}fed", Invisible::Bidi);
@@ -318,9 +382,15 @@ mod tests {
         hides("x\u{3164}y", Invisible::Filler);
         hides("i\u{34f}gnore", Invisible::GraphemeJoiner);
         hides("go\u{2062}\u{2064}\u{2062}", Invisible::Mathematical);
+        hides("ig\u{2063}nore", Invisible::Mathematical);
+        hides("i\u{2062}gnore", Invisible::Mathematical);
+        hides("ignor\u{2064}e", Invisible::Mathematical);
         hides("i\u{ad}g\u{ad}n\u{ad}ore", Invisible::SoftHyphen);
         hides("a\u{fff9}b", Invisible::Format);
         hides("\u{1b}[8mhidden\u{1b}[0m", Invisible::Control);
+        for conceal in ["\u{1b}[08m", "\u{1b}[0;38;5;1;8m", "\u{9b}8m", "\u{1b}[0;0;0;0;0;0;0;0;0;0;8m"] {
+            hides(&format!("{conceal}hidden"), Invisible::Control);
+        }
         hides("a\u{e0fff}", Invisible::Unassigned);
     }
 
