@@ -36,7 +36,8 @@ fn join(first: &str, second: &str) -> String {
     format!("{first}{}{second}", if apart { "" } else { "\n" })
 }
 
-/// A line of JSON lines. Which line it is, the caller knows: what is wrong is told with its place within the line.
+/// A line of JSON lines. Which line it is, the caller knows: what is wrong is told with its place within the line, and without what
+/// stands there, which may be anybody's secret.
 ///
 /// # Errors
 /// The line is no JSON object, or none of this kind.
@@ -47,11 +48,20 @@ pub fn row<T: DeserializeOwned>(line: &str) -> Result<T, String> {
     serde_json::from_str(line).map_err(|error| {
         let whole = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
-        match whole.strip_suffix(&place) {
-            Some(words) => format!("{words}, column {}", error.column()),
-            None => whole,
-        }
+        format!("{}, column {}", without_values(whole.strip_suffix(&place).unwrap_or(&whole)), error.column())
     })
+}
+
+/// What serde says is wrong, without the value that it is wrong with. Behind the last `expected` stands what the program asks for.
+fn without_values(words: &str) -> String {
+    let with_values = ["invalid type", "invalid value", "invalid length", "unknown variant", "unknown field"];
+    if !with_values.iter().any(|start| words.starts_with(start)) {
+        return words.to_owned();
+    }
+    match words.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("found something else, expected {expected}"),
+        None => "not what is expected".to_owned(),
+    }
 }
 
 /// Text of an argument, or standard input for `-` and for nothing.
@@ -212,6 +222,29 @@ mod tests {
         assert_eq!(ids(&["1", "2 3,\n4,"]).unwrap(), [1, 2, 3, 4]);
         for wrong in ["", ",", "1,x", "-1", "4294967296", "@/no/such/file"] {
             assert!(ids(&[wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_row_is_told_without_what_stands_there() {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only read")]
+        struct Row {
+            role: torchless::Role,
+            calls: Option<Vec<u8>>,
+        }
+        for (line, why) in [
+            (r#"{"role": "ghp_a, expected b"}"#, "found something else, expected a role: user, system"),
+            (r#"{"role": ["ghp_a"]}"#, "found something else, expected a role: user, system"),
+            (r#"{"role": "user", "calls": "ghp_a"}"#, "found something else, expected a sequence, column 3"),
+            (r#"{"role": "user", "calls": [{"ghp_a": 1}]}"#, "found something else, expected u8"),
+            (r#"{"role": "user", "ghp_a": 1}"#, "found something else, expected `role` or `calls`, column 2"),
+            (r#"{"calls": null}"#, "missing field `role`, column"),
+            (r#"{"role": "user", ghp_a}"#, "key must be a string, column 18"),
+        ] {
+            let error = row::<Row>(line).err().unwrap();
+            assert!(error.starts_with(why) && !error.contains("ghp_a"), "{line}: {error}");
         }
     }
 

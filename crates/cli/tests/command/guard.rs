@@ -54,7 +54,10 @@ fn what_is_no_labelled_text_is_named() {
         ("{\"label\": \"benign\"}", "text"),
         ("{\"text\": \"x\", \"label\": \"benign\", \"dataset\": \"overall\"}", "overall"),
         ("{\"text\": \"x\", \"label\": \"benign\", \"role\": 5}", "expected a role: user"),
-        ("{\"text\": \"x\", \"label\": \"benign\", \"role\": \"bot\"}", "\"bot\", expected a role: user"),
+        (
+            "{\"text\": \"x\", \"label\": \"benign\", \"role\": \"bot\"}",
+            "found something else, expected a role: user",
+        ),
         ("\n", "no texts"),
     ] {
         let rows = file(&folder, "rows.jsonl", content);

@@ -141,7 +141,7 @@ mod tests {
             ("{", "object, column 1"),
             (r#"["user", "hi"]"#, "no JSON object"),
             ("{}", "neither content"),
-            (r#"{"role": "nobody", "content": ""}"#, "nobody"),
+            (r#"{"role": "nobody", "content": ""}"#, "found something else, expected a role: user,"),
             (r#"{"content": [{"type": "image_url"}]}"#, "no text"),
             (r#"{"tool_calls": [{"arguments": {}}]}"#, "without a name"),
         ] {
