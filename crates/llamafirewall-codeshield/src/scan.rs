@@ -7,9 +7,9 @@ use std::ops::Range;
 use crate::fences::{self, Stretch, stretches};
 use crate::issue::{Issue, Severity, Treatment};
 use crate::language::Language;
-use crate::patterns::{self, PATTERNS, Pattern};
+use crate::patterns::{self, Known, PATTERNS, Pattern};
 use crate::rules::{TreeRule, needles};
-use crate::syntax::{Grammar, MAX_BYTES, NodeId, Outcome, Tree};
+use crate::syntax::{Grammar, Inert, MAX_BYTES, NodeId, Outcome, Tree};
 
 /// At most so many places of one rule are listed; the first ones.
 pub(crate) const PLACES_PER_RULE: usize = 64;
@@ -118,14 +118,8 @@ fn scan_stretches(text: &str, stretches: &[Stretch]) -> Report {
 /// those of every language.
 fn read_patterns(text: &str, stretch: &Stretch, report: &mut Report) {
     let code = &text[stretch.range.clone()];
-    let clean = OnceCell::new();
-    let holds = |pattern: &Pattern| match (pattern.language, stretch.language) {
-        (Some(rule), Some(language)) => {
-            language.is_ruled_by(rule) || !*clean.get_or_init(|| is_clean(code, language))
-        }
-        (None, _) | (_, None) => true,
-    };
-    report.issues.extend(patterns::find(code, &holds).into_iter().map(|hit| Issue {
+    let reading = Reading { code, language: stretch.language, inert: OnceCell::new() };
+    report.issues.extend(patterns::find(code, &reading).into_iter().map(|hit| Issue {
         rule: hit.pattern.id,
         cwe: hit.pattern.cwe,
         severity: hit.pattern.severity,
@@ -136,11 +130,45 @@ fn read_patterns(text: &str, stretch: &Stretch, report: &mut Report) {
     }));
 }
 
-/// Whether code can be read as a language.
-fn is_clean(code: &str, language: Language) -> bool {
-    language.grammar().is_some_and(|grammar| {
-        pieces(code).all(|piece| Tree::parse(&code[piece], grammar).is_some_and(|tree| tree.is_clean()))
-    })
+/// Code, and what reading it as the language that it says it is tells about it.
+struct Reading<'t> {
+    code: &'t str,
+    language: Option<Language>,
+    inert: OnceCell<Option<Pieces>>,
+}
+
+/// Where the pieces of code begin, and where they are no code.
+type Pieces = Vec<(usize, Inert)>;
+
+impl Reading<'_> {
+    /// `None` where part of the code cannot be read.
+    fn inert(&self) -> Option<&Pieces> {
+        self.inert.get_or_init(|| inert(self.code, self.language?.grammar()?)).as_ref()
+    }
+}
+
+impl Known for Reading<'_> {
+    fn holds(&self, pattern: &Pattern) -> bool {
+        match (pattern.language, self.language) {
+            (Some(rule), Some(language)) => language.is_ruled_by(rule) || self.inert().is_none(),
+            (None, _) | (_, None) => true,
+        }
+    }
+
+    fn is_inert(&self, at: usize) -> Option<bool> {
+        let pieces = self.inert()?;
+        let later = pieces.partition_point(|(start, _)| *start <= at);
+        let (start, inert) = &pieces[later.checked_sub(1)?];
+        Some(inert.has(at - start))
+    }
+}
+
+fn inert(code: &str, grammar: Grammar) -> Option<Pieces> {
+    let of = |piece: Range<usize>| {
+        let tree = Tree::parse(&code[piece.clone()], grammar)?;
+        tree.is_clean().then(|| (piece.start, tree.inert()))
+    };
+    pieces(code).map(of).collect()
 }
 
 /// Code in pieces that can be parsed, cut between lines. A single line that is too long stays as it is.

@@ -25,6 +25,37 @@ fn rules_of_other_languages_do_not_hold_for_code_that_names_its_own() {
     assert_eq!(rules(&report), ["insecure-md5-hash-usage", "weak-md5-hashing", "risky-crypto-algorithm"]);
 }
 
+/// In code that can be read as the language that its fence names, comments and the text of strings are told from code.
+#[test]
+fn comments_and_strings_are_no_code() {
+    let found = |name: &str, code: &str| rules(&scan_message(&format!("```{name}\n{code}\n```\n")));
+    for (name, code) in [
+        ("c", "/*\n * gets(buf);\n */\nint x;"),
+        ("c", "int f() { puts(\"never call gets(buf)\"); }"),
+        ("c", "int x; /* gets(buf) */ // gets(buf)"),
+        ("py", "x = 1  # hashlib.md5(y)"),
+        ("py", "def f(y):\n    \"\"\"As hashlib.md5(y) did,\n    hashlib.sha1(y) does.\"\"\"\n"),
+        ("py", "print(f'hashlib.md5(y) of {y}')"),
+        ("js", "log('fetch(\"http://x.org/\")', `fetch('http://x.org/')`);"),
+        ("java", "class A { /** c.getInstance(\"DES\") */ String s; }"),
+    ] {
+        assert_eq!(found(name, code), Vec::<&str>::new(), "{name}: {code}");
+    }
+    for (name, code, rule) in [
+        ("c", "void f() {\n/* read */ gets(line);\n}", "bugprone-gets"),
+        ("c", "#define READ gets(line)\n", "bugprone-gets"),
+        ("java", "/** x */ Cipher c = Cipher.getInstance(\"DES\");", "deprecated-crypto-algorithms-usage"),
+        ("py", "print(f'{hashlib.md5(y)} of {y}')", "insecure-md5-hash-usage"),
+        ("py", "\"\"\"Docs\"\"\"\nhashlib.md5(y)", "insecure-md5-hash-usage"),
+        ("js", "log(`${fetch('http://x.org/')}`);", "unencrypted-fetch-usage"),
+        ("py", "# only a comment\nx = \"gets(x) hashlib.md5(\" hashlib.md5(y)", "insecure-md5-hash-usage"),
+    ] {
+        assert!(found(name, code).contains(&rule), "{name}: {code}");
+    }
+    let key = format!("s = '''\nkey ghp_{}\n'''", "a1B2".repeat(9));
+    assert_eq!(found("py", &key), ["ALL-R-010"]);
+}
+
 #[test]
 fn a_wrong_name_on_a_fence_hides_nothing() {
     for name in ["java", "rust", "klingon", "php", "text", ""] {

@@ -83,9 +83,17 @@ struct Engine {
     tails: Vec<Option<Regex>>,
 }
 
-/// All matches outside of comments, in the order of the text; of each rule one per line and at most the first 64.
-/// `holds` says whether a rule holds for this text; it is asked only where a rule's word stands.
-pub(crate) fn find(text: &str, holds: &dyn Fn(&Pattern) -> bool) -> Vec<Hit> {
+/// What is known of the text that rules look at. It is asked only where a rule's word stands.
+pub(crate) trait Known {
+    /// Whether a rule holds for this text.
+    fn holds(&self, pattern: &Pattern) -> bool;
+    /// Whether a byte belongs to a comment or to the text of a string; `None` where that is not known.
+    fn is_inert(&self, at: usize) -> Option<bool>;
+}
+
+/// All matches in code, in the order of the text; of each rule one per line and at most the first 64. Secrets are secrets in strings
+/// too. Where nothing is known of the text, lines that begin as comments are none.
+pub(crate) fn find(text: &str, known: &dyn Known) -> Vec<Hit> {
     let engine = engine();
     let mut hits = Vec::new();
     let mut lines = Lines::default();
@@ -99,7 +107,11 @@ pub(crate) fn find(text: &str, holds: &dyn Fn(&Pattern) -> bool) -> Vec<Hit> {
             continue;
         }
         lines.go_to(text, word.start());
-        if lines.is_comment(text, pattern.language) || !holds(pattern) {
+        if !known.holds(pattern) {
+            continue;
+        }
+        let inert = pattern.language.and_then(|_| known.is_inert(word.start()));
+        if inert.unwrap_or_else(|| lines.is_comment(text, pattern.language)) {
             continue;
         }
         match engine.end(text, owner, word.start()..word.end()) {
@@ -225,7 +237,7 @@ impl Lines {
         text[self.reached..].find('\n').map_or(text.len(), |end| self.reached + end)
     }
 
-    /// Whether the line is a comment, or a comment ends right before the place that was reached. A macro of C is not.
+    /// Whether the line begins as a comment that reaches to the place that was reached. A macro of C is none.
     fn is_comment(&self, text: &str, language: Option<Language>) -> bool {
         if self.first >= self.reached {
             return false;
@@ -235,8 +247,7 @@ impl Lines {
             && before.strip_prefix('#').is_some_and(|rest| rest.trim_start().starts_with("define"));
         (before.starts_with('#') && !is_macro)
             || before.starts_with("//")
-            || before.starts_with("/*")
-            || before.trim_end().ends_with("*/")
+            || (before.starts_with("/*") && !before.contains("*/"))
     }
 }
 
@@ -244,8 +255,21 @@ impl Lines {
 mod tests {
     use super::*;
 
+    /// Every rule holds, and nothing is known.
+    struct Nothing;
+
+    impl Known for Nothing {
+        fn holds(&self, _: &Pattern) -> bool {
+            true
+        }
+
+        fn is_inert(&self, _: usize) -> Option<bool> {
+            None
+        }
+    }
+
     fn ids(text: &str) -> Vec<&'static str> {
-        find(text, &|_| true).iter().map(|hit| hit.pattern.id).collect()
+        find(text, &Nothing).iter().map(|hit| hit.pattern.id).collect()
     }
 
     #[test]
@@ -260,8 +284,9 @@ mod tests {
         assert_eq!(ids("# hashlib.sha1(x)\n"), Vec::<&str>::new());
         assert_eq!(ids("# hashlib.sha1(x)\nhashlib.sha1(x)\n").len(), 2);
         assert_eq!(ids("   // std::auto_ptr<int> p;"), Vec::<&str>::new());
-        assert_eq!(ids("/* x */ std::auto_ptr<int> p;"), Vec::<&str>::new());
-        assert_eq!(ids("int x; /* y */ std::auto_ptr<int> p;"), Vec::<&str>::new());
+        assert_eq!(ids("/* std::auto_ptr<int> p; */"), Vec::<&str>::new());
+        assert_eq!(ids("/* x */ std::auto_ptr<int> p;"), ["deprecated-auto_ptr-usage"]);
+        assert_eq!(ids("int x; /* y */ std::auto_ptr<int> p;"), ["deprecated-auto_ptr-usage"]);
         assert_eq!(ids("int x; // std::auto_ptr<int> p;"), ["deprecated-auto_ptr-usage"]);
         assert_eq!(ids("#define READ gets(line)"), ["bugprone-gets"]);
     }

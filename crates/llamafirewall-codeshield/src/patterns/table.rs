@@ -253,7 +253,7 @@ pub(crate) const PATTERNS: &[Pattern] = &[
         message: "RSA without padding; use OAEP",
         words: &["Cipher.getInstance("],
         before: Before::Anything,
-        tail: Tail::Expression(r#"Cipher\.getInstance\(.*NoPadding""#, Border::Line),
+        tail: Tail::Expression(r#"Cipher\.getInstance\([^)]*(?i:RSA)[^)]*NoPadding""#, Border::Line),
     },
     Pattern {
         id: "weak-md2-hashing",

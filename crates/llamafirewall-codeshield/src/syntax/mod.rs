@@ -3,10 +3,12 @@
 mod constants;
 mod facts;
 mod flow;
+mod inert;
 mod tree;
 mod vocabulary;
 
 pub(crate) use facts::Call;
 pub(crate) use flow::Flow;
+pub(crate) use inert::Inert;
 pub(crate) use tree::{MAX_BYTES, NodeId, Outcome, Tree};
 pub(crate) use vocabulary::{Field, Grammar, Role};

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
 use super::facts::{Binding, Bound, Call, Typed};
+use super::inert::Inert;
 use super::vocabulary::{Field, Grammar, Role};
 
 /// A node's place in the table; descendants follow their ancestor.
@@ -54,6 +55,8 @@ pub(crate) struct Tree<'t> {
     pub text: &'t str,
     pub grammar: Grammar,
     pub nodes: Vec<Node>,
+    /// Where comments are, in the order of the text.
+    comments: Vec<Range<usize>>,
     pub calls: Vec<Call<'t>>,
     pub bindings: HashMap<&'t str, Vec<Binding>>,
     /// The same by the node that binds.
@@ -73,12 +76,13 @@ impl<'t> Tree<'t> {
             return None;
         }
         let parsed = parse(text, grammar)?;
-        let nodes = flatten(&parsed, grammar);
+        let (nodes, comments) = flatten(&parsed, grammar);
         let fuel = Cell::new(LOOKS.max(nodes.len() as u64 * LOOKS_PER_NODE));
         let mut tree = Self {
             text,
             grammar,
             nodes,
+            comments,
             calls: Vec::new(),
             bindings: HashMap::new(),
             bound_at: HashMap::new(),
@@ -187,6 +191,11 @@ impl<'t> Tree<'t> {
         !self.node(id).in_broken && !self.node(self.node(id).statement).is_broken
     }
 
+    /// Where it is no code.
+    pub(crate) fn inert(&self) -> Inert {
+        Inert::of(&self.nodes, &self.comments)
+    }
+
     /// The node without brackets around it.
     pub(crate) fn bare(&self, mut id: NodeId) -> NodeId {
         while self.role(id) == Role::Paren {
@@ -233,10 +242,11 @@ fn parse(text: &str, grammar: Grammar) -> Option<tree_sitter::Tree> {
     parser.parse_with_options(&mut |at, _| bytes.get(at..).unwrap_or_default(), None, Some(options))
 }
 
-/// Named nodes and operators in the order of the text. There are no more of them than there are bytes.
-fn flatten(parsed: &tree_sitter::Tree, grammar: Grammar) -> Vec<Node> {
+/// Named nodes and operators in the order of the text, and where comments are. There are no more of them than there are bytes.
+fn flatten(parsed: &tree_sitter::Tree, grammar: Grammar) -> (Vec<Node>, Vec<Range<usize>>) {
     let vocabulary = grammar.vocabulary();
     let mut nodes: Vec<Node> = Vec::new();
+    let mut comments = Vec::new();
     let mut open: Vec<NodeId> = Vec::new();
     let mut cursor = parsed.walk();
     loop {
@@ -246,6 +256,9 @@ fn flatten(parsed: &tree_sitter::Tree, grammar: Grammar) -> Vec<Node> {
             true => Role::Block,
             false => vocabulary.roles.get(usize::from(at.kind_id())).copied().unwrap_or(Role::Other),
         };
+        if role == Role::Comment {
+            comments.push(at.byte_range());
+        }
         let is_kept =
             (at.is_named() || field == Field::Operator || role == Role::Name) && role != Role::Comment;
         if is_kept {
@@ -258,7 +271,7 @@ fn flatten(parsed: &tree_sitter::Tree, grammar: Grammar) -> Vec<Node> {
         }
         while !cursor.goto_next_sibling() {
             let (true, Some(done)) = (cursor.goto_parent(), open.pop()) else {
-                return nodes;
+                return (nodes, comments);
             };
             nodes[done as usize].last = nodes.len() as NodeId;
         }
