@@ -1,7 +1,8 @@
 //! The audit log: a line of JSON for each verdict, chained by hashes, without a word of what was said.
 //!
-//! Each line has the hash of the line before it, so that a line that is changed, taken out or put in breaks the chain
-//! ([`verify`]). Who can write the file can also write it anew from the start: keep the last hash elsewhere.
+//! Each line has the hash of the line before it, so that a line that is changed, taken out or put in breaks the chain at the line after
+//! it ([`verify`]). Nothing follows the last line, and who can write the file can also write it anew from the start: keep the last
+//! hash elsewhere.
 
 use crate::{FailMode, Message, ScanResult, ScanStatus};
 use serde_json::{Value, json};
