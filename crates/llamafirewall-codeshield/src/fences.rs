@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use crate::language::Language;
+use crate::language::Named;
 
 /// A stretch of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stretch {
     /// Bytes of the message, without the lines of the fences.
     pub range: Range<usize>,
-    /// The language that the fence names; `None` where it names none that rules exist for, and outside of fences.
-    pub language: Option<Language>,
+    /// What the fence says it is; nothing outside of fences.
+    pub named: Named,
     /// Whether it stands between fences.
     pub is_fenced: bool,
 }
@@ -19,7 +19,7 @@ pub(crate) struct Stretch {
 struct Fence {
     sign: u8,
     length: usize,
-    language: Option<Language>,
+    named: Named,
 }
 
 /// A walk over the lines of a message.
@@ -48,8 +48,8 @@ impl Walk {
     }
 
     fn until(&self, end: usize) -> Stretch {
-        let language = self.open.as_ref().and_then(|fence| fence.language);
-        Stretch { range: self.from..end, language, is_fenced: self.open.is_some() }
+        let named = self.open.as_ref().map_or(Named::Nothing, |fence| fence.named);
+        Stretch { range: self.from..end, named, is_fenced: self.open.is_some() }
     }
 }
 
@@ -93,7 +93,7 @@ fn opening(line: &str) -> Option<Fence> {
     }
     let word = info.trim().split(|c: char| c.is_whitespace() || matches!(c, '{' | '}' | ',' | ':'));
     let name = word.map(|word| word.trim_start_matches('.')).find(|word| !word.is_empty());
-    Some(Fence { sign, length, language: name.and_then(Language::of_fence) })
+    Some(Fence { sign, length, named: name.map_or(Named::Nothing, Named::by) })
 }
 
 fn closes(line: &str, fence: &Fence) -> bool {
@@ -104,10 +104,12 @@ fn closes(line: &str, fence: &Fence) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::Language;
 
     fn check(text: &str, expected: &[(&str, Option<Language>, bool)]) {
         let found = stretches(text);
-        let found: Vec<_> = found.iter().map(|s| (&text[s.range.clone()], s.language, s.is_fenced)).collect();
+        let found: Vec<_> =
+            found.iter().map(|s| (&text[s.range.clone()], s.named.language(), s.is_fenced)).collect();
         assert_eq!(found, expected, "{text}");
     }
 

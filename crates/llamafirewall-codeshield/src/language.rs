@@ -22,7 +22,17 @@ pub enum Language {
     Python,
 }
 
-/// Names of fences, lower case.
+/// What a name says code is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    Known(Language),
+    /// A language that no rules exist for.
+    Other,
+    /// Nothing, or a name that is nobody's.
+    Nothing,
+}
+
+/// Names of fences and endings of files, lower case.
 const FENCES: &[(&str, Language)] = &[
     ("c", Language::C),
     ("h", Language::C),
@@ -30,7 +40,9 @@ const FENCES: &[(&str, Language)] = &[
     ("cc", Language::Cpp),
     ("cpp", Language::Cpp),
     ("cxx", Language::Cpp),
+    ("hh", Language::Cpp),
     ("hpp", Language::Cpp),
+    ("hxx", Language::Cpp),
     ("c#", Language::CSharp),
     ("cs", Language::CSharp),
     ("csharp", Language::CSharp),
@@ -39,17 +51,141 @@ const FENCES: &[(&str, Language)] = &[
     ("js", Language::JavaScript),
     ("jsx", Language::JavaScript),
     ("mjs", Language::JavaScript),
+    ("cjs", Language::JavaScript),
     ("node", Language::JavaScript),
     ("ts", Language::JavaScript),
+    ("mts", Language::JavaScript),
+    ("cts", Language::JavaScript),
     ("tsx", Language::JavaScript),
     ("typescript", Language::JavaScript),
     ("php", Language::Php),
     ("py", Language::Python),
     ("py3", Language::Python),
+    ("pyi", Language::Python),
+    ("pyw", Language::Python),
     ("pycon", Language::Python),
     ("python", Language::Python),
     ("python3", Language::Python),
 ];
+
+/// The same for languages that no rules exist for. Names of what carries code of others, such as `sh`, `html` and `md`, are left out.
+const OTHERS: &[&str] = &[
+    "ada",
+    "asm",
+    "awk",
+    "clj",
+    "clojure",
+    "cobol",
+    "css",
+    "d",
+    "dart",
+    "ebnf",
+    "elixir",
+    "elm",
+    "erl",
+    "erlang",
+    "ex",
+    "exs",
+    "f90",
+    "fortran",
+    "fs",
+    "fsharp",
+    "gleam",
+    "go",
+    "golang",
+    "graphql",
+    "haskell",
+    "hcl",
+    "hs",
+    "ini",
+    "jl",
+    "julia",
+    "kotlin",
+    "kt",
+    "kts",
+    "latex",
+    "less",
+    "lisp",
+    "lua",
+    "matlab",
+    "mojo",
+    "mysql",
+    "nim",
+    "nix",
+    "octave",
+    "ocaml",
+    "pascal",
+    "perl",
+    "pgsql",
+    "pl",
+    "plsql",
+    "postgres",
+    "postgresql",
+    "powershell",
+    "prolog",
+    "proto",
+    "protobuf",
+    "ps1",
+    "purescript",
+    "pwsh",
+    "r",
+    "racket",
+    "raku",
+    "rb",
+    "rs",
+    "ruby",
+    "rust",
+    "sass",
+    "scala",
+    "scheme",
+    "scss",
+    "solidity",
+    "sql",
+    "sqlite",
+    "swift",
+    "terraform",
+    "tex",
+    "tf",
+    "toml",
+    "tsql",
+    "vb",
+    "vbnet",
+    "verilog",
+    "vhdl",
+    "wgsl",
+    "yaml",
+    "yml",
+    "zig",
+];
+
+/// How lines of a language begin that hardly begin so in another: what tells code of it under a name of another language.
+const BEGINNINGS: &[(Language, &[&str])] = &[
+    (Language::Cpp, &["#include "]),
+    (Language::CSharp, &["using System"]),
+    (Language::Java, &["import java", "public class "]),
+    (Language::JavaScript, &["import ", "function "]),
+    (Language::Php, &["<?php"]),
+    (Language::Python, &["import ", "from ", "def "]),
+];
+
+impl Named {
+    /// What the first word after a fence, or the ending of a file, says, whatever its case.
+    pub(crate) fn by(name: &str) -> Self {
+        let name = name.to_ascii_lowercase();
+        match FENCES.iter().find(|(known, _)| *known == name) {
+            Some((_, language)) => Self::Known(*language),
+            None if OTHERS.contains(&&name[..]) => Self::Other,
+            None => Self::Nothing,
+        }
+    }
+
+    pub(crate) fn language(self) -> Option<Language> {
+        match self {
+            Self::Known(language) => Some(language),
+            Self::Other | Self::Nothing => None,
+        }
+    }
+}
 
 impl Language {
     /// All languages.
@@ -73,8 +209,15 @@ impl Language {
     /// The language that the first word after a fence names, whatever its case: `python`, `c++`, `tsx`.
     #[must_use]
     pub fn of_fence(name: &str) -> Option<Self> {
-        let name = name.to_ascii_lowercase();
-        FENCES.iter().find(|(known, _)| *known == name).map(|(_, language)| *language)
+        Named::by(name).language()
+    }
+
+    /// Languages that a line of the code begins like.
+    pub(crate) fn suggested_by(code: &str) -> impl Iterator<Item = Self> + '_ {
+        let begins = |line: &str, beginnings: &[&str]| beginnings.iter().any(|start| line.starts_with(start));
+        BEGINNINGS.iter().filter_map(move |(language, beginnings)| {
+            code.lines().any(|line| begins(line.trim_start(), beginnings)).then_some(*language)
+        })
     }
 
     /// Whether rules for `rule` hold for code of this language.

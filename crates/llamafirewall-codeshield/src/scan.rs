@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::fences::{self, Stretch, stretches};
 use crate::issue::{Issue, Severity, Treatment};
-use crate::language::Language;
+use crate::language::{Language, Named};
 use crate::patterns::{self, Known, PATTERNS, Pattern};
 use crate::rules::{TreeRule, needles};
 use crate::syntax::{Grammar, Inert, MAX_BYTES, NodeId, Outcome, Tree};
@@ -78,12 +78,23 @@ pub fn rules() -> impl Iterator<Item = RuleInfo> {
 /// language.
 #[must_use]
 pub fn scan_code(code: &str, language: Option<Language>) -> Report {
-    let whole = Stretch { range: 0..code.len(), language, is_fenced: true };
-    scan_stretches(code, &[whole])
+    let named = language.map_or(Named::Nothing, Named::Known);
+    scan_stretches(code, &[Stretch { range: 0..code.len(), named, is_fenced: true }])
+}
+
+/// Scans a text that says by a name what it is written in throughout, such as a file by its ending: `py`, `rs`. A name that is no
+/// language's says that it may be anything, and it is scanned as a message.
+#[must_use]
+pub fn scan_named(text: &str, name: &str) -> Report {
+    match Named::by(name) {
+        Named::Nothing => scan_message(text),
+        named => scan_stretches(text, &[Stretch { range: 0..text.len(), named, is_fenced: true }]),
+    }
 }
 
 /// Scans a message. Code between fences is read as the language that its fence names; where it names none, where the
-/// code cannot be read as that language, and outside of fences, rules of every language hold.
+/// code cannot be read as that language, and outside of fences, rules of every language hold. Where it names a language that no rules
+/// exist for, those of the language hold that the code is of all the same, if any, and secrets are looked for.
 #[must_use]
 pub fn scan_message(text: &str) -> Report {
     scan_stretches(text, &stretches(text))
@@ -108,17 +119,53 @@ pub fn prepare() {
 fn scan_stretches(text: &str, stretches: &[Stretch]) -> Report {
     let mut report = Report::default();
     for stretch in stretches {
-        read_trees(text, stretch, &mut report);
-        read_patterns(text, stretch, &mut report);
+        let scope = Scope::of(&text[stretch.range.clone()], stretch.named);
+        if scope != Scope::Secrets {
+            read_trees(text, (stretch, scope), &mut report);
+        }
+        read_patterns(text, (stretch, scope), &mut report);
     }
     finish(text, report)
 }
 
+/// Whose rules hold for code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Of(Language),
+    Every,
+    /// No language's: secrets alone.
+    Secrets,
+}
+
+impl Scope {
+    fn of(code: &str, named: Named) -> Self {
+        match named {
+            Named::Known(language) => Self::Of(language),
+            Named::Nothing => Self::Every,
+            // A wrong name hides nothing: what looks like a language with rules and can be read as it from end to end, is.
+            Named::Other => {
+                let is_clean = |grammar| inert(code, grammar).is_some();
+                let mut likely = Language::suggested_by(code);
+                likely
+                    .find(|language| language.grammar().is_none_or(is_clean))
+                    .map_or(Self::Secrets, Self::Of)
+            }
+        }
+    }
+
+    fn language(self) -> Option<Language> {
+        match self {
+            Self::Of(language) => Some(language),
+            Self::Every | Self::Secrets => None,
+        }
+    }
+}
+
 /// Runs the rules over plain text on a stretch: those of its language, and where it is not of that language after all,
 /// those of every language.
-fn read_patterns(text: &str, stretch: &Stretch, report: &mut Report) {
+fn read_patterns(text: &str, (stretch, scope): (&Stretch, Scope), report: &mut Report) {
     let code = &text[stretch.range.clone()];
-    let reading = Reading { code, language: stretch.language, inert: OnceCell::new() };
+    let reading = Reading { code, scope, inert: OnceCell::new() };
     report.issues.extend(patterns::find(code, &reading).into_iter().map(|hit| Issue {
         rule: hit.pattern.id,
         cwe: hit.pattern.cwe,
@@ -133,7 +180,7 @@ fn read_patterns(text: &str, stretch: &Stretch, report: &mut Report) {
 /// Code, and what reading it as the language that it says it is tells about it.
 struct Reading<'t> {
     code: &'t str,
-    language: Option<Language>,
+    scope: Scope,
     inert: OnceCell<Option<Pieces>>,
 }
 
@@ -143,15 +190,16 @@ type Pieces = Vec<(usize, Inert)>;
 impl Reading<'_> {
     /// `None` where part of the code cannot be read.
     fn inert(&self) -> Option<&Pieces> {
-        self.inert.get_or_init(|| inert(self.code, self.language?.grammar()?)).as_ref()
+        self.inert.get_or_init(|| inert(self.code, self.scope.language()?.grammar()?)).as_ref()
     }
 }
 
 impl Known for Reading<'_> {
     fn holds(&self, pattern: &Pattern) -> bool {
-        match (pattern.language, self.language) {
-            (Some(rule), Some(language)) => language.is_ruled_by(rule) || self.inert().is_none(),
-            (None, _) | (_, None) => true,
+        match (pattern.language, self.scope) {
+            (Some(rule), Scope::Of(language)) => language.is_ruled_by(rule) || self.inert().is_none(),
+            (Some(_), Scope::Secrets) => false,
+            (None, _) | (_, Scope::Every) => true,
         }
     }
 
@@ -222,22 +270,22 @@ const GRAMMARS: [(Grammar, Language); 5] = [
 
 /// Runs the rules over trees on a stretch: those of its language, and where it is not of that language after all,
 /// those of every language on the statements that can be read. Code is parsed only for rules whose words it has.
-fn read_trees(text: &str, stretch: &Stretch, report: &mut Report) {
+fn read_trees(text: &str, (stretch, scope): (&Stretch, Scope), report: &mut Report) {
     let code = &text[stretch.range.clone()];
     let wanted = needles::wanted(code);
     if wanted.is_empty() {
         return;
     }
-    let own = stretch.language.and_then(Language::grammar);
+    let own = scope.language().and_then(Language::grammar);
     if let Some((grammar, language)) = GRAMMARS.into_iter().find(|(grammar, _)| Some(*grammar) == own) {
-        let is_clean = read_as(code, (grammar, language), &wanted, (stretch, report));
+        let is_clean = read_as(code, (grammar, language), (&wanted, true), (stretch, report));
         if is_clean {
             return;
         }
     }
     for (grammar, language) in GRAMMARS.into_iter().filter(|(grammar, _)| Some(*grammar) != own) {
         if wanted.iter().any(|(of, _)| *of == language) {
-            read_as(code, (grammar, language), &wanted, (stretch, report));
+            read_as(code, (grammar, language), (&wanted, false), (stretch, report));
         }
     }
 }
@@ -247,10 +295,9 @@ fn read_trees(text: &str, stretch: &Stretch, report: &mut Report) {
 fn read_as(
     code: &str,
     (grammar, language): (Grammar, Language),
-    wanted: &[(Language, &'static TreeRule)],
+    (wanted, is_named): (&[(Language, &'static TreeRule)], bool),
     (stretch, report): (&Stretch, &mut Report),
 ) -> bool {
-    let is_named = stretch.language.and_then(Language::grammar) == Some(grammar);
     let mut is_clean = true;
     for piece in pieces(code) {
         let place = stretch.range.start + piece.start..stretch.range.start + piece.end;

@@ -1,7 +1,7 @@
 //! Messages: where their code is, what becomes of it, and text that means harm to the scanner.
 
 use llamafirewall_codeshield::{
-    Language, Report, Severity, Treatment, prepare, scan_code, scan_message, settled,
+    Language, Report, Severity, Treatment, prepare, scan_code, scan_message, scan_named, settled,
 };
 
 fn rules(report: &Report) -> Vec<&'static str> {
@@ -58,10 +58,40 @@ fn comments_and_strings_are_no_code() {
 
 #[test]
 fn a_wrong_name_on_a_fence_hides_nothing() {
-    for name in ["java", "rust", "klingon", "php", "text", ""] {
+    for name in ["java", "rust", "sql", "klingon", "php", "text", ""] {
         let report = scan_message(&format!("```{name}\nimport os\ndef f(x):\n    os.system(x)\n```\n"));
         assert_eq!(rules(&report), ["insecure-os-system-use"], "{name}");
     }
+}
+
+/// A function of the same name in another language is another function.
+#[test]
+fn code_of_other_languages_has_secrets_alone() {
+    let key = format!("key = 'ghp_{}'", "a1B2".repeat(9));
+    for (name, code) in [
+        ("sql", "SELECT md5(name) FROM users;"),
+        ("rust", "fn main() { let status = system(y); gets(x); }"),
+        ("r", "require(dplyr)\nf <- function(x) { eval(x) }"),
+        ("julia", "import Pkg\nfunction f(x)\n    eval(x)\nend"),
+        ("yaml", "run: eval(x)"),
+        ("Go", "import \"os/exec\"\n\nfunc f(x string) { exec(x); md5(x) }"),
+    ] {
+        let message = |code: &str| rules(&scan_message(&format!("```{name}\n{code}\n```\n")));
+        assert_eq!(message(code), Vec::<&str>::new(), "{name}: {code}");
+        assert_eq!(message(&format!("{code}\n{key}")), ["ALL-R-010"], "{name}: {code}");
+    }
+}
+
+#[test]
+fn a_file_is_read_as_its_ending_says() {
+    let found = |name: &str, text: &str| rules(&scan_named(text, name));
+    let python = "import hashlib\nh = hashlib.md5(x)\n";
+    assert_eq!(found("py", python), ["insecure-md5-hash-usage"]);
+    assert_eq!(found("rs", python), ["insecure-md5-hash-usage"]);
+    assert_eq!(found("sql", "SELECT md5(name);"), Vec::<&str>::new());
+    assert_eq!(found("md", "Try\n```sql\nSELECT md5(name);\n```\n"), Vec::<&str>::new());
+    assert_eq!(found("txt", "h = hashlib.md5(x)"), found("", "h = hashlib.md5(x)"));
+    assert_eq!(found("HPP", "std::auto_ptr<int> p;"), ["deprecated-auto_ptr-usage"]);
 }
 
 #[test]

@@ -161,9 +161,19 @@ pub struct Message {
 }
 
 impl Message {
+    /// What the content is written in throughout, by the ending of its file or the name that a code fence would give it (`py`, `rs`);
+    /// `None` where nothing says so, as for messages with code between fences.
+    pub written_in: Option<String>,
     /// A message.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into(), tool_calls: Vec::new() }
+        Self { role, content: content.into(), tool_calls: Vec::new(), written_in: None }
+    }
+
+    /// The same message, written in a language throughout.
+    #[must_use]
+    pub fn written_in(mut self, name: impl Into<String>) -> Self {
+        self.written_in = Some(name.into());
+        self
     }
 
     /// The same message with calls of tools.

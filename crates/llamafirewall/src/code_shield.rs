@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use llamafirewall_codeshield::{Issue, Report, Treatment, prepare, scan_message, settled};
+use llamafirewall_codeshield::{Issue, Report, Treatment, prepare, scan_message, scan_named, settled};
 use llamafirewall_core::{
     ConfigurationError, Finding, ScanDecision, ScanFuture, ScanInput, ScanResult, ScanStatus, Scanner,
     ScannerOptions, ScannerType,
@@ -94,7 +94,8 @@ fn reason(report: &Report) -> String {
     if report.issues.is_empty() {
         return "no insecure code".to_owned();
     }
-    let mut reason = format!("insecure code in {} places: ", report.issues.len());
+    let count = report.issues.len();
+    let mut reason = format!("insecure code in {count} place{}: ", if count == 1 { "" } else { "s" });
     for (place, issue) in report.issues.iter().take(NAMED).enumerate() {
         let between = if place == 0 { "" } else { "; " };
         // Writing to a string does not fail.
@@ -117,10 +118,18 @@ impl Scanner for CodeShieldScanner {
     }
 
     fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
-        Box::pin(async move { Ok(self.result(&scan_message(input.text()), input.text().len())) })
+        Box::pin(async move {
+            let text = input.text();
+            let report = match &input.message().written_in {
+                Some(name) => scan_named(text, name),
+                None => scan_message(text),
+            };
+            Ok(self.result(&report, text.len()))
+        })
     }
 
     fn settled(&self, input: &ScanInput) -> Option<usize> {
-        Some(settled(input.text()))
+        // Code that is not divided at fences is judged as a whole.
+        Some(if input.message().written_in.is_some() { 0 } else { settled(input.text()) })
     }
 }

@@ -31,11 +31,23 @@ fn insecure_code_blocks_and_is_named() {
     );
     assert_eq!(
         result.reason,
-        "insecure code in 1 places: line 4, insecure-os-system-use: os.system hands a built command to a shell; pass \
+        "insecure code in 1 place: line 4, insecure-os-system-use: os.system hands a built command to a shell; pass \
          a list to subprocess.run (CWE-78)"
     );
     assert_eq!(&text[result.findings[0].span.clone()], "os.system('ls ' + folder)");
     assert_eq!(result.findings[0].scanner, "code_shield");
+}
+
+#[test]
+fn a_message_may_say_what_it_is_written_in() {
+    let scan = |name: &str| {
+        let message = Message::assistant("h = hashlib.md5(data)\n").written_in(name);
+        let result = firewall(Arc::new(CodeShieldScanner::new())).scan_blocking(&message, None);
+        result.findings.into_iter().map(|finding| finding.rule.into_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(scan("py"), ["insecure-md5-hash-usage"]);
+    assert_eq!(scan("sql"), Vec::<String>::new());
+    assert_eq!(scan("txt").len(), 3);
 }
 
 #[test]

@@ -123,7 +123,9 @@ fn file_input(path: &Path, role: Role) -> Input {
     let entries = if is_conversation {
         conversation(&text, role)
     } else {
-        vec![(Entry::Message(Message::new(role, text)), None)]
+        let mut message = Message::new(role, text);
+        message.written_in = path.extension().map(|ending| ending.to_string_lossy().into_owned());
+        vec![(Entry::Message(message), None)]
     };
     Input { file: path.display().to_string(), entries }
 }
