@@ -2,11 +2,12 @@
 
 use crate::configuration::Entry;
 use crate::execution::{self, Busy, block_on};
-use crate::verdict::{combined, unscanned};
+use crate::verdict::{combined, merged, scored, unscanned};
 use crate::{
     Admitted, Configuration, ConfigurationError, Content, Message, OutputGuard, Refusal, Role, ScanDecision,
-    ScanInput, ScanResult, ScanStatus, ScannerError, Trace,
+    ScanInput, ScanResult, ScanStatus, ScannerError, ToolCall, Trace,
 };
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -154,25 +155,46 @@ impl Firewall {
     /// Scans a message: its text, and the names and arguments of calls.
     async fn scan_input(&self, input: &Arc<ScanInput>) -> ScanResult {
         let message = input.message();
-        let entries = self.configuration.entries(message.role).iter();
-        let mut results = vec![("text", self.scan_one(input, &entries.clone().collect::<Vec<_>>()).await)];
-        let of_readings: Vec<&Entry> = entries.filter(|entry| !entry.scanner.sees_calls()).collect();
-        if of_readings.is_empty() {
-            return self.recorded(message, combined(results));
+        let entries: Vec<&Entry> = self.configuration.entries(message.role).iter().collect();
+        let of_text = self.scan_one(input, &entries).await;
+        let of_readings: Vec<&Entry> =
+            entries.iter().copied().filter(|entry| !entry.scanner.sees_calls()).collect();
+        if message.tool_calls.is_empty() || of_readings.is_empty() {
+            return self.recorded(message, of_text);
         }
+        let mut results = vec![("text", scored(of_text, entries.len()))];
         for call in &message.tool_calls {
-            for (place, text) in call.readings() {
-                let reading = Message::new(message.role, text);
-                let mut result = self.scan_one(&Arc::new(input.instead(reading)), &of_readings).await;
-                for finding in &mut result.findings {
-                    // The place is one in the call, not in the text.
-                    finding.seen_in = place.into();
-                    finding.span = 0..0;
-                }
-                results.push(("tool call", result));
+            for result in self.scan_call(input, call, &of_readings).await {
+                results.push(("tool call", scored(result, of_readings.len())));
             }
         }
-        self.recorded(message, combined(results))
+        self.recorded(message, merged(results, |name, result| format!("{name}: {}", result.reason)))
+    }
+
+    /// Scans every reading of a call; what is found in several of them is told of the first.
+    async fn scan_call(
+        &self,
+        input: &Arc<ScanInput>,
+        call: &ToolCall,
+        entries: &[&Entry],
+    ) -> Vec<ScanResult> {
+        let mut results = Vec::new();
+        let mut told = HashSet::new();
+        for (place, text) in call.readings() {
+            let reading = Arc::new(input.instead(Message::new(input.message().role, text)));
+            let mut result = self.scan_one(&reading, entries).await;
+            result.findings.retain(|finding| {
+                let what = reading.text().get(finding.span.clone()).unwrap_or_default().to_owned();
+                told.insert((finding.scanner.clone(), finding.rule.clone(), place, finding.decision, what))
+            });
+            for finding in &mut result.findings {
+                // The place is one in the call, not in the text.
+                finding.seen_in = place.into();
+                finding.span = 0..0;
+            }
+            results.push(result);
+        }
+        results
     }
 
     /// A verdict, once it stands in the audit log.

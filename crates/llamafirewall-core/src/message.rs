@@ -81,6 +81,9 @@ pub struct ToolCall {
     pub arguments: String,
 }
 
+/// How what findings are seen in is called where it is a call.
+pub(crate) const PARTS_OF_CALLS: [&str; 2] = ["name of a tool call", "arguments of a tool call"];
+
 /// Strings of several lines in the arguments of a call that are each scanned alone; the others are scanned together.
 const MOST_ALONE: usize = 16;
 
@@ -88,14 +91,14 @@ impl ToolCall {
     /// What there is to scan, and where it stands: the name, the arguments as they are written, and the strings in them as the
     /// tool gets them, so that a program is read with its line breaks.
     pub(crate) fn readings(&self) -> Vec<(&'static str, String)> {
-        const ARGUMENTS: &str = "arguments of a tool call";
+        let [name_of_call, arguments] = PARTS_OF_CALLS;
         let (mut alone, mut together): (Vec<_>, Vec<_>) =
             strings(&self.arguments).into_iter().partition(|text| text.contains('\n'));
         together.extend(alone.split_off(alone.len().min(MOST_ALONE)));
         let parts = [together.join("\n")].into_iter().chain(alone).filter(|text| !text.is_empty());
-        let name = ("name of a tool call", self.name.clone());
-        let whole = (ARGUMENTS, self.arguments.clone());
-        [whole, name].into_iter().chain(parts.map(|text| (ARGUMENTS, text))).collect()
+        let name = (name_of_call, self.name.clone());
+        let whole = (arguments, self.arguments.clone());
+        [whole, name].into_iter().chain(parts.map(|text| (arguments, text))).collect()
     }
 }
 
@@ -158,12 +161,12 @@ pub struct Message {
     pub content: String,
     /// Tools that are to be called.
     pub tool_calls: Vec<ToolCall>,
-}
-
-impl Message {
     /// What the content is written in throughout, by the ending of its file or the name that a code fence would give it (`py`, `rs`);
     /// `None` where nothing says so, as for messages with code between fences.
     pub written_in: Option<String>,
+}
+
+impl Message {
     /// A message.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
         Self { role, content: content.into(), tool_calls: Vec::new(), written_in: None }

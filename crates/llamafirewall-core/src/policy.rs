@@ -78,11 +78,39 @@ struct RoleTable {
     threshold: BTreeMap<String, ThresholdTable>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum ThresholdTable {
     Block(f32),
     Both(BothThresholds),
+}
+
+/// Written out because serde's own says of any mistake only that it matches no variant.
+impl<'de> Deserialize<'de> for ThresholdTable {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(AnyThreshold)
+    }
+}
+
+struct AnyThreshold;
+
+impl<'de> serde::de::Visitor<'de> for AnyThreshold {
+    type Value = ThresholdTable;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a score from which on it blocks, or { block = SCORE, human = SCORE }")
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, score: f64) -> Result<ThresholdTable, E> {
+        Ok(ThresholdTable::Block(score as f32))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, score: i64) -> Result<ThresholdTable, E> {
+        Ok(ThresholdTable::Block(score as f32))
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<ThresholdTable, A::Error> {
+        let both = BothThresholds::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        Ok(ThresholdTable::Both(both))
+    }
 }
 
 #[derive(Deserialize)]
@@ -220,5 +248,28 @@ fn at_line(text: &str, error: &toml::de::Error) -> String {
     match line {
         Some(line) => format!("line {line}: {}", error.message()),
         None => error.message().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_that_is_none_is_told() {
+        for (threshold, why) in [
+            ("{ human = 0.5 }", "line 2: missing field `block`"),
+            ("{ block = 0.5, person = 0.5 }", "unknown field `person`"),
+            ("\"high\"", "a score from which on it blocks"),
+        ] {
+            let policy = format!("[role.user]\nthreshold.regex = {threshold}\n");
+            let error = Configuration::from_policy(&policy, None, &Registry::default()).map(|_| ());
+            let error = error.expect_err(threshold).to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        for threshold in ["1", "0.5", "{ block = 1, human = 0.5 }"] {
+            let read = toml::from_str::<BTreeMap<String, ThresholdTable>>(&format!("regex = {threshold}"));
+            assert!(read.is_ok(), "{threshold}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What scanners found, and what follows from it. No reason ever repeats the text that was scanned.
 
+use crate::message::PARTS_OF_CALLS;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -81,7 +82,8 @@ pub struct Finding {
     pub decision: ScanDecision,
     /// How sure the scanner is, from 0 to 1.
     pub score: f32,
-    /// In which form of the text it was seen, where that is not the text as it came: `base64`, `letters joined`, ...
+    /// In which form of the text it was seen, where that is not the text as it came: `base64`, `letters joined`, ...; or in which part of
+    /// a tool call, where `span` means nothing.
     pub seen_in: Cow<'static, str>,
 }
 
@@ -96,6 +98,11 @@ impl Finding {
             score: 1.0,
             seen_in: Cow::Borrowed(""),
         }
+    }
+
+    /// Whether it is in a call of a tool, and so at no place of the text.
+    pub fn is_in_call(&self) -> bool {
+        PARTS_OF_CALLS.contains(&self.seen_in.as_ref())
     }
 }
 
@@ -164,19 +171,37 @@ pub(crate) fn unscanned() -> ScanResult {
 
 /// The verdict of several scanners: the worst decision wins, its highest score counts, and the reasons of all
 /// stand in the order of the configuration.
-pub(crate) fn combined(results: Vec<(&str, ScanResult)>) -> ScanResult {
-    let mut results = results;
+pub(crate) fn combined(mut results: Vec<(&str, ScanResult)>) -> ScanResult {
     match results.len() {
-        0 => return unscanned(),
-        1 => return results.remove(0).1,
-        _ => {}
+        0 => unscanned(),
+        1 => results.remove(0).1,
+        _ => merged(results, |name, result| format!("{name}: {}", scored_reason(result))),
     }
+}
+
+/// A verdict of so many scanners, whose reason tells the score: that of several does so already.
+pub(crate) fn scored(result: ScanResult, scanners: usize) -> ScanResult {
+    if scanners > 1 { result } else { ScanResult { reason: scored_reason(&result), ..result } }
+}
+
+fn scored_reason(result: &ScanResult) -> String {
+    format!("{} - score: {:?}", result.reason, result.score)
+}
+
+/// One verdict of several, whose reasons are as `told`, each once.
+pub(crate) fn merged(
+    results: Vec<(&str, ScanResult)>,
+    told: impl Fn(&str, &ScanResult) -> String,
+) -> ScanResult {
     let decision = results.iter().map(|(_, result)| result.decision).max().unwrap_or_default();
     let deciding = || results.iter().filter(|(_, result)| result.decision == decision);
     let score = deciding().map(|(_, result)| result.score).fold(0.0, f32::max);
-    let reasons: Vec<String> = deciding()
-        .map(|(name, result)| format!("{name}: {} - score: {:?}", result.reason, result.score))
-        .collect();
+    let mut reasons: Vec<String> = Vec::new();
+    for reason in deciding().map(|(name, result)| told(name, result)) {
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
     let failed = results.iter().any(|(_, result)| result.status == ScanStatus::Error);
     let coverage = results.iter().map(|(_, result)| result.coverage).fold(1.0, f32::min);
     let mut findings: Vec<Finding> = results.into_iter().flat_map(|(_, result)| result.findings).collect();

@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 use llamafirewall_core::{
-    Configuration, ConfigurationError, FailMode, Firewall, Limits, Message, Placement, Role, ScanDecision,
-    ScanFuture, ScanInput, ScanResult, ScanStatus, Scanner, ScannerError, Threshold, block_on,
+    Configuration, ConfigurationError, FailMode, Finding, Firewall, Limits, Message, Placement, Role,
+    ScanDecision, ScanFuture, ScanInput, ScanResult, ScanStatus, Scanner, ScannerError, Threshold, ToolCall,
+    block_on,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,6 +95,45 @@ fn a_scanner_that_hangs_does_not_hide_what_another_found() {
     }
     let result = scan(both.add_scanner(Role::User, Arc::new(Blocks)), "hang");
     assert_eq!((result.decision, result.status), (ScanDecision::Block, ScanStatus::Error));
+}
+
+/// Says where `secret` stands.
+struct Finds(&'static str);
+
+impl Scanner for Finds {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
+        let places = input
+            .text()
+            .match_indices("secret")
+            .map(|(at, word)| Finding::new("Secret", at..at + word.len()));
+        let findings: Vec<Finding> = places.collect();
+        let verdict =
+            if findings.is_empty() { ScanResult::allow("fine") } else { ScanResult::block("found", 0.5) };
+        Box::pin(async { Ok(verdict.with_findings(findings)) })
+    }
+}
+
+#[test]
+fn what_is_found_in_several_readings_of_a_call_is_told_once() {
+    let call = ToolCall { name: "mail".to_owned(), arguments: r#"{"to": "secret"}"#.to_owned() };
+    let message = Message::assistant("").with_tool_calls(vec![call.clone(), call]);
+    for (scanners, reason) in [
+        (&["a"][..], "tool call: found - score: 0.5"),
+        (&["a", "b"], "tool call: a: found - score: 0.5; b: found - score: 0.5"),
+    ] {
+        let add = |configuration: Configuration, name: &&'static str| {
+            configuration.add_scanner(Role::Assistant, Arc::new(Finds(name)))
+        };
+        let firewall = Firewall::new(scanners.iter().fold(Configuration::new(), add)).unwrap();
+        let result = firewall.scan_blocking(&message, None);
+        assert_eq!(result.reason, reason);
+        assert_eq!(result.findings.len(), 2 * scanners.len(), "one of each call and scanner");
+        assert!(result.findings.iter().all(Finding::is_in_call));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use llamafirewall_core::{
     ConfigurationError, Finding, Placement, ScanFuture, ScanInput, ScanResult, Scanner, ScannerOptions,
     ScannerType, View, ViewKind, Views,
 };
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Shorter words come about by chance.
@@ -59,6 +60,7 @@ impl CanaryScanner {
 
     fn findings(&self, input: &ScanInput) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let mut told = HashSet::new();
         // Ciphers are among the forms of the word.
         let views = input.views();
         for view in views.iter().filter(|view| matches!(view.kind(), ViewKind::InPlace | ViewKind::Unpacked))
@@ -66,6 +68,10 @@ impl CanaryScanner {
             let (letters, places) = squeezed(view.text());
             for hit in self.automaton.find_iter(&letters) {
                 let span = view.original(places[hit.start()].0..places[hit.end() - 1].1);
+                // The same word seen in two forms is one finding.
+                if !told.insert((span.start, span.end)) {
+                    continue;
+                }
                 let mut finding = Finding::new("Canary", span);
                 finding.seen_in = view.how().to_owned().into();
                 findings.push(finding);
@@ -186,6 +192,14 @@ mod tests {
         assert!(
             firewall.scan_blocking(&Message::assistant("a zebra and some quartz, 7431"), None).is_allowed()
         );
+    }
+
+    #[test]
+    fn a_word_seen_in_two_forms_is_found_once() {
+        let scanner = CanaryScanner::new(&["zebra-7431-quartz"]).expect("long enough");
+        let input =
+            ScanInput::text_of(Role::Assistant, "It is Zebra-7431-Quartz, or ｚｅｂｒａ-7431-quartz.");
+        assert_eq!(scanner.findings(&input).len(), 2);
     }
 
     #[test]

@@ -23,7 +23,7 @@ struct Scanned {
     role: Role,
     result: ScanResult,
     /// Where each finding of the result stands.
-    places: Vec<Place>,
+    places: Vec<Option<Place>>,
 }
 
 /// Everything that was scanned.

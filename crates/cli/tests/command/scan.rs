@@ -84,6 +84,26 @@ fn folders_and_conversations_are_read() {
         report["results"].as_array().unwrap().iter().map(|one| &one["decision"]).collect();
     assert_eq!(decisions, ["allow", "block", "allow", "block"]);
     assert_eq!(report["results"][3]["line"], 3);
+    // What stands in a call has no place in the text.
+    let found = &report["results"][3]["findings"][0];
+    assert_eq!(found["seen_in"], "arguments of a tool call", "{found}");
+    for place in ["start", "end", "line", "column"] {
+        assert!(found[place].is_null(), "{found}");
+    }
+}
+
+#[test]
+fn files_of_code_are_read_as_their_endings_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("policy.toml"), "[role.tool]\nscanners = [\"code_shield\"]\n").unwrap();
+    let found = |name: &str, code: i32| {
+        std::fs::write(path(name), "import hashlib\nh = hashlib.md5(data)\n").unwrap();
+        let words = ["--json", "--role", "tool", "--policy", &path("policy.toml"), &path(name)];
+        let report: Value = serde_json::from_str(&scan(&words, "", code)).unwrap();
+        report["results"][0]["findings"].as_array().unwrap().len()
+    };
+    assert_eq!([found("a.py", 5), found("a.txt", 5)], [1, 3]);
 }
 
 /// What is at `path` in the log of `--json`: file, decision and status.

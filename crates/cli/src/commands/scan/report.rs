@@ -22,8 +22,8 @@ pub fn text(scanned: &[Scanned]) -> String {
             } else {
                 format!(", seen in {}", finding.seen_in)
             };
-            let (line, column) = (place.start.line, place.start.column);
-            report.push_str(&format!("  {line}:{column} {}: {}{seen}\n", finding.scanner, finding.rule));
+            let place = place.map_or(String::new(), |at| format!("{}:{} ", at.start.line, at.start.column));
+            report.push_str(&format!("  {place}{}: {}{seen}\n", finding.scanner, finding.rule));
         }
     }
     report
@@ -59,14 +59,16 @@ fn result(one: &Scanned) -> Value {
         "file": one.source.file, "line": one.source.line, "role": one.role.name(),
         "decision": result.decision.name(), "status": result.status.name(), "score": result.score,
         "reason": result.reason, "coverage": result.coverage,
-        "findings": findings.map(|(finding, place)| json_finding(finding, place)).collect::<Vec<_>>(),
+        "findings": findings.map(|(finding, place)| json_finding(finding, place.as_ref())).collect::<Vec<_>>(),
     })
 }
 
-fn json_finding(finding: &Finding, place: &Place) -> Value {
+fn json_finding(finding: &Finding, place: Option<&Place>) -> Value {
+    let span = place.map(|_| &finding.span);
     json!({
         "scanner": finding.scanner, "rule": finding.rule, "decision": finding.decision.name(),
-        "score": finding.score, "start": finding.span.start, "end": finding.span.end,
-        "line": place.start.line, "column": place.start.column, "seen_in": finding.seen_in,
+        "score": finding.score, "start": span.map(|span| span.start), "end": span.map(|span| span.end),
+        "line": place.map(|at| at.start.line), "column": place.map(|at| at.start.column),
+        "seen_in": finding.seen_in,
     })
 }

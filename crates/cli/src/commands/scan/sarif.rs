@@ -5,13 +5,14 @@ use super::{Scanned, Scans};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
-use torchless::firewall::{ScanDecision, ScanStatus};
+use torchless::firewall::{Finding, ScanDecision, ScanStatus};
 
 /// What is told of a text: a finding, or an objection that has no place.
 struct Told<'a> {
     one: &'a Scanned,
     rule: String,
     words: String,
+    message: String,
     decision: ScanDecision,
     score: f32,
     place: Option<&'a Place>,
@@ -49,9 +50,10 @@ fn told(one: &Scanned) -> Vec<Told<'_>> {
         one,
         rule: format!("{}/{}", finding.scanner, finding.rule.to_lowercase().replace(' ', "-")),
         words: finding.rule.to_string(),
+        message: message(finding),
         decision: finding.decision,
         score: finding.score,
-        place: Some(place),
+        place: place.as_ref(),
     });
     let mut all: Vec<Told> = findings.collect();
     let decision = one.result.decision;
@@ -59,9 +61,15 @@ fn told(one: &Scanned) -> Vec<Told<'_>> {
     if is_objection && all.iter().all(|told| told.decision < decision) {
         let rule = format!("verdict/{}", decision.name().replace('_', "-"));
         let words = "The text as a whole".to_owned();
-        all.push(Told { one, rule, words, decision, score: one.result.score, place: None });
+        let (message, score) = (one.result.reason.clone(), one.result.score);
+        all.push(Told { one, rule, words, message, decision, score, place: None });
     }
     all
+}
+
+fn message(finding: &Finding) -> String {
+    let place = if finding.is_in_call() { format!(", in the {}", finding.seen_in) } else { String::new() };
+    format!("{}: {}{place}", finding.scanner, finding.rule)
 }
 
 fn rule(id: &str, words: &str) -> Value {
@@ -74,18 +82,12 @@ fn result(told: &Told, rule: usize) -> Value {
         ScanDecision::HumanInTheLoopRequired => "warning",
         ScanDecision::Allow => "note",
     };
-    let words = match told.place {
-        Some(_) => {
-            told.rule.split('/').next().map_or(String::new(), |scanner| format!("{scanner}: {}", told.words))
-        }
-        None => told.one.result.reason.clone(),
-    };
     json!({
         "ruleId": told.rule,
         "ruleIndex": rule,
         "level": level,
         "rank": 100.0 * told.score.clamp(0.0, 1.0),
-        "message": { "text": words },
+        "message": { "text": told.message },
         "locations": [location(told.one, told.place)],
     })
 }
