@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 #[cfg(not(unix))]
 use std::io::IsTerminal;
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -186,6 +187,11 @@ fn bytes_of_standard_input() -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The file that ids come from, where it is one.
+pub fn ids_file(word: &str) -> Option<PathBuf> {
+    word.strip_prefix('@').map(PathBuf::from)
+}
+
 /// Token ids from `1,2,3`, from words, or from `@FILE`.
 ///
 /// # Errors
@@ -193,10 +199,9 @@ fn bytes_of_standard_input() -> Result<Vec<u8>> {
 pub fn ids(words: &[String]) -> Result<Vec<u32>> {
     let mut ids = Vec::new();
     for word in words {
-        let text = match word.strip_prefix('@') {
-            Some(path) => {
-                std::fs::read_to_string(path).with_context(|| format!("reading ids from {path}"))?
-            }
+        let text = match ids_file(word) {
+            Some(path) => std::fs::read_to_string(&path)
+                .with_context(|| format!("reading ids from {}", path.display()))?,
             None => word.clone(),
         };
         for id in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|s| !s.is_empty()) {

@@ -2,18 +2,22 @@
 
 use crate::args::{Engine, FileFormat, KvType, ModelArgs};
 use crate::exit::Usage;
-use std::path::Path;
-use torchless::formats::Format;
+use std::path::{Path, PathBuf};
+use torchless::formats::{Format, adapter_files};
 use torchless::{CacheType, EngineKind, Error, ModelOptions, Residency, RunPrecision, Source};
 
 /// Refuses to write over the model, or over another file that is read.
 ///
 /// # Errors
 /// `output` is one of these, or there is no model.
-pub fn refuse_same(output: &Path, source: &Source, other: Option<&Path>) -> Result<(), Error> {
+pub fn refuse_same(output: &Path, source: &Source, others: &[PathBuf]) -> Result<(), Error> {
     let checkpoint = source.checkpoint()?;
-    let files = checkpoint.files.iter().map(|file| file.path.as_path()).chain(other);
-    torchless::refuse_same(output, files)
+    torchless::refuse_same(output, checkpoint.read_from().chain(others.iter().map(PathBuf::as_path)))
+}
+
+/// The files of the adapters that options name.
+pub fn adapters(args: &ModelArgs) -> impl Iterator<Item = PathBuf> {
+    args.lora.iter().flat_map(|(path, _)| adapter_files(path))
 }
 
 /// A path, or the model inside.

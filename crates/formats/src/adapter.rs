@@ -83,13 +83,23 @@ impl AdapterScale {
     }
 }
 
+/// The files of an adapter: its weights, and for one of PEFT what says how they are scaled.
+pub fn adapter_files(path: &Path) -> [PathBuf; 2] {
+    let weights = weights_at(path);
+    let config = folder_of(&weights).join(CONFIG);
+    [weights, config]
+}
+
+fn weights_at(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(WEIGHTS) } else { path.to_owned() }
+}
+
 /// Opens an adapter: a GGUF file, a safetensors file, or the folder of one.
 ///
 /// # Errors
 /// It is none, it holds something else than pairs of matrices, or asks for another arithmetic than theirs.
 pub fn open_adapter(path: &Path) -> Result<Adapter, FormatError> {
-    let inside = path.join(WEIGHTS);
-    let path = if path.is_dir() { &inside } else { path };
+    let path = &weights_at(path);
     let checkpoint = open(path, &OpenOptions::default())?;
     let read = match &checkpoint.metadata {
         Metadata::Gguf(metadata) => of_gguf(&checkpoint, metadata),

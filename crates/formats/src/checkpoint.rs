@@ -1,7 +1,7 @@
 //! What every model file becomes: metadata, tensors by name, and where its tokenizer is.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::bytes::Bytes;
 use crate::error::{FormatError, Place, Problem};
@@ -44,8 +44,17 @@ pub struct Checkpoint {
     pub tensors: Tensors,
     /// The files that were opened, in order; empty for bytes in memory.
     pub files: Vec<FileInfo>,
+    /// Files without weights that were read as well: `config.json`, those of the tokenizer.
+    pub beside: Vec<PathBuf>,
     /// Where the tokenizer is.
     pub tokenizer: TokenizerSource,
+}
+
+impl Checkpoint {
+    /// All files that it was read from.
+    pub fn read_from(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|file| file.path.as_path()).chain(self.beside.iter().map(PathBuf::as_path))
+    }
 }
 
 /// One file of a checkpoint.

@@ -1,5 +1,6 @@
 //! A Hugging Face folder: safetensors files with `config.json`, an index of shards, and the tokenizer's files.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -81,7 +82,9 @@ pub(crate) fn open_index(index: &Opened) -> Result<Checkpoint, FormatError> {
         tensors.append(found).map_err(|error| error.in_file(&opened.path))?;
         files.push(opened.info());
     }
-    checkpoint(folder, index.access, tensors, files)
+    let mut checkpoint = checkpoint(folder, index.access, tensors, files)?;
+    checkpoint.beside.push(index.path.clone());
+    Ok(checkpoint)
 }
 
 /// A safetensors file in memory, with nothing beside it.
@@ -89,7 +92,8 @@ pub(crate) fn open_bytes(bytes: &Bytes) -> Result<Checkpoint, FormatError> {
     let metadata = Metadata::HuggingFace { config: Value::Null, generation_config: None };
     let tensors = safetensors::read(bytes)?;
     let tokenizer = TokenizerSource::None;
-    Ok(Checkpoint { format: Format::Safetensors, metadata, tensors, files: Vec::new(), tokenizer })
+    let (files, beside) = (Vec::new(), Vec::new());
+    Ok(Checkpoint { format: Format::Safetensors, metadata, tensors, files, beside, tokenizer })
 }
 
 fn checkpoint(
@@ -98,7 +102,7 @@ fn checkpoint(
     tensors: Tensors,
     files: Vec<FileInfo>,
 ) -> Result<Checkpoint, FormatError> {
-    let beside = Beside { folder, access };
+    let beside = Beside::new(folder, access);
     let config = beside.object(CONFIG, "config.json")?.unwrap_or(Value::Null);
     let tensors = scaled::join(tensors, &config).map_err(|error| error.in_file(folder))?;
     let tensors = packed::join(tensors, &config).map_err(|error| error.in_file(folder))?;
@@ -107,7 +111,8 @@ fn checkpoint(
         generation_config: beside.object("generation_config.json", "generation_config.json")?,
     };
     let tokenizer = beside.tokenizer()?;
-    Ok(Checkpoint { format: Format::Safetensors, metadata, tensors, files, tokenizer })
+    let beside = beside.read.into_inner();
+    Ok(Checkpoint { format: Format::Safetensors, metadata, tensors, files, beside, tokenizer })
 }
 
 /// The tensor names that the index announces for each shard.
@@ -218,14 +223,25 @@ fn what_is_there(folder: &Path) -> Result<String, FormatError> {
 
 /// The files beside the weights.
 pub(crate) struct Beside<'a> {
-    pub(crate) folder: &'a Path,
-    pub(crate) access: Access,
+    folder: &'a Path,
+    access: Access,
+    /// Which were opened.
+    read: RefCell<Vec<PathBuf>>,
 }
 
-impl Beside<'_> {
+impl<'a> Beside<'a> {
+    pub(crate) fn new(folder: &'a Path, access: Access) -> Self {
+        Self { folder, access, read: RefCell::default() }
+    }
+
     fn open(&self, name: &str) -> Result<Option<Opened>, FormatError> {
         let path: PathBuf = self.folder.join(name);
-        if exists(&path) { open::open_regular(&path, self.access).map(Some) } else { Ok(None) }
+        if !exists(&path) {
+            return Ok(None);
+        }
+        let opened = open::open_regular(&path, self.access)?;
+        self.read.borrow_mut().push(path);
+        Ok(Some(opened))
     }
 
     fn object(&self, name: &str, what: &'static str) -> Result<Option<Value>, FormatError> {

@@ -21,7 +21,7 @@ mod scaled;
 mod strings;
 mod tensor;
 
-pub use adapter::{Adapter, AdapterPair, AdapterScale, open_adapter};
+pub use adapter::{Adapter, AdapterPair, AdapterScale, adapter_files, open_adapter};
 pub use beside::document_beside;
 pub use bytes::{Bytes, Shared};
 pub use checkpoint::{

@@ -74,7 +74,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, FormatErro
 pub fn tokenizer_at(path: &Path, options: &OpenOptions) -> Result<Option<TokenizerSource>, FormatError> {
     let access = options.access;
     if path.is_dir() {
-        let found = Beside { folder: path, access }.tokenizer()?;
+        let found = Beside::new(path, access).tokenizer()?;
         return Ok(Some(found).filter(|found| !matches!(found, TokenizerSource::None)));
     }
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -85,7 +85,7 @@ pub fn tokenizer_at(path: &Path, options: &OpenOptions) -> Result<Option<Tokeniz
     if detect(&opened.bytes).is_ok() {
         return Ok(None);
     }
-    Beside { folder: hugging_face::folder_of(path), access }.tokenizer_in(opened).map(Some)
+    Beside::new(hugging_face::folder_of(path), access).tokenizer_in(opened).map(Some)
 }
 
 /// `tokenizer.json`, `tekken.json`, `*.tiktoken`, `*.model`, and with a version behind it as Mistral has them.

@@ -22,6 +22,7 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
         return Err(Usage(what.to_owned()).into());
     }
     let checkpoint = source.checkpoint()?;
+    torchless::refuse_same(&args.output, checkpoint.read_from())?;
     match (checkpoint.format, ends_in("bin")) {
         (Format::Gguf, false) => to_folder(args, &source),
         (Format::Gguf, true) => {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use torchless::{Candidates, Classes, Embedding, Encoder, EncoderText, Texts, TokenClasses, TokenId};
 
 /// Characters of a document that its line shows.
@@ -18,7 +18,10 @@ fn load(model: &Path, args: &EncoderOpenArgs, raw: &RawArgs) -> Result<Encoder> 
     let mut bar = progress::LoadProgress::new(true);
     let source = open::source(Some(model));
     if let Some(output) = &raw.output {
-        open::refuse_same(output, &source, None)?;
+        let ids = [&raw.ids, &raw.types].into_iter().flatten().filter_map(|word| input::ids_file(word));
+        let policy = args.policy.as_ref().map(PathBuf::from);
+        let others = Embedding::files(&source.checkpoint()?).into_iter().chain(ids).chain(policy);
+        open::refuse_same(output, &source, &others.collect::<Vec<_>>())?;
     }
     let mut encoder = Encoder::open(&source, &args.options(), &mut |done, total| bar.update(done, total))?;
     if let Some(firewall) = firewall {

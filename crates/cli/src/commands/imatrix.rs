@@ -10,7 +10,8 @@ use torchless::{Calibration, EncodeOptions, Error, write_importance};
 /// Runs the verb.
 pub fn run(args: &ImatrixArgs) -> Result<()> {
     let source = open::source_as(Some(&args.model), &args.open)?;
-    open::refuse_same(&args.output, &source, Some(&args.file))?;
+    let others: Vec<_> = open::adapters(&args.open).chain([args.file.clone()]).collect();
+    open::refuse_same(&args.output, &source, &others)?;
     let text = input::file(&args.file)?;
     let tokenizer = torchless::tokenizer(&source.checkpoint()?)?.ok_or(Error::NoTokenizer)?;
     let mut ids = tokenizer.encode(&text, EncodeOptions::TEXT);

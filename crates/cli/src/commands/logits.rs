@@ -10,7 +10,8 @@ use torchless::{ModelOptions, Scorer, TokenId};
 pub fn run(args: &LogitsArgs) -> Result<()> {
     let ids: Vec<TokenId> = input::ids(std::slice::from_ref(&args.ids))?.into_iter().map(TokenId).collect();
     let source = open::source_as(Some(&args.model), &args.open)?;
-    open::refuse_same(&args.output, &source, None)?;
+    let others: Vec<_> = open::adapters(&args.open).chain(input::ids_file(&args.ids)).collect();
+    open::refuse_same(&args.output, &source, &others)?;
     let mut bar = progress::LoadProgress::new(true);
     let options = open::options(&args.open);
     // Room for what is asked for and no more: a context of 128k positions is not needed for ten tokens.

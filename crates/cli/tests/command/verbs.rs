@@ -286,6 +286,42 @@ fn gguf_is_converted_to_the_other_formats() {
 }
 
 #[test]
+fn what_is_read_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (model, encoder) = (path("model"), path("encoder"));
+    std::fs::create_dir_all(folder.path().join("encoder/1_Pooling")).unwrap();
+    std::fs::create_dir(&model).unwrap();
+    safetensors(Path::new(&model));
+    for entry in std::fs::read_dir(root().join("tests/fixtures/test_encoder")).unwrap() {
+        let entry = entry.unwrap().path();
+        std::fs::copy(&entry, Path::new(&encoder).join(entry.file_name().unwrap())).unwrap();
+    }
+    std::fs::copy(root().join(STORY), path("story.bin")).unwrap();
+    std::fs::write(path("ids"), "1,2").unwrap();
+    std::fs::write(path("adapter.gguf"), "an adapter").unwrap();
+    std::fs::write(path("encoder/1_Pooling/config.json"), "{\"pooling_mode\": \"cls\"}").unwrap();
+    let refused = |words: &[&str], output: &str| {
+        let before = std::fs::read(output).unwrap();
+        assert_refused(&run(words), 2, &[output, "is read from"]);
+        assert_eq!(std::fs::read(output).unwrap(), before, "{words:?}");
+    };
+    let (story, ids, adapter) = (path("story.bin"), path("ids"), path("adapter.gguf"));
+    let config = path("model/config.json");
+    refused(&["convert", &story, &story], &story);
+    refused(&["convert", &model, &config], &config);
+    refused(&["quantize", &model, &config, "Q8_0"], &config);
+    refused(&["logits", &model, "--ids", "1", "--output", &config], &config);
+    refused(&["logits", &story, "--ids", &format!("@{ids}"), "--output", &ids], &ids);
+    refused(&["logits", &story, "--ids", "1", "--lora", &adapter, "--output", &adapter], &adapter);
+    for name in ["config.json", "tokenizer.json", "1_Pooling/config.json"] {
+        let file = path(&format!("encoder/{name}"));
+        refused(&["embed", &encoder, "--ids", "1", "--output", &file], &file);
+    }
+    refused(&["embed", &encoder, "--ids", &format!("@{ids}"), "--output", &ids], &ids);
+}
+
+#[test]
 fn a_converted_model_computes_the_same() {
     let folder = tempfile::tempdir().unwrap();
     safetensors(folder.path());

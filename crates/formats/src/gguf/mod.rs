@@ -41,6 +41,7 @@ fn checkpoint(part: reader::Part, files: Vec<FileInfo>) -> Result<Checkpoint, Fo
         metadata: Metadata::Gguf(part.metadata),
         tensors: part.tensors,
         files,
+        beside: Vec::new(),
         tokenizer,
     })
 }

@@ -40,6 +40,7 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Checkpoint, FormatError> {
         metadata: Metadata::Native(metadata),
         tensors,
         files: Vec::new(),
+        beside: Vec::new(),
         tokenizer: header.tokenizer.unwrap_or_default().source()?,
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use serde_json::Value as Json;
+use std::path::PathBuf;
 use torchless_device::PoolKind;
 use torchless_formats::gguf::GgufMetadata;
 use torchless_formats::{Checkpoint, Metadata, document_beside};
@@ -32,7 +33,17 @@ const POOLINGS: &[(&str, &str, Pooling)] = &[
     ("pooling_mode_lasttoken", "lasttoken", Pooling::Last),
 ];
 
+/// What `modules.json` is called, and the configuration of pooling that goes without it.
+const MODULES: &str = "modules.json";
+const POOLING: &str = "1_Pooling/config.json";
+
 impl Embedding {
+    /// The files beside a model that say how, whether they are there or not.
+    pub fn files(checkpoint: &Checkpoint) -> Vec<PathBuf> {
+        let folder = checkpoint.files.first().and_then(|file| file.path.parent());
+        folder.map_or(Vec::new(), |folder| [MODULES, POOLING].map(|name| folder.join(name)).into())
+    }
+
     /// What `modules.json` and `1_Pooling/config.json` in the model's folder say, or the metadata of GGUF; the default where there are none.
     ///
     /// # Errors
@@ -41,8 +52,8 @@ impl Embedding {
         if let Metadata::Gguf(metadata) = &checkpoint.metadata {
             return Self::of_gguf(metadata);
         }
-        let Some(modules) = document_beside(checkpoint, "modules.json")? else {
-            let pooling = document_beside(checkpoint, "1_Pooling/config.json")?;
+        let Some(modules) = document_beside(checkpoint, MODULES)? else {
+            let pooling = document_beside(checkpoint, POOLING)?;
             let pooling = pooling.as_ref().map(pooling_of).transpose()?;
             return Ok(pooling.map_or(Self::default(), |pooling| Self { pooling, normalize: false }));
         };

@@ -62,7 +62,7 @@ pub fn convert_to_gguf(
     progress: &mut dyn FnMut(&str, TensorType),
 ) -> Result<Converted, Error> {
     let checkpoint = source.checkpoint()?;
-    refuse_same(output, checkpoint.files.iter().map(|file| file.path.as_path()))?;
+    refuse_same(output, checkpoint.read_from())?;
     let mut book = book(source, &checkpoint, output)?;
     for sheet in &mut book.sheets {
         sheet.ty = if is_quantised(&sheet.name, &sheet.shape) {

@@ -90,7 +90,7 @@ pub fn write_importance(
         );
         return Err(Error::Mismatch(what));
     }
-    refuse_same(output, checkpoint.files.iter().map(|file| file.path.as_path()))?;
+    refuse_same(output, checkpoint.read_from())?;
     let chunks = from.ids.len() / from.context.max(1);
     if chunks == 0 {
         let (have, need) = (from.ids.len(), from.context);

@@ -59,7 +59,7 @@ pub fn quantize(
 ) -> Result<Quantized, Error> {
     let checkpoint = source.checkpoint()?;
     let importance = how.importance.map(|matrix| matrix.path.as_path());
-    refuse_same(output, checkpoint.files.iter().map(|file| file.path.as_path()).chain(importance))?;
+    refuse_same(output, checkpoint.read_from().chain(importance))?;
     let mut book = convert::book(source, &checkpoint, output)?;
     let mut done = choose(&mut book, how)?;
     describe(&mut book, how);
