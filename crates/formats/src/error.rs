@@ -150,6 +150,17 @@ impl FormatError {
         self
     }
 
+    /// What the system said, where that is all there is: an error of writing, which names no file.
+    ///
+    /// # Errors
+    /// It is another error, which comes back.
+    pub fn into_io(self) -> Result<std::io::Error, Self> {
+        match *self.0 {
+            Inner { file: None, place: Place::File, problem: Problem::Io(error) } => Ok(error),
+            inner => Err(Self(Box::new(inner))),
+        }
+    }
+
     /// The file at fault, where one is known.
     pub fn file(&self) -> Option<&Path> {
         self.0.file.as_deref()

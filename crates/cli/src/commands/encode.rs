@@ -6,7 +6,6 @@ use crate::{input, open, output, policy, progress};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use torchless::{Candidates, Classes, Embedding, Encoder, EncoderText, Texts, TokenClasses, TokenId};
 

@@ -3,7 +3,6 @@
 use crate::args::LogitsArgs;
 use crate::{input, open, progress};
 use anyhow::Result;
-use std::io::Write;
 use torchless::{ModelOptions, Scorer, TokenId};
 
 /// Runs the verb.

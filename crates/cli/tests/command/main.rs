@@ -11,6 +11,7 @@ mod guard;
 mod libllama;
 mod malformed;
 mod models;
+mod outputs;
 mod quantise;
 mod remake;
 mod render;

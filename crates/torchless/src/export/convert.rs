@@ -5,7 +5,8 @@
 
 use super::gguf::{Book, Rows, Sheet};
 use super::mixes::{FileType, is_quantised};
-use super::replace::{refuse_same, write_whole};
+use super::replace::{of_output, refuse_same, workplace, write_whole};
+use super::temporary::Temporary;
 use super::tokens;
 use crate::Error;
 use crate::open::Source;
@@ -494,26 +495,20 @@ fn settle(book: &mut Book<'_>, translation: &Translation, output: &Path) -> Resu
 /// Reads the metadata back, and drops what the architecture has no word for. The file that is read has all sizes and no weights: the
 /// system keeps no place for what was never written.
 fn read_back(book: &mut Book<'_>, output: &Path) -> Result<ModelSpec, Error> {
-    let mut trial = output.to_owned().into_os_string();
-    trial.push(".trial");
-    let trial = Path::new(&trial);
-    let made = loop {
-        let read = book.write_sizes(trial).and_then(|()| {
-            let checkpoint = open(trial, &OpenOptions::default())?;
-            Ok(torchless_model::spec(&checkpoint))
-        });
-        match read {
-            Ok(Err(torchless_model::ModelError::UnknownKey { key, .. }))
+    let io = |source| Error::Io { path: output.to_owned(), source };
+    let (trial, _) = Temporary::file_in(&workplace(output)).map_err(io)?;
+    loop {
+        book.write_sizes(trial.path()).map_err(|error| of_output(error, output))?;
+        let checkpoint = open(trial.path(), &OpenOptions::default())?;
+        match torchless_model::spec(&checkpoint) {
+            Err(torchless_model::ModelError::UnknownKey { key, .. })
                 if book.metadata.iter().any(|(there, _)| *there == key) =>
             {
                 book.metadata.retain(|(there, _)| *there != key);
             }
-            other => break other,
+            made => return made.map_err(|e| Error::Model { path: output.to_owned(), source: e }),
         }
-    };
-    // The first error is the one to report.
-    let _ = std::fs::remove_file(trial);
-    made?.map_err(|e| Error::Model { path: output.to_owned(), source: e })
+    }
 }
 
 /// Puts rows of queries and keys into the order that GGUF wants.

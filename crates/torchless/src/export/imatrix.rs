@@ -7,7 +7,6 @@ use crate::Error;
 use crate::open::{ModelOptions, Source, open_shown};
 use crate::score::Scorer;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use torchless_base::TokenId;

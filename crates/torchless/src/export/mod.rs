@@ -8,6 +8,7 @@ mod importance;
 mod mixes;
 mod quantize;
 mod replace;
+mod temporary;
 mod tokens;
 
 pub use convert::{Converted, convert_to_gguf, lossless};
@@ -17,4 +18,5 @@ pub use importance::Importance;
 pub(crate) use mixes::fallback;
 pub use mixes::{FILE_TYPES, FileType, Overrides};
 pub use quantize::{Quantize, Quantized, quantize};
-pub use replace::{refuse_same, write_whole};
+pub use replace::{refuse_same, workplace, write_temporary, write_whole};
+pub use temporary::{Temporary, discard_temporaries};
