@@ -1,12 +1,16 @@
-//! Ctrl-C: the first one ends the reply, a second one within two seconds ends the program.
+//! Ctrl-C: the first one ends the reply, a second one within two seconds ends the program. Where files are made, every signal that ends the
+//! program removes first what is half made.
 
 use anyhow::{Context, Result};
+#[cfg(unix)]
+use nix::sys::signal::{SigSet, Signal, raise};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use torchless::Canceller;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const INTERRUPTED: i32 = 130;
+const TAKING_OVER: &str = "taking over Ctrl-C";
 
 /// What a signal has to know.
 #[derive(Default)]
@@ -37,7 +41,7 @@ impl Interrupt {
                 _ => std::process::exit(INTERRUPTED),
             }
         })
-        .context("taking over Ctrl-C")?;
+        .context(TAKING_OVER)?;
         Ok(Self { watch })
     }
 
@@ -54,4 +58,49 @@ impl Interrupt {
     fn set(&self, reply: Option<Canceller>) {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner).reply = reply;
     }
+}
+
+/// From now on a signal that ends the program removes first what is half made. No other thread may be there yet.
+///
+/// # Errors
+/// The system refuses.
+#[cfg(unix)]
+pub fn clear_up_at_the_end() -> Result<()> {
+    let heeded = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().filter(|s| !is_ignored(*s));
+    let signals: SigSet = heeded.collect();
+    // Threads that come later inherit this: the one that waits is the one that hears.
+    signals.thread_block().context(TAKING_OVER)?;
+    let wait = move || {
+        if let Ok(signal) = signals.wait() {
+            torchless::discard_temporaries(|| end_by(signal, &signals));
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).context(TAKING_OVER)?;
+    Ok(())
+}
+
+/// Ends the program as the signal does that nobody takes over: whoever waits for it sees which it was.
+#[cfg(unix)]
+fn end_by(signal: Signal, signals: &SigSet) {
+    // Where the signal does not end it, the status does.
+    let _ = signals.thread_unblock().and_then(|()| raise(signal));
+    std::process::exit(128 + signal as i32);
+}
+
+/// Whether the program was started deaf to a signal, as `nohup` starts it. Where the system does not say, it may have been.
+#[cfg(unix)]
+fn is_ignored(signal: Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    match mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()) {
+        Some(mask) => mask >> (signal as u32 - 1) & 1 == 1,
+        None => signal == Signal::SIGHUP,
+    }
+}
+
+/// As above, for Ctrl-C and closed consoles.
+#[cfg(not(unix))]
+pub fn clear_up_at_the_end() -> Result<()> {
+    ctrlc::set_handler(|| torchless::discard_temporaries(|| std::process::exit(INTERRUPTED)))
+        .context(TAKING_OVER)
 }

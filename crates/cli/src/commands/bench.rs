@@ -3,22 +3,24 @@
 use crate::args::BenchArgs;
 use crate::exit::Usage;
 use crate::{open, output, progress};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::io::Write;
 use std::time::Instant;
-use torchless::{BenchRun, Ceilings, CeilingsOf, MemoryGauge, MemoryUse, Mix, SHAPES, Shape};
+use torchless::{BenchRun, Ceilings, CeilingsOf, Error, MemoryGauge, MemoryUse, Mix, SHAPES, Shape};
 
 /// Runs the verb.
 pub fn run(args: &BenchArgs) -> Result<()> {
-    let random = match &args.shape {
-        Some(name) => Some(RandomModel::new(name, args)?),
-        None => None,
-    };
-    if args.write.is_some() {
+    let random = args.shape.as_ref().map(|name| RandomModel::new(name, args)).transpose()?;
+    if let (Some(model), Some(output)) = (&random, &args.write) {
+        torchless::write_whole(output, |out| model.write(out))?;
         return Ok(());
     }
-    let path = random.as_ref().map(|m| m.path.clone()).or_else(|| args.model.clone());
+    // It is there for the run alone.
+    let random =
+        random.map(|model| torchless::write_temporary(&std::env::temp_dir(), |out| model.write(out)));
+    let random = random.transpose()?;
+    let path = random.as_ref().map(|file| file.path().to_owned()).or_else(|| args.model.clone());
     let source = open::source_as(Some(&path.unwrap_or_default()), &args.open)?;
     let mut options = open::options(&args.open);
     let tests = tests(args);
@@ -54,10 +56,10 @@ struct Facts {
     ceilings: Ceilings,
 }
 
-/// A model of random weights in a file that goes with the run.
+/// A model of random weights.
 struct RandomModel {
-    path: PathBuf,
-    keep: bool,
+    shape: &'static Shape,
+    mix: Mix,
 }
 
 impl RandomModel {
@@ -68,26 +70,11 @@ impl RandomModel {
         let mix = Mix::from_name(&args.ty).ok_or_else(|| {
             Usage(format!("no type '{}' (there are: {})", args.ty, Mix::names().join(", ")))
         })?;
-        let temporary = std::env::temp_dir().join(format!("torchless-bench-{}.gguf", std::process::id()));
-        let mut model = Self { path: args.write.clone().unwrap_or(temporary), keep: false };
-        let shown = || model.path.display().to_string();
-        // Large pieces, which the page cache keeps together: a model in place is then read through few large pages.
-        let file = std::fs::File::create(&model.path).with_context(shown)?;
-        let mut out = std::io::BufWriter::with_capacity(8 << 20, file);
-        shape.write(mix, &mut out).map_err(torchless::Error::from).with_context(shown)?;
-        std::io::Write::flush(&mut out).with_context(shown)?;
-        // What failed half-way is removed, wherever it was to go.
-        model.keep = args.write.is_some();
-        Ok(model)
+        Ok(Self { shape, mix })
     }
-}
 
-impl Drop for RandomModel {
-    fn drop(&mut self) {
-        if !self.keep {
-            // The file lies in the folder for temporary files: nothing is lost where this fails.
-            let _ = std::fs::remove_file(&self.path);
-        }
+    fn write(&self, out: &mut dyn Write) -> Result<(), Error> {
+        Ok(self.shape.write(self.mix, out)?)
     }
 }
 

@@ -4,10 +4,11 @@ use crate::args::{ConvertArgs, NativeQuant};
 use crate::exit::Usage;
 use crate::{open, output};
 use anyhow::Result;
-use std::path::Path;
 use torchless::formats::Format;
 use torchless::formats::native::{self, Quant};
-use torchless::{Converted, Error, FileType, Source, TensorType, convert_to_gguf, lossless};
+use torchless::{
+    Converted, Error, FileType, Source, Temporary, TensorType, convert_to_gguf, lossless, workplace,
+};
 
 /// Runs the verb. What is there already is replaced only once the new file is whole.
 pub fn run(args: &ConvertArgs) -> Result<()> {
@@ -25,14 +26,7 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
     torchless::refuse_same(&args.output, checkpoint.read_from())?;
     match (checkpoint.format, ends_in("bin")) {
         (Format::Gguf, false) => to_folder(args, &source),
-        (Format::Gguf, true) => {
-            // The native format has the names of safetensors, which a folder beside the file has first.
-            let parent = args.output.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let folder = tempfile::tempdir_in(parent.unwrap_or(Path::new(".")))?;
-            let through = folder.path().join("model");
-            torchless::convert_to_folder(&source, &through, TensorType::F32)?;
-            to_native(args, &Source::Path(through))
-        }
+        (Format::Gguf, true) => through_folder(args, &source),
         (Format::Safetensors, _) => to_native(args, &source),
         (Format::Native, _) => {
             let what = format!("{} is native .bin: convert takes it to GGUF", args.input.display());
@@ -47,6 +41,19 @@ fn to_folder(args: &ConvertArgs, source: &Source) -> Result<()> {
     eprintln!("{} tensors, {} in {}", done.tensors, output::size(done.bytes), args.output.display());
     say_what_stays(&done);
     Ok(())
+}
+
+/// The native format has the names of safetensors, which a folder beside the file has first.
+fn through_folder(args: &ConvertArgs, source: &Source) -> Result<()> {
+    let io = |source| Error::Io { path: args.output.clone(), source };
+    let folder = Temporary::folder_in(&workplace(&args.output)).map_err(io)?;
+    let through = folder.path().join("model");
+    torchless::convert_to_folder(source, &through, TensorType::F32).map_err(|error| match error {
+        // The folder is not what was asked for.
+        Error::Io { source, .. } => io(source),
+        other => other,
+    })?;
+    to_native(args, &Source::Path(through))
 }
 
 fn to_native(args: &ConvertArgs, source: &Source) -> Result<()> {

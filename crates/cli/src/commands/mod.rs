@@ -17,12 +17,16 @@ mod scan;
 mod tokens;
 
 use crate::args::{Cli, Verb};
+use crate::interrupt;
 
 /// Does what was asked for.
 ///
 /// # Errors
 /// It could not be done; the error knows its exit code.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
+    if cli.verb.as_ref().is_some_and(makes_files) {
+        interrupt::clear_up_at_the_end()?;
+    }
     match cli.verb {
         None => run::run(&cli.run),
         Some(Verb::Run(args)) => run::run(&args),
@@ -44,4 +48,13 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Doctor(args)) => doctor::run(&args),
         Some(Verb::Libllama(args)) => libllama::run(&args),
     }
+}
+
+/// Whether a verb makes files that may be large.
+fn makes_files(verb: &Verb) -> bool {
+    use Verb::{Bench, Classify, Convert, Embed, Imatrix, Logits, Quantize, Rerank};
+    matches!(
+        verb,
+        Bench(_) | Classify(_) | Convert(_) | Embed(_) | Imatrix(_) | Logits(_) | Quantize(_) | Rerank(_)
+    )
 }

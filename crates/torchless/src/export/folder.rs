@@ -7,12 +7,13 @@ use super::convert::Converted;
 use super::gguf::{Rows, Sheet};
 use super::mixes::is_quantised;
 use super::replace::write_whole;
+use super::temporary::Temporary;
 use crate::Error;
 use crate::open::{Source, check};
 use crate::vocabulary;
 use serde_json::{Map, Value, json};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tabagent_hardware::usable_cores;
 use torchless_device::{Gating, Score};
 use torchless_formats::{Checkpoint, Metadata, OpenOptions, TokenizerSource, open};
@@ -36,17 +37,37 @@ const LLAMA3: (f32, f32, usize) = (1.0, 4.0, 8192);
 pub fn convert_to_folder(source: &Source, output: &Path, ty: TensorType) -> Result<Converted, Error> {
     let io = |source| Error::Io { path: output.to_owned(), source };
     let checkpoint = source.checkpoint()?;
-    std::fs::create_dir_all(output).map_err(io)?;
-    if std::fs::read_dir(output).map_err(io)?.next().is_some() {
+    // The folder is removed last, and only if nothing of somebody else's has come into it.
+    let new = Temporary::folder_at(output).map_err(io)?;
+    let making = Temporary::folder_in(output).map_err(io)?;
+    // Whoever else has begun here is seen too.
+    let mut names = std::fs::read_dir(output).map_err(io)?;
+    if names.any(|entry| entry.map_or(true, |entry| entry.path() != making.path())) {
         let what = format!("{} is not empty: give the name of a new folder", output.display());
         return Err(Error::Option(what));
     }
-    let done = into_folder(source, &checkpoint, output, ty);
-    if done.is_err() {
-        // What was made here is no model; the first error is the one to report.
-        let _ = std::fs::remove_dir_all(output);
+    let done = into_folder(source, &checkpoint, making.path(), ty);
+    let done = done.map_err(|error| moved(error, making.path(), output))?;
+    // Without config.json a folder is no model.
+    making.empty_into(output, CONFIG).map_err(io)?;
+    if let Some(new) = new {
+        new.keep();
     }
-    done
+    Ok(done)
+}
+
+/// An error of a file in `making`, with the name that it would have had in `output`.
+fn moved(error: Error, making: &Path, output: &Path) -> Error {
+    let name = |path: PathBuf| match path.strip_prefix(making) {
+        Ok(inside) if inside.as_os_str().is_empty() => output.to_owned(),
+        Ok(inside) => output.join(inside),
+        Err(_) => path,
+    };
+    match error {
+        Error::Io { path, source } => Error::Io { path: name(path), source },
+        Error::Model { path, source } => Error::Model { path: name(path), source },
+        other => other,
+    }
 }
 
 fn into_folder(
