@@ -108,6 +108,32 @@ fn weights_that_are_not_finite_are_named_and_nothing_is_written() {
 }
 
 #[test]
+fn weights_that_would_not_stay_finite_are_named() {
+    let large = |value: f32| move |i| if i == 300 { value } else { 0.5 };
+    for (name, value, shown) in [
+        ("F16", -1e5, "1e5"),
+        ("BF16", 3.4e38, "3.4e38"),
+        ("Q8_0", 1e9, "1e9"),
+        ("Q4_0", 1e9, "1e9"),
+        ("Q4_1", 1e9, "1e9"),
+        ("Q5_0", -1e9, "1e9"),
+        ("Q5_1", 1e9, "1e9"),
+    ] {
+        let (_folder, input, output) = folder();
+        write(&input, large(value));
+        let error = run(&input, &output, name, false).unwrap_err().to_string();
+        let start = format!("tensor 'blk.0.ffn_down.weight': row 1 has a value of {shown}, too large for ");
+        assert!(error.starts_with(&start), "{name}: {error}");
+        assert!(!output.exists());
+    }
+    for (name, value) in [("F16", 65504.0), ("BF16", 1e38), ("Q8_0", 1e6), ("F32", 3.4e38)] {
+        let (_folder, input, output) = folder();
+        write(&input, large(value));
+        run(&input, &output, name, false).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+#[test]
 fn a_file_is_not_written_over_itself() {
     let (_folder, input, _) = folder();
     write(&input, |_| 0.5);

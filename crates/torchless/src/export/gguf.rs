@@ -291,6 +291,7 @@ impl Slab<'_> {
                 let reason = format!("nothing can be written as {ty} here");
                 return Err(Error::Weights { tensor: self.sheet.name.clone(), reason });
             }
+            check_written(self.sheet, row, &values, out)?;
         }
         Ok(())
     }
@@ -321,6 +322,24 @@ fn check_row(tensor: &str, row: usize, values: &[f32]) -> Result<(), Error> {
     let col = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
     let reason = format!("row {row}, column {col} is {}: weights have to be finite", values[col]);
     Err(Error::Weights { tensor: tensor.to_owned(), reason })
+}
+
+/// No scale of a row is too large for half precision whose values are not larger than this: it is at most their largest, or little more.
+const SAFE: f32 = 16384.0;
+
+/// Finite values may become others, where a type or the scale of its blocks has too few bits.
+fn check_written(sheet: &Sheet<'_>, row: usize, values: &[f32], written: &[u8]) -> Result<(), Error> {
+    let largest = values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+    if largest <= SAFE {
+        return Ok(());
+    }
+    let mut back = vec![0.0; values.len()];
+    sheet.ty.decode(written, &[], &mut back);
+    if back.iter().all(|v| v.is_finite()) {
+        return Ok(());
+    }
+    let reason = format!("row {row} has a value of {largest:e}, too large for {}: F32 holds it", sheet.ty);
+    Err(Error::Weights { tensor: sheet.name.clone(), reason })
 }
 
 /// Tensors that are copied may not hold what is not finite either.
