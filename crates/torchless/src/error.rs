@@ -105,6 +105,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The model computes what is no number.
+    #[error("{what} not finite: the weights are damaged, or too large to compute with")]
+    NotFinite {
+        /// What is, with its verb.
+        what: String,
+    },
     /// Files could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -142,7 +148,8 @@ impl Error {
             } => ErrorKind::Resources,
             Error::Model { source: ModelError::MemoryLimit { .. }, .. } => ErrorKind::Resources,
             Error::Format(_) | Error::Model { .. } | Error::Tokenizer(_) => ErrorKind::Model,
-            Error::Template(_) | Error::Mismatch(_) | Error::Weights { .. } => ErrorKind::Model,
+            Error::Template(_) | Error::Mismatch(_) => ErrorKind::Model,
+            Error::Weights { .. } | Error::NotFinite { .. } => ErrorKind::Model,
             Error::NoTokenizer | Error::NoTemplate | Error::PromptTooLong { .. } => ErrorKind::Usage,
             Error::EmptyPrompt | Error::Option(_) | Error::Submit(_) => ErrorKind::Usage,
             Error::Encode(EncodeError::Device(_)) => ErrorKind::Runtime,

@@ -85,7 +85,11 @@ pub fn perplexity(
         })?;
         progress(number + 1, stretches, &so_far);
     }
-    Ok(so_far)
+    if so_far.value().is_finite() {
+        Ok(so_far)
+    } else {
+        Err(Error::NotFinite { what: "the perplexity is".to_owned() })
+    }
 }
 
 #[cfg(test)]

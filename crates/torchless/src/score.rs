@@ -38,7 +38,7 @@ impl Scorer {
     /// Calls `each` with the logits of `ids`, `[some positions, vocab]` at a time, in order.
     ///
     /// # Errors
-    /// An id is not in the vocabulary, there are more than the context holds, or `each` fails.
+    /// An id is not in the vocabulary, there are more than the context holds, logits are not finite, or `each` fails.
     pub fn score(
         &mut self,
         ids: &[TokenId],
@@ -84,11 +84,22 @@ pub(crate) fn score_from(
             plan.push((SeqId(0), start), tokens, &blocks, wanted);
             plan.announce(ids.len());
             runner.step(&plan, &mut logits)?;
-            start += tokens.len();
             if wanted == Wanted::All {
+                check_finite(logits.as_slice(), info.vocab, start)?;
                 each(logits.as_slice()).map_err(|e| Error::Io { path: "output".into(), source: e })?;
             }
+            start += tokens.len();
         }
     }
     Ok(())
+}
+
+/// What is computed from numbers that are none says nothing. `first` is the position of the first of `rows`.
+fn check_finite(rows: &[f32], vocab: usize, first: usize) -> Result<(), Error> {
+    match rows.iter().position(|logit| !logit.is_finite()) {
+        Some(at) => {
+            Err(Error::NotFinite { what: format!("the logits of position {} are", first + at / vocab) })
+        }
+        None => Ok(()),
+    }
 }

@@ -108,6 +108,28 @@ fn ids_need_no_tokenizer_and_go_to_a_file() {
     assert_refused(&run(&["classify", model, "some text"]), 2, &["no tokenizer"]);
 }
 
+#[test]
+fn what_is_not_finite_is_no_result() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "tokenizer.json"] {
+        std::fs::copy(root().join(CLASSIFIER).join(name), folder.path().join(name)).unwrap();
+    }
+    let mut file = std::fs::read(root().join(CLASSIFIER).join("model.safetensors")).unwrap();
+    let start = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&file[8..start]).unwrap();
+    let tensor = &header["roberta.embeddings.LayerNorm.weight"]["data_offsets"][0];
+    let at = start + tensor.as_u64().unwrap() as usize;
+    file[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(folder.path().join("model.safetensors"), file).unwrap();
+    let model = folder.path().to_str().unwrap();
+    for words in [["embed", model, "text"], ["classify", model, "text"]] {
+        for more in [&[][..], &["--json"]] {
+            let ran = run(&[&words[..], more].concat());
+            assert_refused(&ran, 3, &["what text 1 comes to is not finite"]);
+        }
+    }
+}
+
 /// The classifier of texts as one of tokens: its last matrix stays, the one before is left out as a pooler would be.
 fn token_classifier() -> tempfile::TempDir {
     let (source, folder) = (root().join(CLASSIFIER), tempfile::tempdir().unwrap());

@@ -11,6 +11,7 @@ mod guard;
 mod libllama;
 mod malformed;
 mod models;
+#[cfg(unix)]
 mod outputs;
 mod quantise;
 mod remake;

@@ -1,9 +1,29 @@
 //! Files that verbs write: where they go, and what is left where that fails.
 
+use super::remake::Remake;
 use super::support::{STORY, assert_refused, command, finish, run, text};
+use std::path::Path;
 use std::process::Command;
 
-#[cfg(unix)]
+#[test]
+fn what_is_not_finite_is_no_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let model = path("model.gguf");
+    Remake::story().with_weight("output_norm.weight", f32::NAN).write(Path::new(&model));
+    std::fs::write(path("text"), "The dog ran to the house. ".repeat(8)).unwrap();
+    let (words, out) = (path("text"), path("out"));
+    for verb in [
+        &["logits", &model, "--ids", "1,2,3", "--output", &out][..],
+        &["perplexity", &model, &words, "--context", "16"],
+        &["perplexity", &model, &words, "--context", "16", "--json"],
+        &["imatrix", &model, &words, &out, "--context", "16"],
+    ] {
+        assert_refused(&run(verb), 3, &["the logits of position", "not finite"]);
+        assert!(!Path::new(&out).exists());
+    }
+}
+
 #[test]
 fn a_pipe_gets_what_a_file_gets() {
     let folder = tempfile::tempdir().unwrap();
@@ -24,7 +44,6 @@ fn a_pipe_gets_what_a_file_gets() {
 }
 
 /// The command where files may have a few thousand bytes and no more.
-#[cfg(unix)]
 fn cramped(words: &[&str]) -> Command {
     let whole = command(words);
     let mut shell = Command::new("sh");
@@ -33,7 +52,6 @@ fn cramped(words: &[&str]) -> Command {
     shell
 }
 
-#[cfg(unix)]
 #[test]
 fn a_disk_that_is_full_is_no_fault_of_the_model() {
     let folder = tempfile::tempdir().unwrap();
@@ -62,7 +80,6 @@ fn a_disk_that_is_full_is_no_fault_of_the_model() {
     assert_refused(&run(&["convert", STORY, &nowhere]), 1, &[&format!("torchless: {nowhere}: ")]);
 }
 
-#[cfg(unix)]
 #[test]
 fn a_signal_leaves_nothing_half_written() {
     use std::os::unix::process::ExitStatusExt;

@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-use torchless::Source;
 use torchless::formats::gguf::{Header, Value};
 use torchless::formats::{Checkpoint, Metadata, StringTable, Tensor};
+use torchless::{Source, TensorType};
 
 /// The story model, and what is to be different about it.
 pub struct Remake {
@@ -41,6 +41,16 @@ impl Remake {
     /// Removes a key.
     pub fn without(mut self, key: &str) -> Self {
         self.metadata.retain(|(k, _)| k != key);
+        self
+    }
+
+    /// Gives a tensor in single precision another first value.
+    pub fn with_weight(mut self, name: &str, value: f32) -> Self {
+        let tensor = self.tensors.iter_mut().find(|tensor| tensor.name == name).expect("a tensor's name");
+        assert_eq!(tensor.ty, TensorType::F32);
+        let mut data = tensor.data.to_vec();
+        data[..4].copy_from_slice(&value.to_le_bytes());
+        tensor.data = data.into();
         self
     }
 

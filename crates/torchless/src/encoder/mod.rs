@@ -302,7 +302,11 @@ impl Encoder {
     }
 
     fn encode(&self, texts: &[EncoderText<'_>], want: Want) -> Result<Vec<Vec<f32>>, Error> {
-        Ok(self.model.encode(texts, want)?)
+        let found = self.model.encode(texts, want)?;
+        match found.iter().position(|values| values.iter().any(|v| !v.is_finite())) {
+            Some(text) => Err(Error::NotFinite { what: format!("what text {} comes to is", text + 1) }),
+            None => Ok(found),
+        }
     }
 
     /// The kind of scores of a head at this level.
