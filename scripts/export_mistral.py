@@ -42,6 +42,16 @@ RENAMED = {
     "vocab_size": "vocab_size",
 }
 
+# The sliding window of models whose config.json leaves it to transformers.
+WINDOWS = {"mistral": 4096}
+# Others of which the layers decide: `torchless convert` knows them.
+OTHER_WINDOWS = (
+    "cohere2", "exaone4", "gemma2", "gemma3", "gemma3_text", "gemma3n", "gemma3n_text", "gemma4", "gemma4_text",
+    "gpt_oss", "olmo3",
+)
+# How the weights of the original are stored, which says nothing of a file in which they are decoded.
+STORAGE = "quantization_config"
+
 
 class ExportError(Exception):
     """Something in the model folder that cannot be exported."""
@@ -73,7 +83,27 @@ def canonical(value):
     return json.dumps(value, ensure_ascii=False)
 
 
-def metadata(config, quant):
+def window(config):
+    """The sliding window of a model whose config.json does not name one."""
+    family = config.get("model_type")
+    if family in OTHER_WINDOWS or config.get("use_sliding_window"):
+        raise ExportError(f"config.json leaves sliding_window to the family '{family}': use torchless convert, or name it there")
+    return WINDOWS.get(family, 0)
+
+
+def ends(config, generation):
+    """The ids that end a reply, of both files; None where the first has all."""
+
+    def ids(source):
+        value = source.get("eos_token_id")
+        return [] if value is None else value if isinstance(value, list) else [value]
+
+    own = ids(config)
+    more = [end for end in dict.fromkeys(ids(generation)) if end not in own]
+    return own + more if more else None
+
+
+def metadata(config, generation, quant):
     """The documented keys as text, all others as they are."""
 
     def text(value):
@@ -82,35 +112,41 @@ def metadata(config, quant):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return number(value) if is_number else value
 
-    out = {"sliding_window": "0"}
+    out = {} if "sliding_window" in config else {"sliding_window": text(window(config))}
     for key, value in config.items():
+        if key == STORAGE:
+            continue
         if key in RENAMED:
             out[RENAMED[key]] = text(value)
         else:
             out[key] = value
     out["quant"] = quant
+    end_ids = ends(config, generation)
+    if end_ids is not None:
+        out["eos_token_id"] = end_ids
     return out
 
 
-def tokenizer_header(text, template):
-    """The header's tokenizer: vocabulary and merges, and the whole file where these two would not say all."""
-    if text is None:
-        return '{"merges":[],"vocab":{}}'
-    tokenizer = json.loads(text)
-    model = tokenizer["model"]
+def vocabulary_header(model):
+    """Merges and vocabulary of a tokenizer's model, as every reader of this format knows them."""
     vocab = model.get("vocab")
     vocab = vocab if isinstance(vocab, dict) else {}
-    added = tokenizer.get("added_tokens") or []
-    plain = model.get("byte_fallback") is True and all(vocab.get(t["content"]) == t["id"] for t in added)
     merges = [" ".join(merge) if isinstance(merge, list) else merge for merge in model.get("merges") or []]
+    by_id = sorted((index, token) for token, index in vocab.items())
+    vocab = ",".join(canonical(token) + f":{index}" for index, token in by_id)
+    return '"merges":' + canonical(merges) + ',"vocab":{' + vocab + "}"
+
+
+def tokenizer_header(text, config, template):
+    """The header's tokenizer: vocabulary and merges for other readers, the whole file, and what lies beside it."""
+    if text is None:
+        return '{"merges":[],"vocab":{}}'
     parts = []
     if template is not None:
         parts.append('"chat_template":' + canonical(template))
-    if not plain:
-        parts.append('"json":' + canonical(text))
-    parts.append('"merges":' + canonical(merges))
-    by_id = sorted((index, token) for token, index in vocab.items())
-    parts.append('"vocab":{' + ",".join(canonical(token) + f":{index}" for index, token in by_id) + "}")
+    if config is not None:
+        parts.append('"config":' + canonical({key: value for key, value in config.items() if key != "chat_template"}))
+    parts += ['"json":' + canonical(text), vocabulary_header(json.loads(text)["model"])]
     return "{" + ",".join(parts) + "}"
 
 
@@ -221,12 +257,26 @@ def read_text(path):
     return path.read_bytes().decode("utf-8") if path.exists() else None
 
 
-def chat_template(folder):
+def read_object(path):
+    """The JSON object in a file, None where there is none."""
+    text = read_text(path)
+    return None if text is None else json.loads(text)
+
+
+def tokenizer_config(folder):
+    """tokenizer_config.json; a role that it gives to no token has the one of special_tokens_map.json."""
+    config, roles = (read_object(folder / name) for name in ("tokenizer_config.json", "special_tokens_map.json"))
+    if config is None or roles is None:
+        return config if roles is None else roles
+    missing = {role: token for role, token in roles.items() if config.get(role) is None}
+    return {**config, **missing}
+
+
+def chat_template(folder, config):
     template = read_text(folder / "chat_template.jinja")
-    config = read_text(folder / "tokenizer_config.json")
     if template is not None or config is None:
         return template
-    template = json.loads(config).get("chat_template")
+    template = config.get("chat_template")
     if isinstance(template, list):
         template = next((entry["template"] for entry in template if entry.get("name") == "default"), None)
     return template if isinstance(template, str) else None
@@ -234,12 +284,14 @@ def chat_template(folder):
 
 def export(folder, out, quant):
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    generation = read_object(folder / "generation_config.json") or {}
     files = open_tensors(folder)
     shapes = {name: file.header[name]["shape"] for name, file in files.items()}
-    text = read_text(folder / "tokenizer.json")
-    tokenizer = tokenizer_header(text, chat_template(folder) if text is not None else None)
+    text, beside = read_text(folder / "tokenizer.json"), tokenizer_config(folder)
+    tokenizer = tokenizer_header(text, beside, chat_template(folder, beside) if text is not None else None)
+    header = metadata(config, generation, quant)
     with open(out, "wb") as file:
-        write_native(file, metadata(config, quant), tokenizer, shapes, lambda name: files[name].load(name))
+        write_native(file, header, tokenizer, shapes, lambda name: files[name].load(name))
 
 
 def main():

@@ -115,10 +115,8 @@ def main():
     vocab, merges = train_tokenizer()
     shapes = tensor_shapes(len(vocab))
     seeds = {name: index << 32 for index, name in enumerate(sorted(shapes), start=1)}
-    tokenizer = export_mistral.tokenizer_header(
-        export_mistral.canonical({"model": {"byte_fallback": True, "vocab": vocab, "merges": merges}}), None
-    )
-    metadata = export_mistral.metadata({**CONFIG, "vocab_size": len(vocab)}, "f32")
+    tokenizer = "{" + export_mistral.vocabulary_header({"vocab": vocab, "merges": merges}) + "}"
+    metadata = export_mistral.metadata({**CONFIG, "vocab_size": len(vocab)}, {}, "f32")
     with open(out, "wb") as file:
         export_mistral.write_native(
             file, metadata, tokenizer, shapes, lambda name: weights(name, shapes[name], seeds[name])

@@ -41,7 +41,7 @@ pub enum Verb {
     Render(RenderArgs),
     /// Write the logits of every position to a file
     Logits(LogitsArgs),
-    /// Convert a model to GGUF or to the native .bin format
+    /// Convert a model to GGUF, to a folder of safetensors or to the native .bin format
     Convert(ConvertArgs),
     /// Write a model with weights of fewer bits
     Quantize(QuantizeArgs),
@@ -118,7 +118,7 @@ Verbs (`torchless <VERB> --help` says more):
   detokenize  Turn token ids into text
   render      Show what a model would see of a conversation
   logits      Write the logits of every position to a file
-  convert     Convert a model to GGUF or to the native .bin format
+  convert     Convert a model to GGUF, to a folder of safetensors or to the native .bin format
   quantize    Write a model with weights of fewer bits
   imatrix     Measure which columns of a model's weights matter, for `quantize`
   perplexity  Measure how well a model foretells a text
@@ -495,12 +495,13 @@ pub struct LogitsArgs {
 pub struct ConvertArgs {
     /// Model: a safetensors file or folder; for GGUF, any model
     pub input: PathBuf,
-    /// The file to write: GGUF where its name ends in .gguf, a native .bin otherwise
+    /// What to write: GGUF where its name ends in .gguf, a native .bin where it ends in .bin; else a folder of safetensors
+    /// from GGUF, and a native .bin from safetensors
     pub output: PathBuf,
-    /// In a .bin: element type of the gate and up projections; everything else stays f32
-    #[arg(long, value_enum, default_value = "f32")]
-    pub quant: NativeQuant,
-    /// In a GGUF: type of the matrices, F32, F16, BF16 or Q8_0 [default: that of the input, or F32]
+    /// In a .bin: element type of the gate and up projections; everything else stays f32 [default: f32]
+    #[arg(long, value_enum)]
+    pub quant: Option<NativeQuant>,
+    /// In a GGUF: type of the matrices, F32, F16, BF16 or Q8_0; in a folder, F32, F16 or BF16 [default: that of the input, or F32]
     #[arg(long = "type", value_name = "TYPE")]
     pub ty: Option<String>,
 }

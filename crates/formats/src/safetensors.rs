@@ -49,14 +49,20 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Tensors, FormatError> {
     Ok(tensors)
 }
 
+/// Refuses a header of more than `limit` bytes.
+pub(crate) fn check_header_size(size: u64, limit: u64) -> Result<(), FormatError> {
+    if size > limit {
+        return Err(FormatError::at(0, Problem::Limit { what: "the header's size", value: size, limit }));
+    }
+    Ok(())
+}
+
 /// The JSON header after the 8-byte length, and what follows it.
 pub(crate) fn split_header(bytes: &Bytes, limit: u64) -> Result<(&[u8], Bytes), FormatError> {
     let have = bytes.len() as u64;
     let truncated = |end| FormatError::at(0, Problem::Truncated { what: "the header", end, have });
     let size = bytes.first_chunk::<8>().map(|size| u64::from_le_bytes(*size)).ok_or_else(|| truncated(8))?;
-    if size > limit {
-        return Err(FormatError::at(0, Problem::Limit { what: "the header's size", value: size, limit }));
-    }
+    check_header_size(size, limit)?;
     let end = size.saturating_add(8);
     let at = usize::try_from(end).map_err(|_| truncated(end))?;
     let header = bytes.get(8..at).ok_or_else(|| truncated(end))?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
-use torchless_formats::native::{self, Quant};
+use torchless_formats::native::{NativeFile, Quant};
 use torchless_formats::{Format, Metadata, TokenizerSource};
 use torchless_quant::TensorType;
 
@@ -67,14 +67,17 @@ fn hugging_face_folder(name: &str) -> Folder {
         "config.json",
         r#"{"model_type": "llama", "hidden_size": 64, "rms_norm_eps": 1e-05, "rope_theta": 500000.0,
             "sliding_window": null, "rope_scaling": {"factor": 32.0, "low": 0.1234567, "rope_type": "llama3"},
-            "eos_token_id": [1, 2], "tie_word_embeddings": true, "note": "caf\u00e9 \"q\" \t\u0007", "big": 1e22}"#,
+            "eos_token_id": [1, 2], "quantization_config": {"quant_method": "fp8"}, "tie_word_embeddings": true, "note": "caf\u00e9 \"q\" \t\u0007", "big": 1e22}"#,
     );
+    folder.write("generation_config.json", r#"{"eos_token_id": [2, 7]}"#);
     folder
 }
 
 fn convert(folder: &Path, quant: Quant) -> Vec<u8> {
     let mut out = Vec::new();
-    native::write(&open_ok(folder), quant, &mut out).unwrap_or_else(|error| panic!("{error}"));
+    let checkpoint = open_ok(folder);
+    let made = NativeFile::new(&checkpoint, quant, None).and_then(|file| file.write(&mut out));
+    made.unwrap_or_else(|error| panic!("{error}"));
     out
 }
 
@@ -89,6 +92,8 @@ fn loader_converts_and_reads_back() {
         assert_eq!((&metadata["norm_eps"], &metadata["rope_theta"]), (&json!("1e-5"), &json!("500000")));
         assert_eq!((&metadata["sliding_window"], &metadata["quant"]), (&json!("0"), &json!(quant.name())));
         assert_eq!(metadata["rope_scaling"]["low"], json!(0.1234567));
+        assert_eq!(metadata["eos_token_id"], json!([1, 2, 7]), "those of generation_config.json too");
+        assert_eq!(metadata.get("quantization_config"), None, "the values are decoded");
         for tensor in original.tensors.iter() {
             let other = back.tensors.get(&tensor.name).unwrap();
             assert_eq!(other.shape, tensor.shape);
@@ -135,7 +140,11 @@ fn loader_script_exports_the_same_bytes() {
     {
         if let Some(tokenizer) = tokenizer {
             folder.write("tokenizer.json", tokenizer.to_string());
-            folder.write("tokenizer_config.json", r#"{"chat_template": "{{ 'x' }}\n"}"#);
+            folder.write(
+                "tokenizer_config.json",
+                r#"{"chat_template": "{{ 'x' }}\n", "bos_token": null, "model_max_length": 1e30}"#,
+            );
+            folder.write("special_tokens_map.json", r#"{"bos_token": {"content": "b"}, "eos_token": "a"}"#);
         }
         let out = folder.0.join("script.bin");
         let args: Vec<&Path> = vec![
@@ -169,15 +178,35 @@ fn loader_test_model_is_what_the_script_generates() {
 }
 
 #[test]
-fn loader_keeps_a_tokenizer_that_vocabulary_and_merges_do_not_tell() {
+fn loader_keeps_the_tokenizer_with_what_lies_beside_it() {
     let folder = hugging_face_folder("tokenizer");
     let tokenizer = r#"{"model": {"type": "BPE", "vocab": {"Ġa": 0}, "merges": []}, "pre_tokenizer": {"type": "ByteLevel"}}"#;
     folder.write("tokenizer.json", tokenizer);
     folder.write("chat_template.jinja", "{{ messages }}");
+    folder.write("tokenizer_config.json", r#"{"add_bos_token": false, "chat_template": "another"}"#);
     let path = folder.write("out.bin", convert(&folder.0, Quant::F32));
-    let TokenizerSource::HuggingFace { tokenizer_json, chat_template, .. } = open_ok(&path).tokenizer else {
+    let TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, chat_template } =
+        open_ok(&path).tokenizer
+    else {
         panic!("the whole tokenizer.json is not there");
     };
+    assert_eq!(tokenizer_config, Some(json!({"add_bos_token": false})));
     assert_eq!(&*tokenizer_json, tokenizer.as_bytes());
     assert_eq!(chat_template.as_deref(), Some("{{ messages }}"));
+}
+
+#[test]
+fn loader_writes_the_window_that_the_config_leaves_out() {
+    let window = |config: &str, window| {
+        let folder = hugging_face_folder("window");
+        folder.write("config.json", config);
+        let checkpoint = open_ok(&folder.0);
+        let read = NativeFile::new(&checkpoint, Quant::F32, window).unwrap().read_back().unwrap();
+        let Metadata::Native(metadata) = read.metadata else { panic!("not native metadata") };
+        metadata["sliding_window"].clone()
+    };
+    assert_eq!(window("{}", Some(4096)), "4096");
+    assert_eq!(window("{}", None), "0");
+    assert_eq!(window(r#"{"sliding_window": 16}"#, Some(4096)), "16");
+    assert_eq!(window(r#"{"sliding_window": null}"#, Some(4096)), "0");
 }

@@ -105,6 +105,7 @@ pub fn chat_template(checkpoint: &Checkpoint) -> Result<Option<String>, Error> {
             TokenizerSource::HuggingFace { chat_template, .. } | TokenizerSource::File { chat_template, .. },
             _,
         ) => chat_template.clone(),
+        (TokenizerSource::Native(native), _) => native.chat_template.clone(),
         (_, Metadata::Gguf(meta)) => meta.opt::<&str>("tokenizer.chat_template")?.map(str::to_owned),
         _ => None,
     })
@@ -112,18 +113,22 @@ pub fn chat_template(checkpoint: &Checkpoint) -> Result<Option<String>, Error> {
 
 /// Ids that end a reply, one or a list, as the model's own configuration names them.
 fn end_ids(metadata: &Metadata) -> Result<Vec<TokenId>, Error> {
-    let Metadata::HuggingFace { config, generation_config } = metadata else { return Ok(Vec::new()) };
+    let configs = match metadata {
+        Metadata::HuggingFace { config, generation_config } => [Some(config), generation_config.as_ref()],
+        Metadata::Native(header) => [Some(header), None],
+        _ => return Ok(Vec::new()),
+    };
     let mut ids = Vec::new();
-    for value in
-        [Some(config), generation_config.as_ref()].into_iter().flatten().filter_map(|c| c.get("eos_token_id"))
-    {
+    for value in configs.into_iter().flatten().filter_map(|c| c.get("eos_token_id")) {
         let list = match value {
             Json::Null => &[],
             Json::Array(list) => &list[..],
             one => std::slice::from_ref(one),
         };
         for id in list {
-            let id = id.as_u64().and_then(|n| u32::try_from(n).ok()).map(TokenId);
+            // The native header has some numbers as text.
+            let whole = id.as_u64().or_else(|| id.as_str()?.parse().ok());
+            let id = whole.and_then(|n| u32::try_from(n).ok()).map(TokenId);
             ids.push(id.ok_or_else(|| {
                 Error::Mismatch(format!(
                     "eos_token_id is {value}: it has to be a token id, or a list of them"

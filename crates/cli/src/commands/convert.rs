@@ -4,19 +4,50 @@ use crate::args::{ConvertArgs, NativeQuant};
 use crate::exit::Usage;
 use crate::{open, output};
 use anyhow::Result;
+use std::path::Path;
 use torchless::formats::Format;
-use torchless::formats::native::{self, Quant};
+use torchless::formats::native::Quant;
 use torchless::{
-    Converted, Error, FileType, Source, Temporary, TensorType, convert_to_gguf, lossless, workplace,
+    Converted, Error, FileType, Source, Temporary, TensorType, convert_to_gguf, convert_to_native, lossless,
+    workplace,
 };
+
+/// What is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Gguf,
+    Folder,
+    Native,
+}
 
 /// Runs the verb. What is there already is replaced only once the new file is whole.
 pub fn run(args: &ConvertArgs) -> Result<()> {
     let source = open::source(Some(&args.input));
+    let target = target(args, &source)?;
+    let idle = match target {
+        Target::Native => {
+            args.ty.as_ref().map(|_| "--type is for GGUF and folders of safetensors; for .bin it is --quant")
+        }
+        Target::Gguf | Target::Folder => {
+            args.quant.map(|_| "--quant is for .bin; for GGUF and folders of safetensors it is --type")
+        }
+    };
+    if let Some(what) = idle {
+        return Err(Usage(what.to_owned()).into());
+    }
+    match target {
+        Target::Gguf => to_gguf(args, &source),
+        Target::Folder => to_folder(args, &source),
+        Target::Native => to_native(args, &source),
+    }
+}
+
+/// By the name of the output, and where that says nothing by the input.
+fn target(args: &ConvertArgs, source: &Source) -> Result<Target> {
     let ends_in =
         |ending: &str| args.output.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
     if ends_in("gguf") {
-        return to_gguf(args, &source);
+        return Ok(Target::Gguf);
     }
     if ends_in("safetensors") {
         let what = "safetensors come in a folder, with config.json: give the name of a new folder";
@@ -25,9 +56,8 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
     let checkpoint = source.checkpoint()?;
     torchless::refuse_same(&args.output, checkpoint.read_from())?;
     match (checkpoint.format, ends_in("bin")) {
-        (Format::Gguf, false) => to_folder(args, &source),
-        (Format::Gguf, true) => through_folder(args, &source),
-        (Format::Safetensors, _) => to_native(args, &source),
+        (Format::Gguf, false) => Ok(Target::Folder),
+        (Format::Gguf, true) | (Format::Safetensors, _) => Ok(Target::Native),
         (Format::Native, _) => {
             let what = format!("{} is native .bin: convert takes it to GGUF", args.input.display());
             Err(Usage(what).into())
@@ -43,37 +73,43 @@ fn to_folder(args: &ConvertArgs, source: &Source) -> Result<()> {
     Ok(())
 }
 
-/// The native format has the names of safetensors, which a folder beside the file has first.
-fn through_folder(args: &ConvertArgs, source: &Source) -> Result<()> {
-    let io = |source| Error::Io { path: args.output.clone(), source };
-    let folder = Temporary::folder_in(&workplace(&args.output)).map_err(io)?;
-    let through = folder.path().join("model");
-    torchless::convert_to_folder(source, &through, TensorType::F32).map_err(|error| match error {
-        // The folder is not what was asked for.
-        Error::Io { source, .. } => io(source),
-        other => other,
-    })?;
-    to_native(args, &Source::Path(through))
+fn to_native(args: &ConvertArgs, source: &Source) -> Result<()> {
+    let quant = match args.quant {
+        None | Some(NativeQuant::F32) => Quant::F32,
+        Some(NativeQuant::Int8) => Quant::Int8,
+    };
+    let done = match source.checkpoint()?.format {
+        Format::Gguf => {
+            // The native format has the names of safetensors, which a folder beside the file has first.
+            let io = |source| Error::Io { path: args.output.clone(), source };
+            let folder = Temporary::folder_in(&workplace(&args.output)).map_err(io)?;
+            through(source, &folder.path().join("model"), (&args.output, quant))
+                .map_err(|error| of_input(error, &args.input))?
+        }
+        _ => convert_to_native(source, &args.output, quant)?,
+    };
+    eprintln!("{} tensors, {} in {}", done.tensors, output::size(done.bytes), args.output.display());
+    say_what_stays(&done);
+    Ok(())
 }
 
-fn to_native(args: &ConvertArgs, source: &Source) -> Result<()> {
-    if args.ty.is_some() {
-        return Err(Usage(
-            "--type is for GGUF and folders of safetensors; for .bin it is --quant".to_owned(),
-        )
-        .into());
-    }
-    let checkpoint = source.checkpoint()?;
-    torchless::spec(source, &checkpoint)?;
-    let quant = match args.quant {
-        NativeQuant::F32 => Quant::F32,
-        NativeQuant::Int8 => Quant::Int8,
-    };
-    let bytes = torchless::write_whole(&args.output, |out| {
-        native::write(&checkpoint, quant, out).map_err(Error::from)
+/// From GGUF by way of a folder. What stays behind on either way stays behind.
+fn through(source: &Source, folder: &Path, (output, quant): (&Path, Quant)) -> Result<Converted, Error> {
+    let made = torchless::convert_to_folder(source, folder, TensorType::F32).map_err(|error| match error {
+        // The folder is not what was asked for.
+        Error::Io { source, .. } => Error::Io { path: output.to_owned(), source },
+        other => other,
     })?;
-    eprintln!("{} tensors, {} in {}", checkpoint.tensors.len(), output::size(bytes), args.output.display());
-    Ok(())
+    let done = convert_to_native(&Source::Path(folder.to_owned()), output, quant)?;
+    Ok(Converted { without_tokenizer: made.without_tokenizer || done.without_tokenizer, ..done })
+}
+
+/// Speaks of the model that was given, not of a folder that is gone by then.
+fn of_input(error: Error, input: &Path) -> Error {
+    match error {
+        Error::Model { source, .. } => Error::Model { path: input.to_owned(), source },
+        other => other,
+    }
 }
 
 /// The kind of file that is asked for, or the one that loses nothing.

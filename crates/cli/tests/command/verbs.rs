@@ -343,6 +343,76 @@ fn a_converted_model_computes_the_same() {
     assert!(std::fs::metadata(&bin).unwrap().len() < plain);
 }
 
+/// Changes the JSON object in a file, or makes one.
+fn change(file: &Path, change: impl FnOnce(&mut serde_json::Map<String, Value>)) {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|_| "{}".to_owned());
+    let mut object = serde_json::from_str(&text).unwrap();
+    change(&mut object);
+    std::fs::write(file, Value::Object(object).to_string()).unwrap();
+}
+
+#[test]
+fn a_native_file_says_which_window_the_model_has() {
+    let folder = tempfile::tempdir().unwrap();
+    safetensors(folder.path());
+    let (input, bin) = (text(folder.path()), folder.path().join("out.bin"));
+    let config = folder.path().join("config.json");
+    for (family, shown) in [("mistral", true), ("ernie4_5", false)] {
+        change(&config, |config| {
+            config.remove("sliding_window");
+            config.insert("model_type".to_owned(), family.into());
+            config.insert("max_position_embeddings".to_owned(), 8192.into());
+        });
+        output(&["convert", input, text(&bin)]);
+        for model in [input, text(&bin)] {
+            assert_eq!(output(&["inspect", model]).contains("window 4096"), shown, "{family}: {model}");
+        }
+    }
+}
+
+#[test]
+fn a_native_file_keeps_what_lies_beside_the_tokenizer() {
+    let folder = tempfile::tempdir().unwrap();
+    let [hub, bin] = ["hub", "out.bin"].map(|name| folder.path().join(name));
+    output(&["convert", STORY, text(&hub)]);
+    let tell = |model: &Path| {
+        let words = [text(model), "One day", "--max-tokens", "12", "--temperature", "0", "--exact"];
+        json(&words)["token_ids"].as_array().unwrap().clone()
+    };
+    let told = tell(&hub);
+    change(&hub.join("tokenizer_config.json"), |config| {
+        config.insert("tokenizer_class".to_owned(), "LlamaTokenizer".into());
+        config.insert("add_bos_token".to_owned(), false.into());
+        config.insert("add_eos_token".to_owned(), true.into());
+    });
+    let tokens = |model: &Path| output(&["tokenize", text(model), "One day", "--ids"]);
+    output(&["convert", text(&hub), text(&bin)]);
+    assert_eq!(tokens(&bin), tokens(&hub));
+    assert_ne!(tokens(&bin), tokens(Path::new(STORY)), "the settings change the tokens");
+
+    change(&hub.join("tokenizer_config.json"), |config| drop(config.remove("add_bos_token")));
+    change(&hub.join("tokenizer_config.json"), |config| drop(config.remove("add_eos_token")));
+    change(&hub.join("generation_config.json"), |config| {
+        config.insert("eos_token_id".to_owned(), told[5].clone());
+    });
+    output(&["convert", text(&hub), text(&bin)]);
+    assert_eq!(tell(&bin), tell(&hub));
+    assert!(tell(&bin).len() < told.len(), "the reply ends at the token that ends it");
+}
+
+#[test]
+fn convert_refuses_options_for_another_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| text(&folder.path().join(name)).to_owned();
+    for output in [path("out.gguf"), path("out")] {
+        let ran = run(&["convert", STORY, &output, "--quant", "int8"]);
+        assert_refused(&ran, 2, &["--quant is for .bin", "--type"]);
+    }
+    let ran = run(&["convert", STORY, &path("out.bin"), "--type", "F32"]);
+    assert_refused(&ran, 2, &["--type is for GGUF", "--quant"]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was begun");
+}
+
 #[test]
 fn a_model_without_a_tokenizer_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,14 +6,15 @@
 //! Names are those of Hugging Face checkpoints, whose q and k rotate halves.
 //!
 //! What this program adds, and older readers pass over: further keys of `config.json` in `metadata`, and in
-//! `tokenizer` the keys `json` (a whole `tokenizer.json`, where vocabulary and merges alone would not do) and
-//! `chat_template`; the header is padded with spaces so that the tensors begin at a multiple of 64.
+//! `tokenizer` the keys `json` (a whole `tokenizer.json`, which counts instead of vocabulary and merges), `config`
+//! (the `tokenizer_config.json` beside it) and `chat_template`; the header is padded with spaces so that the tensors
+//! begin at a multiple of 64.
 
 mod read;
 mod write;
 
 pub(crate) use read::{looks_like, read};
-pub use write::{Quant, write};
+pub use write::{NativeFile, Quant};
 
 /// Tensors begin at multiples of this, counted from the end of the header.
 const ALIGNMENT: usize = 64;

@@ -26,15 +26,23 @@ const MERGES: usize = 1 << 20;
 
 /// Parses a whole file.
 pub(crate) fn read(bytes: &Bytes) -> Result<Checkpoint, FormatError> {
-    let (header, payload) = split_header(bytes, HEADER_BYTES)?;
-    let header = json::parse(header, "the header", HeaderSeed)?;
+    let (text, payload) = split_header(bytes, HEADER_BYTES)?;
+    header(text, |tensors| place_tensors(tensors, &payload))
+}
+
+/// Parses a header, whose tensors `place` finds.
+pub(super) fn header(
+    text: &[u8],
+    place: impl FnOnce(Vec<(String, Info)>) -> Result<Tensors, FormatError>,
+) -> Result<Checkpoint, FormatError> {
+    let header = json::parse(text, "the header", HeaderSeed)?;
     let Some(metadata) = header.metadata.filter(Value::is_object) else {
         return Err(FormatError::new(
             Place::File,
             Problem::Header("the header has no object 'metadata'".to_owned()),
         ));
     };
-    let tensors = place_tensors(header.tensors, &payload)?;
+    let tensors = place(header.tensors)?;
     Ok(Checkpoint {
         format: Format::Native,
         metadata: Metadata::Native(metadata),
@@ -106,12 +114,13 @@ struct Tokenizer {
     vocab: Vocab,
     merges: StringTable,
     json: Option<String>,
+    config: Option<Value>,
     chat_template: Option<String>,
 }
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Info {
+pub(super) struct Info {
     dtype: String,
     shape: Shape,
     offset: u64,
@@ -195,11 +204,18 @@ impl<'de> Visitor<'de> for TokenizerSeed {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Tokenizer, A::Error> {
         let mut tokenizer = Tokenizer::default();
-        each_key(map, &["vocab", "merges", "json", "chat_template"], |key, map| {
+        let count = Cell::new(0);
+        each_key(map, &["vocab", "merges", "json", "config", "chat_template"], |key, map| {
             match key {
                 "vocab" => tokenizer.vocab = map.next_value_seed(VocabSeed)?,
                 "merges" => tokenizer.merges = map.next_value_seed(MergesSeed)?,
                 "json" => tokenizer.json = Some(map.next_value()?),
+                "config" => {
+                    let seed = ValueSeed::new(&json::DOCUMENT, &count);
+                    let config = Some(map.next_value_seed(seed)?).filter(Value::is_object);
+                    let wrong = || A::Error::custom("the tokenizer's config is not an object");
+                    tokenizer.config = Some(config.ok_or_else(wrong)?);
+                }
                 _ => tokenizer.chat_template = Some(map.next_value()?),
             }
             Ok(())
@@ -349,11 +365,8 @@ impl Tokenizer {
     fn source(self) -> Result<TokenizerSource, FormatError> {
         if let Some(json) = self.json {
             let (tokenizer_json, chat_template) = (json.into_bytes().into(), self.chat_template);
-            return Ok(TokenizerSource::HuggingFace {
-                tokenizer_json,
-                tokenizer_config: None,
-                chat_template,
-            });
+            let tokenizer_config = self.config;
+            return Ok(TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, chat_template });
         }
         if self.vocab.ids.is_empty() && self.merges.is_empty() {
             return Ok(TokenizerSource::None);

@@ -5,10 +5,11 @@ use std::io::Write;
 use serde_json::Value;
 use torchless_quant::TensorType;
 
-use super::ALIGNMENT;
+use super::{ALIGNMENT, HEADER_BYTES, read};
 use crate::checkpoint::{Checkpoint, Metadata, TokenizerSource};
 use crate::error::{FormatError, Place, Problem};
 use crate::json;
+use crate::safetensors::check_header_size;
 use crate::tensor::{PlaneSizes, Tensor};
 
 /// How the weights are stored.
@@ -56,34 +57,69 @@ const RENAMED: &[(&str, &str)] = &[
     ("vocab_size", "vocab_size"),
 ];
 
-/// Writes `checkpoint`, read from safetensors with its `config.json`, as a native file. One tensor at a time is
-/// decoded, so that memory is bounded by the largest row.
-///
-/// The same checkpoint always gives the same bytes; `scripts/export_mistral.py` gives the same ones.
-pub fn write(checkpoint: &Checkpoint, quant: Quant, out: &mut dyn Write) -> Result<(), FormatError> {
-    let Metadata::HuggingFace { config: Value::Object(config), .. } = &checkpoint.metadata else {
-        return Err(refuse(
-            "only a safetensors checkpoint with its config.json can be written as native .bin",
-        ));
-    };
-    if let Some(opaque) = checkpoint.tensors.opaque().next() {
-        return Err(FormatError::tensor(&opaque.name, Problem::UnsupportedType(opaque.dtype.to_owned())));
+/// A native file of a Hugging Face checkpoint: its header made, its values still where they are.
+pub struct NativeFile<'a> {
+    checkpoint: &'a Checkpoint,
+    plans: Vec<Plan<'a>>,
+    header: String,
+}
+
+impl<'a> NativeFile<'a> {
+    /// Lays out `checkpoint`, read from safetensors with its `config.json`. `window` is the sliding window that the model has, for a
+    /// `config.json` that leaves it to the family: the header has no defaults.
+    ///
+    /// # Errors
+    /// It is no such checkpoint, or there is something in it that the format has no place for.
+    pub fn new(checkpoint: &'a Checkpoint, quant: Quant, window: Option<usize>) -> Result<Self, FormatError> {
+        let Metadata::HuggingFace { config: Value::Object(config), generation_config } = &checkpoint.metadata
+        else {
+            return Err(refuse(
+                "only a safetensors checkpoint with its config.json can be written as native .bin",
+            ));
+        };
+        if let Some(opaque) = checkpoint.tensors.opaque().next() {
+            let problem = Problem::UnsupportedType(opaque.dtype.to_owned());
+            return Err(FormatError::tensor(&opaque.name, problem));
+        }
+        let plans = plan(checkpoint, quant)?;
+        let mut metadata = metadata(config, quant, window);
+        if let Some(ends) = ends(config, generation_config.as_ref()) {
+            metadata.insert(ENDS.to_owned(), ends);
+        }
+        let mut header = String::from("{\"metadata\":");
+        json::write(&Value::Object(metadata), &mut header);
+        header.push_str(",\"tensors\":");
+        write_plans(&plans, &mut header);
+        header.push_str(",\"tokenizer\":");
+        write_tokenizer(&checkpoint.tokenizer, &mut header)?;
+        header.push('}');
+        while !(header.len() + 8).is_multiple_of(ALIGNMENT) {
+            header.push(' ');
+        }
+        check_header_size(header.len() as u64, HEADER_BYTES)?;
+        Ok(Self { checkpoint, plans, header })
     }
-    let plans = plan(checkpoint, quant)?;
-    let mut header = String::from("{\"metadata\":");
-    json::write(&metadata(config, quant), &mut header);
-    header.push_str(",\"tensors\":");
-    write_plans(&plans, &mut header);
-    header.push_str(",\"tokenizer\":");
-    write_tokenizer(&checkpoint.tokenizer, &mut header)?;
-    header.push('}');
-    while !(header.len() + 8).is_multiple_of(ALIGNMENT) {
-        header.push(' ');
+
+    /// What reading the file will give, with the values of the original.
+    ///
+    /// # Errors
+    /// The file would be refused.
+    pub fn read_back(&self) -> Result<Checkpoint, FormatError> {
+        read::header(self.header.as_bytes(), |_| Ok(self.checkpoint.tensors.clone()))
     }
-    let mut out = Padded { out, written: 0 };
-    out.put(&(header.len() as u64).to_le_bytes())?;
-    out.put(header.as_bytes())?;
-    plans.iter().try_for_each(|plan| plan.write(&mut out))
+
+    /// Writes the file. One row at a time is decoded, so that memory is bounded by the largest one.
+    ///
+    /// The same checkpoint always gives the same bytes; `scripts/export_mistral.py` gives the same ones.
+    ///
+    /// # Errors
+    /// `out` takes no more.
+    pub fn write(&self, out: &mut dyn Write) -> Result<(), FormatError> {
+        let mut out = Padded { out, written: 0 };
+        out.put(&(self.header.len() as u64).to_le_bytes())?;
+        out.put(self.header.as_bytes())?;
+        self.plans.iter().try_for_each(|plan| plan.write(&mut out))
+    }
 }
 
 fn refuse(why: &str) -> FormatError {
@@ -185,18 +221,45 @@ impl Padded<'_> {
     }
 }
 
+/// The key for tokens that end a reply.
+const ENDS: &str = "eos_token_id";
+
+/// How the weights of the original are stored, which says nothing of a file in which they are decoded.
+const STORAGE: &str = "quantization_config";
+
 /// The documented keys as text, all others as they are.
-fn metadata(config: &serde_json::Map<String, Value>, quant: Quant) -> Value {
+fn metadata(
+    config: &serde_json::Map<String, Value>,
+    quant: Quant,
+    window: Option<usize>,
+) -> serde_json::Map<String, Value> {
     let mut metadata = serde_json::Map::new();
-    for (key, value) in config {
+    for (key, value) in config.iter().filter(|(key, _)| *key != STORAGE) {
         match RENAMED.iter().find(|(from, _)| from == key) {
             Some((_, to)) => metadata.insert((*to).to_owned(), text(value)),
             None => metadata.insert(key.clone(), value.clone()),
         };
     }
-    metadata.entry("sliding_window").or_insert_with(|| "0".into());
+    metadata.entry("sliding_window").or_insert_with(|| window.unwrap_or(0).to_string().into());
     metadata.insert("quant".to_owned(), quant.name().into());
-    Value::Object(metadata)
+    metadata
+}
+
+/// The ids of `config.json` and of `generation_config.json`, which the header has no other place for. `None` where the first has all.
+fn ends(config: &serde_json::Map<String, Value>, generation_config: Option<&Value>) -> Option<Value> {
+    let list = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(ids)) => ids.clone(),
+        Some(id) => vec![id.clone()],
+    };
+    let mut all = list(config.get(ENDS));
+    let own = all.len();
+    for id in list(generation_config.and_then(|config| config.get(ENDS))) {
+        if !all.contains(&id) {
+            all.push(id);
+        }
+    }
+    (all.len() > own).then_some(Value::Array(all))
 }
 
 /// A scalar as older readers want it: numbers as text, no window as `0`.
@@ -208,8 +271,9 @@ fn text(value: &Value) -> Value {
     }
 }
 
+/// Vocabulary and merges for other readers; this one reads `json`, which says all that they do not, and `config`.
 fn write_tokenizer(source: &TokenizerSource, header: &mut String) -> Result<(), FormatError> {
-    let TokenizerSource::HuggingFace { tokenizer_json, chat_template, .. } = source else {
+    let TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, chat_template } = source else {
         header.push_str("{\"merges\":[],\"vocab\":{}}");
         return Ok(());
     };
@@ -224,47 +288,36 @@ fn write_tokenizer(source: &TokenizerSource, header: &mut String) -> Result<(), 
         json::write_string(template, header);
         header.push(',');
     }
-    if !tokenizer.is_plain() {
-        header.push_str("\"json\":");
-        json::write_string(whole, header);
+    if let Some(Value::Object(config)) = tokenizer_config {
+        let mut config = config.clone();
+        config.remove("chat_template");
+        header.push_str("\"config\":");
+        json::write(&Value::Object(config), header);
         header.push(',');
     }
+    header.push_str("\"json\":");
+    json::write_string(whole, header);
+    header.push(',');
     tokenizer.write(header)?;
     header.push('}');
     Ok(())
 }
 
-/// What a native header can say of a `tokenizer.json`.
+/// What a native header says of a `tokenizer.json` in words of its own.
 #[derive(serde::Deserialize)]
 struct TokenizerJson {
     model: Model,
-    #[serde(default)]
-    added_tokens: Vec<AddedToken>,
 }
 
 #[derive(serde::Deserialize)]
 struct Model {
-    #[serde(default)]
-    byte_fallback: bool,
     #[serde(default)]
     vocab: Value,
     #[serde(default)]
     merges: Vec<Value>,
 }
 
-#[derive(serde::Deserialize)]
-struct AddedToken {
-    id: u32,
-    content: String,
-}
-
 impl TokenizerJson {
-    /// Whether vocabulary and merges say all: BPE over Metaspace with byte fallback, every token in the vocabulary.
-    fn is_plain(&self) -> bool {
-        let id = |token: &AddedToken| self.model.vocab.get(&token.content).and_then(Value::as_u64);
-        self.model.byte_fallback && self.added_tokens.iter().all(|token| id(token) == Some(token.id.into()))
-    }
-
     /// `"merges":[...],"vocab":{...}`, the vocabulary in the order of its ids.
     fn write(&self, header: &mut String) -> Result<(), FormatError> {
         header.push_str("\"merges\":[");

@@ -1,5 +1,6 @@
 //! Metadata of every format as flat keys with plain values.
 
+use super::text_part;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,6 +72,9 @@ const NATIVE_NAMES: &[(&str, &str)] = &[
     ("act_type", "hidden_act"),
 ];
 
+/// The key that stands in every native header.
+const WINDOW: &str = "sliding_window";
+
 /// Nested objects become dotted keys.
 pub(super) fn flatten(json: &Json) -> BTreeMap<String, Value> {
     let mut out = BTreeMap::new();
@@ -110,13 +114,16 @@ fn json_value(value: &Json) -> Value {
 /// The native header writes numbers as text, `None` for absent, and 0 for no window.
 pub(super) fn native_values(header: &Json) -> BTreeMap<String, Value> {
     // Absent is null here: this format has no defaults of its own.
-    let mut out = BTreeMap::from([("sliding_window".to_owned(), Value::Null)]);
-    for (name, value) in flatten(header) {
+    let mut out = BTreeMap::from([(WINDOW.to_owned(), Value::Null)]);
+    for (name, value) in text_part(header) {
         let value = match value {
             Value::Text(s) if matches!(s.as_str(), "None" | "null" | "") => Value::Null,
             Value::Text(s) => parse_text(s),
             other => other,
         };
+        // Many families read no window, and refuse keys that they do not read.
+        let none = name == WINDOW && value == Value::Int(0);
+        let value = if none { Value::Null } else { value };
         let renamed = NATIVE_NAMES.iter().find(|(from, _)| *from == name);
         out.insert(renamed.map_or(name, |(_, to)| (*to).to_owned()), value);
     }
