@@ -16,16 +16,19 @@ const GROUP: usize = 32;
 /// Rows and columns of a tile, where `config.json` says nothing.
 const TILE: u64 = 128;
 
+/// What `config.json` calls the ways to store weights of which each has scales.
+const SCALED: &[&str] = &["fp8", "compressed-tensors"];
+
 /// Joins every weight of 8-bit floats with its scales, which are tensors no more then.
 ///
 /// # Errors
-/// The shape of scales does not fit their weight, or its rows are no whole groups of 32.
+/// The shape of scales does not fit their weight, or its rows are no whole groups of 32; a weight has none where `config.json` says
+/// that all have.
 pub(crate) fn join(tensors: Tensors, config: &Value) -> Result<Tensors, FormatError> {
     let joined = |tensor: &&Tensor| matches!(tensor.ty, TensorType::F8_E4M3 | TensorType::F8_E5M2);
     let names: Vec<String> = tensors.iter().filter(joined).map(|tensor| tensor.name.clone()).collect();
     let mut tensors = tensors;
     for name in names {
-        let Some(stem) = name.strip_suffix("weight") else { continue };
         let Ok(weight) = tensors.get(&name) else { continue };
         let joined = match weight.ty {
             TensorType::F8_E4M3 => TensorType::F8_E4M3_G32,
@@ -36,18 +39,29 @@ pub(crate) fn join(tensors: Tensors, config: &Value) -> Result<Tensors, FormatEr
         let (scale, tile) = match (tensors.get(&tiles), tensors.get(&whole)) {
             (Ok(scale), _) => (scale, Some(tile(config))),
             (_, Ok(scale)) => (scale, None),
+            _ if has_scales(config) => return Err(FormatError::tensor(&tiles, Problem::Missing)),
             _ => continue,
         };
         let plane = plane(weight, scale, tile)?;
         let (shape, data) = (weight.shape.clone(), weight.data.clone());
         let tensor = Tensor::new(name.clone(), joined, shape, data, Some(Bytes::from(plane)))?;
         // How activations were scaled says nothing here, where they are not rounded to these types.
-        for gone in [&name, &tiles, &whole, &format!("{stem}input_scale")] {
+        let input = name.strip_suffix("weight").map(|stem| format!("{stem}input_scale"));
+        for gone in [Some(&name), Some(&tiles), Some(&whole), input.as_ref()].into_iter().flatten() {
             tensors.remove(gone);
         }
         tensors.insert(tensor)?;
     }
     Ok(tensors)
+}
+
+/// Whether `config.json`, or its part on text, says that weights of 8-bit floats have scales.
+fn has_scales(config: &Value) -> bool {
+    let says = |config: &Value| {
+        let method = config["quantization_config"]["quant_method"].as_str();
+        method.is_some_and(|method| SCALED.contains(&method))
+    };
+    says(config) || says(&config["text_config"])
 }
 
 /// Rows and columns of a tile.
@@ -120,6 +134,19 @@ mod tests {
         let tiles = joined("a.weight_scale_inv", &[2, 2], &[1.0, 2.0, 3.0, 4.0], &config).unwrap();
         assert_eq!((tiles[0], tiles[32], tiles[64 + 31], tiles[128], tiles[191]), (1.0, 2.0, 1.0, 3.0, 4.0));
         assert_eq!(joined("a.weight_scale_inv", &[1, 1], &[0.25], &none).unwrap(), [0.25; 192]);
+    }
+
+    #[test]
+    fn scales_that_are_promised_are_needed() {
+        let join = |config: &Value| {
+            let mut tensors = Tensors::default();
+            tensors.insert(tensor("a.weight", TensorType::F8_E4M3, &[3, 64], vec![0x38; 192])).unwrap();
+            join(tensors, config).map(drop).map_err(|e| e.to_string())
+        };
+        assert_eq!(join(&Value::Null), Ok(()), "plain 8-bit floats");
+        let promised = json!({"quantization_config": {"quant_method": "fp8"}});
+        assert_eq!(join(&promised).unwrap_err(), "tensor 'a.weight_scale_inv': is missing");
+        assert!(join(&json!({"text_config": promised})).is_err());
     }
 
     #[test]
