@@ -48,6 +48,26 @@ fn format(named: FileFormat) -> Format {
     }
 }
 
+/// Says so where more positions are asked for than the model has learnt.
+pub fn warn_beyond(asked: usize, trained: usize) {
+    if asked > trained {
+        eprintln!("torchless: a context of {asked} is more than the {trained} this model was trained for");
+    }
+}
+
+/// Refuses stretches of text that are longer than the context that is asked for.
+///
+/// # Errors
+/// They are.
+pub fn refuse_longer(stretch: usize, args: &ModelArgs) -> Result<(), Usage> {
+    match args.max_seq_len.filter(|most| *most < stretch) {
+        Some(most) => Err(Usage(format!(
+            "stretches of {stretch} tokens do not fit into --max-seq-len {most}: leave it out, or give a shorter --context"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The options in the words of the library.
 pub fn options(args: &ModelArgs) -> ModelOptions {
     let mapped = args.lazy || args.memory_limit.is_some();

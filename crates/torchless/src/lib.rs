@@ -44,7 +44,7 @@ pub use open::{ModelOptions, RunPrecision, Source, check, kernel_tables, layout,
 pub use parity::{
     Different, F32_TOLERANCE, HALF_TOLERANCE, Parity, ParityOptions, QUANTISED_TOLERANCE, parity,
 };
-pub use perplexity::{Perplexity, perplexity};
+pub use perplexity::{Perplexity, Stretches, perplexity};
 pub use placement::{Layout, LayoutRow, MEMORY_FRACTION, Place, Placement, Split};
 pub use prompt::Prompt;
 pub use score::Scorer;

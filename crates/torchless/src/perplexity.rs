@@ -43,16 +43,28 @@ impl Perplexity {
     }
 }
 
-/// Scores `ids` in stretches of `context` tokens; `progress` is told of stretches done, stretches in all and the result so far.
+/// How a text is cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretches {
+    /// Tokens of a stretch.
+    pub context: usize,
+    /// What takes the place of each stretch's first token.
+    pub bos: Option<TokenId>,
+    /// So many at most.
+    pub most: Option<usize>,
+}
+
+/// Scores `ids` in stretches; `progress` is told of stretches done, stretches in all and the result so far.
 ///
 /// # Errors
-/// There are fewer than two stretches of tokens, the context is too short, or the model stops running.
+/// There are fewer than two stretches of tokens (however many are scored), the context is too short, or the model stops running.
 pub fn perplexity(
     scorer: &mut Scorer,
     ids: &[TokenId],
-    (context, bos): (usize, Option<TokenId>),
+    how: Stretches,
     progress: &mut dyn FnMut(usize, usize, &Perplexity),
 ) -> Result<Perplexity, Error> {
+    let Stretches { context, bos, most } = how;
     if context < 4 {
         return Err(Error::Option(format!("a context of {context} positions is too short: 4 are needed")));
     }
@@ -64,10 +76,10 @@ pub fn perplexity(
         )));
     }
     let vocab = scorer.spec().vocab;
-    let stretches = ids.len() / context;
+    let stretches = (ids.len() / context).min(most.unwrap_or(usize::MAX));
     let mut so_far = Perplexity::default();
     let mut input = Vec::with_capacity(context);
-    for (number, stretch) in ids.chunks_exact(context).enumerate() {
+    for (number, stretch) in ids.chunks_exact(context).take(stretches).enumerate() {
         input.clear();
         input.extend_from_slice(stretch);
         if let Some(bos) = bos {

@@ -12,8 +12,13 @@ pub fn run(args: &ImatrixArgs) -> Result<()> {
     let source = open::source_as(Some(&args.model), &args.open)?;
     let others: Vec<_> = open::adapters(&args.open).chain([args.file.clone()]).collect();
     open::refuse_same(&args.output, &source, &others)?;
+    open::refuse_longer(args.context, &args.open)?;
     let text = input::file(&args.file)?;
-    let tokenizer = torchless::tokenizer(&source.checkpoint()?)?.ok_or(Error::NoTokenizer)?;
+    let checkpoint = source.checkpoint()?;
+    let spec = torchless::spec(&source, &checkpoint)?;
+    let tokenizer = torchless::tokenizer(&checkpoint)?.ok_or(Error::NoTokenizer)?;
+    torchless::fits(&tokenizer, &spec)?;
+    open::warn_beyond(args.context, spec.context);
     let mut ids = tokenizer.encode(&text, EncodeOptions::TEXT);
     if let Some(chunks) = args.chunks {
         ids.truncate(chunks.saturating_mul(args.context));

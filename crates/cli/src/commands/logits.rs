@@ -17,6 +17,7 @@ pub fn run(args: &LogitsArgs) -> Result<()> {
     let options = ModelOptions { max_seq_len: Some(args.open.max_seq_len.unwrap_or(ids.len())), ..options };
     let mut scorer = Scorer::open(&source, &options, &mut |done, total| bar.update(done, total))?;
     drop(bar);
+    open::warn_beyond(ids.len(), scorer.spec().context);
     torchless::write_whole(&args.output, |out| {
         scorer.score(&ids, &mut |rows| rows.iter().try_for_each(|x| out.write_all(&x.to_le_bytes())))
     })?;

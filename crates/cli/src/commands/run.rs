@@ -167,9 +167,9 @@ fn load(args: &RunArgs, source: &Source, firewall: Option<Firewall>) -> Result<M
     if let Some(firewall) = firewall {
         model.set_firewall(firewall);
     }
-    let (asked, trained) = (model.info().max_seq_len, model.trained_context());
-    if asked > trained && !args.show.quiet {
-        eprintln!("torchless: a context of {asked} is more than the {trained} this model was trained for");
+    let asked = model.info().max_seq_len;
+    if !args.show.quiet {
+        open::warn_beyond(asked, model.trained_context());
     }
     if debug {
         eprintln!("Running on {}, context {asked}", model.device_name());

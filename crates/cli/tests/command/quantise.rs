@@ -43,6 +43,51 @@ fn perplexity_needs_enough_text() {
     assert_refused(&ran, 2, &["1024 are needed, twice the context of 512"]);
 }
 
+#[test]
+fn perplexity_scores_as_many_stretches_as_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.txt");
+    std::fs::write(&text, "The dog ran to the house. ".repeat(16)).unwrap();
+    let words = ["perplexity", STORY, text.to_str().unwrap(), "--context", "16", "--json", "--chunks"];
+    let tokens = |chunks: &str| json(&[&words[..], &[chunks]].concat())["tokens"].as_u64().unwrap();
+    assert_eq!((tokens("1"), tokens("3")), (7, 3 * 7));
+}
+
+#[test]
+fn a_stretch_has_to_fit_the_context_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("text.txt"), "The dog.").unwrap();
+    let more = ["--context", "64", "--max-seq-len", "16"];
+    for words in
+        [vec!["perplexity", STORY, &path("text.txt")], vec!["imatrix", STORY, &path("text.txt"), &path("i")]]
+    {
+        let ran = run(&[&words[..], &more].concat());
+        assert_refused(&ran, 2, &["stretches of 64 tokens", "--max-seq-len 16", "--context"]);
+    }
+}
+
+#[test]
+fn a_context_beyond_the_trained_one_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (text, out) = (path("text.txt"), path("out"));
+    std::fs::write(&text, "The dog ran to the house. ".repeat(200)).unwrap();
+    let ids = ["5"; 513].join(",");
+    let beyond = [
+        vec!["logits", STORY, "--ids", &ids, "--output", &out],
+        vec!["imatrix", STORY, &text, &out, "--context", "513", "--chunks", "1"],
+        vec!["perplexity", STORY, &text, "--context", "513", "--chunks", "1"],
+    ];
+    for words in beyond {
+        let ran = run(&words);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        assert!(ran.err.contains("a context of 513 is more than the 512"), "{words:?}: {}", ran.err);
+    }
+    let within = run(&["logits", STORY, "--ids", "5,5", "--output", &out]);
+    assert!(!within.err.contains("more than"), "{}", within.err);
+}
+
 /// Tokens of the same ids have the same logits, whichever file the weights are in.
 #[test]
 fn a_converted_model_computes_the_same() {

@@ -437,6 +437,44 @@ fn what_cannot_be_converted_is_refused_and_the_old_file_kept() {
 }
 
 #[test]
+fn a_tokenizer_of_another_model_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let [hub, story] = ["hub", "story"].map(path);
+    std::fs::create_dir(&hub).unwrap();
+    safetensors(&hub);
+    output(&["convert", STORY, text(&story)]);
+    std::fs::copy(story.join("tokenizer.json"), hub.join("tokenizer.json")).unwrap();
+    std::fs::write(path("text.txt"), "One day. ".repeat(99)).unwrap();
+    let (model, words) = (text(&hub), path("text.txt"));
+    let [gguf, bin, out] = ["out.gguf", "out.bin", "out"].map(|name| text(&path(name)).to_owned());
+    for words in [
+        vec!["convert", model, &gguf],
+        vec!["convert", model, &bin],
+        vec!["quantize", model, &gguf, "Q8_0"],
+        vec!["perplexity", model, text(&words), "-c", "8"],
+        vec!["imatrix", model, text(&words), &out, "-c", "8"],
+    ] {
+        let ran = run(&words);
+        assert_refused(&ran, 3, &["1280 tokens, the model 96", "do not belong together"]);
+    }
+    assert!(!path("out.gguf").exists() && !path("out.bin").exists());
+}
+
+#[test]
+fn bench_refuses_options_on_random_weights_for_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("made.gguf");
+    for (option, value) in [("--write", text(&file)), ("--type", "Q8_0")] {
+        assert_refused(
+            &run(&["bench", STORY, option, value]),
+            2,
+            &[option, "give --shape instead of a model"],
+        );
+    }
+}
+
+#[test]
 fn bench_measures_a_model() {
     let report = json(&["bench", STORY, "-p", "16", "-n", "4", "-r", "2", "-t", "1", "-b", "2", "-d", "3"]);
     for key in [

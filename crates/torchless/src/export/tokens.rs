@@ -27,7 +27,7 @@ pub(super) struct Tokens {
 /// words give the same ids, and the original, if it is a tokenizer.json, where they do not give them in every case.
 ///
 /// # Errors
-/// The tokenizer is broken.
+/// The tokenizer is broken, or has more tokens than the model.
 pub(super) fn metadata(checkpoint: &Checkpoint, rows: usize) -> Result<Tokens, Error> {
     let mut keys = Vec::new();
     let none = || vec![(MODEL.to_owned(), Value::from(NO_VOCAB))];
@@ -40,6 +40,7 @@ pub(super) fn metadata(checkpoint: &Checkpoint, rows: usize) -> Result<Tokens, E
         _ => return Ok(nothing()),
     };
     let Some(tokenizer) = vocabulary::tokenizer(checkpoint)? else { return Ok(nothing()) };
+    vocabulary::fits_vocab(&tokenizer, rows)?;
     let words = tokenizer.in_gguf(file, rows);
     let exact = words.as_ref().is_some_and(|words| words.exact);
     let has_words = words.is_some();
