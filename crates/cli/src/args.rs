@@ -537,7 +537,7 @@ pub struct QuantizeArgs {
     /// Give all matrices the same type
     #[arg(long)]
     pub pure: bool,
-    /// Leave the head as it is
+    /// Leave the head as it is, or the embedding table where that is the head
     #[arg(long, conflicts_with = "output_tensor_type")]
     pub leave_output_tensor: bool,
     /// Quantise weights again that are quantised already, to their loss
@@ -601,11 +601,11 @@ pub struct BenchArgs {
     /// Random weights in the shape of a well-known model instead of a file
     #[arg(long, value_name = "NAME")]
     pub shape: Option<String>,
-    /// Tensor type of the random weights, such as Q4_0, Q8_0, Q4_K_M, F16
-    #[arg(long = "type", value_name = "TYPE", default_value = "Q4_0", requires = "shape")]
-    pub ty: String,
+    /// Tensor type of the random weights, such as Q4_0, Q8_0, Q4_K_M, F16 [default: Q4_0]
+    #[arg(long = "type", value_name = "TYPE")]
+    pub ty: Option<String>,
     /// Write the random model as GGUF and leave
-    #[arg(long, value_name = "FILE", requires = "shape")]
+    #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
     /// Tokens of the prompt; 0 leaves this test out
     #[arg(short = 'p', long, value_name = "N", default_value_t = 512)]

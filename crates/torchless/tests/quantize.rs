@@ -231,6 +231,40 @@ fn an_importance_matrix_has_the_mean_squares_of_what_matrices_meet() {
     assert!(refused.contains("the text has 70 tokens"), "{refused}");
 }
 
+#[test]
+fn an_importance_matrix_of_another_model_is_refused() {
+    let (folder, input, output) = folder();
+    write(&input, |i| (i as f32 * 0.37).sin());
+    // One entry: a name, calls, and a sum per column; then calls in all and no text's name.
+    let number = |n: u32| n.to_le_bytes().to_vec();
+    let entry =
+        [number(1), number(5), b"quark".to_vec(), number(1), number(1), 1.0f32.to_le_bytes().to_vec()];
+    let path = folder.path().join("legacy.dat");
+    std::fs::write(&path, entry.concat()).unwrap();
+    let matrix = Importance::open(&path).unwrap();
+    let how = Quantize { importance: Some(&matrix), ..how("Q4_0", false) };
+    let refused = quantize(&Source::Path(input), &output, &how, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(refused.contains("legacy.dat: none of its 1 entries names a tensor"), "{refused}");
+    assert!(!output.exists());
+}
+
+#[test]
+fn a_head_that_is_the_embedding_is_left_too() {
+    let (_folder, input, output) = folder();
+    let mut header = Header::new();
+    header.put("general.architecture", "quarks").unwrap();
+    header.tensor("token_embd.weight", TensorType::F32, &[2, 256]).unwrap();
+    header.tensor("blk.0.ffn_down.weight", TensorType::F32, &[2, 256]).unwrap();
+    let mut writer = header.start(Vec::new()).unwrap();
+    writer.write(&[0; 2 * 2 * 256 * 4]).unwrap();
+    std::fs::write(&input, writer.finish().unwrap()).unwrap();
+    let how = Quantize { leave_output: true, ..how("Q8_0", false) };
+    quantize(&Source::Path(input), &output, &how, &mut |_, _| {}).unwrap();
+    let made = open(&output, &OpenOptions::default()).unwrap();
+    let ty = |name: &str| made.tensors.get(name).unwrap().ty;
+    assert_eq!((ty("token_embd.weight"), ty("blk.0.ffn_down.weight")), (TensorType::F32, TensorType::Q8_0));
+}
+
 fn story() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/story/story.gguf")
 }

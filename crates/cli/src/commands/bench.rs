@@ -9,8 +9,23 @@ use std::io::Write;
 use std::time::Instant;
 use torchless::{BenchRun, Ceilings, CeilingsOf, Error, MemoryGauge, MemoryUse, Mix, SHAPES, Shape};
 
+/// The type of random weights.
+const USUAL_TYPE: &str = "Q4_0";
+
+/// Refuses options on random weights where a model is measured. They conflict with it only by way of `--shape`, which clap passes over.
+fn refuse_without_shape(args: &BenchArgs) -> Result<(), Usage> {
+    let given = [("--type", args.ty.is_some()), ("--write", args.write.is_some())];
+    match given.iter().find(|(_, given)| *given && args.shape.is_none()) {
+        Some((option, _)) => {
+            Err(Usage(format!("{option} is for random weights: give --shape instead of a model")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Runs the verb.
 pub fn run(args: &BenchArgs) -> Result<()> {
+    refuse_without_shape(args)?;
     let random = args.shape.as_ref().map(|name| RandomModel::new(name, args)).transpose()?;
     if let (Some(model), Some(output)) = (&random, &args.write) {
         torchless::write_whole(output, |out| model.write(out))?;
@@ -67,9 +82,9 @@ impl RandomModel {
         let known = || SHAPES.iter().map(|s| s.name).collect::<Vec<_>>().join(", ");
         let shape = Shape::by_name(name)
             .ok_or_else(|| Usage(format!("no shape '{name}' (there are: {})", known())))?;
-        let mix = Mix::from_name(&args.ty).ok_or_else(|| {
-            Usage(format!("no type '{}' (there are: {})", args.ty, Mix::names().join(", ")))
-        })?;
+        let ty = args.ty.as_deref().unwrap_or(USUAL_TYPE);
+        let mix = Mix::from_name(ty)
+            .ok_or_else(|| Usage(format!("no type '{ty}' (there are: {})", Mix::names().join(", "))))?;
         Ok(Self { shape, mix })
     }
 

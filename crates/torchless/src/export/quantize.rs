@@ -77,11 +77,13 @@ fn choose(book: &mut Book<'_>, how: &Quantize<'_>) -> Result<Quantized, Error> {
     let names = || book.sheets.iter().map(|sheet| sheet.name.as_str());
     facts.tied = !names().any(|name| name == "output.weight");
     facts.values = Chooser::count_values(names());
+    let head = if facts.tied { "token_embd.weight" } else { "output.weight" };
+    refuse_foreign(book, how.importance)?;
     let mut chooser = Chooser::new(how.file, facts, how.overrides);
     let mut done = Quantized::default();
     for sheet in &mut book.sheets {
         let source = sheet.source_type().unwrap_or(sheet.ty);
-        let kept = how.leave_output && sheet.name == "output.weight";
+        let kept = how.leave_output && sheet.name == head;
         if mixes::is_quantised(&sheet.name, &sheet.shape) && !kept {
             sheet.ty = chooser.choose(&sheet.name, sheet.cols());
         } else if sheet.ty.info().scale_bytes > 0 || sheet.ty.info().ggml_id.is_none() {
@@ -105,6 +107,16 @@ fn choose(book: &mut Book<'_>, how: &Quantize<'_>) -> Result<Quantized, Error> {
         done.values += (rows * cols) as u64;
     }
     Ok(done)
+}
+
+/// Refuses an importance matrix that knows no tensor of the model.
+fn refuse_foreign(book: &Book<'_>, importance: Option<&Importance>) -> Result<(), Error> {
+    let Some(matrix) = importance else { return Ok(()) };
+    if book.sheets.iter().any(|sheet| matrix.of(&sheet.name).is_some()) {
+        return Ok(());
+    }
+    let path = matrix.path.display();
+    Err(Error::Mismatch(format!("{path}: none of its {} entries names a tensor of this model", matrix.len())))
 }
 
 fn is_float(ty: TensorType) -> bool {
