@@ -308,6 +308,34 @@ fn tokenizer_files_of_no_kind_are_refused() {
 
 /// A quadratic step would take minutes here.
 #[test]
+fn tokenizer_json_ends_at_its_limits() {
+    let file = |component: &str| {
+        let model = r#""model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}"#;
+        refused(format!("{{{component}, {model}}}").as_bytes())
+    };
+    let steps = vec![r#"{"type": "NFC"}"#; 1 << 16].join(",");
+    let chain = format!(r#""normalizer": {{"type": "Sequence", "normalizers": [{steps}]}}"#);
+    assert!(file(&chain).contains("more entries than the limit of 65536"), "{}", file(&chain));
+    let merges = r#""a a","#.repeat(1 << 22);
+    let model = format!(r#"{{"model": {{"type": "BPE", "vocab": {{"a": 0}}, "merges": [{merges}"a a"]}}}}"#);
+    assert!(refused(model.as_bytes()).contains("more entries than the limit of 4194304"));
+}
+
+#[test]
+fn tokenizer_names_what_it_reads_in_words() {
+    let mut file = unigram();
+    file["model"] = json!({"type": "BPE", "vocab": {"a": 0}, "merges": [["a"]]});
+    assert!(refused(file.to_string().as_bytes()).contains("a merge is not two texts"));
+    file["model"]["merges"] = json!([5]);
+    let wrong = refused(file.to_string().as_bytes());
+    assert!(wrong.contains(r#"a merge: "a b" or ["a", "b"]"#), "{wrong}");
+    let config =
+        Tokenizer::from_tokenizer_json(unigram().to_string().as_bytes(), Some(br#"{"bos_token": 5}"#));
+    let wrong = config.err().unwrap().to_string();
+    assert!(wrong.contains("the text of a token, or an object with its content"), "{wrong}");
+}
+
+#[test]
 fn tokenizer_time_stays_near_linear_on_hostile_text() {
     let long = 1 << 20;
     let normalized = |kind: &str| {

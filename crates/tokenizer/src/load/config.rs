@@ -1,8 +1,11 @@
 //! What lies beside a tokenizer file: tokenizer_config.json and special_tokens_map.json.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use torchless_base::TokenId;
 
 use super::read_json;
@@ -47,11 +50,34 @@ struct Roles {
     pad_token: Option<NameJson>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum NameJson {
-    Text(String),
-    Token { content: String },
+/// A token by its text, or by an object with its `content`.
+struct NameJson(String);
+
+impl<'de> Deserialize<'de> for NameJson {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Token {
+            content: String,
+        }
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = NameJson;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the text of a token, or an object with its content")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<NameJson, E> {
+                Ok(NameJson(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<NameJson, A::Error> {
+                let Token { content } = Token::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(NameJson(content))
+            }
+        }
+        from.deserialize_any(Reader)
+    }
 }
 
 #[derive(Deserialize)]
@@ -108,9 +134,7 @@ impl Config {
     /// The ids with a role by the names that the files give them.
     pub(super) fn roles(&self, index: &HashMap<String, u32>) -> Result<SpecialIds, TokenizerError> {
         let role = |what, name: &Option<NameJson>| {
-            let Some(NameJson::Text(name) | NameJson::Token { content: name }) = name else {
-                return Ok(None);
-            };
+            let Some(NameJson(name)) = name else { return Ok(None) };
             named(index, what, name).map(Some)
         };
         Ok(SpecialIds {

@@ -5,6 +5,7 @@ mod config;
 mod detect;
 mod gguf;
 mod json;
+mod limited;
 mod native;
 mod protobuf;
 mod ranks;

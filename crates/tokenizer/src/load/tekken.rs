@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::limited::{list, optional_list};
 use super::ranks::{RankParts, assemble};
 use super::{base64, read_json};
 use crate::added::AddedToken;
@@ -39,7 +40,9 @@ const SPECIALS: &[&str] = &[
 #[derive(Deserialize)]
 struct File {
     config: Settings,
+    #[serde(deserialize_with = "list")]
     vocab: Vec<TokenJson>,
+    #[serde(default, deserialize_with = "optional_list")]
     special_tokens: Option<Vec<SpecialJson>>,
 }
 

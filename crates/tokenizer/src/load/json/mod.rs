@@ -17,6 +17,7 @@ use serde_json::Value;
 use torchless_base::TokenId;
 
 use super::config::{Beside, Config, named};
+use super::limited::{component, list};
 use super::{SPACE_SIGN, read_json};
 use crate::added::{AddedToken, AddedTokens};
 use crate::decode::{DecodeStep, DecodeSteps};
@@ -35,11 +36,15 @@ const FILE: &str = "tokenizer.json";
 
 #[derive(Deserialize)]
 struct File {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     added_tokens: Vec<AddedJson>,
+    #[serde(default, deserialize_with = "component")]
     normalizer: Option<Value>,
+    #[serde(default, deserialize_with = "component")]
     pre_tokenizer: Option<Value>,
+    #[serde(default, deserialize_with = "component")]
     post_processor: Option<Value>,
+    #[serde(default, deserialize_with = "component")]
     decoder: Option<Value>,
     model: ModelJson,
 }

@@ -3,16 +3,17 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::components::unknown;
 use crate::TokenizerError;
 use crate::error::excerpt;
+use crate::load::limited::{List, optional_list, refuse_more};
 use crate::model::{
     Affixes, Bpe, BpeParts, Merges, Model, NamedMerge, Rounding, Unigram, UnigramParts, Unknown, WordLevel,
     WordPiece, WordPieceParts,
 };
-use crate::vocab::Vocab;
+use crate::vocab::{MAX_TOKENS, Vocab};
 
 const PLACE: &str = "tokenizer.json model";
 const KNOWN: &str = "BPE, Unigram, WordPiece, WordLevel";
@@ -23,6 +24,7 @@ const MAX_CHARS: usize = 100;
 pub(super) struct ModelJson {
     r#type: Option<String>,
     pub(super) vocab: Option<VocabJson>,
+    #[serde(default, deserialize_with = "optional_list")]
     merges: Option<Vec<MergeJson>>,
     pub(super) unk_token: Option<String>,
     pub(super) unk_id: Option<u32>,
@@ -38,11 +40,42 @@ pub(super) struct ModelJson {
     dropout: Option<f64>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
+/// `"a b"` or `["a", "b"]`.
 enum MergeJson {
-    Pair(String, String),
-    Joined(String),
+    Halves(NamedMerge),
+    /// Not two texts with a space between.
+    Malformed(String),
+}
+
+impl<'de> Deserialize<'de> for MergeJson {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = MergeJson;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a merge: \"a b\" or [\"a\", \"b\"]")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<MergeJson, E> {
+                Ok(match text.split_once(' ') {
+                    Some((left, right)) if !right.contains(' ') => {
+                        MergeJson::Halves((left.to_owned(), right.to_owned()))
+                    }
+                    _ => MergeJson::Malformed(text.to_owned()),
+                })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<MergeJson, A::Error> {
+                let halves = (list.next_element()?, list.next_element()?);
+                match (halves, list.next_element::<IgnoredAny>()?) {
+                    ((Some(left), Some(right)), None) => Ok(MergeJson::Halves((left, right))),
+                    _ => Err(A::Error::custom("a merge is not two texts")),
+                }
+            }
+        }
+        from.deserialize_any(Reader)
+    }
 }
 
 /// Texts with their ids.
@@ -69,17 +102,14 @@ impl<'de> Deserialize<'de> for VocabJson {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<VocabJson, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
+                    refuse_more(entries.len(), MAX_TOKENS)?;
                     entries.push(entry);
                 }
                 Ok(VocabJson::Map(entries))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<VocabJson, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = list.next_element()? {
-                    entries.push(entry);
-                }
-                Ok(VocabJson::List(entries))
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<VocabJson, A::Error> {
+                List::default().visit_seq(list).map(VocabJson::List)
             }
         }
         from.deserialize_any(Reader)
@@ -143,7 +173,7 @@ impl ModelJson {
     }
 
     /// Builds the model from its options and the lists of the file.
-    pub(super) fn build(&self, kind: Kind, lists: Lists<'_>) -> Result<Model, TokenizerError> {
+    pub(super) fn build(&mut self, kind: Kind, lists: Lists<'_>) -> Result<Model, TokenizerError> {
         let Lists { vocab, mut scores, unknown, byte_level } = lists;
         match kind {
             Kind::Bpe => self.bpe(vocab, unknown, byte_level),
@@ -167,15 +197,15 @@ impl ModelJson {
         }
     }
 
-    fn bpe(&self, vocab: &Vocab, id: Option<u32>, byte_level: bool) -> Result<Model, TokenizerError> {
+    fn bpe(&mut self, vocab: &Vocab, id: Option<u32>, byte_level: bool) -> Result<Model, TokenizerError> {
         if self.dropout.is_some_and(|share| share != 0.0) {
             return Err(unknown(PLACE, "dropout", "0"));
         }
-        let merges = self.merges.as_ref();
+        let merges = self.merges.take();
         let merges =
             merges.ok_or(TokenizerError::Missing { what: "model.merges", needed_by: "a BPE model" })?;
         let merges = merges
-            .iter()
+            .into_iter()
             .enumerate()
             .map(|(index, merge)| merge.halves(index))
             .collect::<Result<Vec<_>, _>>()?;
@@ -202,16 +232,13 @@ impl ModelJson {
 }
 
 impl MergeJson {
-    fn halves(&self, index: usize) -> Result<NamedMerge, TokenizerError> {
+    fn halves(self, index: usize) -> Result<NamedMerge, TokenizerError> {
         match self {
-            Self::Pair(left, right) => Ok((left.clone(), right.clone())),
-            Self::Joined(text) => match text.split_once(' ') {
-                Some((left, right)) if !right.contains(' ') => Ok((left.to_owned(), right.to_owned())),
-                _ => {
-                    let why = "it is not two texts with a space between";
-                    Err(TokenizerError::Merge { index, merge: excerpt(text.as_bytes()), why })
-                }
-            },
+            Self::Halves(halves) => Ok(halves),
+            Self::Malformed(text) => {
+                let why = "it is not two texts with a space between";
+                Err(TokenizerError::Merge { index, merge: excerpt(text.as_bytes()), why })
+            }
         }
     }
 }
