@@ -3,6 +3,7 @@
 use crate::exit::Usage;
 use anyhow::{Context, Result};
 use std::path::Path;
+use torchless::Error;
 use torchless::conversation::{BUILTINS, builtin};
 
 /// Bytes of a template file at most.
@@ -37,5 +38,7 @@ pub fn read(path: &Path) -> Result<String> {
         let path = path.display();
         return Err(Usage(format!("{path} has {size} bytes: {MAX_TEMPLATE} are the most")).into());
     }
-    std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let wrong = |_| Error::Template(format!("{} is not UTF-8", path.display()));
+    Ok(String::from_utf8(bytes).map_err(wrong)?)
 }

@@ -7,6 +7,7 @@ use crate::bytes::Bytes;
 use crate::error::{FormatError, Place, Problem};
 use crate::gguf::GgufMetadata;
 use crate::limits;
+use crate::safetensors;
 use crate::strings::StringTable;
 use crate::tensor::Tensor;
 
@@ -206,7 +207,7 @@ impl Tensors {
     pub fn get(&self, name: &str) -> Result<&Tensor, FormatError> {
         let problem = match self.by_name.get(name) {
             Some(Entry::Readable(tensor)) => return Ok(tensor),
-            Some(Entry::Opaque(opaque)) => Problem::UnsupportedType(opaque.dtype.to_owned()),
+            Some(Entry::Opaque(opaque)) => safetensors::unsupported(opaque.dtype),
             None => Problem::Missing,
         };
         Err(FormatError::new(Place::Tensor(name.to_owned()), problem))

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use torchless_quant::TensorType;
-
 /// A model file (or folder) that cannot be opened, or a fact that it lacks.
 #[derive(Debug)]
 pub struct FormatError(Box<Inner>);
@@ -90,8 +88,13 @@ pub enum Problem {
         have: String,
     },
     /// An element type outside the table of tensor types.
-    #[error("has the element type {0}, which is not supported")]
-    UnsupportedType(String),
+    #[error("has the element type {name}, which is not supported")]
+    UnsupportedType {
+        /// Its name.
+        name: String,
+        /// The names of those that this format has and this reader knows.
+        known: Vec<&'static str>,
+    },
     /// A shape that its bytes or its type do not allow.
     #[error("{0}")]
     Shape(String),
@@ -191,9 +194,8 @@ impl Problem {
                 "the file looks cut off: download or copy it again and compare its size"
             }
             Problem::Version(_) => "versions 2 and 3 are: convert the model again with a current converter",
-            Problem::UnsupportedType(_) => {
-                let names: Vec<_> = TensorType::ALL.iter().map(|ty| ty.info().name).collect();
-                return Some(format!("supported: {}", names.join(", ")));
+            Problem::UnsupportedType { known, .. } => {
+                return Some(format!("supported: {}", known.join(", ")));
             }
             _ => return None,
         };
@@ -256,12 +258,13 @@ mod tests {
 
     #[test]
     fn a_message_says_where_what_and_what_would_have_worked() {
-        let error = FormatError::tensor("blk.0\u{1b}[2J", Problem::UnsupportedType("IQ2_XS".to_owned()))
+        let problem = Problem::UnsupportedType { name: "IQ9".to_owned(), known: vec!["F32", "F16"] };
+        let error = FormatError::tensor("blk.0\u{1b}[2J", problem)
             .in_file(Path::new("a.gguf"))
             .in_file(Path::new("ignored"));
         let text = error.to_string();
         assert!(
-            text.starts_with("a.gguf: tensor 'blk.0\\u{1b}[2J': has the element type IQ2_XS, which is not supported (supported: F32, F16,"),
+            text.starts_with("a.gguf: tensor 'blk.0\\u{1b}[2J': has the element type IQ9, which is not supported (supported: F32, F16)"),
             "{text}"
         );
     }

@@ -161,7 +161,7 @@ impl Entry {
             Dtype::Float(ty) => return tensors.insert(Tensor::new(name, ty, shape, data, None)?),
             Dtype::Opaque(dtype, size) => (dtype, size),
             Dtype::Unknown(dtype) => {
-                return Err(FormatError::tensor(&name, Problem::UnsupportedType(shown(&dtype))));
+                return Err(FormatError::tensor(&name, unsupported(&dtype)));
             }
         };
         check_opaque(&shape, size, data.len()).map_err(|problem| FormatError::tensor(&name, problem))?;
@@ -169,16 +169,24 @@ impl Entry {
     }
 }
 
+/// Element types that this project computes with.
+const FLOATS: &[(&str, TensorType)] = &[
+    ("F32", TensorType::F32),
+    ("F16", TensorType::F16),
+    ("BF16", TensorType::BF16),
+    ("F64", TensorType::F64),
+    ("F8_E4M3", TensorType::F8_E4M3),
+    ("F8_E5M2", TensorType::F8_E5M2),
+];
+
 fn float_type(dtype: &str) -> Option<TensorType> {
-    Some(match dtype {
-        "F32" => TensorType::F32,
-        "F16" => TensorType::F16,
-        "BF16" => TensorType::BF16,
-        "F64" => TensorType::F64,
-        "F8_E4M3" => TensorType::F8_E4M3,
-        "F8_E5M2" => TensorType::F8_E5M2,
-        _ => return None,
-    })
+    FLOATS.iter().find(|(name, _)| *name == dtype).map(|(_, ty)| *ty)
+}
+
+/// What is wrong with another element type than [`FLOATS`].
+pub(crate) fn unsupported(dtype: &str) -> Problem {
+    let known = FLOATS.iter().map(|(name, _)| *name).collect();
+    Problem::UnsupportedType { name: shown(dtype), known }
 }
 
 fn check_opaque(shape: &[usize], size: usize, have: usize) -> Result<(), Problem> {

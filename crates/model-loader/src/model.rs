@@ -498,7 +498,7 @@ fn check_file(library: Library, path: &Path) -> Result<(u64, Option<Holes>), Err
 }
 
 fn is_unknown_type(error: &FormatError) -> bool {
-    matches!(error.problem(), Problem::UnsupportedType(_))
+    matches!(error.problem(), Problem::UnsupportedType { .. })
 }
 
 fn check_options(library: Library, config: &ModelConfig, bytes: u64) -> Result<(), Error> {

@@ -37,6 +37,11 @@ impl BenchRun {
     ) -> Result<Self, Error> {
         let checkpoint = source.checkpoint()?;
         let (runner, layout) = open_placed(source, &checkpoint, options, progress)?;
+        let (asked, most) = (options.sequences, runner.info().max_batch_tokens);
+        if asked > most {
+            let what = format!("{asked} sequences at once are more than the {most} tokens of a step");
+            return Err(Error::Option(what));
+        }
         let table = |name: &str| name.starts_with("token_embd") || name == "model.embed_tokens.weight";
         let tied = runner.spec().tied_head;
         let used = checkpoint.tensors.iter().filter(|t| tied || !table(&t.name));

@@ -31,12 +31,28 @@ pub enum Error {
         /// Which file.
         path: PathBuf,
     },
+    /// A model that is no encoder.
+    #[error(
+        "{path} completes text and is no encoder: use the verb run, or give a model for texts as vectors or classes"
+    )]
+    Decoder {
+        /// Which file.
+        path: PathBuf,
+    },
     /// A text could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// The tokenizer is missing or broken.
     #[error("tokenizer: {0}")]
     Tokenizer(#[from] TokenizerError),
+    /// The same of a model that is known.
+    #[error("{path}: tokenizer: {source}")]
+    ModelTokenizer {
+        /// Where the model is.
+        path: PathBuf,
+        /// What is wrong with its tokenizer.
+        source: TokenizerError,
+    },
     /// Parts that do not belong together.
     #[error("{0}")]
     Mismatch(String),
@@ -147,13 +163,14 @@ impl Error {
                 ..
             } => ErrorKind::Resources,
             Error::Model { source: ModelError::MemoryLimit { .. }, .. } => ErrorKind::Resources,
-            Error::Format(_) | Error::Model { .. } | Error::Tokenizer(_) => ErrorKind::Model,
+            Error::Format(_) | Error::Model { .. } => ErrorKind::Model,
+            Error::Tokenizer(_) | Error::ModelTokenizer { .. } => ErrorKind::Model,
             Error::Template(_) | Error::Mismatch(_) => ErrorKind::Model,
             Error::Weights { .. } | Error::NotFinite { .. } => ErrorKind::Model,
             Error::NoTokenizer | Error::NoTemplate | Error::PromptTooLong { .. } => ErrorKind::Usage,
             Error::EmptyPrompt | Error::Option(_) | Error::Submit(_) => ErrorKind::Usage,
             Error::Encode(EncodeError::Device(_)) => ErrorKind::Runtime,
-            Error::Encode(_) | Error::Encoder { .. } => ErrorKind::Usage,
+            Error::Encode(_) | Error::Encoder { .. } | Error::Decoder { .. } => ErrorKind::Usage,
             Error::Gpu(GpuError::Unavailable { .. } | GpuError::NoDevice { .. }) => ErrorKind::Usage,
             Error::Gpu(GpuError::OutOfMemory { .. } | GpuError::TooLarge { .. }) => ErrorKind::Resources,
             Error::Llama(error) => of_llama(error),

@@ -141,7 +141,7 @@ impl ModelOptions {
         match self.engine {
             EngineKind::Native => Ok(()),
             EngineKind::LlamaCpp { .. } => Err(Error::Option(
-                "llama.cpp makes text here and nothing else: leave --engine out".to_owned(),
+                "llama.cpp makes text here and nothing else: leave --engine and --llama-lib out".to_owned(),
             )),
         }
     }

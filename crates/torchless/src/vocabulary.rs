@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use torchless_base::TokenId;
 use torchless_formats::gguf::GgufMetadata;
 use torchless_formats::gguf::{Array, Value};
-use torchless_formats::{Checkpoint, FormatError, Metadata, OpenOptions, TokenizerSource};
+use torchless_formats::{Checkpoint, Format, FormatError, Metadata, OpenOptions, TokenizerSource};
 use torchless_model::ModelSpec;
 use torchless_tokenizer::{Beside, GgufVocab, Tokenizer};
 
@@ -16,6 +16,22 @@ use torchless_tokenizer::{Beside, GgufVocab, Tokenizer};
 /// # Errors
 /// There is one, and it is broken or of an unknown kind.
 pub fn tokenizer(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, Error> {
+    read(checkpoint).map_err(|error| match (error, place(checkpoint)) {
+        (Error::Tokenizer(source), Some(path)) => Error::ModelTokenizer { path: path.to_owned(), source },
+        (error, _) => error,
+    })
+}
+
+/// Where a model is: its file, or the folder that it is in with others.
+fn place(checkpoint: &Checkpoint) -> Option<&Path> {
+    let file = checkpoint.files.first()?.path.as_path();
+    match checkpoint.format {
+        Format::Safetensors => Some(file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(file)),
+        Format::Gguf | Format::Native => Some(file),
+    }
+}
+
+fn read(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, Error> {
     let mut tokenizer = match (&checkpoint.tokenizer, &checkpoint.metadata) {
         (TokenizerSource::None, _) => return Ok(None),
         (TokenizerSource::Gguf, Metadata::Gguf(meta)) => Tokenizer::from_gguf(gguf_vocab(meta)?)?,

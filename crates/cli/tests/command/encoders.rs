@@ -190,7 +190,12 @@ fn documents_are_sorted_by_their_scores() {
 #[test]
 fn an_encoder_completes_no_text() {
     assert_refused(&run(&[CLASSIFIER, "hello"]), 2, &["encoder", "embed, classify or rerank"]);
-    assert_refused(&run(&["embed", super::support::STORY, "hello"]), 3, &["llama", "known", "bert"]);
+    let story = super::support::STORY;
+    assert_refused(&run(&["embed", story, "hello"]), 2, &["completes text and is no encoder", "run"]);
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made.gguf");
+    let made = made.to_str().unwrap();
+    assert_refused(&run(&["quantize", CLASSIFIER, made, "Q8_0"]), 3, &["is an encoder"]);
 }
 
 #[test]

@@ -459,6 +459,9 @@ fn a_tokenizer_of_another_model_is_refused() {
         assert_refused(&ran, 3, &["1280 tokens, the model 96", "do not belong together"]);
     }
     assert!(!path("out.gguf").exists() && !path("out.bin").exists());
+    std::fs::write(hub.join("tokenizer.json"), "{}").unwrap();
+    let broken = run(&["tokenize", model, "One day"]);
+    assert_refused(&broken, 3, &[&format!("{model}: tokenizer: tokenizer.json: ")]);
 }
 
 #[test]
@@ -472,6 +475,27 @@ fn bench_refuses_options_on_random_weights_for_a_model() {
             &[option, "give --shape instead of a model"],
         );
     }
+}
+
+#[test]
+fn bench_says_how_many_sequences_a_step_takes() {
+    let ran = run(&["bench", STORY, "-b", "600", "-p", "1", "-n", "1", "-r", "1"]);
+    assert_refused(&ran, 2, &["600 sequences at once are more than the"]);
+}
+
+#[test]
+fn a_template_that_is_no_text_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let template = folder.path().join("chat.jinja");
+    std::fs::write(&template, b"{{ messages }}\xff").unwrap();
+    let ran = run(&[STORY, "One day", "--chat-template", text(&template)]);
+    assert_refused(&ran, 3, &["chat.jinja is not UTF-8"]);
+}
+
+#[test]
+fn what_llama_cpp_cannot_do_names_both_options_for_it() {
+    let ran = run(&["logits", STORY, "--ids", "1", "--output", "out", "--llama-lib", "nowhere"]);
+    assert_refused(&ran, 2, &["leave --engine and --llama-lib out"]);
 }
 
 #[test]

@@ -221,7 +221,9 @@ impl<'a> Reader<'a> {
         shape.reverse();
         let id = self.cursor.u32("the type of a tensor")?;
         let ty = TensorType::from_ggml_id(id).ok_or_else(|| {
-            FormatError::tensor(name, Problem::UnsupportedType(foreign::ggml_type_name(id)))
+            let known = TensorType::ALL.iter().map(|ty| ty.info()).filter(|info| info.ggml_id.is_some());
+            let known = known.map(|info| info.name).collect();
+            FormatError::tensor(name, Problem::UnsupportedType { name: foreign::ggml_type_name(id), known })
         })?;
         let offset = self.cursor.u64("the offset of a tensor")?;
         Ok(Description { name, shape, ty, offset })

@@ -418,7 +418,10 @@ impl Info {
             "f32" => TensorType::F32,
             "f16" => TensorType::F16,
             "int8" => TensorType::Int8G64,
-            other => return Err(Problem::UnsupportedType(shown(other))),
+            other => {
+                let known = vec!["f32", "f16", "int8"];
+                return Err(Problem::UnsupportedType { name: shown(other), known });
+            }
         };
         let sizes = PlaneSizes::of(ty, &self.shape.0)?;
         if sizes.data == 0 {

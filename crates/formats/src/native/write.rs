@@ -9,7 +9,7 @@ use super::{ALIGNMENT, HEADER_BYTES, read};
 use crate::checkpoint::{Checkpoint, Metadata, TokenizerSource};
 use crate::error::{FormatError, Place, Problem};
 use crate::json;
-use crate::safetensors::check_header_size;
+use crate::safetensors::{check_header_size, unsupported};
 use crate::tensor::{PlaneSizes, Tensor};
 
 /// How the weights are stored.
@@ -78,8 +78,7 @@ impl<'a> NativeFile<'a> {
             ));
         };
         if let Some(opaque) = checkpoint.tensors.opaque().next() {
-            let problem = Problem::UnsupportedType(opaque.dtype.to_owned());
-            return Err(FormatError::tensor(&opaque.name, problem));
+            return Err(FormatError::tensor(&opaque.name, unsupported(opaque.dtype)));
         }
         let plans = plan(checkpoint, quant)?;
         let mut metadata = metadata(config, quant, window);

@@ -65,6 +65,10 @@ pub struct Config<'a> {
 pub(crate) const OWN: &str = "own.";
 pub(crate) const OWN_PREFIX: &str = "torchless.";
 
+/// Under which keys files name their architecture.
+const ARCHITECTURE: &str = "general.architecture";
+const MODEL_TYPE: &str = "model_type";
+
 /// How weights are stored, or quantised while they are loaded.
 const QUANT_METHOD: &str = "quantization_config.quant_method";
 /// Those that say no more than the tensors and their scales do. Others change the arithmetic.
@@ -99,11 +103,11 @@ impl<'a> Config<'a> {
             }
             Metadata::HuggingFace { config, .. } => {
                 let values = text_part(config);
-                (Dialect::Json, json_arch(&values), values)
+                (Dialect::Json, json_arch(&values)?, values)
             }
             Metadata::Native(header) => {
                 let values = native_values(header);
-                let arch = json_arch(&values);
+                let arch = json_arch(&values)?;
                 (Dialect::Json, if arch.is_empty() { "mistral".to_owned() } else { arch }, values)
             }
             other => {
@@ -115,8 +119,7 @@ impl<'a> Config<'a> {
             }
         };
         if prefix.is_empty() {
-            let key = if dialect == Dialect::Gguf { "general.architecture" } else { "model_type" };
-            return Err(ModelError::MissingKey { key: key.to_owned(), arch: "every model".to_owned() });
+            return Err(unnamed(if dialect == Dialect::Gguf { ARCHITECTURE } else { MODEL_TYPE }));
         }
         let arch = prefix.clone();
         let family = family(dialect, &arch)?;
@@ -425,7 +428,7 @@ impl Config<'_> {
 
 /// The architecture that a GGUF file names, and the keys under its name; keys of our own under [`OWN`].
 fn of_gguf(meta: &GgufMetadata) -> Result<(String, BTreeMap<String, Value>), ModelError> {
-    let named = meta.get::<&str>("general.architecture")?;
+    let named = meta.opt::<&str>(ARCHITECTURE)?.ok_or_else(|| unnamed(ARCHITECTURE))?;
     let arch = if named == own_words::ARCHITECTURE { meta.get::<&str>(own_words::OF)? } else { named };
     let prefix = format!("{arch}.");
     let mut values = BTreeMap::new();
@@ -439,11 +442,20 @@ fn of_gguf(meta: &GgufMetadata) -> Result<(String, BTreeMap<String, Value>), Mod
     Ok((arch.to_owned(), values))
 }
 
-fn json_arch(values: &BTreeMap<String, Value>) -> String {
-    match values.get("model_type") {
-        Some(Value::Text(s)) => s.clone(),
-        _ => String::new(),
+fn json_arch(values: &BTreeMap<String, Value>) -> Result<String, ModelError> {
+    match values.get(MODEL_TYPE) {
+        Some(Value::Text(s)) => Ok(s.clone()),
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(other) => {
+            let (key, found, expected) = (MODEL_TYPE.to_owned(), other.to_string(), "a text".to_owned());
+            Err(ModelError::BadValue { key, found, expected })
+        }
     }
+}
+
+/// The error for a file that names no architecture.
+fn unnamed(key: &str) -> ModelError {
+    ModelError::MissingKey { key: key.to_owned(), arch: "every model".to_owned() }
 }
 
 /// Of a multimodal model the part that is a language model, with what the whole says and the part does not.

@@ -180,7 +180,7 @@ impl BackPlace {
                 None if attention(&spec.layers[layer]).is_none() => Ok(Change::None),
                 None => Err(refused(
                     &format!("'{}', whose pairs lie otherwise than reordering rows makes them", self.from),
-                    "others",
+                    "pairs of neighbours, or of values half a head apart",
                 )),
             },
             _ => Ok(Change::None),

@@ -368,3 +368,11 @@ fn each_family_asks_for_its_own_steps() {
         insta::assert_snapshot!(name, transcript(&tiny(name, more)));
     }
 }
+
+#[test]
+fn an_architecture_is_named_by_a_text() {
+    let said = spec_of_json(&object!({"model_type": 5})).unwrap_err().to_string();
+    assert_eq!(said, "'model_type' is 5, expected a text");
+    let said = spec_of_json(&object!({})).unwrap_err().to_string();
+    assert_eq!(said, "the metadata lacks 'model_type', which every model needs");
+}

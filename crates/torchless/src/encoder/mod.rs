@@ -112,13 +112,19 @@ impl Encoder {
             return Err(Error::Option("adapters go with models that complete text".to_owned()));
         }
         let checkpoint = source.checkpoint()?;
+        if !Self::is_one(&checkpoint) && crate::spec(source, &checkpoint).is_ok() {
+            return Err(Error::Decoder { path: source.name().to_owned() });
+        }
         let fault = |e| Error::Model { path: source.name().to_owned(), source: e };
         let spec = encoder_spec(&checkpoint).map_err(fault)?;
         let tokenizer = tokenizer(&checkpoint)?;
         if let Some(tokenizer) = &tokenizer {
             fits_vocab(tokenizer, spec.vocab)?;
         }
-        let embedding = Embedding::read(&checkpoint)?;
+        let embedding = Embedding::read(&checkpoint).map_err(|error| match error {
+            Error::Mismatch(what) => Error::Mismatch(format!("{}: {what}", source.name().display())),
+            error => error,
+        })?;
         let batch_tokens = options.max_batch_tokens.unwrap_or(0);
         let precision = options.encoder_precision;
         let load = EncoderOptions { residency: options.residency, precision, batch_tokens };

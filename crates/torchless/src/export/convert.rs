@@ -111,6 +111,11 @@ pub(crate) fn book<'a>(
     if checkpoint.format == Format::Gguf {
         return Book::of_gguf(checkpoint);
     }
+    if crate::Encoder::is_one(checkpoint) {
+        let name = source.name().display();
+        let what = format!("{name} is an encoder: GGUF is made here of models that complete text");
+        return Err(Error::Mismatch(what));
+    }
     let fault = |e| Error::Model { path: source.name().to_owned(), source: e };
     let translation = translate::translate(checkpoint).map_err(fault)?;
     let mut sheets = Vec::with_capacity(translation.places.len());
