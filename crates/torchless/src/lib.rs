@@ -33,8 +33,8 @@ pub use encoder::{Candidates, Classes, Embedding, Encoder, Texts, TokenClasses};
 pub use error::{Error, ErrorKind};
 pub use export::{
     Calibrated, Calibration, Converted, FILE_TYPES, FileType, Importance, Overrides, Quantize, Quantized,
-    Temporary, convert_to_folder, convert_to_gguf, convert_to_native, discard_temporaries, lossless, quantize,
-    refuse_same, workplace, write_importance, write_temporary, write_whole,
+    Temporary, convert_to_folder, convert_to_gguf, convert_to_native, discard_temporaries, lossless,
+    quantize, refuse_same, workplace, write_importance, write_temporary, write_whole,
 };
 pub use generation::{DoneReason, Event, Generation, Summary};
 pub use judge::ModelJudge;

@@ -95,11 +95,12 @@ fn to_native(args: &ConvertArgs, source: &Source) -> Result<()> {
 
 /// From GGUF by way of a folder. What stays behind on either way stays behind.
 fn through(source: &Source, folder: &Path, (output, quant): (&Path, Quant)) -> Result<Converted, Error> {
-    let made = torchless::convert_to_folder(source, folder, TensorType::F32).map_err(|error| match error {
-        // The folder is not what was asked for.
-        Error::Io { source, .. } => Error::Io { path: output.to_owned(), source },
-        other => other,
-    })?;
+    let made =
+        torchless::convert_to_folder(source, folder, TensorType::F32).map_err(|error| match error {
+            // The folder is not what was asked for.
+            Error::Io { source, .. } => Error::Io { path: output.to_owned(), source },
+            other => other,
+        })?;
     let done = convert_to_native(&Source::Path(folder.to_owned()), output, quant)?;
     Ok(Converted { without_tokenizer: made.without_tokenizer || done.without_tokenizer, ..done })
 }

@@ -127,12 +127,25 @@ fn sequence(text: &str, at: usize) -> Option<(usize, String)> {
         return Some((at + length, c.to_string()));
     }
     let mut read = Vec::new();
+    let mut ends = Vec::new();
     let mut end = at;
     while let Some((length, byte)) = text.get(end..).and_then(byte) {
-        read.extend(byte);
         end += length;
+        if let Some(byte) = byte {
+            read.push(byte);
+            ends.push(end);
+        }
     }
-    (end > at).then(|| (end, String::from_utf8_lossy(&read).into_owned()))
+    if end == at {
+        return None;
+    }
+    // A value that is given to a name is written as bytes of quoted-printable are: those make characters, or were none.
+    let valid = std::str::from_utf8(&read).map_or_else(|e| e.valid_up_to(), |_| read.len());
+    if text[at..].starts_with('=') && valid < read.len() {
+        read.truncate(valid);
+        end = *ends.get(valid.checked_sub(1)?)?;
+    }
+    Some((end, String::from_utf8_lossy(&read).into_owned()))
 }
 
 /// An escape that stands for a byte. A soft line break of quoted-printable stands for none, and so does the place where HTML lets a
@@ -151,8 +164,10 @@ fn byte(text: &str) -> Option<(usize, Option<u8>)> {
         _ => return None,
     };
     let digit = |byte: u8| (byte as char).to_digit(16);
-    let value = digit(digits[0])? * 16 + digit(digits[1])?;
-    Some((skip + 2, u8::try_from(value).ok()))
+    let value = u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()?;
+    // Quoted-printable keeps texts, which have no control characters but tabs and ends of lines.
+    let is_text = !value.is_ascii_control() || matches!(value, b'\t' | b'\n' | b'\r');
+    (bytes[0] != b'=' || is_text).then_some((skip + 2, Some(value)))
 }
 
 /// How many bytes are a tag `<wbr>`.
@@ -208,6 +223,8 @@ mod tests {
         let named = unescaped("i&shy;g&ZeroWidthSpace;n&zwnj;o&NoBreak;re&Tab;a&commat;b&period;c");
         assert_eq!(named.expect("it changes").0, "i\u{ad}g\u{200b}n\u{200c}o\u{2060}re\ta@b.c");
         assert_eq!(unescaped("%C3%A9t%C3%A9").expect("it changes").0, "été");
+        assert_eq!(unescaped("=C3=A9t=C3=A9=FF").expect("it changes").0, "été=FF");
+        assert_eq!(unescaped("one=0D=0Atwo").expect("it changes").0, "one\r\ntwo");
     }
 
     #[test]
@@ -229,6 +246,9 @@ mod tests {
             "=é",
             "\\xé",
             "%uéé",
+            "uid=123456789012345678901",
+            "id=8F12",
+            "x=7F",
         ] {
             assert_eq!(unescaped(text), None, "{text}");
         }
