@@ -71,6 +71,11 @@ impl View {
         &self.how
     }
 
+    /// Whether reading it in this way, such as `leet`, was a step to this form.
+    pub fn was_read_as(&self, step: &str) -> bool {
+        self.how.split(", ").any(|known| known == step)
+    }
+
     /// What kind of form it is.
     pub fn kind(&self) -> ViewKind {
         self.kind

@@ -3,10 +3,13 @@
 //! Nothing here backtracks. Built-in rules are tables behind one search for keywords; patterns of a policy run in
 //! linear time, or are refused.
 
+mod accounts;
 mod automaton;
+mod cards;
 mod matcher;
 mod own;
 mod personal;
+mod phones;
 mod phrases;
 mod secrets;
 
@@ -123,7 +126,7 @@ impl RegexScanner {
         let mut findings: Vec<Finding> = Vec::new();
         let mut places: BTreeMap<Cow<'static, str>, Places> = BTreeMap::new();
         for view in input.views().iter() {
-            self.look(view, &mut |found, decision, score| {
+            self.look(view, input.text(), &mut |found, decision, score| {
                 let span = view.original(found.span);
                 // The same thing seen in two forms is one finding.
                 if !places.entry(found.name.clone()).or_default().add(&span) {
@@ -149,8 +152,8 @@ impl RegexScanner {
         findings
     }
 
-    /// Calls `each` with what is found in one form of a text.
-    fn look(&self, view: &View, each: &mut dyn FnMut(Found, ScanDecision, f32)) {
+    /// Calls `each` with what is found in one form of the text `original`.
+    fn look(&self, view: &View, original: &str, each: &mut dyn FnMut(Found, ScanDecision, f32)) {
         let text = view.text();
         self.matcher.look(text, &mut |seen| {
             if let Some(found) = seen.found.filter(|found| counts(view, found)) {
@@ -161,8 +164,10 @@ impl RegexScanner {
             return;
         }
         let mut found = Vec::new();
-        if let Some(numbers) = &self.numbers {
+        // Where digits are read as letters, those that are left are what remains of other words.
+        if let Some(numbers) = self.numbers.as_ref().filter(|_| !view.was_read_as("leet")) {
             numbers.look(text, &mut found);
+            found.retain(|found| is_one_number(view, original, found));
         }
         found.into_iter().for_each(|found| each(found, ScanDecision::Block, 1.0));
         for own in &self.own {
@@ -223,6 +228,25 @@ fn counts(view: &View, found: &Found) -> bool {
             phrases::is_phrase(&found.name) && last.is_some_and(View::may_end_reversed)
         }
     }
+}
+
+/// Whether a number is one in the text as it came too: lists of digits make numbers where gaps are left out, and values
+/// that begin like an escape of quoted-printable where it is read.
+fn is_one_number(view: &View, original: &str, found: &Found) -> bool {
+    let span = view.original(found.span.clone());
+    if view.was_read_as("letters joined") && !is_evenly_apart(&original[span.clone()]) {
+        return false;
+    }
+    let is_cut = matches!(original.as_bytes()[..span.start], [.., b'=', a, b] if a.is_ascii_digit() && b.is_ascii_digit());
+    !(is_cut && view.was_read_as("escapes"))
+}
+
+/// Whether every gap between two letters or digits is the same blank, dash or point, the narrowest a single one.
+fn is_evenly_apart(text: &str) -> bool {
+    let gaps = || text.split(char::is_alphanumeric).filter(|gap| !gap.is_empty());
+    let Some(sign) = gaps().next().and_then(|gap| gap.chars().next()) else { return true };
+    let is_of_sign = gaps().all(|gap| gap.chars().all(|c| c == sign));
+    " .-".contains(sign) && is_of_sign && gaps().any(|gap| gap.chars().count() == 1)
 }
 
 /// The order in which the Python LlamaFirewall looks for things; its first is the one it reports.

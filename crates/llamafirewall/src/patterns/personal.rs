@@ -1,6 +1,9 @@
 //! Personal data that can be told by its shape: addresses of mail, telephone, card, account and insurance numbers.
 
 use super::Found;
+use super::accounts::{self, accounts};
+use super::cards::{is_grouped_card, is_plain_card};
+use super::phones::Phones;
 use regex_automata::meta::Regex;
 use regex_automata::{Input, Span};
 use std::ops::Range;
@@ -16,10 +19,6 @@ pub(super) const LONGEST_LOCAL: usize = 64;
 const LONGEST_DOMAIN: usize = 255;
 /// Fewer digits make none of these numbers.
 const FEWEST_DIGITS: usize = 9;
-/// How far before ten plain digits a word has to stand that makes them a telephone number.
-const PHONE_WORD_REACH: usize = 32;
-const PHONE_WORDS: [&str; 10] =
-    ["phone", "call", "tel", "mobile", "cell", "fax", "whatsapp", "sms", "text me", "contact"];
 
 pub(super) fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
@@ -54,7 +53,7 @@ pub(super) fn address(text: &str, at: usize) -> (Option<Range<usize>>, Option<us
 
 /// The numbers.
 pub(super) struct Numbers {
-    phone: Regex,
+    phones: Phones,
     insurance: Regex,
     grouped_card: Regex,
     plain_card: Regex,
@@ -64,28 +63,32 @@ impl Numbers {
     pub fn new() -> Result<Self, String> {
         let build = |pattern: &str| Regex::new(pattern).map_err(|e| e.to_string());
         Ok(Self {
-            phone: build(r"(?-u:\b(?:\+\d{1,2}\s?)?\(?\d{3}\)?[\s.-]?\d{3}[\s.-]?\d{4}\b)")?,
+            phones: Phones::new()?,
             insurance: build(r"(?-u:\b\d{3}-\d{2}-\d{4}\b)")?,
             grouped_card: build(r"(?-u:\b(?:(?:\d{4}[- ]){3}\d{4}|\d{4}[- ]\d{6}[- ]\d{5})\b)")?,
             plain_card: build(r"(?-u:\b\d{13,19}\b)")?,
         })
     }
 
-    /// Finds numbers wherever there are digits enough.
+    /// Finds numbers wherever there are digits enough. What is part of an account's number is no other one.
     pub fn look(&self, text: &str, found: &mut Vec<Found>) {
+        let accounts = accounts(text);
         for region in regions(text).filter(|region| digits(&text[region.clone()]).count() >= FEWEST_DIGITS) {
             let input = Input::new(text).span(Span::from(region));
-            let mut add = |name: &'static str, span: Span| {
-                found.push(Found { name: name.into(), span: span.start..span.end });
+            let mut add = |name: &'static str, span: Range<usize>| {
+                if !overlaps(&accounts, &span) {
+                    found.push(Found { name: name.into(), span });
+                }
             };
-            let phones = self.phone.find_iter(input.clone()).filter(|m| is_phone(text, m.range()));
-            phones.for_each(|m| add(PHONE, m.span()));
-            self.grouped_card.find_iter(input.clone()).for_each(|m| add(CARD, m.span()));
-            let cards = self.plain_card.find_iter(input.clone()).filter(|m| is_card(&text[m.range()]));
-            cards.for_each(|m| add(CARD, m.span()));
-            self.insurance.find_iter(input).for_each(|m| add(INSURANCE, m.span()));
+            self.phones.look(text, &input).into_iter().for_each(|span| add(PHONE, span));
+            let grouped =
+                self.grouped_card.find_iter(input.clone()).filter(|m| is_grouped_card(text, m.range()));
+            grouped.for_each(|m| add(CARD, m.range()));
+            let plain = self.plain_card.find_iter(input.clone()).filter(|m| is_plain_card(text, m.range()));
+            plain.for_each(|m| add(CARD, m.range()));
+            self.insurance.find_iter(input).for_each(|m| add(INSURANCE, m.range()));
         }
-        accounts(text).for_each(|span| found.push(Found { name: ACCOUNT.into(), span }));
+        found.extend(accounts.into_iter().map(|span| Found { name: ACCOUNT.into(), span }));
     }
 
     /// The first byte of an end of `text` that more text could make a number of.
@@ -95,15 +98,14 @@ impl Numbers {
         let start = bytes.len() - tail;
         let first = bytes[start..].iter().position(|byte| byte.is_ascii_digit() || b"+(".contains(byte));
         let numbers = first.map_or(bytes.len(), |at| start + at);
-        // Account numbers have capitals, in groups.
-        let account = bytes.iter().rev().take(LONGEST_ACCOUNT).take_while(|b| in_account(**b)).count();
-        let account = &bytes[bytes.len() - account..];
-        let begins =
-            |at: &usize| account[*at].is_ascii_uppercase() && (*at == 0 || !is_word(account[at - 1]));
-        let account_start =
-            (0..account.len()).find(begins).map_or(bytes.len(), |at| bytes.len() - account.len() + at);
-        numbers.min(account_start)
+        numbers.min(accounts::open_end(text))
     }
+}
+
+/// Whether a place shares bytes with one of others, which come in order.
+pub(super) fn overlaps(places: &[Range<usize>], span: &Range<usize>) -> bool {
+    let next = places.partition_point(|place| place.end <= span.start);
+    places.get(next).is_some_and(|place| place.start < span.end)
 }
 
 fn in_region(byte: u8) -> bool {
@@ -125,7 +127,7 @@ fn regions(text: &str) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// The first digit from `at` on, or the end. Most text has few: it is passed over in strides, without a branch per byte.
-fn next_digit(bytes: &[u8], at: usize) -> usize {
+pub(super) fn next_digit(bytes: &[u8], at: usize) -> usize {
     const STRIDE: usize = 32;
     let mut at = at;
     while let Some(stride) = bytes.get(at..at + STRIDE) {
@@ -137,91 +139,8 @@ fn next_digit(bytes: &[u8], at: usize) -> usize {
     bytes[at..].iter().position(u8::is_ascii_digit).map_or(bytes.len(), |more| at + more)
 }
 
-fn digits(text: &str) -> impl DoubleEndedIterator<Item = u32> {
+pub(super) fn digits(text: &str) -> impl DoubleEndedIterator<Item = u32> {
     text.bytes().filter(u8::is_ascii_digit).map(|byte| u32::from(byte - b'0'))
-}
-
-/// Ten digits in a row may be anything: a sign between them, or a word before them, makes a telephone number.
-fn is_phone(text: &str, span: Range<usize>) -> bool {
-    let number = &text[span.clone()];
-    let before = &text.as_bytes()[span.start.saturating_sub(PHONE_WORD_REACH)..span.start];
-    let before = String::from_utf8_lossy(before).to_ascii_lowercase();
-    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit());
-    // Half of a card number is no telephone number, nor is a number with a point in it.
-    let country = before.trim_end().trim_end_matches(|c: char| c.is_ascii_digit()).ends_with('+');
-    !is_plain || country || PHONE_WORDS.iter().any(|word| before.contains(word))
-}
-
-/// By its first digits and its check digit (ISO/IEC 7812).
-fn is_card(number: &str) -> bool {
-    let issuer = matches!(
-        number.as_bytes(),
-        [b'3', b'0' | b'4'..=b'9', ..]
-            | [b'4', ..]
-            | [b'5', b'0'..=b'9', ..]
-            | [b'2', b'2'..=b'7', ..]
-            | [b'6', ..]
-    );
-    let weigh = |(at, digit): (usize, u32)| match digit * (1 + at as u32 % 2) {
-        double if double > 9 => double - 9,
-        single => single,
-    };
-    issuer && digits(number).rev().enumerate().map(weigh).sum::<u32>() % 10 == 0
-}
-
-const LONGEST_ACCOUNT: usize = 42;
-
-fn in_account(byte: u8) -> bool {
-    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' '
-}
-
-/// International bank account numbers (ISO 13616), by length and check digits: two capitals, then digits first.
-fn accounts(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        loop {
-            let digit = next_digit(bytes, at);
-            if digit == bytes.len() {
-                return None;
-            }
-            at = digit + 1;
-            let Some(start) = digit.checked_sub(2) else { continue };
-            let begins = matches!(
-                bytes[start..],
-                [a, b, _, d, ..] if a.is_ascii_uppercase() && b.is_ascii_uppercase() && d.is_ascii_digit()
-            );
-            if begins && (start == 0 || !is_word(bytes[start - 1])) {
-                return Some(start);
-            }
-        }
-    })
-    .filter_map(move |start| account(bytes, start))
-}
-
-fn account(bytes: &[u8], start: usize) -> Option<Range<usize>> {
-    let length = bytes[start..].iter().take(LONGEST_ACCOUNT).take_while(|byte| in_account(**byte)).count();
-    let mut end = start + length;
-    // The words after it may be capitals too: the longest beginning that checks counts.
-    while end - start >= 15 {
-        let number: Vec<u8> = bytes[start..end].iter().copied().filter(|byte| *byte != b' ').collect();
-        let stands_alone = !bytes.get(end).copied().is_some_and(is_word) && bytes[end - 1] != b' ';
-        if stands_alone && (15..=34).contains(&number.len()) && checks(&number) {
-            return Some(start..end);
-        }
-        end -= 1;
-    }
-    None
-}
-
-/// The rest of the number by 97 is 1, its first four characters put last.
-fn checks(number: &[u8]) -> bool {
-    let turned = number[4..].iter().chain(&number[..4]);
-    let rest = turned.fold(0_u32, |rest, byte| match byte {
-        b'0'..=b'9' => (rest * 10 + u32::from(byte - b'0')) % 97,
-        _ => (rest * 100 + u32::from(byte - b'A') + 10) % 97,
-    });
-    rest == 1
 }
 
 #[cfg(test)]
@@ -247,6 +166,10 @@ mod tests {
             ("SSN: 123-45-6789", INSURANCE),
             ("pay to DE89370400440532013000 TODAY", ACCOUNT),
             ("GB82WEST12345698765432", ACCOUNT),
+            ("DE89 3704 0044 0532 0130 00", ACCOUNT),
+            ("1,4111111111111111,Ada", CARD),
+            ("DE12 4111 1111 1111 1111", CARD),
+            ("tel:+442079460958", PHONE),
         ] {
             assert_eq!(names(text), [want], "{text}");
         }
@@ -265,6 +188,10 @@ mod tests {
             "DE89370400440532013001",
             "192.168.100.200 and 10.0.0.1",
             "3.14159265358979",
+            "loss 0.5968134880050162",
+            "loss 0,4539578763621486",
+            "4539578763621486.5",
+            "DE88 3704 0044 0532 0130 00",
         ] {
             assert_eq!(names(text), [] as [String; 0], "{text}");
         }

@@ -1,0 +1,106 @@
+//! Numbers of payment cards: told by their groups, or by issuer, length and check digit.
+
+use super::accounts;
+use super::personal::digits;
+use std::ops::Range;
+
+/// First four digits from and to, and how many digits such numbers have (ISO/IEC 7812, and what issuers publish).
+const ISSUERS: &[(u32, u32, &[usize])] = &[
+    (2200, 2204, &[16, 17, 18, 19]), // Mir
+    (2221, 2720, &[16]),             // Mastercard
+    (3000, 3059, &[14]),             // Diners Club
+    (3400, 3499, &[15]),             // American Express
+    (3528, 3589, &[16, 17, 18, 19]), // JCB
+    (3600, 3699, &[14]),             // Diners Club
+    (3700, 3799, &[15]),             // American Express
+    (3800, 3999, &[14]),             // Diners Club
+    (4000, 4999, &[13, 16, 19]),     // Visa
+    (5018, 5018, MAESTRO),
+    (5020, 5020, MAESTRO),
+    (5038, 5038, MAESTRO),
+    (5100, 5599, &[16]), // Mastercard
+    (5893, 5893, MAESTRO),
+    (6011, 6011, &[16, 17, 18, 19]), // Discover
+    (6200, 6299, &[16, 17, 18, 19]), // UnionPay
+    (6304, 6304, MAESTRO),
+    (6440, 6599, &[16, 17, 18, 19]), // Discover
+    (6759, 6763, MAESTRO),
+];
+const MAESTRO: &[usize] = &[13, 14, 15, 16, 17, 18, 19];
+/// Digits of an article's number.
+const ARTICLE: usize = 13;
+
+/// Whether digits in a row at `span` are a card's number.
+pub(super) fn is_plain_card(text: &str, span: Range<usize>) -> bool {
+    !is_part_of_fraction(text.as_bytes(), &span) && is_card(&text[span])
+}
+
+/// Whether digits in groups at `span` are a card's number, which they are by their groups: but for those of an account.
+pub(super) fn is_grouped_card(text: &str, span: Range<usize>) -> bool {
+    let before = text[..span.start].trim_end_matches(' ').as_bytes();
+    let head = &before[before.len().saturating_sub(4)..];
+    !accounts::is_head(head) || is_card(&text[span])
+}
+
+/// Digits after or before a decimal point, or after the zero before a decimal comma.
+fn is_part_of_fraction(bytes: &[u8], span: &Range<usize>) -> bool {
+    let after = match &bytes[..span.start] {
+        [.., digit, b'.'] => digit.is_ascii_digit(),
+        [b'0', b','] => true,
+        [.., before, b'0', b','] => !before.is_ascii_digit(),
+        _ => false,
+    };
+    after || matches!(bytes[span.end..], [b'.', digit, ..] if digit.is_ascii_digit())
+}
+
+/// By issuer, length and check digit.
+fn is_card(number: &str) -> bool {
+    let count = digits(number).count();
+    let first = digits(number).take(4).fold(0, |first, digit| first * 10 + digit);
+    let is_issued =
+        ISSUERS.iter().any(|(from, to, lengths)| (*from..=*to).contains(&first) && lengths.contains(&count));
+    let weigh = |(at, digit): (usize, u32)| match digit * (1 + at as u32 % 2) {
+        double if double > 9 => double - 9,
+        single => single,
+    };
+    let checks = || digits(number).rev().enumerate().map(weigh).sum::<u32>() % 10 == 0;
+    is_issued && checks() && !(count == ARTICLE && is_article(number))
+}
+
+/// By its check digit (GS1): cards of thirteen digits are no longer issued, and articles are many.
+fn is_article(number: &str) -> bool {
+    let weigh = |(at, digit): (usize, u32)| digit * (1 + 2 * (at as u32 % 2));
+    digits(number).rev().enumerate().map(weigh).sum::<u32>() % 10 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issuers_have_their_lengths() {
+        let check = |number: &str, want: bool| assert_eq!(is_card(number), want, "{number}");
+        check("4111111111111111", true);
+        check("4111 1111 1111 1111", true);
+        check("5555555555554444", true);
+        check("2223003122003222", true);
+        check("378282246310005", true);
+        check("30569309025904", true);
+        check("6011111111111117", true);
+        check("3530111333300000", true);
+        check("6200000000000005", true);
+        check("4222222222222", true);
+        // The check digit, and lengths that nobody issues.
+        check("4111111111111112", false);
+        check("490154203237518", false);
+        check("356938035643809", false);
+        check("5968134880050162", false);
+    }
+
+    #[test]
+    fn articles_are_no_cards() {
+        // Both check digits fit.
+        let both = (0..10_000).map(|n| format!("400000{n:07}")).find(|n| is_article(n));
+        assert!(!is_card(&both.expect("one in ten")));
+    }
+}

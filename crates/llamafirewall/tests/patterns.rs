@@ -1,0 +1,60 @@
+//! What the built-in patterns find, and what looks like it and is something else.
+
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+
+use llamafirewall::{Configuration, Firewall, Group, Message, RegexScanner, Role};
+use std::sync::Arc;
+
+fn firewall(groups: &[Group]) -> Firewall {
+    let scanner = Arc::new(RegexScanner::with(groups, Vec::new()).unwrap());
+    Firewall::new(Configuration::new().add_scanner(Role::Tool, scanner)).unwrap()
+}
+
+/// The names of what blocks a text.
+fn names(firewall: &Firewall, text: &str) -> Vec<String> {
+    let result = firewall.scan_blocking(&Message::new(Role::Tool, text), None);
+    let blocking = result.findings.iter().filter(|finding| !finding.decision.is_allow());
+    blocking.map(|finding| finding.rule.clone().into_owned()).collect()
+}
+
+#[track_caller]
+fn check(groups: &[Group], texts: &[&str], want: &[&str]) {
+    let firewall = firewall(groups);
+    for text in texts {
+        assert_eq!(names(&firewall, text), want, "{text}");
+    }
+}
+
+#[test]
+fn numbers_are_one_number_in_the_text_too() {
+    let texts = [
+        "DNS: `1.1.1.1`, `8.8.8.8`, `1.0.0.1`, `8.8.4.4`",
+        "[4, 8, 4, 4, 9, 8, 1, 9, 2, 5, 9, 6, 7, 3, 1, 0]",
+        "a?uid=123456789012345678901 b",
+        "a?uid=204111111111111111 b",
+        "+ELLIPSIS\n2.8333333333",
+    ];
+    check(&[Group::Personal], &texts, &[]);
+    let texts = [
+        "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
+        "4-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1",
+        "4 1 1 1  1 1 1 1  1 1 1 1  1 1 1 1",
+        "card:%204111111111111111",
+    ];
+    check(&[Group::Personal], &texts, &["Credit card"]);
+}
+
+#[test]
+fn numbers_of_every_kind_are_found_once() {
+    check(
+        &[Group::Personal],
+        &["DE89 3704 0044 0532 0130 00", "iban: de89370400440532013000"],
+        &["Bank account number"],
+    );
+    check(
+        &[Group::Personal],
+        &["+1 (555) 123-4567", "tel:+14155552671", "mobile 07700900123"],
+        &["Phone number"],
+    );
+    check(&[Group::Personal], &["1,4111111111111111,Ada", "4111 1111 1111 1111"], &["Credit card"]);
+}
