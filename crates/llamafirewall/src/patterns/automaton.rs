@@ -37,9 +37,9 @@ impl Automaton {
         Ok(Self { dfa, caches: Pool::new(Box::new(move || made.create_cache())) })
     }
 
-    /// Reads on from `at` up to the first match.
-    pub fn first_match(&self, text: &[u8], at: usize) -> Outcome {
-        self.read(text, at, |at| Some(Outcome::Match(at)))
+    /// Reads on from `at` up to the first match that may end where it does, so many bytes on.
+    pub fn first_match(&self, text: &[u8], at: usize, may_end: impl Fn(usize) -> bool) -> Outcome {
+        self.read(text, at, |read| may_end(read).then_some(Outcome::Match(read)))
     }
 
     /// Reads on from `at` to the end, over matches.

@@ -3,7 +3,7 @@
 
 use super::automaton::{Automaton, Outcome};
 use super::personal::{self, is_local, is_word};
-use super::phrases::{BETWEEN, OTHER_WORDS, PHRASES};
+use super::phrases::{BETWEEN, OTHER_WORDS, PHRASES, is_other_word, may_end};
 use super::secrets::{ASSIGNED, Assigned, PRIVATE_KEY, TOKENS, Token, entropy, is_placeholder};
 use super::{Found, Group};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
@@ -14,6 +14,8 @@ use std::ops::Range;
 pub(super) const LONGEST_PHRASE: usize = 400;
 /// How much longer its last word may be.
 const LONGEST_ENDING: usize = 16;
+/// How much text after a phrase may say that it is none: ` line` after `command`.
+const LOOK_AHEAD: usize = 5;
 /// How far the secret may be from the name that it is given to.
 const LONGEST_ASSIGNMENT: usize = 40;
 /// How far the kind of a private key may be from its beginning.
@@ -147,15 +149,18 @@ fn tail(pattern: &str) -> Result<Automaton, Broken> {
 
 /// Looks at what follows a keyword. The first match ends the phrase.
 fn phrase(name: &'static str, tail: &Automaton, text: &str, keyword: Range<usize>) -> Seen {
+    if is_other_word(text.as_bytes(), &keyword) {
+        return Seen::nothing();
+    }
     let window = &text.as_bytes()[..text.len().min(keyword.start + LONGEST_PHRASE)];
     let is_cut = window.len() < text.len();
     let name = |end: usize| {
         // The last word counts whole: `instruction` is known before its plural ends.
         let end = end + run(text, end, LONGEST_ENDING, |byte| byte.is_ascii_alphabetic());
-        let open = (end == text.len()).then_some(keyword.start);
+        let open = (end + LOOK_AHEAD >= text.len()).then_some(keyword.start);
         Seen { open, ..Seen::found(name, keyword.start..end) }
     };
-    match tail.first_match(window, keyword.end) {
+    match tail.first_match(window, keyword.end, |read| may_end(window, keyword.end + read)) {
         Outcome::Match(read) => name(keyword.end + read),
         Outcome::Dead => Seen::nothing(),
         Outcome::Alive | Outcome::MatchAtEnd if is_cut => Seen::nothing(),

@@ -1,6 +1,8 @@
 //! How instructions to a model try to take the place of those it has. A phrase begins with one of its keywords; what
 //! has to follow is a pattern that is anchored there.
 
+use std::ops::Range;
+
 /// A family of phrases.
 pub(super) struct Phrase {
     pub name: &'static str,
@@ -10,10 +12,57 @@ pub(super) struct Phrase {
     pub pattern: &'static str,
 }
 
-/// Between two words: nothing at all, where letters were brought together.
-pub(super) const BETWEEN: &str = r"(?-u:[^a-z0-9\x1c])*";
-/// Up to four other words.
-pub(super) const OTHER_WORDS: &str = r"(?:(?-u:[^a-z0-9\x1c])+[a-z']+){0,4}";
+/// Points and semicolons, and what closes after them. White space behind them ends a sentence.
+macro_rules! points {
+    () => {
+        r#"(?:[.;]+[)"'\]*_`]*)"#
+    };
+}
+
+/// The same with another sign behind them that is no white space, or three points and more.
+macro_rules! inner_points {
+    () => {
+        r#"\.{3,}|[.;]+[)"'\]*_`]*[^a-z0-9\x1c.;\s)"'\]*_`]"#
+    };
+}
+
+/// What makes the instructions those of a model; `the` and `any` alone do not.
+macro_rules! of_a_model {
+    () => {
+        concat!(
+            r"(?:all|your|my|these|those|every|previous|previously|prior|above|earlier|preceding|former|foregoing|",
+            r"initial|original|system|existing|current|given|other|old|past|safety|developer|hidden)"
+        )
+    };
+}
+
+/// What a model is told.
+macro_rules! instructions {
+    () => {
+        concat!(
+            r"(?:instructions?|prompts?|directives?|guidelines|commands?|programming|orders|directions|constraints|",
+            r"restrictions|policies|training)"
+        )
+    };
+}
+
+/// Between two words: nothing at all, where letters were brought together, and no end of a sentence.
+pub(super) const BETWEEN: &str =
+    concat!(r"(?-u:(?:[^a-z0-9\x1c.;]|", inner_points!(), r")*", points!(), r"?)");
+/// Up to four other words, in the same paragraph.
+pub(super) const OTHER_WORDS: &str = concat!(
+    r"(?:(?-u:(?:(?:[^a-z0-9\x1c.;\n]|",
+    inner_points!(),
+    r")+\n?(?:[^a-z0-9\x1c.;\n]|",
+    inner_points!(),
+    r")*|\n(?:[^a-z0-9\x1c.;\n]|",
+    inner_points!(),
+    r")*)",
+    points!(),
+    r"?|(?-u:",
+    points!(),
+    r"))[a-z']+){0,4}"
+);
 
 const INJECTION: &str = "Prompt injection";
 
@@ -39,10 +88,16 @@ pub(super) const PHRASES: &[Phrase] = &[
             "do not obey",
         ],
         pattern: concat!(
-            r"(?:ing)?@(?:~(?:all|any|the|your|my|of|these|those|and|every|previous|previously|prior|above|earlier|",
-            r"preceding|former|foregoing|initial|original|system|existing|current|given|other|old|past|safety|",
-            r"developer|hidden)){1,5}~(?:instructions?|prompts?|directives?|guidelines|commands?|programming|",
-            r"orders|directions|constraints|restrictions|policies|training)"
+            r"(?:ing)?@(?:(?:~(?:the|any|of|and)){0,3}~",
+            of_a_model!(),
+            r"(?:~(?:the|any|of|and|",
+            of_a_model!(),
+            r")){0,4}~",
+            instructions!(),
+            r"|~(?:the|any)~",
+            instructions!(),
+            r"~(?:(?:from~)?(?:above|before|earlier)|previously|(?:that~)?(?:you|i|we)(?:'ve|~have|~had|~were|~are)*~",
+            r"(?:given|gave|told|got|received)))"
         ),
     },
     Phrase {
@@ -77,12 +132,31 @@ pub(super) const PHRASES: &[Phrase] = &[
         name: "Jailbreak",
         keywords: &[
             "do anything now",
-            "developer mode enabled",
+            "developer mode output",
             "dan mode",
             "jailbreak mode",
             "god mode enabled",
         ],
         pattern: "",
+    },
+    // Telephones have such a mode too.
+    Phrase {
+        name: "Jailbreak",
+        keywords: &[
+            "chatgpt with",
+            "gpt with",
+            "assistant with",
+            "model with",
+            "ai with",
+            "respond with",
+            "answer with",
+        ],
+        pattern: r"(?:~(?:the|your))?~developer~mode~(?:enabled|on|activated)",
+    },
+    Phrase {
+        name: "Jailbreak",
+        keywords: &["developer mode enabled"],
+        pattern: r"(?-u:[^a-z0-9\x1c])*(?:you~(?:will|must|are)|chatgpt|ignore|all~(?:filters|restrictions|safety))",
     },
     Phrase {
         name: "Jailbreak",
@@ -104,7 +178,29 @@ pub(super) const PHRASES: &[Phrase] = &[
             "has no",
         ],
         pattern: concat!(
-            r"@~(?:ethical|moral|content|safety|openai|anthropic|programmed)(?:~(?:and|or|moral|ethical|legal))*",
+            r"@~(?:ethical|moral|openai|anthropic|programmed)(?:~(?:and|or|moral|ethical|legal|content|safety))*",
+            r"~(?:guidelines|restrictions|constraints|limitations|filters|policies|policy)"
+        ),
+    },
+    // Interfaces have no such limits either, so it has to be said to somebody.
+    Phrase {
+        name: "Jailbreak",
+        keywords: &[
+            "no longer bound by",
+            "not bound by",
+            "you have no",
+            "you now have no",
+            "you are free from",
+            "you're free from",
+            "you are now free from",
+            "you are freed from",
+            "act without any",
+            "answer without any",
+            "reply without any",
+            "respond without any",
+        ],
+        pattern: concat!(
+            r"@~(?:content|safety)(?:~(?:and|or|moral|ethical|legal|content|safety))*",
             r"~(?:guidelines|restrictions|constraints|limitations|filters|policies|policy)"
         ),
     },
@@ -176,6 +272,62 @@ pub(super) const PHRASES: &[Phrase] = &[
         pattern: r"(?-u:[^.!?\x1c]){0,100}(?:지시|명령|지침|프롬프트)(?-u:[^.!?\x1c]){0,70}(?:무시|잊)",
     },
 ];
+
+/// Words that end in a keyword and mean something else. In other words letters may have been brought together.
+const OTHER_WORDS_WITH_KEYWORDS: &[&str] = &[
+    "gitignore",
+    "dockerignore",
+    "npmignore",
+    "eslintignore",
+    "prettierignore",
+    "helmignore",
+    "hgignore",
+    "contact as",
+    "exact as",
+    "impact as",
+    "interact as",
+    "react as",
+    "blueprint",
+    "fingerprint",
+    "footprint",
+    "forgive",
+];
+
+/// Whether a keyword does not mean what it means elsewhere: it ends another word, or is about what is not to be forgotten.
+pub(super) fn is_other_word(text: &[u8], keyword: &Range<usize>) -> bool {
+    let before_and_keyword = &text[..keyword.end];
+    if OTHER_WORDS_WITH_KEYWORDS
+        .iter()
+        .any(|word| word.len() > keyword.len() && ends_with(before_and_keyword, word))
+    {
+        return true;
+    }
+    const REMEMBER: [&str; 4] = ["not ", "n't ", "n’t ", "never "];
+    let is_kept = || REMEMBER.iter().any(|word| ends_with(&text[..keyword.start], word));
+    let is_work = || {
+        let begins = |words: &str| {
+            text[keyword.end..]
+                .get(..words.len())
+                .is_some_and(|text| text.eq_ignore_ascii_case(words.as_bytes()))
+        };
+        begins(" to ") && !begins(" to follow") && !begins(" to obey")
+    };
+    text[keyword.clone()].eq_ignore_ascii_case(b"forget") && (is_kept() || is_work())
+}
+
+fn ends_with(text: &[u8], word: &str) -> bool {
+    text.len().checked_sub(word.len()).is_some_and(|at| text[at..].eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// Whether a phrase may end there: a command line is nothing that a model is told.
+pub(super) fn may_end(text: &[u8], end: usize) -> bool {
+    if !ends_with(&text[..end], "command") {
+        return true;
+    }
+    let rest = &text[end..];
+    let rest = rest.strip_prefix(b"-").or_else(|| rest.strip_prefix(b" ")).unwrap_or(rest);
+    !rest.get(..4).is_some_and(|rest| rest.eq_ignore_ascii_case(b"line"))
+}
 
 /// Whether a finding of that name is a phrase.
 pub(super) fn is_phrase(name: &str) -> bool {
