@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
-use llamafirewall::{Configuration, Firewall, Group, Message, RegexScanner, Role};
+use llamafirewall::{Configuration, Firewall, Group, Message, RegexScanner, Role, ScanDecision};
 use std::sync::Arc;
 
 fn firewall(groups: &[Group]) -> Firewall {
@@ -13,7 +13,7 @@ fn firewall(groups: &[Group]) -> Firewall {
 /// The names of what blocks a text.
 fn names(firewall: &Firewall, text: &str) -> Vec<String> {
     let result = firewall.scan_blocking(&Message::new(Role::Tool, text), None);
-    let blocking = result.findings.iter().filter(|finding| !finding.decision.is_allow());
+    let blocking = result.findings.iter().filter(|finding| finding.decision != ScanDecision::Allow);
     blocking.map(|finding| finding.rule.clone().into_owned()).collect()
 }
 
@@ -113,4 +113,46 @@ fn numbers_of_every_kind_are_found_once() {
         &["Phone number"],
     );
     check(&[Group::Personal], &["1,4111111111111111,Ada", "4111 1111 1111 1111"], &["Credit card"]);
+}
+
+#[test]
+fn tokens_are_told_by_their_whole_form() {
+    let body = "aB3dE5fG7hI9jK1lM3nO5pQ7rS9tU1vW3xY5zA7b";
+    for (text, want) in [
+        (format!("gloas-{body}"), "GitLab token"),
+        (format!("glagent-{body}"), "GitLab token"),
+        (format!("GR1348941{}", &body[..20]), "GitLab token"),
+        (format!("https://discordapp.com/api/webhooks/123456789012345678/{body}{body}"), "Discord webhook"),
+        (format!("ATCTT3{}", &body.repeat(5)[..186]), "Atlassian token"),
+        (format!("xoxc-{body}"), "Slack token"),
+        (format!("sl.u.{}", body.repeat(35)), "Dropbox token"),
+        (format!("123456789:AA{}", &body[..33]), "Telegram bot token"),
+        (format!("eyJ{body}.{body}.{body}"), "JSON web token"),
+        (format!("sk-{body}"), "OpenAI or DeepSeek key"),
+        ("key-d41d8cd98f00b204e9800998ecf8427e".to_owned(), "Mailgun key"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC".to_owned(), "Private key"),
+        (
+            "\"-----BEGIN EC PRIVATE KEY-----\\r\\nMHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtLYX5CB04".to_owned(),
+            "Private key",
+        ),
+    ] {
+        check(&[Group::Secrets], &[&text], &[want]);
+    }
+}
+
+#[test]
+fn what_begins_like_a_token_passes() {
+    let body = "aB3dE5fG7hI9jK1lM3nO5pQ7rS9tU1vW3xY5zA7b";
+    let texts = [
+        &format!("//# sourceMappingURL=data:application/json;base64,eyJ{body}{body}"),
+        &format!("\"next_cursor\": \"eyJ{body}{body}\""),
+        "cache-key-d41d8cd98f00b204e9800998ecf8427e",
+        &format!("see :AA{}", &body[..33]),
+        "sk-abcdefghijklmnopqrstuvwxyzabcdefghij",
+        "oy2abcdefghijklmnopqrstuvwxyzabcdefghijklmnopq",
+        "Keys begin with -----BEGIN RSA PRIVATE KEY----- and end with another line.",
+        "A file that has `-----BEGIN RSA PRIVATE KEY-----` in it.",
+        "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----",
+    ];
+    check(&[Group::Secrets], &texts, &[]);
 }

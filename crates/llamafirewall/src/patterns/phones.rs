@@ -78,9 +78,10 @@ fn is_international(number: &str) -> bool {
         let fits = first.as_bytes()[0] != b'1' || first.len() == 11;
         return fits && first.len() >= FEWEST_IN_A_ROW;
     }
-    // Where points part numbers of other kinds, blanks do too.
+    // Points part the groups of a number, or fractions in a list.
     let has_points = number.contains('.') && !number.contains('(');
-    let is_list = has_points && number.bytes().filter(|byte| b" -".contains(byte)).count() > 1;
+    let mut others = number.bytes().filter(|byte| b" .-".contains(byte)).skip(1);
+    let is_list = has_points && others.any(|sign| sign != b'.');
     let fits = first.len() == code || (first.len() > 3 && !has_points);
     let is_told = rest.iter().any(|group| group.len() >= 3) || IN_PAIRS.contains(first);
     fits && is_told && !is_list && INTERNATIONAL.contains(&count(number))
