@@ -1,10 +1,13 @@
 //! Finds keywords in one pass, and looks at each place by the rule that the keyword belongs to. Every rule looks no
 //! further than a fixed distance, so the time grows with the text alone.
 
+use super::assigned::assigned;
 use super::automaton::{Automaton, Outcome};
 use super::personal::{self, is_local, is_word};
 use super::phrases::{BETWEEN, OTHER_WORDS, PHRASES, is_other_word, may_end};
-use super::secrets::{ASSIGNED, Assigned, PRIVATE_KEY, TOKENS, Token, entropy, is_placeholder};
+use super::secrets::{
+    ASSIGNED, Assigned, Demand, PRIVATE_KEY, TOKENS, Token, entropy, is_key, is_placeholder,
+};
 use super::{Found, Group};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex_automata::util::syntax;
@@ -16,10 +19,10 @@ pub(super) const LONGEST_PHRASE: usize = 400;
 const LONGEST_ENDING: usize = 16;
 /// How much text after a phrase may say that it is none: ` line` after `command`.
 const LOOK_AHEAD: usize = 5;
-/// How far the secret may be from the name that it is given to.
-const LONGEST_ASSIGNMENT: usize = 40;
-/// How far the kind of a private key may be from its beginning.
+/// How far the kind of a private key may be from its beginning, and the key from its kind.
 const LONGEST_KIND: usize = 40;
+/// How much of a private key is looked at.
+const LONGEST_KEY: usize = 40;
 
 /// What a place turned out to be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,11 +36,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn nothing() -> Self {
+    pub fn nothing() -> Self {
         Self::default()
     }
 
-    fn open_at(at: usize) -> Self {
+    pub fn open_at(at: usize) -> Self {
         Self { open: Some(at), ..Self::default() }
     }
 
@@ -170,17 +173,14 @@ fn phrase(name: &'static str, tail: &Automaton, text: &str, keyword: Range<usize
 }
 
 /// Bytes of a class from `at` on, one more than `most` at the most.
-fn run(text: &str, at: usize, most: usize, has: impl Fn(u8) -> bool) -> usize {
+pub(super) fn run(text: &str, at: usize, most: usize, has: impl Fn(u8) -> bool) -> usize {
     text.as_bytes()[at..].iter().take(most + 1).take_while(|byte| has(**byte)).count()
 }
 
 fn token(token: &Token, text: &str, prefix: Range<usize>) -> Seen {
     let bytes = text.as_bytes();
-    // A colon may stand after a number; anything else begins a word.
-    let before = prefix.start.checked_sub(1).map(|at| bytes[at]);
-    let starts = bytes[prefix.start] == b':' || !before.is_some_and(is_word);
     // Looked at first: a run of such beginnings would else be read again from each of them.
-    if !starts {
+    if !may_stand_after(token.demand, &bytes[..prefix.start]) {
         return Seen::nothing();
     }
     let (fewest, most) = token.length;
@@ -191,44 +191,57 @@ fn token(token: &Token, text: &str, prefix: Range<usize>) -> Seen {
     }
     let open = (end == text.len()).then_some(prefix.start);
     let secret = &bytes[prefix.end..end];
-    let is_secret = length >= fewest && entropy(secret) >= 2.5 && !is_placeholder(secret);
+    let is_whole = match token.demand {
+        Demand::Digit => secret.iter().any(u8::is_ascii_digit),
+        Demand::ThreeParts => secret.iter().filter(|byte| **byte == b'.').count() >= 2,
+        Demand::Word | Demand::NoDash | Demand::Number(..) => true,
+    };
+    let is_secret = length >= fewest && is_whole && entropy(secret) >= 2.5 && !is_placeholder(secret);
     let found = is_secret.then(|| Found { name: token.provider.into(), span: prefix.start..end });
     Seen { found, open, is_phrase: false }
 }
 
-fn assigned(row: &Assigned, text: &str, name: Range<usize>) -> Seen {
-    let bytes = text.as_bytes();
-    let name_end = name.end + run(text, name.end, LONGEST_ASSIGNMENT, |b| is_word(b) || b == b'-');
-    let is_sign = |b: u8| matches!(b, b' ' | b'\t' | b'"' | b'\'' | b'`' | b':' | b'=' | b'>' | b'(');
-    let start = name_end + run(text, name_end, LONGEST_ASSIGNMENT, is_sign);
-    if start == text.len() && start - name.start <= 2 * LONGEST_ASSIGNMENT {
-        return Seen::open_at(name.start);
+/// Whether a token may begin after this text.
+fn may_stand_after(demand: Demand, before: &[u8]) -> bool {
+    let is_word_before = |count: usize| before.iter().rev().nth(count).is_some_and(|byte| is_word(*byte));
+    match demand {
+        Demand::Number(fewest, most) => {
+            let digits = before.iter().rev().take(most + 1).take_while(|byte| byte.is_ascii_digit()).count();
+            (fewest..=most).contains(&digits) && !is_word_before(digits)
+        }
+        Demand::NoDash => !is_word_before(0) && before.last() != Some(&b'-'),
+        Demand::Word | Demand::Digit | Demand::ThreeParts => !is_word_before(0),
     }
-    if !bytes[name_end..start].iter().any(|byte| matches!(byte, b':' | b'=')) {
-        return Seen::nothing();
-    }
-    let (fewest, most) = row.length;
-    let length = run(text, start, most, |byte| row.class.has(byte));
-    let secret = &bytes[start..start + length];
-    let open = (start + length == text.len() && length <= most).then_some(name.start);
-    let is_mixed = secret.iter().any(u8::is_ascii_digit) && secret.iter().any(u8::is_ascii_alphabetic);
-    let fits = (fewest..=most).contains(&length) && is_mixed;
-    let is_secret = fits && entropy(secret) >= row.entropy && !is_placeholder(secret);
-    let found = is_secret.then(|| Found { name: row.provider.into(), span: start..start + length });
-    Seen { found, open, is_phrase: false }
 }
 
 fn private_key(text: &str, begin: Range<usize>) -> Seen {
     let kind = begin.end
         + run(text, begin.end, LONGEST_KIND, |b| b.is_ascii_uppercase() || b" 0123456789".contains(&b));
-    if text[begin.end..kind].contains(PRIVATE_KEY.1) {
-        return Seen::found("Private key", begin.start..kind);
+    let is_kind = text[begin.end..kind].contains(PRIVATE_KEY.1);
+    if kind - begin.end > LONGEST_KIND || (kind < text.len() && !is_kind) {
+        return Seen::nothing();
     }
-    if kind == text.len() && kind - begin.end <= LONGEST_KIND {
-        Seen::open_at(begin.start)
+    let key = kind + quoting(&text.as_bytes()[kind..]);
+    let window = &text.as_bytes()[key..text.len().min(key + LONGEST_KEY)];
+    let open = (key + LONGEST_KEY > text.len()).then_some(begin.start);
+    if is_kind && is_key(window) {
+        Seen { open, ..Seen::found("Private key", begin.start..kind) }
     } else {
-        Seen::nothing()
+        Seen { open, ..Seen::nothing() }
     }
+}
+
+/// How much of a text is dashes, ends of lines, and signs that quote or continue them.
+fn quoting(text: &[u8]) -> usize {
+    let mut at = 0;
+    while at < LONGEST_KIND {
+        at += match &text[at..] {
+            [b'\\', b'n' | b'r', ..] => 2,
+            [byte, ..] if byte.is_ascii_whitespace() || b"-\\\"'+,>|#*".contains(byte) => 1,
+            _ => break,
+        };
+    }
+    at
 }
 
 fn address(text: &str, at: usize) -> Seen {

@@ -17,6 +17,10 @@ pub(super) enum Class {
     Base64,
     /// Capitals and digits.
     Capitals,
+    /// And those, `.` and `~`: what is given to a name without quotation marks.
+    Signed,
+    /// What secrets within quotation marks are made of: those that patterns, addresses and templates need are not in it.
+    Quoted,
     /// Anything up to white space or a quotation mark.
     Printable,
 }
@@ -31,6 +35,8 @@ impl Class {
             Class::Hex => byte.is_ascii_hexdigit(),
             Class::Uuid => byte.is_ascii_hexdigit() || byte == b'-',
             Class::Base64 => alnum || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-'),
+            Class::Signed => Class::Base64.has(byte) || byte == b'.' || byte == b'~',
+            Class::Quoted => alnum || b"!@#$%^&*(-_=+)./~?".contains(&byte),
             Class::Capitals => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
             Class::Printable => byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'`' | b',' | b';'),
         }
@@ -44,6 +50,28 @@ pub(super) struct Token {
     pub class: Class,
     /// Fewest and most characters after the prefix.
     pub length: (usize, usize),
+    pub demand: Demand,
+}
+
+/// What else makes it a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// The prefix begins a word.
+    Word,
+    /// And there is a digit in the rest, without which it may be words.
+    Digit,
+    /// And the rest has three parts with points between them.
+    ThreeParts,
+    /// Nor does a dash stand before the prefix.
+    NoDash,
+    /// A number of so many digits stands before the prefix.
+    Number(usize, usize),
+}
+
+impl Token {
+    const fn demanding(self, demand: Demand) -> Token {
+        Token { demand, ..self }
+    }
 }
 
 const fn token(
@@ -52,7 +80,7 @@ const fn token(
     class: Class,
     length: (usize, usize),
 ) -> Token {
-    Token { provider, prefixes, class, length }
+    Token { provider, prefixes, class, length, demand: Demand::Word }
 }
 
 /// Formats as the providers document them.
@@ -70,21 +98,30 @@ pub(super) const TOKENS: &[Token] = &[
     token("GitHub fine-grained token", &["github_pat_"], Class::Dashed, (82, 82)),
     token(
         "GitLab token",
-        &["glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glft-"],
+        &[
+            "glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glft-", "gloas-", "glsoat-", "glimt-",
+            "glagent-", "glffct-",
+        ],
         Class::Dotted,
         (20, 300),
     ),
+    token("GitLab token", &["GR1348941"], Class::Dashed, (20, 20)),
     token("Bitbucket token", &["ATBB"], Class::Alnum, (32, 32)),
-    token("Atlassian token", &["ATATT3"], Class::Base64, (180, 220)),
+    token("Atlassian token", &["ATATT3", "ATCTT3"], Class::Base64, (180, 220)),
     token("Trello token", &["ATTA"], Class::Hex, (64, 72)),
     token(
         "Slack token",
-        &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-", "xapp-"],
+        &["xoxb-", "xoxp-", "xoxa-", "xoxc-", "xoxr-", "xoxs-", "xoxe-", "xapp-"],
         Class::Dashed,
         (20, 300),
     ),
     token("Slack webhook", &["hooks.slack.com/services/"], Class::Base64, (40, 60)),
-    token("Discord webhook", &["discord.com/api/webhooks/"], Class::Base64, (70, 120)),
+    token(
+        "Discord webhook",
+        &["discord.com/api/webhooks/", "discordapp.com/api/webhooks/"],
+        Class::Base64,
+        (70, 120),
+    ),
     token("Stripe key", &["sk_live_", "sk_test_", "rk_live_", "rk_test_"], Class::Alnum, (16, 250)),
     token("Stripe webhook secret", &["whsec_"], Class::Base64, (32, 64)),
     token("Square token", &["sq0atp-", "sq0csp-"], Class::Dashed, (22, 43)),
@@ -102,10 +139,10 @@ pub(super) const TOKENS: &[Token] = &[
     ),
     token("Twilio key", &["SK"], Class::Hex, (32, 32)),
     token("SendGrid key", &["SG."], Class::Dotted, (60, 70)),
-    token("Mailgun key", &["key-"], Class::Hex, (32, 32)),
+    token("Mailgun key", &["key-"], Class::Hex, (32, 32)).demanding(Demand::NoDash),
     token("Sendinblue key", &["xkeysib-"], Class::Dashed, (80, 82)),
     token("OpenAI key", &["sk-proj-", "sk-svcacct-", "sk-admin-"], Class::Dashed, (40, 250)),
-    token("OpenAI or DeepSeek key", &["sk-"], Class::Alnum, (32, 60)),
+    token("OpenAI or DeepSeek key", &["sk-"], Class::Alnum, (32, 60)).demanding(Demand::Digit),
     token("Anthropic key", &["sk-ant-"], Class::Dashed, (80, 200)),
     token("OpenRouter key", &["sk-or-v1-"], Class::Hex, (64, 64)),
     token("Hugging Face token", &["hf_", "api_org_"], Class::Alnum, (34, 40)),
@@ -122,7 +159,7 @@ pub(super) const TOKENS: &[Token] = &[
     token("RubyGems key", &["rubygems_"], Class::Hex, (48, 48)),
     token("crates.io token", &["cio"], Class::Alnum, (32, 32)),
     token("Docker Hub token", &["dckr_pat_", "dckr_oat_"], Class::Dashed, (27, 40)),
-    token("NuGet key", &["oy2"], Class::Alnum, (43, 43)),
+    token("NuGet key", &["oy2"], Class::Alnum, (43, 43)).demanding(Demand::Digit),
     token("Heroku key", &["HRKU-"], Class::Dashed, (36, 70)),
     token("Fly.io token", &["fo1_", "fm2_"], Class::Base64, (40, 700)),
     token("Render key", &["rnd_"], Class::Alnum, (26, 40)),
@@ -148,10 +185,10 @@ pub(super) const TOKENS: &[Token] = &[
     token("age secret key", &["AGE-SECRET-KEY-1"], Class::Capitals, (58, 58)),
     token("Facebook token", &["EAACEdEose0cBA", "EAAB", "EAAG"], Class::Alnum, (60, 260)),
     token("Twitter bearer token", &["AAAAAAAAAAAAAAAAAAAAA"], Class::Printable, (40, 120)),
-    token("Dropbox token", &["sl."], Class::Dashed, (120, 1300)),
+    token("Dropbox token", &["sl.", "sl.u."], Class::Dashed, (120, 2500)),
     token("Mapbox secret token", &["sk.eyJ"], Class::Dotted, (60, 120)),
-    token("Telegram bot token", &[":AA"], Class::Dashed, (32, 34)),
-    token("JSON web token", &["eyJ"], Class::Dotted, (60, 4000)),
+    token("Telegram bot token", &[":AA"], Class::Dashed, (32, 34)).demanding(Demand::Number(8, 10)),
+    token("JSON web token", &["eyJ"], Class::Dotted, (60, 4000)).demanding(Demand::ThreeParts),
 ];
 
 /// A secret that can be told by what it is given to: `name = secret`.
@@ -195,8 +232,18 @@ pub(super) const ASSIGNED: &[Assigned] = &[
     assigned("CircleCI token", &["circle_token", "circle_ci", "circleci"], Class::Hex, (40, 40)),
     Assigned {
         provider: "Secret",
-        names: &["api_key", "apikey", "api-key", "secret", "token", "auth_key", "access_key", "private_key"],
-        class: Class::Dotted,
+        names: &[
+            "api_key",
+            "apikey",
+            "api-key",
+            "secret",
+            "token",
+            "auth_key",
+            "access_key",
+            "private_key",
+            "authorization",
+        ],
+        class: Class::Signed,
         length: (20, 200),
         entropy: 3.7,
     },
@@ -211,6 +258,17 @@ pub(super) const ASSIGNED: &[Assigned] = &[
 
 /// What private keys in text form begin with; what kind it is stands between the two.
 pub(super) const PRIVATE_KEY: (&str, &str) = ("-----BEGIN ", "PRIVATE KEY");
+
+/// Whether this is how the text of a private key begins: with a field, or base64. The line before it is often quoted alone.
+pub(super) fn is_key(text: &[u8]) -> bool {
+    const FIELDS: [&[u8]; 4] = [b"Proc-Type:", b"DEK-Info:", b"Version:", b"Comment:"];
+    /// Longer than words are.
+    const FEWEST: usize = 24;
+    let is_base64 = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+    let length = text.iter().take_while(is_base64).count();
+    // A sequence in DER, of hundreds of bytes.
+    FIELDS.iter().any(|field| text.starts_with(field)) || text.starts_with(b"MII") || length >= FEWEST
+}
 
 /// Bits per character.
 pub(super) fn entropy(text: &[u8]) -> f32 {

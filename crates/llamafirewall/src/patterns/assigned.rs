@@ -1,0 +1,237 @@
+//! Secrets that are given to a name, and what is given to names in code without being one.
+
+use super::Found;
+use super::matcher::{Seen, run};
+use super::personal::is_word;
+use super::secrets::{Assigned, Class, entropy, is_placeholder};
+use std::ops::Range;
+
+/// How far the secret may be from the name that it is given to.
+const LONGEST: usize = 40;
+/// What stands before a secret in the field `Authorization`.
+const SCHEMES: &[&str] = &["bearer ", "token "];
+/// How much text after a value tells whether it is code.
+const LOOK_AHEAD: usize = 2;
+/// Letters of a word, and digits behind it: `sha256`.
+const LONGEST_WORD: usize = 20;
+const LONGEST_VERSION: usize = 3;
+/// In a path, any part of so many characters counts as a word.
+const SHORT_PART: usize = 3;
+
+/// Looks at what follows a name.
+pub(super) fn assigned(row: &Assigned, text: &str, name: Range<usize>) -> Seen {
+    let bytes = text.as_bytes();
+    let name_end = name.end + run(text, name.end, LONGEST, |b| is_word(b) || b == b'-');
+    let is_sign = |b: u8| matches!(b, b' ' | b'\t' | b'"' | b'\'' | b'`' | b':' | b'=' | b'>' | b'(');
+    let start = name_end + run(text, name_end, LONGEST, is_sign);
+    if start == text.len() && start - name.start <= 2 * LONGEST {
+        return Seen::open_at(name.start);
+    }
+    if !bytes[name_end..start].iter().any(|byte| matches!(byte, b':' | b'=')) {
+        return Seen::nothing();
+    }
+    let value = Value::at(row, text, start);
+    let open =
+        (value.read + LOOK_AHEAD >= text.len() && value.span.len() <= row.length.1).then_some(name.start);
+    let is_secret = names_secret(row, &text[name.start..name_end]) && value.is_secret(row, text);
+    let found = is_secret.then(|| Found { name: row.provider.into(), span: value.span });
+    Seen { found, open, is_phrase: false }
+}
+
+/// Whether a secret has such a name. A model's tokenizer has none, and identifiers look like keys that are identifiers.
+fn names_secret(row: &Assigned, name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !name.contains("tokeniz") && !(row.class == Class::Uuid && name.ends_with("id"))
+}
+
+/// What is given to a name.
+struct Value {
+    span: Range<usize>,
+    is_quoted: bool,
+    /// How far the text had to be read.
+    read: usize,
+}
+
+impl Value {
+    /// The value that begins at `start`. Within quotation marks it goes on to the second one, where it can.
+    fn at(row: &Assigned, text: &str, start: usize) -> Self {
+        let bytes = text.as_bytes();
+        let quote = Some(bytes[start - 1]).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
+        let scheme = SCHEMES.iter().map(|scheme| scheme.len()).zip(SCHEMES);
+        let has = |length: usize, scheme: &str| {
+            bytes.get(start..start + length).is_some_and(|text| text.eq_ignore_ascii_case(scheme.as_bytes()))
+        };
+        let skipped = scheme.filter(|(length, scheme)| has(*length, scheme)).map(|(length, _)| length).next();
+        let start = start + skipped.unwrap_or(0);
+        let most = row.length.1;
+        let end = start + run(text, start, most, |byte| row.class.has(byte));
+        let Some(quote) = quote else { return Self { span: start..end, is_quoted: false, read: end } };
+        let quoted_end = match row.class {
+            Class::Signed => start + run(text, start, most, |byte| Class::Quoted.has(byte)),
+            Class::Printable => {
+                start + run(text, start, most, |byte| byte.is_ascii_graphic() && byte != quote)
+            }
+            _ => end,
+        };
+        let is_closed = bytes.get(quoted_end) == Some(&quote);
+        Self {
+            span: start..if is_closed { quoted_end } else { end },
+            is_quoted: true,
+            read: quoted_end.max(end),
+        }
+    }
+
+    fn is_secret(&self, row: &Assigned, text: &str) -> bool {
+        let (fewest, most) = row.length;
+        let secret = &text.as_bytes()[self.span.clone()];
+        let is_mixed = secret.iter().any(u8::is_ascii_digit) && secret.iter().any(u8::is_ascii_alphabetic);
+        (fewest..=most).contains(&secret.len())
+            && is_mixed
+            && entropy(secret) >= row.entropy
+            && !is_placeholder(secret)
+            && !is_rules(secret)
+            && !(row.class == Class::Signed && is_path(secret))
+            && (self.is_quoted || !is_code(secret, &text.as_bytes()[self.span.end..]))
+    }
+}
+
+/// Words, numbers and short parts with slashes between them: the path of a file, the name of a model.
+fn is_path(value: &[u8]) -> bool {
+    let is_sign = |byte: &u8| !byte.is_ascii_alphanumeric();
+    let has_signs_of_paths = value.iter().filter(|byte| is_sign(byte)).all(|byte| b"/._-+".contains(byte));
+    let is_part = |part: &[u8]| part.len() <= SHORT_PART || is_wordlike(part);
+    value.contains(&b'/') && has_signs_of_paths && value.split(is_sign).all(is_part)
+}
+
+/// Letters, digits, or letters with a few digits behind them.
+fn is_wordlike(part: &[u8]) -> bool {
+    let letters = part.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let digits = &part[letters..];
+    let has_length = letters <= LONGEST_WORD && (letters == 0 || digits.len() <= LONGEST_VERSION);
+    has_length && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// Rules of a form, such as `required|min:8`.
+fn is_rules(value: &[u8]) -> bool {
+    let is_name = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_';
+    let is_rule = |rule: &[u8]| match rule.split(|byte| *byte == b':').next() {
+        Some(name) => !name.is_empty() && name.iter().all(is_name),
+        None => false,
+    };
+    value.contains(&b'|') && value.split(|byte| *byte == b'|').all(is_rule)
+}
+
+/// Whether a value without quotation marks is an expression or a type: a call, an element, a path of names, a constant.
+fn is_code(value: &[u8], rest: &[u8]) -> bool {
+    let signs = value.iter().take_while(|byte| b"!&*([<".contains(byte)).count();
+    if value[..signs].iter().any(|byte| b"[<".contains(byte)) {
+        return true;
+    }
+    let value = &value[signs..];
+    let next = |at: usize| value.get(at).or_else(|| rest.get(at.wrapping_sub(value.len()))).copied();
+    let (mut at, mut names) = (0, 0);
+    while next(at).is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_') {
+        names += 1;
+        while next(at).is_some_and(is_word) {
+            at += 1;
+        }
+        match (next(at), next(at + 1)) {
+            (Some(b'(' | b'[' | b'<'), _) | (Some(b'!'), Some(b'(')) => return true,
+            (Some(b':'), Some(b':')) | (Some(b'-'), Some(b'>')) => return true,
+            (Some(b'.'), Some(_)) if at < value.len() => at += 1,
+            (Some(b'?'), Some(b'.')) if at < value.len() => at += 2,
+            _ => break,
+        }
+    }
+    if at == 0 || at < value.len() {
+        return false;
+    }
+    let is_constant = value.contains(&b'_') && value.iter().all(|b| !b.is_ascii_lowercase());
+    let is_word_or_sign = |part: &[u8]| part.is_empty() || is_wordlike(part);
+    let is_names = || names > 1 && value.split(|byte| b"._?".contains(byte)).all(is_word_or_sign);
+    is_constant || is_names()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::patterns::secrets::ASSIGNED;
+
+    /// What is found after the first name of the last two rows, `Secret` and `Password`.
+    fn found(text: &str) -> Option<&str> {
+        let rows = ASSIGNED.iter().flat_map(|row| row.names.iter().map(move |name| (row, *name)));
+        let lower = text.to_ascii_lowercase();
+        let seen = rows.filter_map(|(row, name)| {
+            let at = lower.find(name)?;
+            assigned(row, text, at..at + name.len()).found
+        });
+        seen.map(|found| &text[found.span]).next()
+    }
+
+    #[test]
+    fn secrets_are_found_whatever_signs_they_have() {
+        for (text, secret) in [
+            (
+                "secret_key = \"Orjj5VfqRTk8j1d/bWWbjkloG1QX647kdNl9cDo/\"",
+                "Orjj5VfqRTk8j1d/bWWbjkloG1QX647kdNl9cDo/",
+            ),
+            (
+                "client_secret: abc8Q~lM68xvRCzVSCKXP-6kNwEfngHj5Tma2UiM",
+                "abc8Q~lM68xvRCzVSCKXP-6kNwEfngHj5Tma2UiM",
+            ),
+            (
+                "SECRET_KEY = \"django-insecure-q8&k2!x)9=v@r5#m3$z7^w1(t4*y6+u0-p\"",
+                "django-insecure-q8&k2!x)9=v@r5#m3$z7^w1(t4*y6+u0-p",
+            ),
+            ("client_secret=\"p4$$w0rd+abcDEF123/xyz==\"", "p4$$w0rd+abcDEF123/xyz=="),
+            (
+                "Authorization: Bearer 8f3Kq92LmZx71Vb6TnYw04RsGh5JdPcE8uAoQi2W",
+                "8f3Kq92LmZx71Vb6TnYw04RsGh5JdPcE8uAoQi2W",
+            ),
+            (
+                "\"Authorization\": \"Bearer 8f3Kq92LmZx71Vb6TnYw04RsGh5JdPcE8uAoQi2W\"",
+                "8f3Kq92LmZx71Vb6TnYw04RsGh5JdPcE8uAoQi2W",
+            ),
+            ("api_key: Zx81.kQ2-mV93_tLp7sRw5", "Zx81.kQ2-mV93_tLp7sRw5"),
+            ("password = \"tr0ub4dor&3xQ9\"", "tr0ub4dor&3xQ9"),
+            ("password: tr0ub4dor&3xQ9", "tr0ub4dor&3xQ9"),
+            ("password: p@ss(w0rd|7", "p@ss(w0rd|7"),
+            ("password: \"models.Field(max_length=128)\"", "models.Field(max_length=128)"),
+            ("heroku_api_key: 0ab1c2d3-e4f5-4a6b-8c7d-9e0f1a2b3c4d", "0ab1c2d3-e4f5-4a6b-8c7d-9e0f1a2b3c4d"),
+        ] {
+            assert_eq!(found(text), Some(secret), "{text}");
+        }
+    }
+
+    #[test]
+    fn code_is_no_secret() {
+        for text in [
+            "password = models.CharField(max_length=128)",
+            "password = Column(String(128))",
+            "password: z.string().min(8)",
+            "'password' => 'required|min:8|confirmed'",
+            "password: Option<[u8; 32]>",
+            "const password = crypto.randomBytes(16).toString('hex');",
+            "String password = Base64.getEncoder().encodeToString(b);",
+            "var password = Convert.ToBase64String(bytes);",
+            "password = hashlib.sha256(pw).hexdigest()",
+            "$password = Hash::make($x1)",
+            "password = user->password2_of_user",
+            "password = settings.db2_password",
+            "password = os.environ['DB_PASSWORD_2']",
+            "api_key = config.get_v2_api_key_from_env()",
+            "api_key = config.get_v2_api_key_from_env;",
+            "pub Password: WIN32_ERROR",
+            "token_id = tokenizer2.convert_tokens_to_ids(x)",
+            "tokenizer = \"facebook/wav2vec2-base-960h\"",
+            "token_model = \"meta-llama/Llama-3.2-1B-Instruct\"",
+            "secret_path = \"/var/run/secrets/kubernetes.io/token1\"",
+            "token_url = \"https://auth2.example.org/oauth2/token\"",
+            "token_pattern = \"[A-Z]{3}-[0-9]{6}-[a-z0-9]{12}\"",
+            "\"secret\": \"The 3 words that nobody knows are these\"",
+            "heroku_app_id: 0ab1c2d3-e4f5-4a6b-8c7d-9e0f1a2b3c4d",
+        ] {
+            assert_eq!(found(text), None, "{text}");
+        }
+    }
+}
