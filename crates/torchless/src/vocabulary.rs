@@ -58,7 +58,11 @@ fn read(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, Error> {
 /// The path cannot be read, or the tokenizer is broken or of an unknown kind.
 pub fn tokenizer_at(path: &Path) -> Result<Option<Tokenizer>, Error> {
     let source = torchless_formats::tokenizer_at(path, &OpenOptions::default())?;
-    source.as_ref().map(from_file).transpose()
+    let read = source.as_ref().map(from_file).transpose();
+    read.map_err(|error| match error {
+        Error::Tokenizer(source) => Error::ModelTokenizer { path: path.to_owned(), source },
+        error => error,
+    })
 }
 
 /// The tokenizer of a file with what lies beside it.

@@ -256,7 +256,9 @@ fn a_head_that_is_the_embedding_is_left_too() {
     header.tensor("token_embd.weight", TensorType::F32, &[2, 256]).unwrap();
     header.tensor("blk.0.ffn_down.weight", TensorType::F32, &[2, 256]).unwrap();
     let mut writer = header.start(Vec::new()).unwrap();
-    writer.write(&[0; 2 * 2 * 256 * 4]).unwrap();
+    for _ in 0..2 {
+        writer.write(&[0; 2 * 256 * 4]).unwrap();
+    }
     std::fs::write(&input, writer.finish().unwrap()).unwrap();
     let how = Quantize { leave_output: true, ..how("Q8_0", false) };
     quantize(&Source::Path(input), &output, &how, &mut |_, _| {}).unwrap();

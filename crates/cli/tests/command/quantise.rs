@@ -48,7 +48,7 @@ fn perplexity_scores_as_many_stretches_as_asked() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.txt");
     std::fs::write(&text, "The dog ran to the house. ".repeat(16)).unwrap();
-    let words = ["perplexity", STORY, text.to_str().unwrap(), "--context", "16", "--json", "--chunks"];
+    let words = ["perplexity", STORY, text.to_str().unwrap(), "--context", "16", "--chunks"];
     let tokens = |chunks: &str| json(&[&words[..], &[chunks]].concat())["tokens"].as_u64().unwrap();
     assert_eq!((tokens("1"), tokens("3")), (7, 3 * 7));
 }

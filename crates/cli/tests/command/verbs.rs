@@ -362,6 +362,7 @@ fn a_native_file_says_which_window_the_model_has() {
             config.remove("sliding_window");
             config.insert("model_type".to_owned(), family.into());
             config.insert("max_position_embeddings".to_owned(), 8192.into());
+            config.insert("head_dim".to_owned(), 16.into());
         });
         output(&["convert", input, text(&bin)]);
         for model in [input, text(&bin)] {
