@@ -41,7 +41,7 @@ pub(super) fn assigned(row: &Assigned, text: &str, name: Range<usize>) -> Seen {
 /// Whether a secret has such a name. A model's tokenizer has none, and identifiers look like keys that are identifiers.
 fn names_secret(row: &Assigned, name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    !name.contains("tokeniz") && !(row.class == Class::Uuid && name.ends_with("id"))
+    !name.contains("tokeniz") && (row.class != Class::Uuid || !name.ends_with("id"))
 }
 
 /// What is given to a name.

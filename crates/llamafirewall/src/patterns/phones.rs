@@ -113,8 +113,8 @@ fn is_named(text: &str, span: Range<usize>) -> bool {
     if is_fraction || count(&text[span.clone()]) < FEWEST_IN_A_ROW - 1 {
         return false;
     }
-    let ends = (span.start.saturating_sub(REACH)..span.start).filter_map(|at| word_end(bytes, at));
-    ends.last().is_some_and(|end| !is_code(&bytes[end..span.start]))
+    let mut starts = (span.start.saturating_sub(REACH)..span.start).rev();
+    starts.find_map(|at| word_end(bytes, at)).is_some_and(|end| !is_code(&bytes[end..span.start]))
 }
 
 /// Where a word for telephones ends that begins at `at`.
