@@ -30,7 +30,6 @@ MORE = 3.0
 # Nearly all outputs that others collected are harmless documents: counted whole, they hide the harmless halves of the pairs of our own.
 LISTED_OUTPUTS = 0.3
 ROLES = ("user", "tool")
-FILES = {"common": "common.pt", "all": "encoder.pt"}
 FOREIGN = ("generated-languages", "written-european", "written-world", "written-small_european", "written-small_world", "written-mixed", "PlexPt/awesome-chatgpt-prompts-zh", "shisa-ai/M-IFEval")
 # Halves where the processor multiplies them; elsewhere they take sixty times as long.
 NUMBER = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
@@ -59,13 +58,17 @@ class Course:
     more: tuple[str, ...] = ()
 
 
-# What no fold judges is learnt once, as `common`; each fold goes on from there with four fifths of the rest. What ships learns from all of it, and longer.
 NOISE = ("generated-noise",)
-COURSES = {
-    "common": (Course(2e-4, 1.5, 18_000, 0.5, 0), Course(1.5e-4, 1.5, 18_000, 0.35, 1), Course(1.5e-4, 1, 20_000, 0.35, 3), Course(1.2e-4, 1, 15_000, 0.35, 4, NOISE)),
-    "fold": (Course(1.2e-4, 1, 14_000, 0.35, 2, NOISE),),
-    "all": (Course(2e-4, 2.5, 18_000, 1.0, 0), Course(1.2e-4, 3, 20_000, 0.35, 1), Course(1.5e-4, 4, 20_000, 0.35, 3), Course(1e-4, 1, 14_000, 0.35, 5, NOISE),
-            Course(1.5e-4, 1, 90_000, 0.35, 6), Course(8e-5, 1, 18_000, 0.35, 7, NOISE)),
+HARD = (*NOISE, *(f"written-{path.stem}" for path in sorted((pathlib.Path(__file__).parent / "texts").glob("hard_*.jsonl"))))
+# What no fold judges is learnt once, as `common`; each fold goes on from there with four fifths of the rest. What ships learns from all of it, and longer.
+# All of it in two stages, and what counts is the mean of the weights after each: the second brings what the first got wrong, and forgets part of the rest.
+STAGES = {
+    "common": ((Course(2e-4, 1.5, 18_000, 0.5, 0), Course(1.5e-4, 1.5, 18_000, 0.35, 1), Course(1.5e-4, 1, 20_000, 0.35, 3), Course(1.2e-4, 1, 15_000, 0.35, 4, NOISE)),
+               (Course(1.5e-4, 1, 30_000, 0.35, 8), Course(1.2e-4, 1, 20_000, 0.35, 9, HARD))),
+    "fold": ((Course(1.2e-4, 1, 14_000, 0.35, 2, NOISE),), (Course(1.2e-4, 1, 14_000, 0.35, 2, HARD),)),
+    "all": ((Course(2e-4, 2.5, 18_000, 1.0, 0), Course(1.2e-4, 3, 20_000, 0.35, 1), Course(1.5e-4, 4, 20_000, 0.35, 3), Course(1e-4, 1, 14_000, 0.35, 5, NOISE),
+             Course(1.5e-4, 1, 90_000, 0.35, 6), Course(8e-5, 1, 18_000, 0.35, 7, NOISE)),
+            (Course(1.5e-4, 1, 40_000, 0.35, 10, HARD), Course(8e-5, 1, 16_000, 0.35, 11, HARD))),
 }
 
 
@@ -302,6 +305,11 @@ def losses(logits: torch.Tensor, attack: torch.Tensor, tool: torch.Tensor, both:
     return (each[0] * (~tool) + each[1] * of_tool).sum() / len(attack)
 
 
+def mean(states: list[dict]) -> dict:
+    """The mean of the weights of encoders that began alike (Izmailov et al. 2018)."""
+    return {key: sum(state[key] for state in states) / len(states) for key in states[0]}
+
+
 def scores(model: Encoder, windows: pieces.Windows) -> np.ndarray:
     """The highest logit of the windows of each row, `[rows, 2]`."""
     out = np.full((windows.row.max() + 1, len(ROLES)), -np.inf)
@@ -337,14 +345,21 @@ def main() -> None:
     windows = pieces.windows(rows, tokenizer)
     torch.set_num_threads(1)
     for name, test, keep in parts(given.part, rows):
-        model = Encoder(given.pretrained, kept)
-        if test.any():
-            model.load_state_dict(torch.load(given.output / "common.pt"))
-        for course in COURSES["fold" if test.any() else name]:
-            torch.manual_seed(course.seed)
-            train(model, rows, windows, keep, course, given.steps)
-        if not test.any():
-            torch.save(model.state_dict(), given.output / FILES[name])
+        model, after = Encoder(given.pretrained, kept), []
+        for stage, courses in enumerate(STAGES["fold" if test.any() else name]):
+            if test.any():
+                model.load_state_dict(torch.load(given.output / f"common-{stage}.pt"))
+            for course in courses:
+                torch.manual_seed(course.seed)
+                train(model, rows, windows, keep, course, given.steps)
+            after.append({key: value.clone() for key, value in model.state_dict().items()})
+            if name == "common":
+                torch.save(after[-1], given.output / f"common-{stage}.pt")
+        if name == "common":
+            continue
+        model.load_state_dict(mean(after))
+        if name == "all":
+            torch.save(model.state_dict(), given.output / "encoder.pt")
             continue
         out = np.full((len(rows), len(ROLES)), np.nan)
         out[test] = scores(model, pieces.windows([row for row, t in zip(rows, test) if t], tokenizer))
