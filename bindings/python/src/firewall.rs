@@ -3,6 +3,7 @@
 use crate::bulk;
 use crate::failure::Failure;
 use crate::model::Model;
+use crate::places::Places;
 use crate::python_scanner::{PythonJudge, PythonScanner};
 use crate::waiting::{detached, wait_for};
 use pyo3::prelude::*;
@@ -198,9 +199,9 @@ fn read((role, content, calls): Said) -> Result<Message, Failure> {
 
 /// A verdict with places as Python counts them: in characters, not in bytes.
 fn plain(result: ScanResult, text: &str) -> PlainVerdict {
-    let characters = |byte: usize| text.char_indices().take_while(|(at, _)| *at < byte).count();
+    let places = Places::new(text);
     let finding = |finding: torchless::firewall::Finding| {
-        let (start, end) = (characters(finding.span.start), characters(finding.span.end));
+        let (start, end) = (places.character(finding.span.start), places.character(finding.span.end));
         let (rule, seen_in) = (finding.rule.into_owned(), finding.seen_in.into_owned());
         (finding.scanner, rule, start, end, finding.decision.name(), short(finding.score), seen_in)
     };

@@ -13,6 +13,7 @@ mod hardware;
 mod llama;
 mod model;
 mod options;
+mod places;
 mod python_scanner;
 mod reply;
 mod stream;
