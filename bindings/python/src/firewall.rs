@@ -21,10 +21,10 @@ use torchless::firewall::{
 pub type Said = (String, String, Vec<(String, String)>);
 
 /// A finding: scanner, rule, first and last character, decision, score, the form that it was seen in.
-type PlainFinding = (String, String, usize, usize, &'static str, f64, String);
+pub type PlainFinding<Name> = (String, String, usize, usize, Name, f64, String);
 
 /// A verdict: decision, reason, score, status, coverage, findings.
-pub type PlainVerdict = (&'static str, String, f64, &'static str, f64, Vec<PlainFinding>);
+pub type PlainVerdict = (&'static str, String, f64, &'static str, f64, Vec<PlainFinding<&'static str>>);
 
 /// One scanner, made once and shared by all firewalls that it is in.
 #[pyclass(frozen, module = "torchless._native")]
@@ -64,7 +64,8 @@ impl Scanner {
         }
     }
 
-    /// A scanner in Python: called with a message and those before it, it gives decision, reason, score and status.
+    /// A scanner in Python: called with a message and those before it, it gives decision, reason, score, status, coverage and
+    /// findings.
     #[staticmethod]
     fn custom(name: String, scan: Py<PyAny>) -> Self {
         Self(Arc::new(PythonScanner::new(name, scan)))

@@ -1,14 +1,18 @@
 //! Scanners and judges that are written in Python.
 
-use crate::firewall::Said;
+use crate::firewall::{PlainFinding, Said};
+use crate::places::Places;
 use pyo3::prelude::*;
 use torchless::firewall::{
-    Judge, JudgeError, JudgeFuture, Message, Question, ScanDecision, ScanFuture, ScanInput, ScanResult,
-    ScanStatus, Scanner, ScannerError,
+    Finding, Judge, JudgeError, JudgeFuture, Message, Question, ScanDecision, ScanFuture, ScanInput,
+    ScanResult, ScanStatus, Scanner, ScannerError,
 };
 
 /// Python has gone away.
 const GONE: &str = "Python is shutting down";
+
+/// What a scanner in Python says: decision, reason, score, status, coverage, findings.
+type Answer = (String, String, f32, String, f32, Vec<PlainFinding<String>>);
 
 /// A scanner in Python.
 pub struct PythonScanner {
@@ -27,15 +31,33 @@ impl PythonScanner {
             (said(input.message()), input.trace().map(|trace| trace.iter().map(said).collect::<Vec<_>>()));
         let answer = Python::try_attach(|py| {
             let answer = self.scan.call1(py, said).map_err(|e| raised(py, &e))?;
-            answer.extract::<(String, String, f32, String)>(py).map_err(|e| raised(py, &e))
+            answer.extract::<Answer>(py).map_err(|e| raised(py, &e))
         });
-        let (decision, reason, score, status) =
+        let (decision, reason, score, status, coverage, findings) =
             answer.unwrap_or_else(|| Err(GONE.to_owned())).map_err(ScannerError)?;
+        let places = Places::new(input.text());
+        let findings = findings.into_iter().map(|one| finding(one, &places));
         Ok(ScanResult {
             status: status_named(&status)?,
+            coverage,
+            findings: findings.collect::<Result<_, _>>()?,
             ..ScanResult::new(decision_named(&decision)?, reason, score)
         })
     }
+}
+
+/// A finding with its place in bytes; the firewall says whose it is.
+fn finding(given: PlainFinding<String>, places: &Places<'_>) -> Result<Finding, ScannerError> {
+    let (_, rule, start, end, decision, score, seen_in) = given;
+    let (Some(first), Some(last)) = (places.byte(start), places.byte(end).filter(|_| start <= end)) else {
+        return Err(ScannerError(format!("a finding from {start} to {end}, which is not in the text")));
+    };
+    Ok(Finding {
+        decision: decision_named(&decision)?,
+        score: score as f32,
+        seen_in: seen_in.into(),
+        ..Finding::new(rule, first..last)
+    })
 }
 
 fn said(message: &Message) -> Said {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import pathlib
@@ -14,6 +15,7 @@ import pytest
 import torchless
 from torchless.firewall import (
     AssistantMessage,
+    Finding,
     LlamaFirewall,
     MemoryMessage,
     Message,
@@ -233,6 +235,43 @@ def test_answers_that_are_no_verdict_are_failures() -> None:
     for answer in (None, 5, ScanResult(ScanDecision.ALLOW, "", float("nan")), ScanResult(ScanDecision.ALLOW, "", 2.0)):
         result = LlamaFirewall({Role.USER: [Odd(answer)]}).scan(UserMessage("x"))
         assert (result.decision, result.status) == (ScanDecision.BLOCK, ScanStatus.ERROR), answer
+
+
+class Says(Scanner):
+    """Gives a verdict that it was told."""
+
+    def __init__(self, result: ScanResult) -> None:
+        super().__init__("says")
+        self.result = result
+
+    async def scan(self, message: Message, past_trace: Optional[Trace] = None) -> ScanResult:
+        return self.result
+
+
+def says(decision: ScanDecision, *findings: Finding, coverage: float = 1.0) -> ScanResult:
+    """The verdict of a firewall whose scanner says this of a text of nine characters."""
+    result = ScanResult(decision, "said", 0.5, findings=findings, coverage=coverage)
+    return LlamaFirewall({Role.USER: [Says(result)]}).scan(UserMessage("Grüße 🙂 x"))
+
+
+def test_a_scanner_of_ones_own_that_saw_a_part_has_failed() -> None:
+    half = says(ScanDecision.ALLOW, coverage=0.5)
+    assert (half.decision, half.status, half.coverage) == (ScanDecision.BLOCK, ScanStatus.ERROR, 0.5)
+    assert "50 %" in half.reason
+    assert says(ScanDecision.ALLOW).is_allowed
+
+
+def test_findings_of_scanners_of_ones_own_are_told() -> None:
+    def at(start: int, end: int) -> Finding:
+        return Finding("", "Face", start, end, ScanDecision.HUMAN_IN_THE_LOOP_REQUIRED, 0.5, "a dream")
+
+    decision = ScanDecision.HUMAN_IN_THE_LOOP_REQUIRED
+    for place in ((6, 7), (0, 9), (9, 9)):
+        want = dataclasses.replace(at(*place), scanner="says")
+        assert says(decision, at(*place)).findings == [want]
+    for start, end in ((6, 10), (7, 6), (-1, 3)):
+        wrong = says(ScanDecision.ALLOW, at(start, end))
+        assert (wrong.decision, wrong.status) == (ScanDecision.BLOCK, ScanStatus.ERROR), (start, end)
 
 
 def test_a_scanner_that_hangs_runs_out_of_time() -> None:

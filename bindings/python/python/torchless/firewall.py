@@ -175,6 +175,7 @@ class Finding:
     """One place that a scanner objects to, or wants to be known."""
 
     scanner: str
+    """Whose it is; the firewall fills it in."""
     rule: str
     """What was found, never the text itself."""
     start: int
@@ -198,7 +199,7 @@ class ScanResult:
     status: ScanStatus = ScanStatus.SUCCESS
     findings: Sequence[Finding] = ()
     coverage: float = 1.0
-    """Share of the text that was seen."""
+    """Share of the text that was seen. A scanner that saw less than all and does not block has failed."""
 
     @property
     def is_allowed(self) -> bool:
@@ -472,7 +473,7 @@ def _scan(firewall: _native.Firewall, message: Message, trace: Optional[Trace]) 
     return _result(firewall.scan(_said(message), said))
 
 
-def _result(verdict: tuple[str, str, float, str, float, list[tuple[str, str, int, int, str, float, str]]]) -> ScanResult:
+def _result(verdict: _native._Verdict) -> ScanResult:
     decision, reason, score, status, coverage, found = verdict
     findings = [
         Finding(scanner, rule, start, end, ScanDecision(one), sure, seen_in)
@@ -481,14 +482,23 @@ def _result(verdict: tuple[str, str, float, str, float, list[tuple[str, str, int
     return ScanResult(ScanDecision(decision), reason, score, ScanStatus(status), findings, coverage)
 
 
+def _plain(result: ScanResult) -> _native._Verdict:
+    findings = [
+        (one.scanner, one.rule, one.start, one.end, one.decision.value, float(one.score), one.seen_in)
+        for one in result.findings
+    ]
+    coverage = float(result.coverage)
+    return result.decision.value, result.reason, float(result.score), result.status.value, coverage, findings
+
+
 def _call(
     scanner: Scanner, loop: Optional[asyncio.AbstractEventLoop]
-) -> Callable[[Any, Any], tuple[str, str, float, str]]:
+) -> Callable[[Any, Any], _native._Verdict]:
     """A scanner in Python as the native firewall calls it, on a thread of its own."""
     # The loop must not live as long as the firewall.
     where = None if loop is None else weakref.ref(loop)
 
-    def call(said: Any, before: Any) -> tuple[str, str, float, str]:
+    def call(said: Any, before: Any) -> _native._Verdict:
         trace = None if before is None else [_message(one) for one in before]
         try:
             verdict = scanner.scan(_message(said), trace)
@@ -497,7 +507,7 @@ def _call(
                 result = asyncio.run_coroutine_threadsafe(verdict, running).result()
             else:
                 result = asyncio.run(verdict)
-            return result.decision.value, result.reason, float(result.score), result.status.value
+            return _plain(result)
         except Exception:
             _log.exception("scanner %s failed", scanner)
             raise
