@@ -160,11 +160,11 @@ impl Firewall {
     /// The first verdict of a conversation that does not let a message pass, or else that of the last message.
     fn scan_replay(&self, py: Python<'_>, trace: Vec<Said>) -> PyResult<PlainVerdict> {
         let firewall = self.0.clone();
-        let trace = trace.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let trace: Arc<[Message]> = trace.into_iter().map(read).collect::<Result<_, _>>()?;
         wait_for(py, move |abandoned| {
             let mut last = None;
             for (at, message) in trace.iter().enumerate() {
-                let result = firewall.scan_blocking(message, (at > 0).then_some(&trace[..at]));
+                let result = firewall.scan_at_blocking(&trace, at);
                 let may_pass = result.is_allowed();
                 last = Some(plain(result, &message.content));
                 if !may_pass || abandoned.get() {

@@ -103,6 +103,19 @@ def test_a_conversation_is_scanned_up_to_the_first_objection() -> None:
     assert (empty.decision, empty.reason, empty.score) == (ScanDecision.ALLOW, "default", 0.0)
 
 
+def test_a_long_conversation_is_scanned_without_copies_of_its_past() -> None:
+    # Copying what was said before for every message would take hours.
+    trace: Trace = [UserMessage(f"{number}: {'word ' * 200}") for number in range(30_000)]
+    assert LlamaFirewall({Role.USER: [ScannerType.HIDDEN_ASCII]}).scan_replay(trace).is_allowed
+
+
+def test_a_replay_shows_scanners_what_was_said_before() -> None:
+    scanner = Polite()
+    trace: Trace = [UserMessage("please"), SystemMessage("be kind"), UserMessage("please")]
+    LlamaFirewall({Role.USER: [scanner]}).scan_replay(trace)
+    assert scanner.seen == [None, trace[:2]]
+
+
 def test_a_trace_grows_by_what_may_pass() -> None:
     firewall = regex()
     hello = UserMessage("hello")
