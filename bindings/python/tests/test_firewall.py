@@ -299,6 +299,29 @@ def test_a_scanner_that_hangs_runs_out_of_time() -> None:
     assert result.status == ScanStatus.ERROR and "no verdict within 50 ms" in result.reason
 
 
+def test_a_coroutine_that_runs_out_of_time_is_cancelled() -> None:
+    class Endless(Scanner):
+        async def scan(self, message: Message, past_trace: Optional[Trace] = None) -> ScanResult:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+            raise AssertionError
+
+    cancelled = threading.Event()
+    firewall = LlamaFirewall({Role.USER: [Endless("endless")]}, time_limit=0.05)
+    assert firewall.scan(UserMessage("x")).status == ScanStatus.ERROR
+    assert cancelled.wait(60)
+    cancelled.clear()
+
+    async def scan() -> bool:
+        assert (await firewall.scan_async(UserMessage("x"))).status == ScanStatus.ERROR
+        # The end of a loop would cancel it, too.
+        return await asyncio.get_running_loop().run_in_executor(None, cancelled.wait, 60)
+
+    assert asyncio.run(scan())
+
+
 def test_configurations_that_cannot_be_meant() -> None:
     cases: list[tuple[Any, dict[str, Any], str]] = [
         ({Role.USER: ["no such scanner"]}, {}, "no such scanner.*registered: .*polite"),

@@ -368,7 +368,7 @@ class LlamaFirewall:
         def native(kind: Union[ScannerType, str, Scanner]) -> _native.Scanner:
             made = self._made[kind]
             if isinstance(made, Scanner):
-                return _native.Scanner.custom(_name(kind), _call(made, loop))
+                return _native.Scanner.custom(_name(kind), _call(made, loop, time_limit))
             return made
 
         entries = [(role.value, native(kind)) for role, kinds in placed.items() for kind in kinds]
@@ -492,7 +492,7 @@ def _plain(result: ScanResult) -> _native._Verdict:
 
 
 def _call(
-    scanner: Scanner, loop: Optional[asyncio.AbstractEventLoop]
+    scanner: Scanner, loop: Optional[asyncio.AbstractEventLoop], time_limit: float
 ) -> Callable[[Any, Any], _native._Verdict]:
     """A scanner in Python as the native firewall calls it, on a thread of its own."""
     # The loop must not live as long as the firewall.
@@ -501,7 +501,8 @@ def _call(
     def call(said: Any, before: Any) -> _native._Verdict:
         trace = None if before is None else [_message(one) for one in before]
         try:
-            verdict = scanner.scan(_message(said), trace)
+            # Nobody waits any longer, so it must not go on either.
+            verdict = asyncio.wait_for(scanner.scan(_message(said), trace), time_limit)
             running = where() if where is not None else None
             if running is not None:
                 result = asyncio.run_coroutine_threadsafe(verdict, running).result()
