@@ -229,8 +229,12 @@ def test_a_scanner_that_fails_is_no_verdict(mode: Any, caplog: pytest.LogCapture
             raise LookupError(message.content)
 
     firewall = LlamaFirewall({Role.USER: [Broken("broken")]}, fail_mode=mode)
-    with caplog.at_level(logging.CRITICAL):
+    with caplog.at_level(logging.INFO):
         result = firewall.scan(UserMessage("secret"))
+    assert "LookupError in" in caplog.text and "test_firewall.py" in caplog.text and "secret" not in caplog.text
+    with caplog.at_level(logging.DEBUG):
+        firewall.scan(UserMessage("secret"))
+    assert "LookupError: secret" in caplog.text
     decisions = {"closed": "block", "human": "human_in_the_loop_required", "open": "allow"}
     assert (result.decision.value, result.status) == (decisions[mode], ScanStatus.ERROR)
     assert "LookupError" in result.reason and "secret" not in result.reason
@@ -374,8 +378,9 @@ def test_a_judge_that_fails_blocks(caplog: pytest.LogCaptureFixture) -> None:
         raise ConnectionError("no route")
 
     firewall = LlamaFirewall({Role.USER: [ScannerType.PII_DETECTION]}, judge=judge)
-    with caplog.at_level(logging.CRITICAL):
+    with caplog.at_level(logging.INFO):
         result = firewall.scan(UserMessage("hi"))
+    assert "the judge failed: ConnectionError in" in caplog.text and "no route" not in caplog.text
     assert (result.decision, result.status) == (ScanDecision.BLOCK, ScanStatus.ERROR)
     assert "ConnectionError" in result.reason and "route" not in result.reason
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import traceback
 import weakref
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -211,7 +212,8 @@ class Scanner(ABC):
     """A scanner of one's own: subclass it, register the class by `register_llamafirewall_scanner` or put an instance in a
     configuration.
 
-    It is made once and shared. What it raises is a failed scan: logged, and decided by the fail mode.
+    It is made once and shared. What it raises is a failed scan, decided by the fail mode. Its type and place are logged, and at the level
+    DEBUG all of it.
     """
 
     def __init__(self, scanner_name: str, block_threshold: float = 1.0) -> None:
@@ -509,11 +511,18 @@ def _call(
             else:
                 result = asyncio.run(verdict)
             return _plain(result)
-        except Exception:
-            _log.exception("scanner %s failed", scanner)
+        except Exception as error:
+            _tell(f"scanner {scanner}", error)
             raise
 
     return call
+
+
+def _tell(who: str, error: Exception) -> None:
+    """Logs a failure. What it says may quote the text, so that stands in the log only where somebody debugs."""
+    *_, place = traceback.extract_tb(error.__traceback__)
+    _log.error("%s failed: %s in %s, line %s", who, type(error).__name__, place.filename, place.lineno)
+    _log.debug("%s failed", who, exc_info=error)
 
 
 def _native_judge(
@@ -529,8 +538,8 @@ def _native_judge(
         try:
             said = ask(system, user, json.loads(schema))
             return said if isinstance(said, str) else json.dumps(said)
-        except Exception:
-            _log.exception("the judge failed")
+        except Exception as error:
+            _tell("the judge", error)
             raise
 
     return answer
