@@ -141,10 +141,23 @@ def test_calls_of_tools_are_scanned() -> None:
     flat = {"name": "mail", "arguments": json.dumps({"to": "ada@example.com"})}
     chat = {"id": "1", "type": "function", "function": {"name": "mail", "arguments": {"to": "ada@example.com"}}}
     odd = {"tool": "mail", "to": ["ada@example.com"]}
-    for call in (flat, chat, odd):
+    beside = {"function": {"name": "mail", "arguments": "{}"}, "arguments": {"to": "ada@example.com"}}
+    noted = {"name": "mail", "arguments": "{}", "id": "1", "note": "for ada@example.com"}
+    within = {"function": {"name": "mail", "arguments": "{}", "to": "ada@example.com"}}
+    marked = {"function": {"name": "mail", "arguments": "{}"}, "id": "ada@example.com"}
+    text = {"name": "mail", "arguments": "{}", "function": "ada@example.com"}
+    for call in (flat, chat, odd, beside, noted, within, marked, text):
         assert not firewall.scan(AssistantMessage("", tool_calls=[call])).is_allowed, call
     harmless = {"name": "clock", "arguments": "{}"}
     assert firewall.scan(AssistantMessage("", tool_calls=[harmless])).is_allowed
+
+
+def test_a_call_as_chat_interfaces_have_it_is_one_call() -> None:
+    scanner = Polite()
+    call = {"id": "call_1", "type": "function", "index": 0, "function": {"name": "mail", "arguments": {"to": "Ada"}}}
+    before: Trace = [AssistantMessage("", tool_calls=[call])]
+    LlamaFirewall({Role.USER: [scanner]}).scan(UserMessage("please"), before)
+    assert scanner.seen == [[AssistantMessage("", [{"name": "mail", "arguments": '{"to": "Ada"}'}])]]
 
 
 def test_messages_read_as_those_of_the_original() -> None:

@@ -120,7 +120,7 @@ class Message:
     role: Role
     content: str
     tool_calls: Optional[List[Mapping[str, Any]]] = None
-    """Calls of tools, with ``name`` and ``arguments``, or as chat interfaces have them; arguments are scanned too."""
+    """Calls of tools, with ``name`` and ``arguments``, or as chat interfaces have them; all of it is scanned too."""
 
     def __str__(self) -> str:
         return f"{self.role}: {self.content}"
@@ -448,19 +448,36 @@ def _text(text: str) -> str:
 
 
 def _said(message: Message) -> _Said:
-    calls = [_call_parts(call) for call in message.tool_calls or ()]
+    calls = [part for call in message.tool_calls or () for part in _call_parts(call)]
     return message.role.value, _text(message.content), calls
 
 
-def _call_parts(call: Mapping[str, Any]) -> tuple[str, str]:
-    """Name and arguments of a call, in the form that chat interfaces have or flat; of any other form all is argument."""
-    inner = call.get("function", call)
-    if not (isinstance(inner, Mapping) and "arguments" in inner):
-        return "", _text(json.dumps(call, ensure_ascii=False, default=str))
-    arguments = inner["arguments"]
-    if not isinstance(arguments, str):
-        arguments = json.dumps(arguments, ensure_ascii=False, default=str)
-    return _text(str(inner.get("name", ""))), _text(arguments)
+def _call_parts(call: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and arguments of a call, in the form that chat interfaces have or flat, or of both where both are there. What stands beside
+    them is an argument too, and of a call of any other form all is."""
+    function = call.get("function")
+    levels = [call]
+    if isinstance(function, Mapping):
+        levels = [function, {key: value for key, value in call.items() if key != "function"}]
+    forms = [level for level in levels if _CALL & level.keys()]
+    if not any("arguments" in form for form in forms):
+        return [("", _json(call))]
+    parts = [(_text(str(form.get("name", ""))), _json(form.get("arguments", ""))) for form in forms]
+    beside = [{key: value for key, value in level.items() if not _is_plain(key, value)} for level in levels]
+    return parts + [(parts[0][0], _json(rest)) for rest in beside if rest]
+
+
+_CALL = {"name", "arguments"}
+_MARK = re.compile(r"[\w.:-]{0,64}")
+
+
+def _is_plain(key: str, value: object) -> bool:
+    """Whether this part of a call is scanned by itself, or marks the call and says nothing."""
+    return key in _CALL or (key in ("id", "type", "index") and _MARK.fullmatch(str(value)) is not None)
+
+
+def _json(value: object) -> str:
+    return _text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _message(said: tuple[str, str, Sequence[tuple[str, str]]]) -> Message:
