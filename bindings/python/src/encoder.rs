@@ -3,10 +3,11 @@
 use crate::arrays::{RawRows, Rows};
 use crate::failure::Failure;
 use crate::model::{detokenize, tokenize};
+use crate::opened::Opened;
 use crate::waiting::{Abandoned, detached, lock, wait_for};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use torchless::{Candidates, Classes, Embedding, Error, Firewall, Texts, TokenClasses, Tokenizer};
 
 /// Texts that are given to the model at once; between two such groups Ctrl-C ends the work.
@@ -18,14 +19,14 @@ type PlainClasses = (Vec<f32>, Vec<f32>);
 /// A model that embeds, classifies or reranks texts.
 #[pyclass(frozen, module = "torchless._native")]
 pub struct Encoder {
-    encoder: Arc<Mutex<torchless::Encoder>>,
+    encoder: Opened<Mutex<torchless::Encoder>>,
     firewall: Firewall,
 }
 
 impl Encoder {
     /// Open already; texts have to pass the firewall where there is one.
     pub fn new(encoder: torchless::Encoder, firewall: Option<Firewall>) -> Self {
-        Self { encoder: Arc::new(Mutex::new(encoder)), firewall: firewall.unwrap_or_else(Firewall::open) }
+        Self { encoder: Opened::new(Mutex::new(encoder)), firewall: firewall.unwrap_or_else(Firewall::open) }
     }
 
     /// Does `work` with the texts, some at a time.
@@ -34,7 +35,7 @@ impl Encoder {
         T: Send + 'static,
         W: Fn(&mut torchless::Encoder, Texts, &Firewall) -> Result<Vec<T>, Error> + Send + 'static,
     {
-        let (encoder, firewall) = (self.encoder.clone(), self.firewall.clone());
+        let (encoder, firewall) = (self.encoder.working()?, self.firewall.clone());
         wait_for(py, move |abandoned: &Abandoned| {
             let mut results = Vec::with_capacity(texts.len());
             for group in texts.chunks(GROUP) {
@@ -53,7 +54,8 @@ impl Encoder {
         work: impl FnOnce(&Tokenizer) -> Result<T, Failure> + Send,
     ) -> PyResult<T> {
         detached(py, || {
-            let encoder = lock(&self.encoder);
+            let encoder = self.encoder.working()?;
+            let encoder = lock(&encoder);
             work(encoder.tokenizer().ok_or(Error::NoTokenizer)?)
         })
     }
@@ -148,7 +150,7 @@ impl Encoder {
 
     /// How well each document answers the query.
     fn rerank(&self, py: Python<'_>, query: String, documents: Vec<String>) -> PyResult<Vec<PlainClasses>> {
-        let (encoder, firewall) = (self.encoder.clone(), self.firewall.clone());
+        let (encoder, firewall) = (self.encoder.working()?, self.firewall.clone());
         wait_for(py, move |abandoned| {
             let mut results = Vec::with_capacity(documents.len());
             for group in documents.chunks(GROUP) {

@@ -54,7 +54,7 @@ impl Scanner {
     #[staticmethod]
     fn judged(name: &str, judge: &Bound<'_, PyAny>) -> PyResult<Self> {
         let judge: Arc<dyn Judge> = match judge.cast::<Model>() {
-            Ok(model) => Arc::new(ModelJudge::new(model.get().library())),
+            Ok(model) => Arc::new(ModelJudge::new(model.get().library()?)),
             Err(_) => Arc::new(PythonJudge::new(judge.clone().unbind())),
         };
         match name {

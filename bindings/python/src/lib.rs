@@ -12,6 +12,7 @@ mod firewall;
 mod hardware;
 mod llama;
 mod model;
+mod opened;
 mod options;
 mod places;
 mod python_scanner;

@@ -2,6 +2,7 @@
 
 use crate::arrays::{RawRows, Rows};
 use crate::failure::Failure;
+use crate::opened::{Home, Opened};
 use crate::options::ReplyOptions;
 use crate::waiting::{detached, lock, receive, spawn, wait_for};
 use model_loader::{
@@ -84,8 +85,8 @@ fn generate_options(options: ReplyOptions, canceller: Canceller) -> GenerateOpti
 /// A model that a libllama runs, and the context that it is used through.
 #[pyclass(frozen, module = "torchless._native")]
 pub struct LlamaModel {
-    model: Arc<Model>,
-    context: Arc<Mutex<Context<'static>>>,
+    model: Opened<Model>,
+    context: Opened<Mutex<Context<'static>>>,
 }
 
 /// Text, tokens of the reply, why it ended.
@@ -98,13 +99,12 @@ impl LlamaModel {
     fn load(py: Python<'_>, options: LoadOptions) -> PyResult<Self> {
         wait_for(py, move |_| {
             let config = options.config()?;
-            let model = match &options.builds {
+            let model = Opened::new(match &options.builds {
                 Some(builds) => Model::load_with_auto_select(config, builds)?,
                 None => Model::load(config)?,
-            };
-            let model = Arc::new(model);
-            let context = model.create_shared_context(model.context_config())?;
-            Ok(Self { model, context: Arc::new(Mutex::new(context)) })
+            });
+            let context = model.working()?.create_shared_context(model.context_config())?;
+            Ok(Self { model, context: Opened::new(Mutex::new(context)) })
         })
     }
 
@@ -167,7 +167,7 @@ impl LlamaModel {
     /// Makes a reply.
     fn generate(&self, py: Python<'_>, prompt: Vec<u32>, options: ReplyOptions) -> PyResult<PlainReply> {
         let canceller = Canceller::default();
-        let (context, asked) = (self.context.clone(), generate_options(options, canceller.clone()));
+        let (context, asked) = (self.context.working()?, generate_options(options, canceller.clone()));
         let made = wait_for(py, move |_| Ok(lock(&context).generate(&tokens(prompt), asked)?));
         let Reply { text, tokens, reason } = made.inspect_err(|_| canceller.cancel())?;
         Ok((text, plain(&tokens), reason_name(reason)))
@@ -175,12 +175,12 @@ impl LlamaModel {
 
     /// Begins a reply.
     fn stream(&self, py: Python<'_>, prompt: Vec<u32>, options: ReplyOptions) -> PyResult<LlamaStream> {
-        LlamaStream::begin(py, self.context.clone(), tokens(prompt), options)
+        LlamaStream::begin(py, self.context.working()?, tokens(prompt), options)
     }
 
     /// The vector of a text, by a context of its own.
     fn embed<'py>(&self, py: Python<'py>, ids: Vec<u32>) -> PyResult<RawRows<'py>> {
-        let model = self.model.clone();
+        let model = self.model.working()?;
         let vector = wait_for(py, move |_| {
             let usual = model.context_config().clone();
             let positions = u32::try_from(ids.len().max(1)).unwrap_or(u32::MAX);
@@ -200,7 +200,7 @@ impl LlamaModel {
 
     /// Logits after each token; the context forgets what it held.
     fn logits<'py>(&self, py: Python<'py>, ids: Vec<u32>) -> PyResult<RawRows<'py>> {
-        let (context, vocab) = (self.context.clone(), self.model.vocab_size());
+        let (context, vocab) = (self.context.working()?, self.model.vocab_size());
         let rows = wait_for(py, move |abandoned| {
             let mut context = lock(&context);
             context.clear();
@@ -223,20 +223,22 @@ impl LlamaModel {
     }
 
     /// Forgets what was computed.
-    fn clear(&self, py: Python<'_>) {
-        py.detach(|| lock(&self.context).clear());
+    fn clear(&self, py: Python<'_>) -> PyResult<()> {
+        let context = self.context.working()?;
+        py.detach(|| lock(&context).clear());
+        Ok(())
     }
 
     /// What was computed so far.
     fn save_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let context = self.context.clone();
+        let context = self.context.working()?;
         let bytes = wait_for(py, move |_| Ok(lock(&context).save_state()?.to_bytes()))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     /// Goes back to a saved state.
     fn restore_state(&self, py: Python<'_>, state: Vec<u8>) -> PyResult<()> {
-        let context = self.context.clone();
+        let context = self.context.working()?;
         wait_for(py, move |_| Ok(lock(&context).restore_state(&State::from_bytes(&state)?)?))
     }
 }
@@ -271,6 +273,7 @@ pub struct LlamaStream {
     told: Mutex<Receiver<Told>>,
     canceller: Canceller,
     reason: Mutex<Option<&'static str>>,
+    home: Home,
 }
 
 impl Drop for LlamaStream {
@@ -296,7 +299,8 @@ impl LlamaStream {
                 let _ = sender.send(Told::Failed(failure));
             }
         })?;
-        let stream = Self { told: Mutex::new(receiver), canceller, reason: Mutex::default() };
+        let stream =
+            Self { told: Mutex::new(receiver), canceller, reason: Mutex::default(), home: Home::here() };
         match receive(py, &stream.told)? {
             Some(Told::Begun) => Ok(stream),
             Some(Told::Failed(failure)) => Err(failure.into()),
@@ -328,6 +332,7 @@ fn tell(
 impl LlamaStream {
     /// The next piece of text; `None` after the last.
     fn next_piece(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        self.home.check()?;
         match receive(py, &self.told) {
             Ok(Some(Told::Text(text))) => Ok(Some(text)),
             Ok(Some(Told::Failed(failure))) => Err(failure.into()),

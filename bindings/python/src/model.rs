@@ -4,6 +4,7 @@ use crate::arrays::{RawRows, Rows};
 use crate::bulk;
 use crate::encoder::Encoder;
 use crate::failure::Failure;
+use crate::opened::Opened;
 use crate::options::{OpenOptions, ReplyOptions};
 use crate::reply::{Reply, prompt};
 use crate::stream::Stream;
@@ -22,11 +23,11 @@ const FEWEST_SCORED: usize = 512;
 /// A model that completes text.
 #[pyclass(frozen, module = "torchless._native")]
 pub struct Model {
-    model: Arc<torchless::Model>,
+    model: Opened<torchless::Model>,
     source: Source,
     options: ModelOptions,
     /// What computes logits, opened when it is first asked for, and its positions.
-    scorer: Arc<Mutex<Option<(Scorer, usize)>>>,
+    scorer: Opened<Mutex<Option<(Scorer, usize)>>>,
 }
 
 /// Opens a model: one that completes text, or an encoder. `progress` is called with bytes done and bytes in all.
@@ -64,7 +65,8 @@ pub fn open(py: Python<'_>, options: OpenOptions, progress: Option<Py<PyAny>>) -
     });
     let (model, tell) = model?;
     tell.raise()?;
-    Model { model: Arc::new(model), source, options: opened, scorer: Arc::default() }.into_py_any(py)
+    let scorer = Opened::new(Mutex::new(None));
+    Model { model: Opened::new(model), source, options: opened, scorer }.into_py_any(py)
 }
 
 /// Tells Python how far loading is, until it says that it does not want to know.
@@ -95,8 +97,11 @@ impl Progress {
 
 impl Model {
     /// The model as the library has it.
-    pub fn library(&self) -> Arc<torchless::Model> {
-        self.model.clone()
+    ///
+    /// # Errors
+    /// It was opened in another process.
+    pub fn library(&self) -> Result<Arc<torchless::Model>, Failure> {
+        self.model.working()
     }
 }
 
@@ -146,7 +151,7 @@ impl Model {
 
     /// Begins a reply.
     fn stream(&self, py: Python<'_>, asked: (String, String), options: ReplyOptions) -> PyResult<Stream> {
-        Stream::begin(py, self.model.clone(), prompt(asked)?, options.generate_options())
+        Stream::begin(py, self.model.working()?, prompt(asked)?, options.generate_options())
     }
 
     /// Makes replies to all of these prompts: a dictionary for each, or the exception.
@@ -156,7 +161,7 @@ impl Model {
         asked: Vec<(String, String)>,
         options: ReplyOptions,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let (model, options) = (self.model.clone(), options.generate_options());
+        let (model, options) = (self.model.working()?, options.generate_options());
         let made = bulk::each(py, asked, self.options.sequences, move |asked, abandoned| {
             Reply::make(&model, prompt(asked)?, &options, &|| !abandoned.get())
         })?;
@@ -169,7 +174,7 @@ impl Model {
 
     /// Logits of the positions from `first` on.
     fn logits<'py>(&self, py: Python<'py>, ids: Vec<u32>, first: usize) -> PyResult<RawRows<'py>> {
-        let (scorer, source, options) = (self.scorer.clone(), self.source.clone(), self.options.clone());
+        let (scorer, source, options) = (self.scorer.working()?, self.source.clone(), self.options.clone());
         let (vocab, limit) = (self.model.info().vocab, self.model.info().max_seq_len);
         let rows = wait_for(py, move |_| {
             let ids: Vec<TokenId> = ids.into_iter().map(TokenId).collect();

@@ -1,6 +1,7 @@
 //! A reply while it is made. A thread waits for the events and hands them on; whoever drops the stream ends the reply.
 
 use crate::failure::Failure;
+use crate::opened::Home;
 use crate::reply::event_parts;
 use crate::waiting::{lock, receive, spawn};
 use pyo3::prelude::*;
@@ -20,6 +21,7 @@ enum Told {
 pub struct Stream {
     told: Mutex<Receiver<Told>>,
     canceller: Mutex<Option<Canceller>>,
+    home: Home,
 }
 
 impl Drop for Stream {
@@ -47,7 +49,9 @@ impl Stream {
         })?;
         let told = Mutex::new(receiver);
         match receive(py, &told)? {
-            Some(Told::Begun(canceller)) => Ok(Self { told, canceller: Mutex::new(Some(canceller)) }),
+            Some(Told::Begun(canceller)) => {
+                Ok(Self { told, canceller: Mutex::new(Some(canceller)), home: Home::here() })
+            }
             Some(Told::Failed(failure)) => Err(failure.into()),
             Some(Told::Event(_)) | None => Err(Failure::Internal("a reply without a beginning").into()),
         }
@@ -78,6 +82,7 @@ fn tell(
 impl Stream {
     /// The next event, `(kind, value)`; `None` after the last.
     fn next_event<'py>(&self, py: Python<'py>) -> PyResult<Option<(&'static str, Bound<'py, PyAny>)>> {
+        self.home.check()?;
         match receive(py, &self.told) {
             Ok(Some(Told::Event(event))) => event_parts(py, &event).map(Some),
             Ok(Some(Told::Failed(failure))) => Err(failure.into()),
