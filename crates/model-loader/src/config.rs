@@ -30,7 +30,7 @@ pub struct ContextConfig {
     pub ubatch_size: Option<u32>,
     /// Sequences that can lie side by side; they share the positions. Default 1.
     pub sequences: Option<u32>,
-    /// Threads for single tokens and for prompts. Default: the cores that this process may use.
+    /// Threads for single tokens and for prompts, 512 at most. Default: the cores that this process may use.
     pub threads: Option<u32>,
     /// Threads for prompts, if not the same.
     pub batch_threads: Option<u32>,

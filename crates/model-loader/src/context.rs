@@ -21,6 +21,12 @@ const UNASKED_POSITIONS: usize = 4096;
 /// Sequences in one context, as many as the library has ever taken.
 const MOST_SEQUENCES: u32 = 256;
 
+/// Tokens in one step; more are a slip of the hand.
+const MOST_TOKENS: u32 = 1 << 20;
+
+/// Threads that ggml has room for.
+const MOST_THREADS: u32 = 512;
+
 /// Held during a step of a release whose contexts disturb each other.
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -151,8 +157,8 @@ impl<'m> Context<'m> {
 
     fn set_threads(&self, config: &ContextConfig) {
         let cores = || u32::try_from(tabagent_hardware::usable_cores()).unwrap_or(1);
-        let threads = config.threads.unwrap_or_else(cores).clamp(1, 512);
-        let batch = config.batch_threads.unwrap_or(threads).clamp(1, 512);
+        let threads = config.threads.unwrap_or_else(|| cores().clamp(1, MOST_THREADS));
+        let batch = config.batch_threads.unwrap_or(threads);
         // SAFETY: a live context, and numbers that ggml has room for.
         unsafe { (self.f().set_n_threads)(self.raw, threads.cast_signed(), batch.cast_signed()) };
     }
@@ -520,11 +526,15 @@ fn positions(model: &Model, config: &ContextConfig) -> Result<u32, Error> {
             return option("sequences", sequences, format!("1 to {most}"));
         }
     }
-    for (name, tokens) in [("batch size", config.batch_size), ("ubatch size", config.ubatch_size)] {
-        match tokens {
-            Some(tokens) if tokens == 0 || tokens > 1 << 20 => {
-                return option(name, tokens, format!("1 to {}", 1 << 20));
-            }
+    let counts = [
+        ("batch size", config.batch_size, MOST_TOKENS),
+        ("ubatch size", config.ubatch_size, MOST_TOKENS),
+        ("threads", config.threads, MOST_THREADS),
+        ("threads for prompts", config.batch_threads, MOST_THREADS),
+    ];
+    for (name, count, most) in counts {
+        match count {
+            Some(count) if count == 0 || count > most => return option(name, count, format!("1 to {most}")),
             _ => {}
         }
     }

@@ -62,7 +62,9 @@ pub(crate) fn open_llama(
 }
 
 fn config(mut config: ModelConfig, options: &ModelOptions, library: Library) -> ModelConfig {
-    config = config.with_threads(number(options.thread_count()));
+    if let Some(threads) = options.threads {
+        config = config.with_threads(number(threads));
+    }
     if options.precision == RunPrecision::Exact {
         config = config.with_kv_type(KvType::F32).with_flash_attention(false);
     }

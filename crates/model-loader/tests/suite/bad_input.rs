@@ -129,6 +129,10 @@ fn numbers_out_of_range_are_refused_by_name() {
     assert!(refused(&|config| config.context_size = Some(u32::MAX)).contains("context size is 4294967295"));
     assert!(refused(&|config| config.sequences = Some(0)).contains("sequences is 0"));
     assert!(refused(&|config| config.sequences = Some(100_000)).contains("it has to be 1 to"));
+    for threads in [0, 513, 100_000] {
+        assert!(refused(&|config| config.threads = Some(threads)).contains("it has to be 1 to 512"));
+        assert!(refused(&|config| config.batch_threads = Some(threads)).contains("threads for prompts is"));
+    }
     assert!(refused(&|config| config.batch_size = Some(0)).contains("batch size is 0"));
     assert!(refused(&|config| config.ubatch_size = Some(u32::MAX)).contains("ubatch size"));
     let shares = Model::load_with(library().unwrap(), config(&story()).with_tensor_split([f32::NAN]));
