@@ -54,7 +54,7 @@ pub(crate) fn open_llama(
     let usual = LlamaRunnerOptions::default();
     let runner = LlamaRunnerOptions {
         max_seq_len: options.max_seq_len.map(number),
-        sequences: number(options.sequences.max(1)),
+        sequences: number(options.sequences),
         max_batch_tokens: options.max_batch_tokens.map_or(usual.max_batch_tokens, number),
         ..usual
     };

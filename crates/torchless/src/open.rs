@@ -61,7 +61,7 @@ impl Source {
 }
 
 /// How a model is opened. The default is what a user without opinions wants.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ModelOptions {
     /// Where weights live.
     pub residency: Residency,
@@ -77,7 +77,7 @@ pub struct ModelOptions {
     pub threads: Option<usize>,
     /// Positions per sequence; by default what the model was trained for, up to 2^20.
     pub max_seq_len: Option<usize>,
-    /// Sequences of full length that the cache has room for; 0 counts as 1.
+    /// Sequences of full length that the cache has room for; 1 by default.
     pub sequences: usize,
     /// Tokens per step; by default 2048 on a GPU, 512 where weights are not resident or lie with experts and for small
     /// models, and else 256.
@@ -107,6 +107,25 @@ pub enum RunPrecision {
     Exact,
 }
 
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self {
+            residency: Residency::default(),
+            precision: RunPrecision::default(),
+            encoder_precision: EncoderPrecision::default(),
+            cache: None,
+            kernels: None,
+            threads: None,
+            max_seq_len: None,
+            sequences: 1,
+            max_batch_tokens: None,
+            adapters: Vec::new(),
+            placement: Placement::default(),
+            engine: EngineKind::default(),
+        }
+    }
+}
+
 impl ModelOptions {
     /// The table of kernels that these options name.
     ///
@@ -126,11 +145,20 @@ impl ModelOptions {
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
-        for (what, asked, limit) in
-            [("positions", self.max_seq_len, MAX_SEQ_LEN), ("threads", self.threads, MAX_THREADS)]
-        {
-            if let Some(n) = asked.filter(|&n| n > limit) {
-                return Err(Error::Option(format!("{n} {what} are more than the {limit} that are possible")));
+        let counts = [
+            ("positions", self.max_seq_len, MAX_SEQ_LEN),
+            ("threads", self.threads, MAX_THREADS),
+            ("sequences", Some(self.sequences), usize::MAX),
+            ("tokens per step", self.max_batch_tokens, usize::MAX),
+        ];
+        for (what, asked, limit) in counts {
+            match asked {
+                Some(0) => return Err(Error::Option(format!("0 {what} are too few: 1 is the least"))),
+                Some(n) if n > limit => {
+                    let why = format!("{n} {what} are more than the {limit} that are possible");
+                    return Err(Error::Option(why));
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -187,7 +215,7 @@ impl ModelOptions {
             cache: self.cache_type(checkpoint),
             runner: RunnerOptions {
                 max_seq_len: self.max_seq_len,
-                sequences: self.sequences.max(1),
+                sequences: self.sequences,
                 max_batch_tokens: self.max_batch_tokens.or(usual_batch),
             },
             adapters,
@@ -299,4 +327,25 @@ pub fn check(source: &Source, checkpoint: &Checkpoint, spec: &ModelSpec) -> Resu
     load(checkpoint, spec.clone(), Box::new(Recorder::new()), &options, &mut |_, _| {})
         .map(drop)
         .map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_computed_by_none() {
+        let usual = ModelOptions::default;
+        assert!(usual().check().is_ok());
+        for (options, words) in [
+            (ModelOptions { threads: Some(0), ..usual() }, "0 threads are too few"),
+            (ModelOptions { max_seq_len: Some(0), ..usual() }, "0 positions are too few"),
+            (ModelOptions { sequences: 0, ..usual() }, "0 sequences are too few"),
+            (ModelOptions { max_batch_tokens: Some(0), ..usual() }, "0 tokens per step are too few"),
+            (ModelOptions { threads: Some(1025), ..usual() }, "1025 threads are more than the 1024"),
+        ] {
+            let said = options.check().unwrap_err().to_string();
+            assert!(said.contains(words), "{said}");
+        }
+    }
 }

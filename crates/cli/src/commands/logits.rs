@@ -14,7 +14,8 @@ pub fn run(args: &LogitsArgs) -> Result<()> {
     let mut bar = progress::LoadProgress::new(true);
     let options = open::options(&args.open);
     // Room for what is asked for and no more: a context of 128k positions is not needed for ten tokens.
-    let options = ModelOptions { max_seq_len: Some(args.open.max_seq_len.unwrap_or(ids.len())), ..options };
+    let options =
+        ModelOptions { max_seq_len: Some(args.open.max_seq_len.unwrap_or(ids.len().max(1))), ..options };
     let mut scorer = Scorer::open(&source, &options, &mut |done, total| bar.update(done, total))?;
     drop(bar);
     open::warn_beyond(ids.len(), scorer.spec().context);
