@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pathlib
@@ -290,9 +291,27 @@ def test_ids_out_of_range_are_refused(story: Model) -> None:
         story.logits([1] * 513)
 
 
-def test_a_text_that_is_no_unicode_is_refused(story: Model) -> None:
-    with pytest.raises(UnicodeEncodeError):
-        story.generate("\ud800")
+def test_a_text_that_is_no_unicode_is_refused(story: Model, chatty: Model, encoder: Model) -> None:
+    calls: list[Callable[[str], object]] = [
+        story.generate,
+        story.stream,
+        story.tokenize,
+        story.logits,
+        lambda text: chatty.chat([{"role": "user", "content": text}]),
+        lambda text: chatty.render([torchless.UserMessage(text)]),
+        lambda text: asyncio.run(story.generate_async(text)),
+        encoder.embed,
+        lambda text: encoder.classify(["fine", text]),
+    ]
+    for call in calls:
+        with pytest.raises(torchless.UsageError, match="half of a character"):
+            call("ü \ud800")
+    one, two, three = story.generate_many(["One day", "\ud800", "Lily"], max_tokens=2, errors="return")
+    assert isinstance(one, Reply) and isinstance(two, torchless.UsageError) and isinstance(three, Reply)
+    with pytest.raises(torchless.UsageError, match="half of a character"):
+        story.generate_many(["One day", "\ud800"], max_tokens=2)
+    with pytest.raises(TypeError, match="the prompt is a text, not int"):
+        story.generate(5)  # type: ignore[arg-type]
 
 
 def test_errors_travel_between_processes() -> None:

@@ -171,6 +171,9 @@ def test_options_of_replies_are_checked(model: tabagent_model.PyModel) -> None:
         model.generate("x", grammar="/a/")
     with pytest.raises(torchless.UsageError, match="do not fit the context"):
         model.generate("word " * 1000)
+    for call in (model.generate, model.stream, model.embed, model.tokenize):
+        with pytest.raises(torchless.UsageError, match="half of a character"):
+            call("\ud800")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent in another way there")

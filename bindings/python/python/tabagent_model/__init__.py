@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Optional, Sequence, Union
 
 from torchless import _native
 from torchless._errors import LibraryError, UsageError
-from torchless._options import GenerateOptions, reply_options, whole_numbers
+from torchless._options import GenerateOptions, reply_options, whole_numbers, written
 from torchless._pieces import Pieces
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class PyModel:
 
     def tokenize(self, text: str, add_special: bool = True) -> list[int]:
         """Token ids of a text; names of control tokens in it stay text."""
-        return self._loaded.tokenize(text, add_special)
+        return self._loaded.tokenize(written(text), add_special)
 
     def detokenize(self, ids: Iterable[int]) -> str:
         """The text of token ids."""
@@ -231,17 +231,17 @@ class PyModel:
     def generate(self, prompt: str, **options: Unpack[GenerateOptions]) -> str:
         """Completes a text. Options are those of `torchless.Model.generate`, without ``json_schema`` and ``grammar``."""
         model = self._loaded
-        return model.generate(model.tokenize(prompt, True), _checked(options))[0]
+        return model.generate(self.tokenize(prompt), _checked(options))[0]
 
     def stream(self, prompt: str, **options: Unpack[GenerateOptions]) -> TextStream:
         """Begins to complete a text, and gives it piece by piece. One reply at a time: the next one waits for its end."""
         model = self._loaded
-        return TextStream(model.stream(model.tokenize(prompt, True), _checked(options)))
+        return TextStream(model.stream(self.tokenize(prompt), _checked(options)))
 
     def embed(self, text: str) -> NDArray[numpy.float32]:
         """The vector of a text, as the model's file says how, or the mean of its tokens'."""
         model = self._loaded
-        vector: NDArray[numpy.float32] = _array(model.embed(model.tokenize(text, True)))[0]
+        vector: NDArray[numpy.float32] = _array(model.embed(self.tokenize(text)))[0]
         return vector
 
     def logits(self, ids: Iterable[int]) -> NDArray[numpy.float32]:

@@ -22,7 +22,7 @@ from typing import (
 
 from . import _native
 from ._errors import TorchlessError, UsageError
-from ._options import GenerateOptions, OpenOptions, PathLike, reply_options, whole_numbers
+from ._options import GenerateOptions, OpenOptions, PathLike, reply_options, unwritable, whole_numbers, written
 from ._pieces import Pieces
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _messages(messages: Iterable[ChatMessage], tools: Optional[Sequence[Mapping[
     conversation: dict[str, Any] = {"messages": [plain(message) for message in messages]}
     if tools:
         conversation["tools"] = list(tools)
-    return json.dumps(conversation, ensure_ascii=False)
+    return written(json.dumps(conversation, ensure_ascii=False), "the conversation")
 
 
 class Model:
@@ -369,7 +369,7 @@ class Model:
         :param add_special: adds the tokens that the model has around a text, such as one for its beginning.
         :param parse_special: takes special tokens that are spelled out in the text for such; never for text from strangers.
         """
-        return self._open.tokenize(text, (add_special, parse_special))
+        return self._open.tokenize(written(text), (add_special, parse_special))
 
     def detokenize(self, ids: Iterable[int]) -> str:
         """The text of token ids."""
@@ -461,8 +461,11 @@ class Model:
         self, asked: list[tuple[str, str]], options: GenerateOptions, errors: str
     ) -> list[Union[Reply, TorchlessError]]:
         wanted = reply_options(options)
+        refused = {at: error for at, (_, text) in enumerate(asked) if (error := unwritable(text, "the prompt"))}
+        answers = iter(self._completes.complete([one for at, one in enumerate(asked) if at not in refused], wanted))
         replies: list[Union[Reply, TorchlessError]] = []
-        for made in self._completes.complete(asked, wanted):
+        for at in range(len(asked)):
+            made = refused.get(at) or next(answers)
             if not isinstance(made, Exception):
                 replies.append(_reply(made, wanted.seed))
             elif errors == "return" and isinstance(made, TorchlessError):
@@ -478,6 +481,7 @@ class Model:
 
     def _begin(self, asked: tuple[str, str], options: GenerateOptions) -> Stream:
         wanted = reply_options(options)
+        written(asked[1], "the prompt")
         return Stream(self._completes.stream(asked, wanted), wanted.seed)
 
     async def _make_async(self, asked: tuple[str, str], options: GenerateOptions) -> Reply:
@@ -564,7 +568,7 @@ class Model:
 
     def rerank(self, query: str, documents: Iterable[str]) -> list[Ranked]:
         """Documents by how well they answer the query, the best first."""
-        rows = self._encodes.rerank(query, _texts(documents))
+        rows = self._encodes.rerank(written(query, "the query"), _texts(documents))
         ranked = [Ranked(index, scores[0], logits[0]) for index, (logits, scores) in enumerate(rows)]
         return sorted(ranked, key=lambda row: -row.logit)
 
@@ -582,7 +586,8 @@ def _ids(ids: Iterable[int]) -> list[int]:
 
 
 def _texts(texts: Union[str, Iterable[str]]) -> list[str]:
-    return [texts] if isinstance(texts, str) else list(texts)
+    listed = [texts] if isinstance(texts, str) else texts
+    return [written(text, f"text {at}") for at, text in enumerate(listed)]
 
 
 def _array(rows: tuple[bytearray, int, int]) -> NDArray[numpy.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, TypedDict, Union
@@ -115,6 +116,26 @@ def reply_options(asked: GenerateOptions) -> ReplyOptions:
     made = ReplyOptions(**options)
     whole_numbers(made, "max_tokens", "top_k", "repeat_last_n", "seed")
     return made
+
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def unwritable(text: str, what: str) -> Optional[UsageError]:
+    """Why a text cannot be written in UTF-8, if so."""
+    if not isinstance(text, str):
+        raise TypeError(f"{what} is a text, not {type(text).__name__}")
+    if text.isascii() or not LONE_SURROGATE.search(text):
+        return None
+    return UsageError(f"{what} has half of a character (a lone surrogate), so it is no text in Unicode")
+
+
+def written(text: str, what: str = "the text") -> str:
+    """The text, if it can be written in UTF-8."""
+    error = unwritable(text, what)
+    if error is not None:
+        raise error
+    return text
 
 
 def whole_numbers(options: object, *names: str) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Mapping, Option
 
 from . import _native
 from ._errors import UsageError
-from ._options import FirewallOptions, PathLike
+from ._options import LONE_SURROGATE, FirewallOptions, PathLike
 
 if TYPE_CHECKING:
     from typing_extensions import Literal, Self, TypeAlias
@@ -438,13 +438,12 @@ def _name(kind: Union[ScannerType, str, Scanner]) -> str:
     return kind.name if isinstance(kind, Scanner) else kind
 
 
-_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 _Said = tuple[str, str, list[tuple[str, str]]]
 
 
 def _text(text: str) -> str:
     """A text that can be written in UTF-8, as long as before."""
-    return text if text.isascii() else _LONE_SURROGATES.sub("\ufffd", text)
+    return text if text.isascii() else LONE_SURROGATE.sub("\ufffd", text)
 
 
 def _said(message: Message) -> _Said:
