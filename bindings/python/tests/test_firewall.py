@@ -170,6 +170,30 @@ def test_what_is_no_unicode_is_scanned_all_the_same() -> None:
     assert not regex().scan(UserMessage("\ud800 " + ATTACK)).is_allowed
 
 
+def test_messages_of_another_kind_are_refused() -> None:
+    firewall = LlamaFirewall({role: [ScannerType.REGEX] for role in (Role.USER, Role.ASSISTANT)})
+    parts: Any = [{"type": "text", "text": "hi"}]
+    call: Any = "mail"
+    cases: list[tuple[Any, str]] = [
+        ("hello", "not str"),
+        (UserMessage(parts), "not list: join the texts"),
+        (Message("user", "hello"), "Role.USER, not 'user'"),  # type: ignore[arg-type]
+        (AssistantMessage(None), "not NoneType"),
+        (AssistantMessage("", [call]), "mapping with name and arguments, not str"),
+    ]
+    for message, words in cases:
+        for scan in (firewall.scan, lambda one: firewall.scan_many([one]), lambda one: firewall.scan_replay([one])):
+            with pytest.raises(TypeError, match=words):
+                scan(message)
+    # As chat interfaces write a message of calls alone.
+    calls = AssistantMessage(None, [{"function": {"name": "mail", "arguments": '{"to": "ada@example.com"}'}}])
+    assert calls.content == "" and not firewall.scan(calls).is_allowed
+    with pytest.raises(TypeError, match="it has to be a UseCase"):
+        LlamaFirewall.from_usecase("chatbot")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="it has to be a LlamaFirewall"):
+        torchless.Model.open(firewall="chatbot")  # type: ignore[arg-type]
+
+
 def test_thresholds_decide() -> None:
     config = {Role.USER: [ScannerType.PROMPT_GUARD]}
     strict = LlamaFirewall(config, block_thresholds={ScannerType.PROMPT_GUARD: 0.0})

@@ -282,7 +282,7 @@ class Model:
         """
         if policy is not None and firewall is not None:
             raise TypeError("a model is behind a policy or behind a firewall, not both")
-        guard = firewall.native if firewall is not None else None
+        guard = _guard(firewall) if firewall is not None else None
         if policy is not None:
             guard = _native.Firewall.from_policy(os.fspath(policy))
         options = OpenOptions(
@@ -571,6 +571,14 @@ class Model:
         rows = self._encodes.rerank(written(query, "the query"), _texts(documents))
         ranked = [Ranked(index, scores[0], logits[0]) for index, (logits, scores) in enumerate(rows)]
         return sorted(ranked, key=lambda row: -row.logit)
+
+
+def _guard(firewall: LlamaFirewall) -> _native.Firewall:
+    from .firewall import LlamaFirewall
+
+    if not isinstance(firewall, LlamaFirewall):
+        raise TypeError(f"firewall is {firewall!r}, it has to be a LlamaFirewall; policy= takes a file or a preset's name")
+    return firewall.native
 
 
 def _adapters(given: Union[PathLike, Mapping[PathLike, float], Sequence[PathLike]]) -> list[tuple[PathLike, float]]:

@@ -16,7 +16,7 @@ import weakref
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Mapping, Optional, Sequence, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Mapping, Optional, Sequence, TypeVar, Union, cast
 
 from . import _native
 from ._errors import UsageError
@@ -143,8 +143,9 @@ class UserMessage(Message):
 class AssistantMessage(Message):
     """A model's message."""
 
-    def __init__(self, content: str, tool_calls: Optional[List[Mapping[str, Any]]] = None) -> None:
-        super().__init__(Role.ASSISTANT, content, tool_calls)
+    def __init__(self, content: Optional[str], tool_calls: Optional[List[Mapping[str, Any]]] = None) -> None:
+        # Chat interfaces give no text beside calls.
+        super().__init__(Role.ASSISTANT, "" if content is None and tool_calls else cast(str, content), tool_calls)
 
 
 class ToolMessage(Message):
@@ -314,6 +315,8 @@ class LlamaFirewall:
     @classmethod
     def from_usecase(cls, usecase: UseCase) -> Self:
         """The firewall of the preset for a use."""
+        if not isinstance(usecase, UseCase):
+            raise TypeError(f"usecase is {usecase!r}, it has to be a UseCase; from_policy takes a preset by its name")
         return cls.from_policy(usecase.value.replace("_", "-"))
 
     @classmethod
@@ -447,6 +450,13 @@ def _text(text: str) -> str:
 
 
 def _said(message: Message) -> _Said:
+    if not isinstance(message, Message):
+        raise TypeError(f"a message is a Message, such as UserMessage(text), not {type(message).__name__}")
+    if not isinstance(message.role, Role):
+        raise TypeError(f"the role of a message is a Role, such as Role.USER, not {message.role!r}")
+    if not isinstance(message.content, str):
+        kind = type(message.content).__name__
+        raise TypeError(f"the content of a message is a text, not {kind}: join the texts of its parts")
     calls = [part for call in message.tool_calls or () for part in _call_parts(call)]
     return message.role.value, _text(message.content), calls
 
@@ -454,6 +464,8 @@ def _said(message: Message) -> _Said:
 def _call_parts(call: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Name and arguments of a call, in the form that chat interfaces have or flat, or of both where both are there. What stands beside
     them is an argument too, and of a call of any other form all is."""
+    if not isinstance(call, Mapping):
+        raise TypeError(f"a call of a tool is a mapping with name and arguments, not {type(call).__name__}")
     function = call.get("function")
     levels = [call]
     if isinstance(function, Mapping):
