@@ -379,6 +379,18 @@ def test_configurations_that_cannot_be_meant() -> None:
     for scanners, options, words in cases:
         with pytest.raises(ValueError, match=words):
             LlamaFirewall(scanners, **options)
+    kinds: list[tuple[dict[str, Any], str]] = [
+        ({"time_limit": "long"}, "time_limit is 'long', it has to be a number"),
+        ({"text_limit": 1.5}, "text_limit is 1.5, it has to be a whole number"),
+        ({"fail_mode": None}, "fail_mode is None, it has to be a text"),
+        ({"audit_log": 5}, "audit_log is 5, it has to be a path"),
+        ({"block_thresholds": {ScannerType.REGEX: "high"}}, "the threshold for regex is 'high', it has to be a number"),
+    ]
+    for options, words in kinds:
+        with pytest.raises(TypeError, match=words):
+            LlamaFirewall({Role.USER: [ScannerType.REGEX]}, **options)
+    with pytest.raises(torchless.UsageError, match="text_limit is .* at most"):
+        LlamaFirewall({}, text_limit=2**70)
     with pytest.raises(ValueError, match="subclass of Scanner"):
         register_llamafirewall_scanner("x")(int)  # type: ignore[type-var]
     # Named twice, it looks once.

@@ -159,6 +159,12 @@ def test_what_cannot_be_loaded_says_why(library: pathlib.Path, tmp_path: pathlib
         model.load(dll_path=STORY, model_path=STORY)
     with pytest.raises(torchless.ModelError, match="GGUF"):
         model.load(dll_path=library, model_path=MODELS / "test_model.bin")
+    with pytest.raises(TypeError, match="flash_attention is 'yes', it has to be True or False"):
+        model.load(dll_path=library, model_path=STORY, flash_attention="yes")  # type: ignore[arg-type]
+    with pytest.raises(torchless.UsageError, match="context_size is 4294967296, it has to be 4294967295 at most"):
+        model.load(dll_path=library, model_path=STORY, context_size=2**32)
+    with pytest.raises(torchless.UsageError, match="threads is 100000, it has to be 1 to 512"):
+        model.load(dll_path=library, model_path=STORY, threads=100_000)
     with pytest.raises(torchless.UsageError, match="q8_0"):
         model.load(dll_path=library, model_path=STORY, kv_type="f7")  # type: ignore[arg-type]
     assert not model.is_loaded

@@ -15,11 +15,11 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterable, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional, Sequence, Union
 
 from torchless import _native
 from torchless._errors import LibraryError, UsageError
-from torchless._options import GenerateOptions, reply_options, whole_numbers, written
+from torchless._options import Check, GenerateOptions, check, flag, number, path, reply_options, several, text, whole, written
 from torchless._pieces import Pieces
 
 if TYPE_CHECKING:
@@ -56,6 +56,23 @@ class _LoadOptions:
     kv_type: Optional[str]
     flash_attention: Optional[bool]
     tensor_split: Sequence[float]
+
+
+_COUNT = whole(2**32 - 1)
+_LOADING: Mapping[str, Check] = {
+    "model_path": path,
+    "dll_path": path,
+    "builds": path,
+    "gpu_layers": _COUNT,
+    "mlock": flag,
+    "mmap": flag,
+    "context_size": _COUNT,
+    "batch_size": _COUNT,
+    "threads": _COUNT,
+    "kv_type": text,
+    "flash_attention": flag,
+    "tensor_split": several(number),
+}
 
 
 class TextStream(Pieces):
@@ -133,7 +150,7 @@ class PyModel:
             flash_attention,
             tensor_split,
         )
-        whole_numbers(options, "gpu_layers", "context_size", "batch_size", "threads")
+        check(options, _LOADING)
         self._native = None
         self._native = _native.LlamaModel.load(options)
 

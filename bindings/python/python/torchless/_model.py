@@ -22,7 +22,7 @@ from typing import (
 
 from . import _native
 from ._errors import TorchlessError, UsageError
-from ._options import GenerateOptions, OpenOptions, PathLike, reply_options, unwritable, whole_numbers, written
+from ._options import OPENING, GenerateOptions, OpenOptions, PathLike, check, reply_options, unwritable, written
 from ._pieces import Pieces
 
 if TYPE_CHECKING:
@@ -307,7 +307,7 @@ class Model:
             chat_template=chat_template,
             firewall=guard,
         )
-        whole_numbers(options, "threads", "context_size", "sequences", "batch_tokens", "memory_limit", "gpu_layers")
+        check(options, OPENING)
         return cls(_native.open(options, progress))
 
     def close(self) -> None:

@@ -6,12 +6,14 @@ import json
 import os
 import re
 import secrets
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, TypedDict, Union
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence, TypedDict, Union
 
 from ._errors import UsageError
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from . import _native
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -112,9 +114,12 @@ def reply_options(asked: GenerateOptions) -> ReplyOptions:
         options["stop"] = [options["stop"]]
     if isinstance(options.get("json_schema"), Mapping):
         options["json_schema"] = json.dumps(options["json_schema"], ensure_ascii=False)
-    options["logit_bias"] = list((options.get("logit_bias") or {}).items())
+    bias = options.get("logit_bias") or {}
+    if not isinstance(bias, Mapping):
+        raise _wrong("logit_bias", bias, "a mapping of token ids to numbers")
+    options["logit_bias"] = list(bias.items())
     made = ReplyOptions(**options)
-    whole_numbers(made, "max_tokens", "top_k", "repeat_last_n", "seed")
+    check(made, _REPLYING)
     return made
 
 
@@ -138,17 +143,132 @@ def written(text: str, what: str = "the text") -> str:
     return text
 
 
-def whole_numbers(options: object, *names: str) -> None:
-    """Whether these options are whole numbers, none of them negative, or not given."""
-    for name in names:
-        value = getattr(options, name)
-        if value is None:
-            continue
-        wanted = f"{name} is {value!r}, it has to be a whole number from 0 on"
+Check = Callable[[str, Any], None]
+"""Looks at the value of an option, and raises what is wrong with it."""
+
+
+def check(options: DataclassInstance, checks: Mapping[str, Check]) -> None:
+    """Looks at options before the native module does, whose words do not say what would work."""
+    for option in fields(options):
+        value = getattr(options, option.name)
+        if value is not None or not str(option.type).startswith("Optional"):
+            checks[option.name](option.name, value)
+
+
+def _wrong(name: str, value: object, wanted: str) -> TypeError:
+    return TypeError(f"{name} is {value!r}, it has to be {wanted}")
+
+
+def whole(most: int = 2**64 - 1) -> Check:
+    """A whole number, none below 0."""
+
+    def look(name: str, value: Any) -> None:
         if isinstance(value, bool) or not hasattr(type(value), "__index__"):
-            raise TypeError(wanted)
+            raise _wrong(name, value, "a whole number from 0 on")
         if value < 0:
-            raise UsageError(wanted)
+            raise UsageError(f"{name} is {value!r}, it has to be a whole number from 0 on")
+        if value > most:
+            raise UsageError(f"{name} is {value!r}, it has to be {most} at most")
+
+    return look
+
+
+def number(name: str, value: Any) -> None:
+    """A number; the library says which ones."""
+    if isinstance(value, bool) or not (hasattr(type(value), "__float__") or hasattr(type(value), "__index__")):
+        raise _wrong(name, value, "a number")
+    try:
+        float(value)
+    except OverflowError:
+        raise UsageError(f"{name} is {value!r}, which is too large") from None
+
+
+def flag(name: str, value: Any) -> None:
+    """True or False, of Python or of NumPy."""
+    if not type(value).__name__.startswith("bool"):
+        raise _wrong(name, value, "True or False")
+
+
+def text(name: str, value: Any) -> None:
+    """A text."""
+    if not isinstance(value, str):
+        raise _wrong(name, value, "a text")
+    written(value, name)
+
+
+def path(name: str, value: Any) -> None:
+    """A path."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise _wrong(name, value, "a path")
+    text(name, os.fspath(value))
+
+
+def several(of: Check) -> Check:
+    """Several such values, in a sequence."""
+
+    def look(name: str, value: Any) -> None:
+        if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+            raise _wrong(name, value, "a list")
+        for one in value:
+            of(name, one)
+
+    return look
+
+
+def pair(first: Check, second: Check) -> Check:
+    """A value of one kind and one of another."""
+
+    def look(name: str, value: Any) -> None:
+        first(name, value[0])
+        second(name, value[1])
+
+    return look
+
+
+def anything(name: str, value: Any) -> None:
+    """What is looked at elsewhere."""
+
+
+OPENING: Mapping[str, Check] = {
+    "path": path,
+    "threads": whole(),
+    "context_size": whole(),
+    "sequences": whole(),
+    "batch_tokens": whole(),
+    "lazy": flag,
+    "memory_limit": whole(),
+    "exact": flag,
+    "kv_dtype": text,
+    "precision": text,
+    "kernels": text,
+    "backend": text,
+    "devices": several(whole()),
+    "gpu_layers": whole(),
+    "split": text,
+    "gpu_memory_fraction": number,
+    "lora": several(pair(path, number)),
+    "architecture": text,
+    "format": text,
+    "chat_template": text,
+    "firewall": anything,
+}
+
+_REPLYING: Mapping[str, Check] = {
+    "max_tokens": whole(),
+    "temperature": number,
+    "top_k": whole(),
+    "top_p": number,
+    "min_p": number,
+    "repeat_penalty": number,
+    "repeat_last_n": whole(),
+    "presence_penalty": number,
+    "frequency_penalty": number,
+    "logit_bias": several(pair(whole(2**32 - 1), number)),
+    "seed": whole(),
+    "stop": several(text),
+    "json_schema": text,
+    "grammar": text,
+}
 
 
 @dataclass
@@ -161,3 +281,13 @@ class FirewallOptions:
     time_limit: float = 30.0
     text_limit: int = 4 << 20
     audit_log: Optional[PathLike] = None
+
+
+GUARDING: Mapping[str, Check] = {
+    "scanners": anything,
+    "thresholds": several(lambda name, value: number(f"the threshold for {value[1]}", value[2])),
+    "fail_mode": text,
+    "time_limit": number,
+    "text_limit": whole(),
+    "audit_log": path,
+}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Mapping, Option
 
 from . import _native
 from ._errors import UsageError
-from ._options import LONE_SURROGATE, FirewallOptions, PathLike
+from ._options import GUARDING, LONE_SURROGATE, FirewallOptions, PathLike, check
 
 if TYPE_CHECKING:
     from typing_extensions import Literal, Self, TypeAlias
@@ -378,6 +378,7 @@ class LlamaFirewall:
 
         entries = [(role.value, native(kind)) for role, kinds in placed.items() for kind in kinds]
         options = FirewallOptions(entries, thresholds, fail_mode, time_limit, text_limit, audit_log)
+        check(options, GUARDING)
         return _native.Firewall(options)
 
     def _here(self) -> _native.Firewall:
