@@ -371,7 +371,7 @@ pub fn class(error: &Error) -> &'static str {
         | Error::AnotherLibrary { .. }
         | Error::NoBackend { .. }
         | Error::Architecture => "LibraryError",
-        Error::Format(_) | Error::NotGguf { .. } | Error::Load { .. } => "ModelError",
+        Error::Format(_) | Error::NoModel { .. } | Error::NotGguf { .. } | Error::Load { .. } => "ModelError",
         Error::Memory { .. } => "ResourceError",
         Error::Decode { .. } | Error::Cancelled | Error::NoLogits | Error::Sampler(_) => "EngineError",
         _ => "UsageError",

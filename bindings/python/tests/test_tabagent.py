@@ -151,7 +151,7 @@ def test_what_cannot_be_loaded_says_why(library: pathlib.Path, tmp_path: pathlib
         model.vocab_size()
     with pytest.raises(TypeError, match="model_path"):
         model.load(dll_path=library)
-    with pytest.raises(torchless.UsageError, match="does not exist"):
+    with pytest.raises(torchless.ModelError, match="does not exist"):
         model.load(dll_path=library, model_path=tmp_path / "no-such-model.gguf")
     with pytest.raises(tabagent_model.LibraryError, match="no-such-library"):
         model.load(dll_path=tmp_path / "no-such-library.so", model_path=STORY)

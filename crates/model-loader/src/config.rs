@@ -145,12 +145,8 @@ impl ModelConfig {
                 context: ContextConfig::default(),
             });
         }
-        let value = format!(
-            "'{}', which {}",
-            path.display(),
-            if path.exists() { "is no file" } else { "does not exist" }
-        );
-        Err(Error::Option { option: "the model's path", value, allowed: "a GGUF file".to_owned() })
+        let what = if path.exists() { "is no file" } else { "does not exist" };
+        Err(Error::NoModel { path: path.to_owned(), what })
     }
 
     /// The model's file.

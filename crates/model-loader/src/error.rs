@@ -95,6 +95,14 @@ pub enum Error {
         /// The missing function.
         symbol: &'static str,
     },
+    /// There is no file to load.
+    #[error("the model '{}' {what}, it has to be a GGUF file", .path.display())]
+    NoModel {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What is there instead.
+        what: &'static str,
+    },
     /// The model file is no GGUF, or a damaged one.
     #[error(transparent)]
     Format(#[from] torchless_formats::FormatError),

@@ -195,7 +195,9 @@ fn of_llama(error: &model_loader::Error) -> ErrorKind {
         }
         Llama::Architecture | Llama::UnknownLayout { .. } | Llama::Unsupported { .. } => ErrorKind::Usage,
         Llama::NoGpu { .. } | Llama::Option { .. } => ErrorKind::Usage,
-        Llama::Format(_) | Llama::NotGguf { .. } | Llama::Load { .. } => ErrorKind::Model,
+        Llama::Format(_) | Llama::NoModel { .. } | Llama::NotGguf { .. } | Llama::Load { .. } => {
+            ErrorKind::Model
+        }
         Llama::Memory { .. } => ErrorKind::Resources,
         _ => ErrorKind::Runtime,
     }

@@ -73,7 +73,7 @@ fn models_that_are_none_are_refused_before_the_library_sees_them() {
         std::fs::remove_file(path).unwrap();
     }
     let said = ModelConfig::new("/no/such/model.gguf").unwrap_err().to_string();
-    assert!(said.contains("'/no/such/model.gguf', which does not exist"), "{said}");
+    assert!(said.contains("the model '/no/such/model.gguf' does not exist"), "{said}");
     assert!(ModelConfig::new(std::env::temp_dir()).unwrap_err().to_string().contains("is no file"));
 }
 
