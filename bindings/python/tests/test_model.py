@@ -305,6 +305,9 @@ def test_ids_out_of_range_are_refused(story: Model) -> None:
             call([1280])
         with pytest.raises((OverflowError, TypeError)):
             call([-1])
+    for wrong in ([1.7], ["1"], "12"):
+        with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+            story.detokenize(wrong)  # type: ignore[arg-type]
     with pytest.raises(torchless.UsageError, match="the context holds 512"):
         story.logits([1] * 513)
 

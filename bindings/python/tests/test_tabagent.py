@@ -105,6 +105,8 @@ def test_tokens_and_logits_are_those_of_the_native_engine(
     ids = model.tokenize("Once upon a time")
     assert ids == story.tokenize("Once upon a time") and model.detokenize(ids[1:]).strip() == "Once upon a time"
     assert model.token_to_text(ids[-1]).strip() == "time"
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        model.detokenize([1.7])  # type: ignore[list-item]
     logits = model.logits(ids)
     assert logits.shape == (5, 1280) and logits.dtype == numpy.float32
     assert numpy.abs(logits - story.logits(ids)).max() < 0.2

@@ -19,7 +19,20 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional, Sequence, Un
 
 from torchless import _native
 from torchless._errors import LibraryError, UsageError
-from torchless._options import Check, GenerateOptions, check, flag, number, path, reply_options, several, text, whole, written
+from torchless._options import (
+    Check,
+    GenerateOptions,
+    check,
+    flag,
+    number,
+    path,
+    reply_options,
+    several,
+    text,
+    token_ids,
+    whole,
+    written,
+)
 from torchless._pieces import Pieces
 
 if TYPE_CHECKING:
@@ -239,7 +252,7 @@ class PyModel:
 
     def detokenize(self, ids: Iterable[int]) -> str:
         """The text of token ids."""
-        return self._loaded.detokenize([int(token) for token in ids])
+        return self._loaded.detokenize(token_ids(ids))
 
     def token_to_text(self, token: int) -> str:
         """The text of one token; control tokens have none."""
@@ -263,7 +276,7 @@ class PyModel:
 
     def logits(self, ids: Iterable[int]) -> NDArray[numpy.float32]:
         """Logits after each token, ``[tokens, vocab]``. The context forgets what it held."""
-        return _array(self._loaded.logits([int(token) for token in ids]))
+        return _array(self._loaded.logits(token_ids(ids)))
 
     def clear(self) -> None:
         """Forgets what was computed; without, what a prompt has in common with the last one is used again."""

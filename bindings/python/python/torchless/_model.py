@@ -22,7 +22,7 @@ from typing import (
 
 from . import _native
 from ._errors import TorchlessError, UsageError
-from ._options import OPENING, GenerateOptions, OpenOptions, PathLike, check, reply_options, unwritable, written
+from ._options import OPENING, GenerateOptions, OpenOptions, PathLike, check, reply_options, token_ids, unwritable, written
 from ._pieces import Pieces
 
 if TYPE_CHECKING:
@@ -373,7 +373,7 @@ class Model:
 
     def detokenize(self, ids: Iterable[int]) -> str:
         """The text of token ids."""
-        return self._open.detokenize(_ids(ids))
+        return self._open.detokenize(token_ids(ids))
 
     @property
     def bos_token(self) -> Optional[int]:
@@ -504,7 +504,7 @@ class Model:
 
         :param start: leaves the positions before it out; -1 gives the last alone.
         """
-        ids = self.tokenize(tokens) if isinstance(tokens, str) else _ids(tokens)
+        ids = self.tokenize(tokens) if isinstance(tokens, str) else token_ids(tokens)
         first = max(0, start + len(ids)) if start < 0 else start
         return _array(self._completes.logits(ids, first))
 
@@ -587,10 +587,6 @@ def _adapters(given: Union[PathLike, Mapping[PathLike, float], Sequence[PathLike
     if isinstance(given, Mapping):
         return list(given.items())
     return [(path, 1.0) for path in given]
-
-
-def _ids(ids: Iterable[int]) -> list[int]:
-    return [int(token) for token in ids]
 
 
 def _texts(texts: Union[str, Iterable[str]]) -> list[str]:

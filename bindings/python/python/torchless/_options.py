@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import re
 import secrets
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Optional, Sequence, TypedDict, Union
 
 from ._errors import UsageError
 
@@ -141,6 +142,11 @@ def written(text: str, what: str = "the text") -> str:
     if error is not None:
         raise error
     return text
+
+
+def token_ids(ids: Iterable[int]) -> list[int]:
+    """Ids as plain numbers; what is no whole number is refused."""
+    return [operator.index(token) for token in ids]
 
 
 Check = Callable[[str, Any], None]
