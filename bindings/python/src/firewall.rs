@@ -26,6 +26,9 @@ pub type PlainFinding<Name> = (String, String, usize, usize, Name, f64, String);
 /// A verdict: decision, reason, score, status, coverage, findings.
 pub type PlainVerdict = (&'static str, String, f64, &'static str, f64, Vec<PlainFinding<&'static str>>);
 
+/// A scan that waits for longer waits for ever, and clocks have room for this.
+const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+
 /// One scanner, made once and shared by all firewalls that it is in.
 #[pyclass(frozen, module = "torchless._native")]
 pub struct Scanner(Arc<dyn torchless::firewall::Scanner>);
@@ -84,6 +87,21 @@ struct FirewallOptions {
 }
 
 impl FirewallOptions {
+    fn limits(&self) -> Result<Limits, Failure> {
+        let time = Duration::try_from_secs_f64(self.time_limit).ok();
+        let Some(time) = time.filter(|time| !time.is_zero() && *time <= LONGEST) else {
+            return Err(Failure::Usage(format!(
+                "time_limit is {}, it has to be above 0 and at most {} seconds",
+                self.time_limit,
+                LONGEST.as_secs()
+            )));
+        };
+        match self.text_limit {
+            0 => Err(Failure::Usage("text_limit is 0, it has to be above 0".to_owned())),
+            text_bytes => Ok(Limits { time, text_bytes }),
+        }
+    }
+
     fn configuration(&self) -> Result<Configuration, Failure> {
         let fail_mode = match self.fail_mode.as_str() {
             "closed" => FailMode::Closed,
@@ -95,12 +113,7 @@ impl FirewallOptions {
                 )));
             }
         };
-        let time = Duration::try_from_secs_f64(self.time_limit).ok().filter(|time| !time.is_zero());
-        let (Some(time), true) = (time, self.text_limit > 0) else {
-            return Err(Failure::Usage("time_limit and text_limit have to be above 0".to_owned()));
-        };
-        let limits = Limits { time, text_bytes: self.text_limit };
-        let mut configuration = Configuration::new().with_fail_mode(fail_mode).with_limits(limits);
+        let mut configuration = Configuration::new().with_fail_mode(fail_mode).with_limits(self.limits()?);
         for (role, scanner) in &self.scanners {
             configuration = configuration.add_scanner(role_named(role)?, scanner.get().0.clone());
         }

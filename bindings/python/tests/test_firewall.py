@@ -372,8 +372,11 @@ def test_configurations_that_cannot_be_meant() -> None:
         ({Role.USER: [ScannerType.AGENT_ALIGNMENT]}, {}, "judge="),
         ({Role.USER: [Polite(), Polite()]}, {}, "taken by another scanner"),
         ({}, {"fail_mode": "maybe"}, "closed, human or open"),
-        ({}, {"time_limit": 0.0}, "above 0"),
-        ({}, {"time_limit": float("nan")}, "above 0"),
+        ({}, {"time_limit": 0.0}, "time_limit is 0, .* above 0"),
+        ({}, {"time_limit": float("nan")}, "time_limit is NaN, .* above 0"),
+        ({}, {"time_limit": float("inf")}, "time_limit is inf, .* at most 1000000000 seconds"),
+        ({}, {"time_limit": 1e12}, "at most 1000000000 seconds"),
+        ({}, {"text_limit": 0}, "text_limit is 0"),
         ({Role.USER: [ScannerType.PROMPT_GUARD]}, {"prompt_guard": "no-such-folder"}, "no-such-folder"),
     ]
     for scanners, options, words in cases:
@@ -389,6 +392,7 @@ def test_configurations_that_cannot_be_meant() -> None:
     for options, words in kinds:
         with pytest.raises(TypeError, match=words):
             LlamaFirewall({Role.USER: [ScannerType.REGEX]}, **options)
+    assert LlamaFirewall({Role.USER: [Polite()]}, time_limit=1e9).scan(UserMessage("please")).is_allowed
     with pytest.raises(torchless.UsageError, match="text_limit is .* at most"):
         LlamaFirewall({}, text_limit=2**70)
     with pytest.raises(ValueError, match="subclass of Scanner"):

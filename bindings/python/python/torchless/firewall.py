@@ -284,7 +284,7 @@ class LlamaFirewall:
             instructions, what is judged, and the JSON schema of the answer, and gives JSON.
         :param block_thresholds: scores from which on a scanner blocks, in place of its own verdict.
         :param fail_mode: what a scanner that fails leads to: ``closed`` blocks, ``human`` asks for a person, ``open`` allows.
-        :param time_limit: seconds for each scanner and message.
+        :param time_limit: seconds for each scanner and message; 1e9, the most, is for ever.
         :param text_limit: bytes of a message; a longer one counts as a failure, nothing is cut.
         :param audit_log: a file that gets a line for each verdict, chained by hashes, without the text.
         """
