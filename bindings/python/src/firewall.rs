@@ -162,6 +162,14 @@ impl Firewall {
         self.0.is_open()
     }
 
+    /// Roles that scanners look at, with the names of those.
+    #[getter]
+    fn scanners(&self) -> Vec<(&'static str, Vec<String>)> {
+        let of =
+            |role: Role| (role.name(), self.0.scanner_names(role).map(str::to_owned).collect::<Vec<_>>());
+        Role::ALL.into_iter().map(of).filter(|(_, names)| !names.is_empty()).collect()
+    }
+
     /// The verdict on a message, with what was said before it where that is known.
     fn scan(&self, py: Python<'_>, message: Said, trace: Option<Vec<Said>>) -> PyResult<PlainVerdict> {
         let (firewall, message) = (self.0.clone(), read(message)?);

@@ -446,6 +446,9 @@ def test_a_policy_file_is_read(tmp_path: pathlib.Path) -> None:
     )
     firewall = LlamaFirewall.from_policy(policy)
     assert firewall.scan(UserMessage("BlueBird")).findings[0].rule == "Codename"
+    assert firewall.scanners == {Role.USER: ["house"]}
+    usual = LlamaFirewall.from_usecase(UseCase.GENERAL).scanners
+    assert usual.keys() == set(Role) and ScannerType.REGEX in usual[Role.USER]
     with pytest.raises(torchless.UsageError, match="line 1"):
         policy.write_text("nonsense = 1\n")
         LlamaFirewall.from_policy(policy)

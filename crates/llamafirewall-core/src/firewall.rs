@@ -47,6 +47,11 @@ impl Firewall {
         self.configuration.is_empty()
     }
 
+    /// Names of the scanners that look at what a role says.
+    pub fn scanner_names(&self, role: Role) -> impl Iterator<Item = &str> {
+        self.configuration.scanner_names(role)
+    }
+
     /// Scans a message with every scanner of its role, side by side, and the name and the arguments of each tool that it wants to
     /// call as texts of their own: the arguments as they are written, and the strings in them as the tool reads them. The worst
     /// decision wins.

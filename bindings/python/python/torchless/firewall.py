@@ -321,9 +321,10 @@ class LlamaFirewall:
 
     @classmethod
     def from_policy(cls, policy: PathLike) -> Self:
-        """The firewall of a policy file in TOML, or of a preset by its name."""
+        """The firewall of a policy file in TOML, or of a preset by its name. ``scanners`` has them by the names of the policy."""
         firewall = cls({})
         firewall._native = _native.Firewall.from_policy(os.fspath(policy))
+        firewall.scanners = {Role(role): [_kind(name) for name in names] for role, names in firewall._native.scanners}
         return firewall
 
     @property
@@ -440,6 +441,10 @@ def _name(kind: Union[ScannerType, str, Scanner]) -> str:
     if isinstance(kind, ScannerType):
         return str(kind.value)
     return kind.name if isinstance(kind, Scanner) else kind
+
+
+def _kind(name: str) -> Union[ScannerType, str]:
+    return next((kind for kind in ScannerType if kind.value == name), name)
 
 
 _Said = tuple[str, str, list[tuple[str, str]]]
