@@ -63,7 +63,7 @@ impl Failure {
                 classes.getattr("RefusedError")?.call1(parts)
             }
             Failure::Library(error) => one(class(error.kind()), &message(error)),
-            Failure::Llama(error) => one(crate::llama::class(error), &error.to_string()),
+            Failure::Llama(error) => one(crate::llama::class(error), &crate::llama::message(error)),
             Failure::Firewall(error) => one("UsageError", &error.to_string()),
             Failure::Usage(message) => one("UsageError", message),
             Failure::Internal(what) => PyRuntimeError::new_err(format!("fault in torchless: {what}"))
@@ -89,6 +89,10 @@ fn message(error: &Error) -> String {
         Error::NoTemplate => {
             "this model has no chat template: it completes plain text with generate(), or talks by one \
                               that Model.open(chat_template=...) names"
+                .to_owned()
+        }
+        Error::NoTokenizer => {
+            "this model has no tokenizer, without which it takes no text: put one beside it, such as tokenizer.json"
                 .to_owned()
         }
         Error::PromptTooLong { tokens, limit } => format!(

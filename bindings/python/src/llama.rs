@@ -377,3 +377,16 @@ pub fn class(error: &Error) -> &'static str {
         _ => "UsageError",
     }
 }
+
+/// Options of model-loader, and their names in Python.
+const OPTIONS: &[(&str, &str)] = &[
+    ("ModelConfig::with_library", "dll_path"),
+    ("ModelConfig::with_context_size", "context_size"),
+    ("ModelConfig::with_batch_size", "batch_size"),
+    ("ModelConfig::with_flash_attention", "flash_attention"),
+];
+
+/// The loader's message, with options as Python calls them.
+pub fn message(error: &Error) -> String {
+    OPTIONS.iter().fold(error.to_string(), |message, (rust, python)| message.replace(rust, python))
+}

@@ -30,8 +30,8 @@ impl PythonScanner {
         let said =
             (said(input.message()), input.trace().map(|trace| trace.iter().map(said).collect::<Vec<_>>()));
         let answer = Python::try_attach(|py| {
-            let answer = self.scan.call1(py, said).map_err(|e| raised(py, &e))?;
-            answer.extract::<Answer>(py).map_err(|e| raised(py, &e))
+            let answer = self.scan.call1(py, said).map_err(|e| raised(py, "scanner", &e))?;
+            answer.extract::<Answer>(py).map_err(|e| raised(py, "scanner", &e))
         });
         let (decision, reason, score, status, coverage, findings) =
             answer.unwrap_or_else(|| Err(GONE.to_owned())).map_err(ScannerError)?;
@@ -66,9 +66,9 @@ fn said(message: &Message) -> Said {
 }
 
 /// Which exception it was; its message may quote the text.
-fn raised(py: Python<'_>, error: &PyErr) -> String {
+fn raised(py: Python<'_>, who: &str, error: &PyErr) -> String {
     let name = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
-    format!("the scanner raised {name}")
+    format!("the {who} raised {name}")
 }
 
 fn decision_named(name: &str) -> Result<ScanDecision, ScannerError> {
@@ -105,8 +105,8 @@ impl PythonJudge {
     fn answer(&self, question: &Question) -> Result<serde_json::Value, JudgeError> {
         let asked = (&question.system, &question.user, question.schema.to_string());
         let answer = Python::try_attach(|py| {
-            let answer = self.0.call1(py, asked).map_err(|e| raised(py, &e))?;
-            answer.extract::<String>(py).map_err(|e| raised(py, &e))
+            let answer = self.0.call1(py, asked).map_err(|e| raised(py, "judge", &e))?;
+            answer.extract::<String>(py).map_err(|e| raised(py, "judge", &e))
         });
         let answer = answer.unwrap_or_else(|| Err(GONE.to_owned())).map_err(JudgeError)?;
         serde_json::from_str(&answer).map_err(|_| JudgeError("the answer is no JSON".to_owned()))

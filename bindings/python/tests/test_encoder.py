@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -108,3 +110,11 @@ def test_an_encoder_behind_a_policy_reads_what_passes() -> None:
         for call in (model.embed, model.classify):
             with pytest.raises(torchless.RefusedError, match="refused the user message"):
                 call(TEXTS)
+
+
+def test_an_encoder_without_a_tokenizer_says_what_is_missing(tmp_path: pathlib.Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(MODELS / "test_encoder" / name, tmp_path)
+    with Model.open(tmp_path, threads=1) as model:
+        with pytest.raises(torchless.UsageError, match="takes no text: put one beside it, such as tokenizer.json"):
+            model.embed("a text")
