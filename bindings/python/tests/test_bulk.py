@@ -65,3 +65,25 @@ def test_columns_that_do_not_fit_are_named() -> None:
         worker(batch(words=["a"]))
     with pytest.raises(TypeError, match="NoneType in row 1"):
         worker(batch(text=["a", None]))
+
+
+def test_what_is_read_is_not_written_over() -> None:
+    encoder = MODELS / "test_encoder"
+    for column in ("decision", "reason", "score", "status"):
+        with pytest.raises(ValueError, match=f"column '{column}' would be overwritten"):
+            torchless.ray.Scan(policy="general", column=column)
+    with pytest.raises(ValueError, match="'error' would be overwritten"):
+        torchless.ray.Generate(column="error", errors="column", open_options=ONE)
+    with pytest.raises(ValueError, match="'reply' would be overwritten"):
+        torchless.ray.Generate(column="reply", open_options=ONE)
+    with pytest.raises(ValueError, match="'text' would be overwritten"):
+        torchless.ray.Embed(encoder, output="text", open_options=ONE)
+    with pytest.raises(ValueError, match="'label' would be overwritten"):
+        torchless.ray.Classify(encoder, column="label", open_options=ONE)
+
+
+def test_options_of_replies_are_looked_at_before_there_are_rows() -> None:
+    with pytest.raises(TypeError, match="max_token'.*max_tokens"):
+        torchless.ray.Generate(open_options=ONE, max_token=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="max_tokens is 'many'"):
+        torchless.ray.Generate(open_options=ONE, max_tokens="many")  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ._errors import TorchlessError
 from ._model import Model
-from ._options import GenerateOptions, PathLike
+from ._options import GenerateOptions, PathLike, reply_options
 from .firewall import Configuration, LlamaFirewall, Message, Role
 
 if TYPE_CHECKING:
@@ -62,6 +62,13 @@ def _text(value: object, name: str, row: int) -> str:
     return value
 
 
+def _kept(column: str, *outputs: str) -> str:
+    """The column that is read, if none of those that are written has its name."""
+    if column in outputs:
+        raise ValueError(f"column {column!r} would be overwritten: give what is read another name than {', '.join(outputs)}")
+    return column
+
+
 def _texts(values: list[Any]) -> NDArray[Any]:
     array = numpy.empty(len(values), dtype=object)
     array[:] = values
@@ -91,8 +98,10 @@ class Generate:
         """
         if errors not in ("raise", "column"):
             raise ValueError(f"errors is {errors!r}, it has to be 'raise' or 'column'")
+        # What is misspelt is told before there are rows.
+        reply_options(options)
+        self._columns = (_kept(column, output, *(["error"] if errors == "column" else [])), output)
         self._model = _open(model, open_options)
-        self._columns = (column, output)
         self._errors = errors
         self._options = options
 
@@ -122,8 +131,8 @@ class Embed:
         open_options: Optional[Mapping[str, Any]] = None,
     ) -> None:
         """Opens the encoder, a path that every worker can read."""
+        self._columns = (_kept(column, output), output)
         self._model = _open(model, open_options)
-        self._columns = (column, output)
         self._how = (pooling, normalize)
 
     def __call__(self, batch: Batch) -> Batch:
@@ -144,8 +153,8 @@ class Classify:
         open_options: Optional[Mapping[str, Any]] = None,
     ) -> None:
         """Opens the classifier, a path that every worker can read."""
+        self._column = _kept(column, "label", "score")
         self._model = _open(model, open_options)
-        self._column = column
 
     def __call__(self, batch: Batch) -> Batch:
         found = self._model.classify(_column(batch, self._column))
@@ -172,13 +181,13 @@ class Scan:
         :param policy: a policy file, or the name of a preset, in their place.
         :param role: who says what is in the column.
         """
+        self._column = _kept(column, "decision", "reason", "score", "status")
         if policy is None:
             self._firewall = LlamaFirewall(scanners, **options)
         elif scanners is not None or options:
             raise TypeError("a policy says everything: no scanners and options beside it")
         else:
             self._firewall = LlamaFirewall.from_policy(policy)
-        self._column = column
         self._role = Role(role)
         self._threads = _threads() or 1
 
