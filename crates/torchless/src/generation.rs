@@ -155,11 +155,11 @@ impl<'m> Generation<'m> {
         for piece in pieces {
             let (text, stopped) = match piece {
                 Piece::Reasoning(text) => {
-                    self.pending.push_back(Event::Reasoning(text));
+                    self.tell_beside_text(Event::Reasoning(text));
                     continue;
                 }
                 Piece::Call(call) => {
-                    self.pending.push_back(Event::ToolCall(call));
+                    self.tell_beside_text(Event::ToolCall(call));
                     continue;
                 }
                 Piece::Text(text) => match self.stop.push(&text) {
@@ -175,6 +175,20 @@ impl<'m> Generation<'m> {
             }
         }
         false
+    }
+
+    /// Queues what is no text, behind the text before it: a stop string does not reach over it.
+    fn tell_beside_text(&mut self, event: Event) {
+        self.tell_held();
+        self.pending.push_back(event);
+    }
+
+    /// Queues the text that could have begun a stop string.
+    fn tell_held(&mut self) {
+        let held = self.stop.finish();
+        if !held.is_empty() {
+            self.pending.push_back(Event::Text(held));
+        }
     }
 
     /// Lets what is to be told pass the door; whether there was anything.
@@ -232,10 +246,7 @@ impl<'m> Generation<'m> {
             self.state = State::Ending(DoneReason::Stop);
             return;
         }
-        let held = self.stop.finish();
-        if !held.is_empty() {
-            self.pending.push_back(Event::Text(held));
-        }
+        self.tell_held();
         self.state = State::Ending(reason);
     }
 }

@@ -255,3 +255,29 @@ fn a_full_context_ends_the_reply() {
     // The last token of a reply need not be computed, so that it lies beyond the context.
     assert!((24..=25).contains(&(tokens("prompt_tokens") + tokens("reply_tokens"))), "{report}");
 }
+
+#[test]
+fn stop_texts_do_not_reach_over_calls() {
+    let folder = tempfile::tempdir().unwrap();
+    let template = "{{ messages[0].content }}{# <tool_call> #}";
+    let model =
+        Remake::story().with("tokenizer.chat_template", template).write(&folder.path().join("calls.gguf"));
+    let tools = folder.path().join("tools.json");
+    std::fs::write(&tools, "[{\"name\": \"f\"}]").unwrap();
+    let events = |reply: &str, stop: &str| {
+        let grammar = format!("root ::= {}", Value::from(reply));
+        let words = ["--tools", text(&tools), "--grammar", &grammar, "--stop", stop, "--jsonl", "--quiet"];
+        let lines = output(&[&[text(&model), "hi"], &words[..]].concat());
+        let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut told = String::new();
+        for event in events {
+            told += event["text"].as_str().unwrap_or(if event["event"] == "tool_call" { "|" } else { "" });
+        }
+        told
+    };
+    let call = r#"<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>"#;
+    for (before, after, stop) in [("xy", "zz", "y zq"), ("abcSTO", "P zz", "STOP")] {
+        let told = events(&format!("{before}{call}{after}"), stop);
+        assert_eq!(told, format!("{before}|{after}"));
+    }
+}
