@@ -43,7 +43,8 @@ pub struct Summary {
     pub prompt_time: Duration,
     /// From there to the end.
     pub reply_time: Duration,
-    /// The tokens themselves.
+    /// The tokens themselves, all that the model made: those of its thinking, of calls and of what a stop string cut off are
+    /// among them. Which token which text came from is not always told.
     pub tokens: Vec<TokenId>,
 }
 

@@ -281,3 +281,20 @@ fn stop_texts_do_not_reach_over_calls() {
         assert_eq!(told, format!("{before}|{after}"));
     }
 }
+
+#[test]
+fn all_tokens_are_told_those_of_what_is_not_shown_among_them() {
+    let words = [STORY, "Once upon a time", "--temperature", "0", "--max-tokens", "8"];
+    let whole = json(&words);
+    let stop = whole["text"].as_str().unwrap().split_whitespace().nth(2).unwrap();
+    let cut = json(&[&words[..], &["--stop", stop]].concat());
+    let ids = |report: &Value| report["token_ids"].as_array().unwrap().clone();
+    assert_eq!(ids(&cut), ids(&whole)[..ids(&cut).len()]);
+    assert_eq!(cut["reply_tokens"], ids(&cut).len());
+    let shown = output(&["detokenize", STORY, &words_of(&ids(&cut))]);
+    assert!(shown.contains(stop) && !cut["text"].as_str().unwrap().contains(stop), "{shown}");
+}
+
+fn words_of(ids: &[Value]) -> String {
+    ids.iter().map(Value::to_string).collect::<Vec<_>>().join(",")
+}
