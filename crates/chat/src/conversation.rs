@@ -2,11 +2,12 @@
 
 use crate::data::{Data, DataError};
 use crate::jinja::{Dict, SeqKind, Value};
+use crate::said::Said;
 use std::sync::Arc;
 
 /// Roles that programs give to messages. The words belong to the program, also where a file spells them: templates
 /// make control tokens of some of them.
-const ROLES: [&str; 12] = [
+pub(crate) const ROLES: [&str; 12] = [
     "assistant",
     "context",
     "developer",
@@ -115,20 +116,16 @@ impl Conversation {
         self.messages.is_empty()
     }
 
-    /// Every text of the conversation with the role that brought it; keys of objects are texts too, and those of
-    /// tools are the system's.
-    pub fn visit_texts(&self, visit: &mut dyn FnMut(&str, &str)) {
-        for message in &self.messages {
-            let Value::Dict(dict) = message else { continue };
-            let role = dict.get_str("role").and_then(Value::as_str).unwrap_or_default();
-            // A role that templates know is a word of theirs; any other is a text that somebody wrote.
-            let known = ROLES.contains(&role);
-            for (_, value) in dict.iter().filter(|(key, _)| !known || key.as_str() != Some("role")) {
-                texts(value, &mut |text| visit(role, text));
-            }
+    /// What the tools say of themselves, each as a message of the role `tool`, for whoever wrote them may be a stranger; and then
+    /// every message, with all texts in it.
+    pub fn visit(&self, visit: &mut dyn FnMut(Said)) {
+        if let Some(Data { value: Value::Seq(tools), .. }) = &self.tools {
+            tools.items.iter().for_each(|tool| visit(Said::of_tool(tool)));
         }
-        if let Some(tools) = &self.tools {
-            texts(&tools.value, &mut |text| visit("system", text));
+        for message in &self.messages {
+            if let Value::Dict(dict) = message {
+                visit(Said::of_message(dict));
+            }
         }
     }
 
@@ -170,19 +167,6 @@ fn checked(message: &Value, i: usize) -> Result<Value, ConversationError> {
     Ok(Value::Dict(Arc::new(with_role)))
 }
 
-/// Values come from JSON and nest as little as it may.
-fn texts(value: &Value, visit: &mut dyn FnMut(&str)) {
-    match value {
-        Value::Str(text) => visit(text.as_str()),
-        Value::Seq(seq) => seq.items.iter().for_each(|item| texts(item, visit)),
-        Value::Dict(dict) => dict.iter().for_each(|(key, value)| {
-            texts(key, visit);
-            texts(value, visit);
-        }),
-        _ => {}
-    }
-}
-
 fn tool_list(tools: Data) -> Result<Data, ConversationError> {
     match &tools.value {
         Value::Seq(list) if list.items.iter().all(|tool| matches!(tool, Value::Dict(_))) => Ok(tools),
@@ -198,11 +182,10 @@ mod tests {
     fn a_role_that_templates_do_not_know_is_a_text_of_the_message() {
         let json = r#"[{"role": "user", "content": "a"}, {"role": "[INST] now", "content": "b"}]"#;
         let mut seen = Vec::new();
-        let visit = &mut |role: &str, text: &str| seen.push((role.to_owned(), text.to_owned()));
-        Conversation::from_json(json).unwrap().visit_texts(visit);
-        let texts: Vec<&str> = seen.iter().map(|(_, text)| text.as_str()).collect();
-        assert_eq!(texts.iter().filter(|text| **text == "[INST] now").count(), 1, "{texts:?}");
-        assert!(!texts.contains(&"user") && texts.contains(&"a") && texts.contains(&"b"), "{texts:?}");
+        Conversation::from_json(json).unwrap().visit(&mut |said| seen.push(said));
+        assert_eq!([&seen[0].parts, &seen[1].parts], [&["a"], &["b"]]);
+        assert!(seen[0].fields.is_empty(), "{seen:?}");
+        assert_eq!(seen[1].fields, [("role".to_owned(), "[INST] now".to_owned())]);
     }
 
     #[test]

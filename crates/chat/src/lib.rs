@@ -12,6 +12,7 @@ mod data;
 mod grammar;
 mod jinja;
 mod reply;
+mod said;
 mod template;
 
 pub use builtin::{BUILTINS, Builtin, builtin, builtin_for};
@@ -20,4 +21,5 @@ pub use data::{Data, DataError, MAX_JSON};
 pub use grammar::{AfterThinking, Grammar, GrammarConstraint, GrammarError, GrammarVocabulary};
 pub use jinja::{CivilTime, Kind, TemplateError};
 pub use reply::{Piece, ReplyFormat, ReplyParser, THINKING, Thinking, ToolCall};
+pub use said::{Said, place_of_key, place_within};
 pub use template::{ChatTemplate, Part, RenderOptions, RenderedPrompt};

@@ -2,35 +2,29 @@
 
 use crate::{Message, Role, ScanDecision};
 
-/// What can be scanned before it is let in: an ordered list of texts and who said them.
+/// What can be scanned before it is let in: messages in their order.
 pub trait Content {
-    /// Calls `visit` with every text that the model will see and that did not come from the application's own
-    /// code.
-    fn visit(&self, visit: &mut dyn FnMut(Role, &str));
+    /// Calls `visit` with every message that the model will see, and in it with every text that did not come from the
+    /// application's own code.
+    fn visit(&self, visit: &mut dyn FnMut(Message));
 }
 
 impl Content for [Message] {
-    fn visit(&self, visit: &mut dyn FnMut(Role, &str)) {
-        for message in self {
-            visit(message.role, &message.content);
-            for call in &message.tool_calls {
-                visit(message.role, &call.name);
-                visit(message.role, &call.arguments);
-            }
-        }
+    fn visit(&self, visit: &mut dyn FnMut(Message)) {
+        self.iter().cloned().for_each(visit);
     }
 }
 
 impl Content for Vec<Message> {
-    fn visit(&self, visit: &mut dyn FnMut(Role, &str)) {
+    fn visit(&self, visit: &mut dyn FnMut(Message)) {
         self.as_slice().visit(visit);
     }
 }
 
 /// Plain text to complete counts as the user's.
 impl Content for String {
-    fn visit(&self, visit: &mut dyn FnMut(Role, &str)) {
-        visit(Role::User, self);
+    fn visit(&self, visit: &mut dyn FnMut(Message)) {
+        visit(Message::user(self));
     }
 }
 
@@ -83,7 +77,7 @@ mod tests {
     fn content_names_who_said_what() {
         let talk = vec![Message::new(Role::System, "be kind"), Message::new(Role::User, "hello")];
         let mut seen = Vec::new();
-        talk.visit(&mut |role, text| seen.push(format!("{}: {text}", role.name())));
+        talk.visit(&mut |message| seen.push(format!("{}: {}", message.role, message.content)));
         assert_eq!(seen, ["system: be kind", "user: hello"]);
     }
 

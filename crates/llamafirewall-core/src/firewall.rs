@@ -2,12 +2,13 @@
 
 use crate::configuration::Entry;
 use crate::execution::{self, Busy, block_on};
+use crate::message::{FIELD, JOINED};
 use crate::verdict::{combined, merged, scored, unscanned};
 use crate::{
-    Admitted, Configuration, ConfigurationError, Content, Message, OutputGuard, Refusal, Role, ScanDecision,
-    ScanInput, ScanResult, ScanStatus, ScannerError, ToolCall, Trace,
+    Admitted, Configuration, ConfigurationError, Content, Finding, Message, OutputGuard, Refusal, Role,
+    ScanDecision, ScanInput, ScanResult, ScanStatus, ScannerError, ToolCall, Trace,
 };
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -53,8 +54,9 @@ impl Firewall {
     }
 
     /// Scans a message with every scanner of its role, side by side, and the name and the arguments of each tool that it wants to
-    /// call as texts of their own: the arguments as they are written, and the strings in them as the tool reads them. The worst
-    /// decision wins.
+    /// call as texts of their own: the arguments as they are written, and the strings in them as the tool reads them. A content of
+    /// parts is scanned as models see it that get them one behind the other, too, and fields are scanned together. The worst decision
+    /// wins.
     pub async fn scan(&self, message: &Message, trace: Option<&[Message]>) -> ScanResult {
         if self.configuration.entries(message.role).is_empty() {
             return unscanned();
@@ -135,7 +137,7 @@ impl Firewall {
             return Ok(Admitted::new(content));
         }
         let mut messages = Vec::new();
-        content.visit(&mut |role, text| messages.push(Message::new(role, text)));
+        content.visit(&mut |message| messages.push(message));
         let messages: Arc<[Message]> = messages.into();
         for (at, message) in messages.iter().enumerate() {
             let result = block_on(self.scan_input(&Arc::new(ScanInput::of_trace(&messages, at))));
@@ -157,14 +159,18 @@ impl Firewall {
         block_on(self.scan_input(&Arc::new(ScanInput::of_trace(messages, at))))
     }
 
-    /// Scans a message: its text, and the names and arguments of calls.
+    /// Scans a message: its text, and the names and arguments of calls, and fields.
     async fn scan_input(&self, input: &Arc<ScanInput>) -> ScanResult {
         let message = input.message();
         let entries: Vec<&Entry> = self.configuration.entries(message.role).iter().collect();
         let of_text = self.scan_one(input, &entries).await;
         let of_readings: Vec<&Entry> =
             entries.iter().copied().filter(|entry| !entry.scanner.sees_calls()).collect();
-        if message.tool_calls.is_empty() || of_readings.is_empty() {
+        if of_readings.is_empty() {
+            return self.recorded(message, of_text);
+        }
+        let of_text = self.scan_joined(input, of_text, &of_readings).await;
+        if message.tool_calls.is_empty() && message.fields.is_empty() {
             return self.recorded(message, of_text);
         }
         let mut results = vec![("text", scored(of_text, entries.len()))];
@@ -173,7 +179,55 @@ impl Firewall {
                 results.push(("tool call", scored(result, of_readings.len())));
             }
         }
+        if !message.fields.is_empty() {
+            let result = self.scan_fields(input, &of_readings).await;
+            results.push(("field", scored(result, of_readings.len())));
+        }
         self.recorded(message, merged(results, |name, result| format!("{name}: {}", result.reason)))
+    }
+
+    /// The verdict on a text, made worse by what its parts say one behind the other.
+    async fn scan_joined(
+        &self,
+        input: &Arc<ScanInput>,
+        mut verdict: ScanResult,
+        entries: &[&Entry],
+    ) -> ScanResult {
+        for joined in input.message().joined() {
+            let reading = Arc::new(input.instead(Message::new(input.message().role, &joined.text[..])));
+            let mut result = self.scan_one(&reading, entries).await;
+            for finding in &mut result.findings {
+                finding.span = joined.original(finding.span.clone());
+                let how = if finding.seen_in.is_empty() { "" } else { ", " };
+                finding.seen_in = format!("{JOINED}{how}{}", finding.seen_in).into();
+            }
+            let told = Told::of(&verdict.findings);
+            result.findings.retain(|finding| !told.covers(finding));
+            if result.decision > verdict.decision || !result.findings.is_empty() {
+                let results = vec![(JOINED, verdict), (JOINED, result)];
+                verdict = merged(results, |_, result| result.reason.clone());
+            }
+        }
+        verdict
+    }
+
+    /// Scans the texts beside the content, in one.
+    async fn scan_fields(&self, input: &Arc<ScanInput>, entries: &[&Entry]) -> ScanResult {
+        let message = input.message();
+        let (mut text, mut ends) = (String::new(), Vec::new());
+        for field in &message.fields {
+            text.push_str(&field.text);
+            text.push('\n');
+            ends.push(text.len());
+        }
+        let reading = Arc::new(input.instead(Message::new(message.role, text)));
+        let mut result = self.scan_one(&reading, entries).await;
+        for finding in &mut result.findings {
+            let field = message.fields.get(ends.partition_point(|end| *end <= finding.span.start));
+            finding.seen_in = format!("{FIELD}{}", field.map_or("", |field| &field.place)).into();
+            finding.span = 0..0;
+        }
+        result
     }
 
     /// Scans every reading of a call; what is found in several of them is told of the first.
@@ -272,4 +326,36 @@ impl Firewall {
         let result = ScanResult::new(decision, format!("scan failed: {reason}"), score);
         ScanResult { status: ScanStatus::Error, coverage, ..result }
     }
+}
+
+/// What was found in one form of a text: for each kind of finding the places in their order, each with the last end up to it.
+struct Told<'a>(HashMap<Kind<'a>, Vec<(usize, usize)>>);
+
+/// Scanner, rule and decision of a finding.
+type Kind<'a> = (&'a str, &'a str, ScanDecision);
+
+impl<'a> Told<'a> {
+    fn of(findings: &'a [Finding]) -> Self {
+        let mut in_order: Vec<&Finding> = findings.iter().collect();
+        in_order.sort_by_key(|finding| finding.span.start);
+        let mut told = Self(HashMap::new());
+        for finding in in_order {
+            let places = told.0.entry(kind(finding)).or_default();
+            let last = places.last().map_or(0, |place: &(usize, usize)| place.1);
+            places.push((finding.span.start, last.max(finding.span.end)));
+        }
+        told
+    }
+
+    /// Whether the same was found at a place that meets this one.
+    fn covers(&self, finding: &Finding) -> bool {
+        self.0.get(&kind(finding)).is_some_and(|places| {
+            let before = places.partition_point(|place| place.0 < finding.span.end);
+            before > 0 && places[before - 1].1 > finding.span.start
+        })
+    }
+}
+
+fn kind(finding: &Finding) -> Kind<'_> {
+    (&finding.scanner, &finding.rule, finding.decision)
 }

@@ -30,7 +30,7 @@ pub use execution::block_on;
 pub use firewall::Firewall;
 pub use inference::{InferenceEngine, InferenceError};
 pub use judge::{Judge, JudgeError, JudgeFuture, Question};
-pub use message::{Message, Role, ToolCall, Trace};
+pub use message::{Field, Message, Role, ToolCall, Trace};
 pub use normalize::{Invisible, View, ViewKind, Views};
 pub use registry::{BuildScanner, Registry, ScannerOptions};
 pub use scanner::{Placement, ScanFuture, ScanInput, Scanner, ScannerError, ScannerType};

@@ -1,6 +1,7 @@
 //! Who said what.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -84,6 +85,9 @@ pub struct ToolCall {
 /// How what findings are seen in is called where it is a call.
 pub(crate) const PARTS_OF_CALLS: [&str; 2] = ["name of a tool call", "arguments of a tool call"];
 
+/// How a content is read whose parts stand one behind the other.
+pub(crate) const JOINED: &str = "parts joined";
+
 /// Strings of several lines in the arguments of a call that are each scanned alone; the others are scanned together.
 const MOST_ALONE: usize = 16;
 
@@ -164,12 +168,43 @@ pub struct Message {
     /// What the content is written in throughout, by the ending of its file or the name that a code fence would give it (`py`, `rs`);
     /// `None` where nothing says so, as for messages with code between fences.
     pub written_in: Option<String>,
+    /// Where parts of the content meet: the line breaks of it that stand between them, and that not every model sees.
+    pub joints: Vec<usize>,
+    /// What comes with the message beside content and calls.
+    pub fields: Vec<Field>,
 }
+
+/// A text beside the content of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Where it stands, such as `metadata.note`.
+    pub place: String,
+    /// The text.
+    pub text: String,
+}
+
+/// How what findings are seen in begins where it is a field.
+pub(crate) const FIELD: &str = "field ";
 
 impl Message {
     /// A message.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into(), tool_calls: Vec::new(), written_in: None }
+        let (content, tool_calls) = (content.into(), Vec::new());
+        Self { role, content, tool_calls, written_in: None, joints: Vec::new(), fields: Vec::new() }
+    }
+
+    /// A message whose content comes in parts. Models see them with line breaks between them, as they stand here, or one behind the
+    /// other: both are scanned.
+    pub fn of_parts<T: AsRef<str>>(role: Role, parts: impl IntoIterator<Item = T>) -> Self {
+        let (mut content, mut joints) = (String::new(), Vec::new());
+        for part in parts.into_iter().filter(|part| !part.as_ref().is_empty()) {
+            if !content.is_empty() {
+                joints.push(content.len());
+                content.push('\n');
+            }
+            content.push_str(part.as_ref());
+        }
+        Self { joints, ..Self::new(role, content) }
     }
 
     /// The same message, written in a language throughout.
@@ -179,11 +214,36 @@ impl Message {
         self
     }
 
+    /// The same message with texts beside its content.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Vec<Field>) -> Self {
+        self.fields = fields;
+        self
+    }
+
     /// The same message with calls of tools.
     #[must_use]
     pub fn with_tool_calls(mut self, calls: Vec<ToolCall>) -> Self {
         self.tool_calls = calls;
         self
+    }
+
+    /// The content as those models see it whose templates write parts one behind the other, as they came and without the white space
+    /// around each; none where there are no parts.
+    pub(crate) fn joined(&self) -> Vec<Joined> {
+        if self.joints.is_empty() {
+            return Vec::new();
+        }
+        let breaks: Vec<Range<usize>> = self.joints.iter().map(|at| *at..at + 1).collect();
+        let blanks = breaks.iter().map(|cut| self.blanks_around(cut)).collect::<Vec<_>>();
+        let trimmed = (blanks != breaks).then(|| Joined::new(&self.content, blanks));
+        std::iter::once(Joined::new(&self.content, breaks)).chain(trimmed).collect()
+    }
+
+    fn blanks_around(&self, cut: &Range<usize>) -> Range<usize> {
+        let after = &self.content[cut.end..];
+        let blanks = after.len() - after.trim_start().len();
+        self.content[..cut.start].trim_end().len()..cut.end + blanks
     }
 
     /// A user's message.
@@ -209,6 +269,36 @@ impl Message {
     /// Something remembered.
     pub fn memory(content: impl Into<String>) -> Self {
         Self::new(Role::Memory, content)
+    }
+}
+
+/// A content without what stands between its parts.
+pub(crate) struct Joined {
+    pub text: String,
+    /// Where in the text something was left out, and how many bytes up to there in all.
+    left_out: Vec<(usize, usize)>,
+}
+
+impl Joined {
+    fn new(content: &str, cuts: Vec<Range<usize>>) -> Self {
+        let (mut text, mut left_out) = (String::new(), Vec::new());
+        let mut from = 0;
+        for cut in cuts {
+            // Around a part of blanks alone what is cut on its sides meets.
+            text.push_str(&content[from..cut.start.max(from)]);
+            from = cut.end.max(from);
+            left_out.push((text.len(), from - text.len()));
+        }
+        text.push_str(&content[from..]);
+        Self { text, left_out }
+    }
+
+    /// The place in the content of one in the text.
+    pub fn original(&self, span: Range<usize>) -> Range<usize> {
+        let before = |cuts: usize| cuts.checked_sub(1).map_or(0, |last| self.left_out[last].1);
+        let start = span.start + before(self.left_out.partition_point(|cut| cut.0 <= span.start));
+        let end = span.end + before(self.left_out.partition_point(|cut| cut.0 < span.end));
+        start.min(end)..end
     }
 }
 

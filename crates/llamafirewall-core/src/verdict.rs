@@ -1,6 +1,6 @@
 //! What scanners found, and what follows from it. No reason ever repeats the text that was scanned.
 
-use crate::message::PARTS_OF_CALLS;
+use crate::message::{FIELD, PARTS_OF_CALLS};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -83,7 +83,7 @@ pub struct Finding {
     /// How sure the scanner is, from 0 to 1.
     pub score: f32,
     /// In which form of the text it was seen, where that is not the text as it came: `base64`, `letters joined`, ...; or in which part of
-    /// a tool call, where `span` means nothing.
+    /// a tool call or field of the message, where `span` means nothing.
     pub seen_in: Cow<'static, str>,
 }
 
@@ -103,6 +103,11 @@ impl Finding {
     /// Whether it is in a call of a tool, and so at no place of the text.
     pub fn is_in_call(&self) -> bool {
         PARTS_OF_CALLS.contains(&self.seen_in.as_ref())
+    }
+
+    /// Whether it is beside the content, in a call of a tool or a field, and so at no place of the text.
+    pub fn is_beside_text(&self) -> bool {
+        self.is_in_call() || self.seen_in.starts_with(FIELD)
     }
 }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 use llamafirewall_core::{
-    Configuration, ConfigurationError, FailMode, Finding, Firewall, Limits, Message, Placement, Role,
+    Configuration, ConfigurationError, FailMode, Field, Finding, Firewall, Limits, Message, Placement, Role,
     ScanDecision, ScanFuture, ScanInput, ScanResult, ScanStatus, Scanner, ScannerError, Threshold, ToolCall,
     block_on,
 };
@@ -134,6 +134,62 @@ fn what_is_found_in_several_readings_of_a_call_is_told_once() {
         assert_eq!(result.findings.len(), 2 * scanners.len(), "one of each call and scanner");
         assert!(result.findings.iter().all(Finding::is_in_call));
     }
+}
+
+fn finds(role: Role) -> Firewall {
+    Firewall::new(Configuration::new().add_scanner(role, Arc::new(Finds("a")))).unwrap()
+}
+
+#[test]
+fn parts_are_scanned_one_behind_the_other_and_told_once() {
+    let found = |parts: &[&str]| {
+        let result = finds(Role::User).scan_blocking(&Message::of_parts(Role::User, parts), None);
+        let told = result.findings.iter().map(|found| (found.span.clone(), found.seen_in.to_string()));
+        (result.decision, told.collect::<Vec<_>>())
+    };
+    let joined = |span| (span, "parts joined".to_owned());
+    assert_eq!(found(&["a sec", "ret"]), (ScanDecision::Block, vec![joined(2..9)]));
+    assert_eq!(found(&["a sec ", " ret"]), (ScanDecision::Block, vec![joined(2..11)]));
+    let both = vec![(0..6, String::new()), joined(7..14)];
+    assert_eq!(found(&["secret", "sec", "ret"]), (ScanDecision::Block, both));
+    assert_eq!(found(&["a", "b"]), (ScanDecision::Allow, vec![]));
+}
+
+#[test]
+fn fields_are_scanned_and_named() {
+    let field = |place: &str, text: &str| Field { place: place.to_owned(), text: text.to_owned() };
+    let message =
+        Message::user("hi").with_fields(vec![field("a", "fine"), field("b.c", "a secret"), field("d", "")]);
+    let result = finds(Role::User).scan_blocking(&message, None);
+    assert_eq!((result.decision, result.reason.as_str()), (ScanDecision::Block, "field: found - score: 0.5"));
+    assert_eq!(result.findings[0].seen_in, "field b.c");
+    assert!(result.findings[0].is_beside_text() && !result.findings[0].is_in_call());
+}
+
+#[test]
+fn admission_shows_calls_as_calls() {
+    struct NoCalls;
+    impl Scanner for NoCalls {
+        fn name(&self) -> &str {
+            "no_calls"
+        }
+        fn sees_calls(&self) -> bool {
+            true
+        }
+        fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
+            let any = !input.message().tool_calls.is_empty();
+            Box::pin(async move {
+                Ok(if any { ScanResult::block("a call", 1.0) } else { ScanResult::allow("none") })
+            })
+        }
+    }
+    let configuration = Configuration::new().add_scanner(Role::Assistant, Arc::new(NoCalls));
+    let firewall = Firewall::new(configuration).unwrap();
+    let call = ToolCall { name: "rm_rf".to_owned(), arguments: "{}".to_owned() };
+    let talk =
+        |calls: Vec<ToolCall>| vec![Message::user("hi"), Message::assistant("").with_tool_calls(calls)];
+    assert!(firewall.admit(talk(vec![call])).is_err());
+    assert!(firewall.admit(talk(vec![])).is_ok());
 }
 
 #[test]

@@ -5,9 +5,7 @@
 
 use crate::generation::Event;
 use crate::prompt::Prompt;
-use llamafirewall_core::{
-    Content, Firewall, Message, OutputGuard, Refusal, Released, Role, ScanResult, ToolCall,
-};
+use llamafirewall_core::{Content, Firewall, OutputGuard, Refusal, Released, Role, ScanResult, ToolCall};
 use std::collections::VecDeque;
 
 /// What a piece of a reply is.
@@ -41,7 +39,7 @@ impl ReplyDoor {
     /// The door for the reply to a prompt.
     pub fn new(firewall: &Firewall, prompt: &Prompt) -> Self {
         let mut trace = Vec::new();
-        prompt.visit(&mut |role, text| trace.push(Message::new(role, text)));
+        prompt.visit(&mut |message| trace.push(message));
         let stream =
             || Stream { guard: firewall.output_guard(Role::Assistant, Some(trace.clone())), may_leave: 0 };
         Self { apart: [stream(), stream()], together: stream(), waiting: VecDeque::new() }

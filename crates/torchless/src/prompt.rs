@@ -1,7 +1,7 @@
 //! What a model is asked to continue.
 
-use llamafirewall_core::{Content, Message, Role};
-use torchless_chat::Conversation;
+use llamafirewall_core::{Content, Field, Message, Role, ToolCall};
+use torchless_chat::{Conversation, Said};
 
 /// Text to complete, or a conversation to answer.
 #[derive(Clone, Debug)]
@@ -15,15 +15,21 @@ pub enum Prompt {
 }
 
 impl Content for Prompt {
-    fn visit(&self, visit: &mut dyn FnMut(Role, &str)) {
+    fn visit(&self, visit: &mut dyn FnMut(Message)) {
         match self {
             Prompt::Text(text) => text.visit(visit),
             Prompt::Chat(messages) => messages.visit(visit),
-            Prompt::Conversation(conversation) => {
-                conversation.visit_texts(&mut |role, text| visit(role_named(role), text));
-            }
+            Prompt::Conversation(conversation) => conversation.visit(&mut |said| visit(message(said))),
         }
     }
+}
+
+fn message(said: Said) -> Message {
+    let calls = said.calls.into_iter().map(|(name, arguments)| ToolCall { name, arguments });
+    let fields = said.fields.into_iter().map(|(place, text)| Field { place, text });
+    Message::of_parts(role_named(&said.role), said.parts)
+        .with_tool_calls(calls.collect())
+        .with_fields(fields.collect())
 }
 
 /// Who a message is from, for the firewall; whatever is not known is as little trusted as the result of a tool.
@@ -33,5 +39,28 @@ fn role_named(name: &str) -> Role {
         "system" | "developer" => Role::System,
         "assistant" | "model" => Role::Assistant,
         _ => Role::Tool,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_is_its_messages_and_nothing_stands_before_what_they_say() {
+        let json = r#"[{"role": "user", "name": "bob", "content": [{"type": "text", "text": "Book"}, {"type": "text", "text": "a table."}]},
+            {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": {}}}]},
+            {"role": "tool", "tool_call_id": "1", "content": "done"}]"#;
+        let mut seen = Vec::new();
+        let prompt = Prompt::Conversation(Conversation::from_json(json).expect("a conversation"));
+        prompt.visit(&mut |message| seen.push(message));
+        let field = |place: &str, text: &str| vec![Field { place: place.to_owned(), text: text.to_owned() }];
+        let call = ToolCall { name: "f".to_owned(), arguments: "{}".to_owned() };
+        let want = [
+            Message::of_parts(Role::User, ["Book", "a table."]).with_fields(field("name", "bob")),
+            Message::assistant("").with_tool_calls(vec![call]).with_fields(field("tool_calls[0].id", "1")),
+            Message::tool("done").with_fields(field("tool_call_id", "1")),
+        ];
+        assert_eq!(seen, want);
     }
 }

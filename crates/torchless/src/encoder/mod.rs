@@ -11,7 +11,7 @@ use crate::open::{ModelOptions, Source};
 use crate::placement::place_encoder;
 use crate::vocabulary::tokenizer;
 use crate::{Error, fits_vocab};
-use llamafirewall_core::{Admitted, Content, Firewall, Role};
+use llamafirewall_core::{Admitted, Content, Firewall, Message};
 use torchless_base::TokenId;
 use torchless_device::{EncoderDevice, Recorder};
 use torchless_formats::Checkpoint;
@@ -25,8 +25,8 @@ use torchless_tokenizer::Tokenizer;
 pub struct Texts(pub Vec<String>);
 
 impl Content for Texts {
-    fn visit(&self, visit: &mut dyn FnMut(Role, &str)) {
-        self.0.iter().for_each(|text| visit(Role::User, text));
+    fn visit(&self, visit: &mut dyn FnMut(Message)) {
+        self.0.iter().map(Message::user).for_each(visit);
     }
 }
 
@@ -40,9 +40,9 @@ pub struct Candidates {
 }
 
 impl Content for Candidates {
-    fn visit(&self, visit: &mut dyn FnMut(Role, &str)) {
-        visit(Role::User, &self.query);
-        self.documents.iter().for_each(|text| visit(Role::Tool, text));
+    fn visit(&self, visit: &mut dyn FnMut(Message)) {
+        visit(Message::user(&self.query));
+        self.documents.iter().map(Message::tool).for_each(visit);
     }
 }
 
@@ -373,9 +373,8 @@ mod tests {
         let mut seen = Vec::new();
         let candidates =
             Candidates { query: "q".to_owned(), documents: vec!["a".to_owned(), "b".to_owned()] };
-        candidates.visit(&mut |role, text| seen.push((role, text.to_owned())));
-        Texts(vec!["t".to_owned()]).visit(&mut |role, text| seen.push((role, text.to_owned())));
-        let want = [(Role::User, "q"), (Role::Tool, "a"), (Role::Tool, "b"), (Role::User, "t")];
-        assert_eq!(seen, want.map(|(role, text)| (role, text.to_owned())));
+        candidates.visit(&mut |message| seen.push(message));
+        Texts(vec!["t".to_owned()]).visit(&mut |message| seen.push(message));
+        assert_eq!(seen, [Message::user("q"), Message::tool("a"), Message::tool("b"), Message::user("t")]);
     }
 }

@@ -16,12 +16,12 @@ pub struct Place {
     pub end: Position,
 }
 
-/// Where findings stand, in one pass over the text however many there are; those in calls of tools stand nowhere in it.
+/// Where findings stand, in one pass over the text however many there are; those in calls of tools and fields stand nowhere in it.
 pub fn places(text: &str, findings: &[Finding]) -> Vec<Option<Place>> {
     let edges = findings.iter().flat_map(|finding| [finding.span.start, finding.span.end]);
     let found = positions(text, &edges.collect::<Vec<_>>());
     let places = found.chunks_exact(2).map(|edge| Place { start: edge[0], end: edge[1] });
-    findings.iter().zip(places).map(|(finding, place)| (!finding.is_in_call()).then_some(place)).collect()
+    findings.iter().zip(places).map(|(finding, place)| (!finding.is_beside_text()).then_some(place)).collect()
 }
 
 /// The position of each byte; of one beyond the end, that of the end.

@@ -68,7 +68,8 @@ fn told(one: &Scanned) -> Vec<Told<'_>> {
 }
 
 fn message(finding: &Finding) -> String {
-    let place = if finding.is_in_call() { format!(", in the {}", finding.seen_in) } else { String::new() };
+    let place =
+        if finding.is_beside_text() { format!(", in the {}", finding.seen_in) } else { String::new() };
     format!("{}: {}{place}", finding.scanner, finding.rule)
 }
 
