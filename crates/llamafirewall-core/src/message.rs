@@ -93,28 +93,51 @@ const MOST_ALONE: usize = 16;
 
 impl ToolCall {
     /// What there is to scan, and where it stands: the name, the arguments as they are written, and the strings in them as the
-    /// tool gets them, so that a program is read with its line breaks.
+    /// tool gets them, so that a program is read with its line breaks; the values once more without anything between them, as a tool may
+    /// put them together.
     pub(crate) fn readings(&self) -> Vec<(&'static str, String)> {
         let [name_of_call, arguments] = PARTS_OF_CALLS;
+        let strings = strings(&self.arguments);
+        let values: Vec<&str> = values(&strings).collect();
+        let joined = if values.len() > 1 { values.concat() } else { String::new() };
         let (mut alone, mut together): (Vec<_>, Vec<_>) =
-            strings(&self.arguments).into_iter().partition(|text| text.contains('\n'));
+            strings.iter().map(|string| &string.text[..]).partition(|text| text.contains('\n'));
         together.extend(alone.split_off(alone.len().min(MOST_ALONE)));
-        let parts = [together.join("\n")].into_iter().chain(alone).filter(|text| !text.is_empty());
+        let parts = std::iter::once(together.join("\n")).chain(alone.into_iter().map(str::to_owned));
+        let parts = parts.chain([joined]).filter(|text| !text.is_empty());
         let name = (name_of_call, self.name.clone());
         let whole = (arguments, self.arguments.clone());
         [whole, name].into_iter().chain(parts.map(|text| (arguments, text))).collect()
     }
+
+    /// The strings among the values of the arguments, one behind the other.
+    pub fn joined_values(&self) -> String {
+        values(&strings(&self.arguments)).collect()
+    }
+}
+
+/// A quoted string of arguments.
+#[derive(Debug, PartialEq)]
+struct Quoted {
+    text: String,
+    is_key: bool,
+}
+
+fn values(strings: &[Quoted]) -> impl Iterator<Item = &str> {
+    strings.iter().filter(|string| !string.is_key).map(|string| &string.text[..])
 }
 
 /// The quoted strings of JSON, keys among them, in their order; and of what is no JSON but resembles it, such as values of Python:
 /// what one tool does not read, another does.
-fn strings(source: &str) -> Vec<String> {
+fn strings(source: &str) -> Vec<Quoted> {
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(source).is_ok();
     let mut out = Vec::new();
     let mut chars = source.chars();
     while let Some(quote) = chars.next() {
         if quote == '"' || quote == '\'' && !is_json {
-            out.push(unquoted(&mut chars, quote));
+            let text = unquoted(&mut chars, quote);
+            let is_key = chars.as_str().trim_start().starts_with(':');
+            out.push(Quoted { text, is_key });
         }
     }
     out
@@ -309,6 +332,10 @@ pub type Trace = Vec<Message>;
 mod tests {
     use super::*;
 
+    fn texts(source: &str) -> Vec<String> {
+        strings(source).into_iter().map(|string| string.text).collect()
+    }
+
     #[test]
     fn strings_are_read_as_tools_read_them() {
         for (source, want) in [
@@ -320,9 +347,37 @@ mod tests {
             (r#""\u12"#, vec!["u12"]),
             ("", vec![]),
         ] {
-            assert_eq!(strings(source), want, "{source}");
+            assert_eq!(texts(source), want, "{source}");
         }
         let deep = format!("{}\"x\"{}", "[".repeat(5000), "]".repeat(5000));
-        assert_eq!(strings(&deep), ["x"]);
+        assert_eq!(texts(&deep), ["x"]);
+    }
+
+    #[test]
+    fn values_are_read_one_behind_the_other_without_their_keys() {
+        let call = |arguments: &str| ToolCall { name: "f".to_owned(), arguments: arguments.to_owned() };
+        let split = call(r#"{"a" : "one", "b": {"c": ["two", 3, "three"]}}"#);
+        assert_eq!(split.joined_values(), "onetwothree");
+        let readings: Vec<String> = split.readings().into_iter().map(|(_, text)| text).collect();
+        assert_eq!(readings[2..], ["a\none\nb\nc\ntwo\nthree", "onetwothree"]);
+        assert_eq!(call(r#"{"a": "one"}"#).readings().len(), 3);
+    }
+
+    #[test]
+    fn parts_are_read_one_behind_the_other_too_and_places_lead_back() {
+        let message = Message::of_parts(Role::User, ["Ign", "", "ore ", " all"]);
+        assert_eq!((message.content.as_str(), &message.joints[..]), ("Ign\nore \n all", &[3, 8][..]));
+        let joined = message.joined();
+        assert_eq!(
+            joined.iter().map(|joined| &joined.text[..]).collect::<Vec<_>>(),
+            ["Ignore  all", "Ignoreall"]
+        );
+        assert_eq!(joined[0].original(0..3), 0..3);
+        assert_eq!(joined[0].original(3..6), 4..7);
+        assert_eq!(joined[0].original(2..9), 2..11);
+        assert_eq!(joined[1].original(0..9), 0..13);
+        assert_eq!(joined[1].original(6..9), 10..13);
+        assert!(Message::user("a\nb").joined().is_empty());
+        assert_eq!(Message::of_parts(Role::User, ["a", "b"]).joined().len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! The door that a reply leaves by, where a firewall is in place.
 //!
-//! Text and thinking are each scanned for themselves, and together in the order in which they come, so that nothing is
-//! split over the two; a call of a tool is scanned before it is told.
+//! Text and thinking are each scanned for themselves, and together with the strings in calls of tools in the order in which they
+//! come, so that nothing is split over them; a call is scanned by itself, too, before it is told.
 
 use crate::generation::Event;
 use crate::prompt::Prompt;
@@ -18,13 +18,35 @@ enum Kind {
 /// What has not left yet.
 enum Waiting {
     Piece(Kind, String),
-    Event(Event),
+    /// What leaves as a whole, once so many bytes of what is scanned together may.
+    Event(Event, usize),
 }
 
 /// A stream that is scanned, and how much of it may leave.
 struct Stream {
     guard: OutputGuard,
     may_leave: usize,
+    /// Whether there is anything to scan.
+    has_begun: bool,
+}
+
+impl Stream {
+    fn push(&mut self, text: &str) -> Result<(), Refusal> {
+        self.has_begun |= !text.is_empty();
+        match self.guard.push(text) {
+            Released::Text(released) => self.may_leave += released.len(),
+            Released::Stopped(result) => return Err(refusal(result)),
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Refusal> {
+        match self.guard.finish() {
+            (Released::Text(text), result) if result.is_allowed() => self.may_leave += text.len(),
+            (_, result) => return Err(refusal(result)),
+        }
+        Ok(())
+    }
 }
 
 /// Holds a reply back until it may leave.
@@ -32,6 +54,8 @@ pub(crate) struct ReplyDoor {
     /// Text, and thinking.
     apart: [Stream; 2],
     together: Stream,
+    /// Whether calls have a part in what is scanned together.
+    has_values: bool,
     waiting: VecDeque<Waiting>,
 }
 
@@ -40,9 +64,9 @@ impl ReplyDoor {
     pub fn new(firewall: &Firewall, prompt: &Prompt) -> Self {
         let mut trace = Vec::new();
         prompt.visit(&mut |message| trace.push(message));
-        let stream =
-            || Stream { guard: firewall.output_guard(Role::Assistant, Some(trace.clone())), may_leave: 0 };
-        Self { apart: [stream(), stream()], together: stream(), waiting: VecDeque::new() }
+        let guard = || firewall.output_guard(Role::Assistant, Some(trace.clone()));
+        let stream = || Stream { guard: guard(), may_leave: 0, has_begun: false };
+        Self { apart: [stream(), stream()], together: stream(), has_values: false, waiting: VecDeque::new() }
     }
 
     /// Takes what the reply says next, and gives what may leave.
@@ -52,35 +76,36 @@ impl ReplyDoor {
             Event::Reasoning(text) => self.piece(Kind::Thinking, text)?,
             Event::ToolCall(call) => {
                 let asked = ToolCall { name: call.name.clone(), arguments: call.arguments.to_string() };
+                let values = asked.joined_values();
                 let result = self.together.guard.tool_calls(vec![asked]);
                 if !result.is_allowed() {
                     return Err(refusal(result));
                 }
-                self.waiting.push_back(Waiting::Event(Event::ToolCall(call)));
+                self.has_values |= !values.is_empty();
+                self.together.push(&values)?;
+                self.waiting.push_back(Waiting::Event(Event::ToolCall(call), values.len()));
             }
-            other => self.waiting.push_back(Waiting::Event(other)),
+            other => self.waiting.push_back(Waiting::Event(other, 0)),
         }
         Ok(self.leaving())
     }
 
     /// Ends the reply, and gives what is left of it.
     pub fn close(mut self) -> Result<Vec<Event>, Refusal> {
-        for stream in self.apart.iter_mut().chain([&mut self.together]) {
-            match stream.guard.finish() {
-                (Released::Text(text), result) if result.is_allowed() => stream.may_leave += text.len(),
-                (_, result) => return Err(refusal(result)),
-            }
+        let apart = self.apart.iter_mut().filter(|stream| stream.has_begun);
+        let finished = apart.map(Stream::finish).collect::<Result<Vec<()>, _>>()?.len();
+        if finished == 1 && !self.has_values {
+            // What is scanned together is what was scanned just now.
+            self.together.may_leave = usize::MAX;
+        } else if self.together.has_begun {
+            self.together.finish()?;
         }
         Ok(self.leaving())
     }
 
     fn piece(&mut self, kind: Kind, text: String) -> Result<(), Refusal> {
-        for stream in [&mut self.apart[kind as usize], &mut self.together] {
-            match stream.guard.push(&text) {
-                Released::Text(released) => stream.may_leave += released.len(),
-                Released::Stopped(result) => return Err(refusal(result)),
-            }
-        }
+        self.apart[kind as usize].push(&text)?;
+        self.together.push(&text)?;
         self.waiting.push_back(Waiting::Piece(kind, text));
         Ok(())
     }
@@ -90,7 +115,12 @@ impl ReplyDoor {
         let mut events = Vec::new();
         while let Some(first) = self.waiting.pop_front() {
             let (kind, text) = match first {
-                Waiting::Event(event) => {
+                Waiting::Event(event, length) if length > self.together.may_leave => {
+                    self.waiting.push_front(Waiting::Event(event, length));
+                    break;
+                }
+                Waiting::Event(event, length) => {
+                    self.together.may_leave -= length;
                     events.push(event);
                     continue;
                 }
@@ -188,6 +218,25 @@ mod tests {
         assert!(!passed && !told.contains("john"), "{told}");
         let (told, passed) = out(vec![call("the harbour")]);
         assert!(passed && told.contains("the harbour"), "{told}");
+    }
+
+    #[test]
+    fn nothing_is_split_over_text_and_calls() {
+        let call = |arguments: serde_json::Value| {
+            Event::ToolCall(torchless_chat::ToolCall { id: None, name: "send".to_owned(), arguments })
+        };
+        let split = call(serde_json::json!({ "a": "john.doe@exam", "b": "ple.com" }));
+        let (told, passed) = out(vec![text("Now. "), split]);
+        assert!(!passed && !told.contains("john"), "{told}");
+        for first in
+            [text("To john.doe"), thinking("To john.doe"), call(serde_json::json!({ "a": "john.doe" }))]
+        {
+            let (told, passed) = out(vec![first, call(serde_json::json!({ "b": "@example.com" }))]);
+            assert!(!passed && !told.to_lowercase().contains("john"), "{told}");
+        }
+        let (told, passed) =
+            out(vec![text("It is 7"), call(serde_json::json!({ "a": 1 })), text(" and so on.")]);
+        assert!(passed && told.starts_with("It is 7ToolCall") && told.ends_with("so on."), "{told}");
     }
 
     #[test]
