@@ -19,6 +19,7 @@ mod open;
 mod output;
 mod policy;
 mod progress;
+mod speaker;
 mod template;
 
 use std::ffi::OsString;

@@ -1,6 +1,7 @@
 //! `torchless scan`: what the firewall makes of texts, folders of texts, and conversations.
 
 mod conversation;
+mod fields;
 mod inputs;
 mod places;
 mod report;
@@ -38,7 +39,7 @@ struct Scans {
 pub fn run(args: &ScanArgs) -> Result<()> {
     let firewall = policy::firewall(&args.policy)?;
     let mut scans = Scans::default();
-    inputs::each(args, &mut |input| scan(&firewall, input, args.role.role(), &mut scans))?;
+    inputs::each(args, &mut |input| scan(&firewall, input, args.speaker().role(), &mut scans))?;
     if scans.texts == 0 {
         eprintln!("torchless: there was no text to scan");
     }
@@ -85,7 +86,7 @@ fn scan(firewall: &Firewall, input: Input, role: Role, scans: &mut Scans) {
 }
 
 fn has_text(message: &Message) -> bool {
-    !message.content.is_empty() || !message.tool_calls.is_empty()
+    !message.content.is_empty() || !message.tool_calls.is_empty() || !message.fields.is_empty()
 }
 
 /// What could not be read may not pass.

@@ -1,9 +1,11 @@
 //! Conversations: a message in each line, in the words of chat endpoints.
 
+use super::fields::{Content, Others, Part};
 use super::inputs::{Entry, Unseen};
 use crate::input;
+use crate::speaker::Speaker;
 use serde::Deserialize;
-use torchless::firewall::ToolCall;
+use torchless::firewall::{Field, ToolCall};
 use torchless::{Message, Role};
 
 /// A line of a conversation.
@@ -18,19 +20,8 @@ struct Row {
     tool_calls: Option<Vec<CallRow>>,
     /// The call, as endpoints gave it before there were several.
     function_call: Option<FunctionRow>,
-}
-
-/// A text, or pieces of one.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Content {
-    Text(String),
-    Parts(Vec<Part>),
-}
-
-#[derive(Deserialize)]
-struct Part {
-    text: Option<String>,
+    #[serde(flatten)]
+    others: Others,
 }
 
 /// A call, as the endpoints of chat give it or without its wrapping.
@@ -39,20 +30,24 @@ struct CallRow {
     function: Option<FunctionRow>,
     name: Option<String>,
     arguments: Option<serde_json::Value>,
+    #[serde(flatten)]
+    others: Others,
 }
 
 #[derive(Deserialize)]
 struct FunctionRow {
     name: String,
     arguments: serde_json::Value,
+    #[serde(flatten)]
+    others: Others,
 }
 
 /// The messages of a conversation with their lines, and which lines are none.
-pub fn conversation(text: &str, role: Role) -> Vec<(Entry, Option<usize>)> {
+pub fn conversation(text: &str, speaker: Speaker) -> Vec<(Entry, Option<usize>)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let entries = lines.flat_map(|(at, line)| {
-        let entries = match messages(line, role) {
+        let entries = match messages(line, speaker) {
             Ok(messages) => messages.into_iter().map(Entry::Message).collect(),
             Err(reason) => vec![Entry::Unseen(Unseen::error(format!("not a message: {reason}")))],
         };
@@ -66,37 +61,54 @@ pub fn conversation(text: &str, role: Role) -> Vec<(Entry, Option<usize>)> {
 }
 
 /// What a line says, after what was thought before it was said.
-fn messages(line: &str, role: Role) -> Result<Vec<Message>, String> {
+fn messages(line: &str, speaker: Speaker) -> Result<Vec<Message>, String> {
     let row: Row = input::row(line)?;
-    let calls = row.tool_calls.unwrap_or_default().into_iter().map(call);
-    let calls = calls.chain(row.function_call.map(|function| Ok(called(function.name, function.arguments))));
-    let calls = calls.collect::<Result<Vec<_>, _>>()?;
-    let content = row.content.map(text).transpose()?;
-    if content.is_none() && calls.is_empty() && row.reasoning_content.is_none() {
+    let mut fields = row.others.at("");
+    let mut calls = Vec::new();
+    for (at, call) in row.tool_calls.unwrap_or_default().into_iter().enumerate() {
+        call.read(&format!("tool_calls[{at}]"), &mut calls, &mut fields)?;
+    }
+    if let Some(function) = row.function_call {
+        function.read("function_call", &mut calls, &mut fields);
+    }
+    if row.content.is_none() && calls.is_empty() && row.reasoning_content.is_none() {
         return Err("neither content nor tool_calls".to_owned());
     }
-    let role = row.role.unwrap_or(role);
+    let parts = parts(row.content.unwrap_or_default(), &mut fields)?;
+    let role = speaker.of(row.role);
     let thought = row.reasoning_content.map(|thought| Message::new(role, thought));
-    let said = Message::new(role, content.unwrap_or_default()).with_tool_calls(calls);
+    let said = Message::of_parts(role, parts).with_tool_calls(calls).with_fields(fields);
     Ok(thought.into_iter().chain([said]).collect())
 }
 
-fn text(content: Content) -> Result<String, String> {
-    match content {
-        Content::Text(text) => Ok(text),
-        Content::Parts(parts) => {
-            let texts = parts.into_iter().map(|part| part.text);
-            let texts = texts.collect::<Option<Vec<_>>>().ok_or("a part of content that is no text")?;
-            Ok(texts.join("\n"))
+fn parts(content: Content, fields: &mut Vec<Field>) -> Result<Vec<String>, String> {
+    let parts = content.0.into_iter().enumerate().map(|(at, Part { text, others })| {
+        fields.extend(others.at(&format!("content[{at}]")));
+        text
+    });
+    parts.collect::<Option<Vec<_>>>().ok_or_else(|| "a part of content that is no text".to_owned())
+}
+
+impl CallRow {
+    fn read(self, place: &str, calls: &mut Vec<ToolCall>, fields: &mut Vec<Field>) -> Result<(), String> {
+        fields.extend(self.others.at(place));
+        if self.function.is_none() && self.name.is_none() {
+            return Err("a tool call without a name".to_owned());
         }
+        if self.name.is_some() || self.arguments.is_some() {
+            calls.push(called(self.name.unwrap_or_default(), self.arguments.unwrap_or_default()));
+        }
+        if let Some(function) = self.function {
+            function.read(&format!("{place}.function"), calls, fields);
+        }
+        Ok(())
     }
 }
 
-fn call(row: CallRow) -> Result<ToolCall, String> {
-    match (row.function, row.name) {
-        (Some(function), _) => Ok(called(function.name, function.arguments)),
-        (None, Some(name)) => Ok(called(name, row.arguments.unwrap_or_default())),
-        (None, None) => Err("a tool call without a name".to_owned()),
+impl FunctionRow {
+    fn read(self, place: &str, calls: &mut Vec<ToolCall>, fields: &mut Vec<Field>) {
+        fields.extend(self.others.at(place));
+        calls.push(called(self.name, self.arguments));
     }
 }
 
@@ -111,7 +123,7 @@ mod tests {
 
     #[test]
     fn lines_are_messages_in_the_forms_of_endpoints() {
-        let said = |line: &str| messages(line, Role::User).map_err(|e| e.to_string());
+        let said = |line: &str| messages(line, Speaker::default());
         let texts = |line: &str| said(line).map(|m| m.into_iter().map(|m| m.content).collect::<Vec<_>>());
         assert_eq!(
             texts(r#"{"content": [{"type": "text", "text": "a"}, {"text": "b"}]}"#),
@@ -136,21 +148,55 @@ mod tests {
     }
 
     #[test]
+    fn a_role_that_was_named_is_that_of_every_line() {
+        let role = |line: &str, speaker| messages(line, speaker).map(|m| m[0].role);
+        let line = r#"{"role": "assistant", "content": "hi"}"#;
+        assert_eq!(role(line, Speaker::default()), Ok(Role::Assistant));
+        assert_eq!(role(line, Speaker::named(Role::Tool)), Ok(Role::Tool));
+        assert_eq!(role(r#"{"content": "hi"}"#, Speaker::named(Role::Tool)), Ok(Role::Tool));
+    }
+
+    #[test]
+    fn texts_in_other_keys_are_fields_with_their_places() {
+        let line = r#"{"content": [{"type": "text", "text": "hi", "note": "a"}, {"text": "", "content": "b"}], "n": 1,
+            "x": {"y": ["c", {"z": "d"}], "y": "e"}, "say this": "f", "tool_calls": [{"id": "g", "type": "function",
+            "function": {"name": "n", "arguments": {}, "k": "h"}, "name": "m", "arguments": "i"}]}"#;
+        let message = messages(line, Speaker::default()).unwrap().remove(0);
+        let fields: Vec<_> = message.fields.iter().map(|field| (&field.place[..], &field.text[..])).collect();
+        let want = [
+            ("x.y[0]", "c"),
+            ("x.y[1].z", "d"),
+            ("x.y", "e"),
+            ("*", "say this"),
+            ("*", "f"),
+            ("tool_calls[0].id", "g"),
+            ("tool_calls[0].function.k", "h"),
+            ("content[0].note", "a"),
+            ("content[1].content", "b"),
+        ];
+        assert_eq!(fields, want);
+        let calls = [called("m".into(), "i".into()), called("n".into(), "{}".into())];
+        assert_eq!(message.tool_calls, calls);
+    }
+
+    #[test]
     fn what_is_no_message_is_told_and_the_rest_is_read() {
         for (line, why) in [
             ("{", "object, column 1"),
             (r#"["user", "hi"]"#, "no JSON object"),
             ("{}", "neither content"),
+            (r#"{"content": 5}"#, "found something else, expected a text, or a list of parts"),
+            (r#"{"content": [7]}"#, "found something else, expected a part of content"),
             (r#"{"role": "nobody", "content": ""}"#, "found something else, expected a role: user,"),
             (r#"{"content": [{"type": "image_url"}]}"#, "no text"),
             (r#"{"tool_calls": [{"arguments": {}}]}"#, "without a name"),
         ] {
-            let found = conversation(&format!("{{\"text\": \"hi\"}}\n\n{line}\n"), Role::User);
+            let found = conversation(&format!("{{\"text\": \"hi\"}}\n\n{line}\n"), Speaker::default());
             let [(Entry::Message(_), Some(1)), (Entry::Unseen(unseen), Some(3))] = &found[..] else {
                 panic!("{line}")
             };
             assert!(unseen.reason.contains(why), "{}", unseen.reason);
         }
-        assert!(matches!(&conversation("\n", Role::User)[..], [(Entry::Unseen(_), None)]));
+        assert!(matches!(&conversation("\n", Speaker::default())[..], [(Entry::Unseen(_), None)]));
     }
 }

@@ -4,11 +4,12 @@
 use super::conversation::conversation;
 use crate::firewall_args::ScanArgs;
 use crate::input;
+use crate::speaker::Speaker;
 use anyhow::Result;
 use std::io::Read;
 use std::path::Path;
+use torchless::Message;
 use torchless::firewall::ScanStatus;
-use torchless::{Message, Role};
 
 /// The most of a file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
@@ -57,36 +58,38 @@ impl Unseen {
 /// # Errors
 /// There is no standard input to read.
 pub fn each(args: &ScanArgs, visit: &mut dyn FnMut(Input)) -> Result<()> {
-    let role = args.role.role();
+    let speaker = args.speaker();
     if args.files.is_empty() {
-        visit(standard_input(None, role)?);
+        visit(standard_input(None, speaker)?);
     }
     for path in &args.files {
         if path == Path::new("-") {
-            visit(standard_input(Some("-"), role)?);
+            visit(standard_input(Some("-"), speaker)?);
         } else {
-            walk(path, role, visit);
+            walk(path, speaker, visit);
         }
     }
     Ok(())
 }
 
-fn standard_input(word: Option<&str>, role: Role) -> Result<Input> {
-    let message =
-        Message::new(role, decoded(input::bytes(word, "name a file or a folder, or pipe a text in")?));
-    Ok(Input { file: "-".to_owned(), entries: vec![(Entry::Message(message), None)] })
+fn standard_input(word: Option<&str>, speaker: Speaker) -> Result<Input> {
+    let message = Message::new(
+        speaker.role(),
+        decoded(input::bytes(word, "name a file or a folder, or pipe a text in")?),
+    );
+    Ok(Input { file: "-".into(), entries: vec![(Entry::Message(message), None)] })
 }
 
 /// A file, or every file of a folder in the order of their names.
-fn walk(path: &Path, role: Role, visit: &mut dyn FnMut(Input)) {
+fn walk(path: &Path, speaker: Speaker, visit: &mut dyn FnMut(Input)) {
     match std::fs::metadata(path) {
-        Ok(found) if found.is_dir() => walk_folder(path, role, visit),
-        Ok(_) => visit(file_input(path, role)),
+        Ok(found) if found.is_dir() => walk_folder(path, speaker, visit),
+        Ok(_) => visit(file_input(path, speaker)),
         Err(e) => visit(unseen(path, Unseen::error(e))),
     }
 }
 
-fn walk_folder(path: &Path, role: Role, visit: &mut dyn FnMut(Input)) {
+fn walk_folder(path: &Path, speaker: Speaker, visit: &mut dyn FnMut(Input)) {
     let mut entries = match std::fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) {
         Ok(entries) => entries,
         Err(e) => return visit(unseen(path, Unseen::error(e))),
@@ -95,8 +98,8 @@ fn walk_folder(path: &Path, role: Role, visit: &mut dyn FnMut(Input)) {
     for entry in entries {
         let path = entry.path();
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => walk_folder(&path, role, visit),
-            Ok(kind) if kind.is_file() => visit(file_input(&path, role)),
+            Ok(kind) if kind.is_dir() => walk_folder(&path, speaker, visit),
+            Ok(kind) if kind.is_file() => visit(file_input(&path, speaker)),
             Ok(kind) if kind.is_symlink() => {
                 visit(unseen(&path, Unseen::skipped("a link, which is not followed")));
             }
@@ -110,7 +113,7 @@ fn unseen(path: &Path, why: Unseen) -> Input {
     Input { file: path.display().to_string(), entries: vec![(Entry::Unseen(why), None)] }
 }
 
-fn file_input(path: &Path, role: Role) -> Input {
+fn file_input(path: &Path, speaker: Speaker) -> Input {
     let bytes = match contents(path) {
         Ok(bytes) => bytes,
         Err(e) => return unseen(path, Unseen::error(e)),
@@ -121,9 +124,9 @@ fn file_input(path: &Path, role: Role) -> Input {
     let text = decoded(bytes);
     let is_conversation = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl"));
     let entries = if is_conversation {
-        conversation(&text, role)
+        conversation(&text, speaker)
     } else {
-        let mut message = Message::new(role, text);
+        let mut message = Message::new(speaker.role(), text);
         message.written_in = path.extension().map(|ending| ending.to_string_lossy().into_owned());
         vec![(Entry::Message(message), None)]
     };
