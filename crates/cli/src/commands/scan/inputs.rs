@@ -7,7 +7,7 @@ use crate::input;
 use crate::speaker::Speaker;
 use anyhow::Result;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use torchless::Message;
 use torchless::firewall::ScanStatus;
 
@@ -18,14 +18,14 @@ const MAX_FILE: u64 = 256 << 20;
 #[derive(Clone)]
 pub struct Source {
     /// Its file; `-` for standard input.
-    pub file: String,
+    pub file: PathBuf,
     /// Its line, in a conversation.
     pub line: Option<usize>,
 }
 
 /// What is in one file: a text alone, or a conversation.
 pub struct Input {
-    pub file: String,
+    pub file: PathBuf,
     /// And the line that each stands in.
     pub entries: Vec<(Entry, Option<usize>)>,
 }
@@ -110,7 +110,7 @@ fn walk_folder(path: &Path, speaker: Speaker, visit: &mut dyn FnMut(Input)) {
 }
 
 fn unseen(path: &Path, why: Unseen) -> Input {
-    Input { file: path.display().to_string(), entries: vec![(Entry::Unseen(why), None)] }
+    Input { file: path.to_owned(), entries: vec![(Entry::Unseen(why), None)] }
 }
 
 fn file_input(path: &Path, speaker: Speaker) -> Input {
@@ -130,7 +130,7 @@ fn file_input(path: &Path, speaker: Speaker) -> Input {
         message.written_in = path.extension().map(|ending| ending.to_string_lossy().into_owned());
         vec![(Entry::Message(message), None)]
     };
-    Input { file: path.display().to_string(), entries }
+    Input { file: path.to_owned(), entries }
 }
 
 /// At most one byte more than may be read, also of what has no length of its own.

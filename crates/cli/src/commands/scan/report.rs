@@ -30,7 +30,7 @@ pub fn text(scanned: &[Scanned]) -> String {
 }
 
 fn place(one: &Scanned) -> String {
-    let file = on_one_line(&one.source.file);
+    let file = on_one_line(&one.source.file.to_string_lossy());
     match one.source.line {
         Some(line) => format!("{file}:{line} {}", one.role.name()),
         None => format!("{file} {}", one.role.name()),
@@ -56,7 +56,7 @@ fn result(one: &Scanned) -> Value {
     let result = &one.result;
     let findings = result.findings.iter().zip(&one.places);
     json!({
-        "file": one.source.file, "line": one.source.line, "role": one.role.name(),
+        "file": one.source.file.to_string_lossy(), "line": one.source.line, "role": one.role.name(),
         "decision": result.decision.name(), "status": result.status.name(), "score": result.score,
         "reason": result.reason, "coverage": result.coverage,
         "findings": findings.map(|(finding, place)| json_finding(finding, place.as_ref())).collect::<Vec<_>>(),

@@ -109,17 +109,18 @@ fn location(one: &Scanned, place: Option<&Place>) -> Value {
 }
 
 /// A reference to a file, relative to the working folder where it is inside of it: what a reference cannot have is written as numbers.
-fn uri(path: &str) -> String {
+fn uri(path: &Path) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    let path = &named(path, std::env::current_dir().ok().as_deref());
-    let scheme = if path.starts_with('/') { "file://" } else { "" };
-    let path = path.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") });
+    let path = named(path, std::env::current_dir().ok().as_deref());
+    let path = path.as_os_str().as_encoded_bytes();
+    let scheme = if path.starts_with(b"/") { "file://" } else { "" };
+    let path = path.iter().map(|b| if plain(*b) { (*b as char).to_string() } else { format!("%{b:02X}") });
     scheme.chars().map(String::from).chain(path).collect()
 }
 
 /// A path under one name, however it was written: without `.` and `..` where these can be told from the names alone.
-fn named(path: &str, folder: Option<&Path>) -> String {
-    let Some(folder) = folder.filter(|_| path != "-") else { return path.to_owned() };
+fn named(path: &Path, folder: Option<&Path>) -> PathBuf {
+    let Some(folder) = folder.filter(|_| path != Path::new("-")) else { return path.to_owned() };
     let mut whole = PathBuf::new();
     for part in folder.join(path).components() {
         match part {
@@ -130,7 +131,7 @@ fn named(path: &str, folder: Option<&Path>) -> String {
             part => whole.push(part),
         }
     }
-    whole.strip_prefix(folder).unwrap_or(&whole).display().to_string()
+    whole.strip_prefix(folder).map_or_else(|_| whole.clone(), Path::to_owned)
 }
 
 /// What was not scanned, as an error or as a remark.
@@ -138,7 +139,7 @@ fn notification(one: &Scanned) -> Value {
     let level = if one.result.status == ScanStatus::Error { "error" } else { "note" };
     json!({
         "level": level,
-        "message": { "text": format!("{}: {}", one.source.file, one.result.reason) },
+        "message": { "text": format!("{}: {}", one.source.file.display(), one.result.reason) },
         "locations": [location(one, None)],
     })
 }
@@ -153,10 +154,18 @@ mod tests {
         let folder = folder.path().canonicalize().unwrap();
         let inside = folder.join("a b.txt");
         for path in ["a b.txt", "./a b.txt", "x/../a b.txt", inside.to_str().unwrap()] {
-            assert_eq!(named(path, Some(&folder)), "a b.txt", "{path}");
+            assert_eq!(named(Path::new(path), Some(&folder)), Path::new("a b.txt"), "{path}");
         }
         let outside = folder.parent().unwrap().join("c.txt");
-        assert_eq!(named("../c.txt", Some(&folder)), outside.display().to_string());
-        assert_eq!(named("-", Some(&folder)), "-");
+        assert_eq!(named(Path::new("../c.txt"), Some(&folder)), outside);
+        assert_eq!(named(Path::new("-"), Some(&folder)), Path::new("-"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_is_no_text_leads_to_its_file() {
+        use std::os::unix::ffi::OsStrExt;
+        let name = Path::new(std::ffi::OsStr::from_bytes(b"bad\xff.txt"));
+        assert_eq!(uri(name), "bad%FF.txt");
     }
 }
