@@ -53,12 +53,17 @@ impl Firewall {
         self.configuration.scanner_names(role)
     }
 
+    /// Whether nothing that `role` says is scanned.
+    pub fn is_open_for(&self, role: Role) -> bool {
+        self.configuration.entries(role).is_empty()
+    }
+
     /// Scans a message with every scanner of its role, side by side, and the name and the arguments of each tool that it wants to
     /// call as texts of their own: the arguments as they are written, and the strings in them as the tool reads them. A content of
     /// parts is scanned as models see it that get them one behind the other, too, and fields are scanned together. The worst decision
     /// wins.
     pub async fn scan(&self, message: &Message, trace: Option<&[Message]>) -> ScanResult {
-        if self.configuration.entries(message.role).is_empty() {
+        if self.is_open_for(message.role) {
             return unscanned();
         }
         self.scan_input(&Arc::new(ScanInput::new(message, trace))).await
@@ -153,7 +158,7 @@ impl Firewall {
     /// # Panics
     /// `at` is beyond the end.
     pub fn scan_at_blocking(&self, messages: &Arc<[Message]>, at: usize) -> ScanResult {
-        if self.configuration.entries(messages[at].role).is_empty() {
+        if self.is_open_for(messages[at].role) {
             return unscanned();
         }
         block_on(self.scan_input(&Arc::new(ScanInput::of_trace(messages, at))))

@@ -141,7 +141,7 @@ impl Configuration {
     /// Reads a policy; paths in it are relative to `folder`.
     ///
     /// # Errors
-    /// It is no policy, or names what the registry does not know.
+    /// It is no policy, or names what the registry does not know, or no scanner at all.
     pub fn from_policy(
         text: &str,
         folder: Option<&Path>,
@@ -171,6 +171,11 @@ impl Configuration {
         }
         let configuration = configuration.checked()?;
         scanners.all_are_used()?;
+        if configuration.is_empty() {
+            let reason =
+                "no role has a scanner: give one some, such as `[role.user]` with `scanners = [\"regex\"]`";
+            return Err(ConfigurationError::Policy(reason.to_owned()));
+        }
         match &file.audit {
             Some(audit) => {
                 let path = folder.map_or_else(|| audit.file.clone(), |folder| folder.join(&audit.file));

@@ -171,7 +171,7 @@ impl ScanResult {
 
 /// What no scanner looked at.
 pub(crate) fn unscanned() -> ScanResult {
-    ScanResult { status: ScanStatus::Skipped, ..ScanResult::allow("default") }
+    ScanResult { status: ScanStatus::Skipped, coverage: 0.0, ..ScanResult::allow("default") }
 }
 
 /// The verdict of several scanners: the worst decision wins, its highest score counts, and the reasons of all

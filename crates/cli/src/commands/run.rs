@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 use torchless::conversation::{Conversation, Data, Grammar, ToolCall};
 use torchless::{
-    DoneReason, Error, Event, Firewall, GenerateOptions, Model, Prompt, SamplerConfig, Source, Summary,
+    DoneReason, Error, Event, Firewall, GenerateOptions, Model, Prompt, Role, SamplerConfig, Source, Summary,
     TokenId, gpu,
 };
 
@@ -176,11 +176,18 @@ fn load(args: &RunArgs, source: &Source, firewall: Option<Firewall>) -> Result<M
         eprint!("{}", model.layout());
         show_memory(&model);
         match &args.policy {
-            Some(policy) => eprintln!("Firewall: on, policy {policy}"),
+            Some(policy) => eprintln!("Firewall: on, policy {policy}{}", open_roles(model.firewall())),
             None => eprintln!("Firewall: open, nothing is scanned"),
         }
     }
     Ok(model)
+}
+
+/// Whose words a policy lets pass unseen.
+fn open_roles(firewall: &Firewall) -> String {
+    let open: Vec<&str> =
+        Role::ALL.into_iter().filter(|role| firewall.is_open_for(*role)).map(Role::name).collect();
+    if open.is_empty() { String::new() } else { format!("; open for: {}", open.join(", ")) }
 }
 
 /// What GPUs' memory is used for now.

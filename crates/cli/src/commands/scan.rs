@@ -33,6 +33,8 @@ struct Scans {
     all: Vec<Scanned>,
     /// Texts among them.
     texts: usize,
+    /// Whose text no scanner looked at.
+    unseen: Option<Role>,
 }
 
 /// Runs the verb.
@@ -42,6 +44,8 @@ pub fn run(args: &ScanArgs) -> Result<()> {
     inputs::each(args, &mut |input| scan(&firewall, input, args.speaker().role(), &mut scans))?;
     if scans.texts == 0 {
         eprintln!("torchless: there was no text to scan");
+    } else if let Some(role) = scans.unseen {
+        eprintln!("torchless: the policy has no scanner for the role {role}: what it says was not scanned");
     }
     let written = match (args.json, args.sarif) {
         (true, _) => output::json(&report::json(&scans)),
@@ -104,7 +108,8 @@ impl Scans {
 
     /// Whether something was not scanned that should have been.
     fn failed(&self) -> bool {
-        self.texts == 0 || self.all.iter().any(|one| one.result.status == ScanStatus::Error)
+        let nothing_seen = self.texts == 0 || self.unseen.is_some();
+        nothing_seen || self.all.iter().any(|one| one.result.status == ScanStatus::Error)
     }
 
     /// The exit code says the worst.
