@@ -13,9 +13,10 @@ use crate::{output, policy};
 use anyhow::Result;
 use inputs::{Entry, Input, Source, Unseen};
 use places::{Place, places};
+use std::cmp::Reverse;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use torchless::firewall::{ScanDecision, ScanResult, ScanStatus};
+use torchless::firewall::{Finding, ScanDecision, ScanResult, ScanStatus};
 use torchless::{Firewall, Message, Role};
 
 /// A text and what the firewall makes of it; or what could not be scanned, and why. The text itself is not kept.
@@ -25,7 +26,12 @@ struct Scanned {
     result: ScanResult,
     /// Where each finding of the result stands.
     places: Vec<Option<Place>>,
+    /// Findings that there were beyond those.
+    untold: usize,
 }
+
+/// Findings of one text that are told at most: more would say nothing to anybody, and take memory.
+const MOST_TOLD: usize = 1000;
 
 /// Everything that was scanned.
 #[derive(Default)]
@@ -80,13 +86,30 @@ fn scan(firewall: &Firewall, input: Input, role: Role, scans: &mut Scans) {
             Err(unseen) => unscanned(source, role, unseen),
             Ok(at) => {
                 let message = &messages[at];
-                let result = firewall.scan_at_blocking(&messages, at);
+                let mut result = firewall.scan_at_blocking(&messages, at);
+                let untold = leave_out(&mut result.findings);
                 let places = places(&message.content, &result.findings);
-                scans.texts += usize::from(has_text(message));
-                Scanned { source, role: message.role, result, places }
+                if has_text(message) {
+                    scans.texts += 1;
+                    scans.unseen =
+                        scans.unseen.or((result.status == ScanStatus::Skipped).then_some(message.role));
+                }
+                Scanned { source, role: message.role, result, places, untold }
             }
         });
     }
+}
+
+/// Leaves the worst findings, in the order of their places, and says how many went.
+fn leave_out(findings: &mut Vec<Finding>) -> usize {
+    let untold = findings.len().saturating_sub(MOST_TOLD);
+    if untold > 0 {
+        findings.sort_by_key(|finding| Reverse(finding.decision));
+        findings.truncate(MOST_TOLD);
+        findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
+        findings.shrink_to_fit();
+    }
+    untold
 }
 
 fn has_text(message: &Message) -> bool {
@@ -98,7 +121,7 @@ fn unscanned(source: Source, role: Role, unseen: Unseen) -> Scanned {
     let decision = if unseen.status == ScanStatus::Error { ScanDecision::Block } else { ScanDecision::Allow };
     let result = ScanResult::new(decision, unseen.reason, 0.0);
     let result = ScanResult { status: unseen.status, coverage: 0.0, ..result };
-    Scanned { source, role, result, places: Vec::new() }
+    Scanned { source, role, result, places: Vec::new(), untold: 0 }
 }
 
 impl Scans {

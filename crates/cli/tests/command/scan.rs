@@ -391,6 +391,19 @@ fn what_no_scanner_looked_at_is_not_scanned() {
 }
 
 #[test]
+fn a_thousand_findings_of_a_text_are_told() {
+    let text = "a@b.co ".repeat(1010);
+    let report: Value = serde_json::from_str(&scan(&["--json"], &text, 5)).unwrap();
+    let result = &report["results"][0];
+    assert_eq!(result["findings"].as_array().unwrap().len(), 1000);
+    assert_eq!(result["findings_not_told"], 10);
+    assert!(scan(&[], &text, 5).ends_with("  and 10 more\n"));
+    let log: Value = serde_json::from_str(&scan(&["--sarif"], &text, 5)).unwrap();
+    check_sarif(&log);
+    assert_eq!(log["runs"][0]["results"].as_array().unwrap().len(), 1000);
+}
+
+#[test]
 fn what_tools_say_of_themselves_passes_the_policy_as_the_words_of_a_tool() {
     let folder = tempfile::tempdir().unwrap();
     let tools = folder.path().join("tools.json");

@@ -60,6 +60,7 @@ fn result(one: &Scanned) -> Value {
         "decision": result.decision.name(), "status": result.status.name(), "score": result.score,
         "reason": result.reason, "coverage": result.coverage,
         "findings": findings.map(|(finding, place)| json_finding(finding, place.as_ref())).collect::<Vec<_>>(),
+        "findings_not_told": one.untold,
     })
 }
 

@@ -25,6 +25,7 @@ pub fn log(scans: &Scans) -> Value {
     let index: BTreeMap<&str, usize> = rules.keys().enumerate().map(|(at, rule)| (*rule, at)).collect();
     let files: BTreeSet<String> = scans.all.iter().map(|one| uri(&one.source.file)).collect();
     let unseen = scans.all.iter().filter(|one| one.result.status != ScanStatus::Success);
+    let untold = scans.all.iter().filter(|one| one.untold > 0);
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -36,7 +37,7 @@ pub fn log(scans: &Scans) -> Value {
             }},
             "invocations": [{
                 "executionSuccessful": !scans.failed(),
-                "toolExecutionNotifications": unseen.map(notification).collect::<Vec<_>>(),
+                "toolExecutionNotifications": unseen.map(notification).chain(untold.map(more)).collect::<Vec<_>>(),
             }],
             "artifacts": files.iter().map(|file| json!({ "location": { "uri": file } })).collect::<Vec<_>>(),
             "columnKind": "unicodeCodePoints",
@@ -140,6 +141,15 @@ fn notification(one: &Scanned) -> Value {
     json!({
         "level": level,
         "message": { "text": format!("{}: {}", one.source.file.display(), one.result.reason) },
+        "locations": [location(one, None)],
+    })
+}
+
+/// What there was beyond what is told.
+fn more(one: &Scanned) -> Value {
+    json!({
+        "level": "note",
+        "message": { "text": format!("{}: {} findings more", one.source.file.display(), one.untold) },
         "locations": [location(one, None)],
     })
 }
