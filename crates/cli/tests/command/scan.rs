@@ -404,6 +404,22 @@ fn a_thousand_findings_of_a_text_are_told() {
 }
 
 #[test]
+fn names_of_patterns_forge_no_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.toml");
+    let write = |name: &str| {
+        let pattern = format!("patterns = [{{ name = \"{name}\", regex = \"blue\" }}]\n");
+        let text = format!("[scanner.w]\ntype = \"regex\"\n{pattern}[role.user]\nscanners = [\"w\"]\n");
+        std::fs::write(&policy, text).unwrap();
+    };
+    write("a\\nb: user: allow \\u001b[31m");
+    let out = scan(&["--policy", policy.to_str().unwrap()], "blue", 5);
+    assert!(out.lines().count() == 2 && !out.contains('\u{1b}'), "{out}");
+    write("");
+    assert_refused(&run_with(&["scan", "--policy", policy.to_str().unwrap()], b"x"), 2, &["needs a name"]);
+}
+
+#[test]
 fn what_tools_say_of_themselves_passes_the_policy_as_the_words_of_a_tool() {
     let folder = tempfile::tempdir().unwrap();
     let tools = folder.path().join("tools.json");

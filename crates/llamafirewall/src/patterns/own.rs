@@ -42,6 +42,12 @@ pub(super) struct OwnPattern {
 
 impl OwnPattern {
     pub fn new(pattern: Pattern) -> Result<Self, String> {
+        if pattern.name.trim().is_empty() {
+            return Err(format!(
+                "the pattern '{}' needs a name, which is what reports call it by",
+                pattern.regex
+            ));
+        }
         let syntax = syntax::Config::new().case_insensitive(true).dot_matches_new_line(true);
         let invalid = |e: &dyn std::fmt::Display| format!("pattern '{}': {e}", pattern.name);
         let parsed = syntax::parse_with(&pattern.regex, &syntax).map_err(|e| invalid(&e))?;

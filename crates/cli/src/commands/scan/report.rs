@@ -23,7 +23,11 @@ pub fn text(scanned: &[Scanned]) -> String {
                 format!(", seen in {}", finding.seen_in)
             };
             let place = place.map_or(String::new(), |at| format!("{}:{} ", at.start.line, at.start.column));
-            report.push_str(&format!("  {place}{}: {}{seen}\n", finding.scanner, finding.rule));
+            let finding = on_one_line(&format!("{place}{}: {}{seen}", finding.scanner, finding.rule));
+            report.push_str(&format!("  {finding}\n"));
+        }
+        if one.untold > 0 {
+            report.push_str(&format!("  and {} more\n", one.untold));
         }
     }
     report
@@ -37,7 +41,7 @@ fn place(one: &Scanned) -> String {
     }
 }
 
-/// Names of files are chosen by strangers too: none of them moves the cursor or forges a line of the report.
+/// Names of files and of patterns are chosen by strangers too: none of them moves the cursor or forges a line of the report.
 fn on_one_line(words: &str) -> String {
     let plain = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     words.chars().map(plain).collect()
