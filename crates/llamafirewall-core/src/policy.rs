@@ -26,6 +26,7 @@ use crate::{
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,14 +128,15 @@ impl Configuration {
     /// The file cannot be read, or is no policy, or names what the registry does not know.
     pub fn from_policy_file(path: &Path, registry: &Registry) -> Result<Self, ConfigurationError> {
         let failed = |e: std::io::Error| ConfigurationError::Policy(format!("{}: {e}", path.display()));
-        let length = std::fs::metadata(path).map_err(failed)?.len();
-        if length > LARGEST as u64 {
-            return Err(ConfigurationError::Policy(format!(
-                "{} has {length} bytes, at most {LARGEST} are read",
-                path.display()
-            )));
+        let mut text = Vec::new();
+        let file = std::fs::File::open(path).map_err(failed)?;
+        // One byte more than may be read, also of what has no length of its own.
+        file.take(LARGEST as u64 + 1).read_to_end(&mut text).map_err(failed)?;
+        if text.len() > LARGEST {
+            let reason = format!("{}: more than {LARGEST} bytes, the most that are read", path.display());
+            return Err(ConfigurationError::Policy(reason));
         }
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let text = String::from_utf8(text).map_err(|_| failed(ErrorKind::InvalidData.into()))?;
         Self::from_policy(&text, path.parent(), registry)
     }
 

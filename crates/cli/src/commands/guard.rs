@@ -10,6 +10,8 @@ use llamafirewall_ml::evaluation::{Evaluation, Figures, Scored, evaluate};
 use llamafirewall_ml::{AttackClassifier, EnginePlace, NativeOptions};
 use serde::Deserialize;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 use torchless::gpu;
@@ -114,12 +116,14 @@ struct Labelled {
 
 fn read(file: &Path) -> Result<Vec<Labelled>> {
     let name = || file.display().to_string();
-    let size = std::fs::metadata(file).with_context(name)?.len();
-    if size > LARGEST {
-        return Err(Usage(format!("{}: {size} bytes, more than {LARGEST}", name())).into());
-    }
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let content = std::fs::read(file).with_context(name)?;
+    let mut content = Vec::new();
+    // One byte more than may be read, also of what has no length of its own.
+    let file = File::open(file).with_context(name)?;
+    file.take(LARGEST + 1).read_to_end(&mut content).with_context(name)?;
+    if content.len() as u64 > LARGEST {
+        return Err(Usage(format!("{}: more than {LARGEST} bytes, the most that are read", name())).into());
+    }
     let content = content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&content);
     let lines = content.split(|byte| *byte == b'\n').enumerate();
     let rows = lines.filter(|(_, line)| !line.trim_ascii().is_empty()).map(|(at, line)| {

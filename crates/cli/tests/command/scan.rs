@@ -419,6 +419,16 @@ fn names_of_patterns_forge_no_line() {
     assert_refused(&run_with(&["scan", "--policy", policy.to_str().unwrap()], b"x"), 2, &["needs a name"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_policy_without_an_end_is_refused() {
+    assert_refused(
+        &run_with(&["scan", "--policy", "/dev/zero"], b"x"),
+        2,
+        &["/dev/zero: more than 1048576 bytes"],
+    );
+}
+
 #[test]
 fn what_tools_say_of_themselves_passes_the_policy_as_the_words_of_a_tool() {
     let folder = tempfile::tempdir().unwrap();
