@@ -1,13 +1,13 @@
 //! `torchless guard eval`: how good the guard's classifier is on labelled texts.
 
 use crate::args::Backend;
-use crate::exit::Usage;
+use crate::exit::{NoModel, Usage};
 use crate::guard_args::{GuardArgs, GuardEvalArgs, GuardVerb};
 use crate::{input, output, progress};
 use anyhow::{Context, Result};
 use llamafirewall_core::Role;
 use llamafirewall_ml::evaluation::{Evaluation, Figures, Scored, evaluate};
-use llamafirewall_ml::{AttackClassifier, EnginePlace, NativeOptions};
+use llamafirewall_ml::{AttackClassifier, EnginePlace, LoadError, NativeOptions};
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -41,10 +41,8 @@ fn eval(args: &GuardEvalArgs) -> Result<()> {
             let threads = args.threads.unwrap_or(defaults.threads);
             // What is remembered would make repeated texts look fast.
             let (place, precision) = (place(args)?, args.precision);
-            AttackClassifier::open(
-                folder,
-                NativeOptions { place, threads, precision, cached: 0, ..defaults },
-            )?
+            let options = NativeOptions { place, threads, precision, cached: 0, ..defaults };
+            AttackClassifier::open(folder, options).map_err(at_fault)?
         }
     };
     let bar = progress::count("scoring", texts.len() as u64);
@@ -60,6 +58,14 @@ fn eval(args: &GuardEvalArgs) -> Result<()> {
         return Ok(output::json(&serde_json::to_value(&found)?)?);
     }
     Ok(output::write(&table(&found))?)
+}
+
+/// Whether it is the model that is at fault.
+fn at_fault(error: LoadError) -> anyhow::Error {
+    match error {
+        LoadError::Gpu(_) | LoadError::DoesNotFit { .. } => error.into(),
+        error => NoModel(error.to_string()).into(),
+    }
 }
 
 fn place(args: &GuardEvalArgs) -> Result<EnginePlace> {

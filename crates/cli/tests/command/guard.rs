@@ -42,7 +42,8 @@ fn a_model_of_ones_own_is_measured() {
     let rows = file(&folder, "rows.jsonl", ROWS);
     let found = json(&["guard", "eval", &rows, "--model", "tests/fixtures/test_encoder", "--threads", "1"]);
     assert_eq!(found["overall"]["n"], 3);
-    assert_refused(&run(&["guard", "eval", &rows, "--model", "tests/fixtures/test_reranker"]), 1, &["label"]);
+    assert_refused(&run(&["guard", "eval", &rows, "--model", "tests/fixtures/test_reranker"]), 3, &["label"]);
+    assert_refused(&run(&["guard", "eval", &rows, "--model", "tests/no such"]), 3, &["tests/no such"]);
 }
 
 #[test]
