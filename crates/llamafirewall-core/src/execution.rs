@@ -1,27 +1,21 @@
 //! Runs scanners side by side, each within its time. A scanner that panics has failed, nothing more: what it panics with may quote the
-//! text, so it is neither printed nor told.
+//! text, so it is neither printed nor told. (A hook for panics that is set after the first scan takes the place of the one that keeps
+//! them quiet.)
 
 use crate::configuration::Entry;
+use crate::threads::{Elsewhere, Threads};
 use crate::{Placement, ScanFuture, ScanInput, ScanResult, Scanner, ScannerError};
 use futures_timer::Delay;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// Threads of one firewall that may be busy at once, those left behind included.
-const MOST_THREADS: usize = 256;
-
-type Outcome = Result<ScanResult, ScannerError>;
-
-/// Threads that are busy.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Busy(Arc<AtomicUsize>);
+pub(crate) type Outcome = Result<ScanResult, ScannerError>;
 
 /// Waits for a future on this thread, with no runtime.
 pub fn block_on<F: Future>(future: F) -> F::Output {
@@ -47,16 +41,11 @@ pub(crate) async fn run(
     entries: &[&Entry],
     input: &Arc<ScanInput>,
     limit: Duration,
-    busy: &Busy,
+    threads: &Threads,
 ) -> Vec<Outcome> {
     // Threads first, so that they work while the others are polled here.
-    let mut running: Vec<Running<'_>> = entries
-        .iter()
-        .map(|entry| match entry.scanner.placement() {
-            Placement::Thread => on_a_thread(&entry.scanner, input, busy),
-            Placement::Task => Running::Waiting,
-        })
-        .collect();
+    let mut running: Vec<Running<'_>> =
+        entries.iter().map(|entry| placed(&entry.scanner, input, threads)).collect();
     for (state, entry) in running.iter_mut().zip(entries) {
         if matches!(state, Running::Waiting) {
             *state = begun(entry.scanner.as_ref(), input);
@@ -69,34 +58,11 @@ pub(crate) async fn run(
 enum Running<'a> {
     Waiting,
     Here(ScanFuture<'a>),
-    Elsewhere(Arc<Slot>),
+    Elsewhere(Elsewhere),
     Done(Outcome),
 }
 
-/// Where a thread leaves what it found.
-#[derive(Default)]
-struct Slot(Mutex<(Option<Outcome>, Option<Waker>)>);
-
-impl Slot {
-    fn put(&self, outcome: Outcome) {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.0 = Some(outcome);
-        if let Some(waker) = slot.1.take() {
-            waker.wake();
-        }
-    }
-
-    fn take(&self, context: &Context<'_>) -> Option<Outcome> {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = slot.0.take();
-        if outcome.is_none() {
-            slot.1 = Some(context.waker().clone());
-        }
-        outcome
-    }
-}
-
-fn failed(reason: &str) -> Outcome {
+pub(crate) fn failed(reason: &str) -> Outcome {
     Err(ScannerError(reason.to_owned()))
 }
 
@@ -108,15 +74,22 @@ thread_local! {
 }
 
 /// Does a scanner's work; of a panic only its place in the program is told.
-fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Outcome> {
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Outcome> {
     keep_panics_quiet();
     let before = AT_WORK.replace(true);
-    let done = catch_unwind(AssertUnwindSafe(work));
+    let done = catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+        let place = PLACE.take();
+        // What it panics with may panic when it is dropped; what that panics with is not dropped any more.
+        if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(another);
+        }
+        match place {
+            Some(place) => failed(&format!("the scanner panicked at {place}")),
+            None => failed("the scanner panicked"),
+        }
+    });
     AT_WORK.set(before);
-    done.map_err(|_| match PLACE.take() {
-        Some(place) => failed(&format!("the scanner panicked at {place}")),
-        None => failed("the scanner panicked"),
-    })
+    done
 }
 
 /// Lets the hook for panics that is there print none of a scanner's, and all others as before.
@@ -138,32 +111,18 @@ fn keep_panics_quiet() {
     });
 }
 
-fn begun<'a>(scanner: &'a dyn Scanner, input: &'a ScanInput) -> Running<'a> {
-    match caught(|| scanner.scan(input)) {
-        Ok(future) => Running::Here(future),
+fn placed<'a>(scanner: &'a Arc<dyn Scanner>, input: &Arc<ScanInput>, threads: &Threads) -> Running<'a> {
+    match caught(|| scanner.placement()) {
+        Ok(Placement::Thread) => threads.scan(scanner, input).map_or_else(Running::Done, Running::Elsewhere),
+        Ok(Placement::Task) => Running::Waiting,
         Err(outcome) => Running::Done(outcome),
     }
 }
 
-fn on_a_thread<'a>(scanner: &Arc<dyn Scanner>, input: &Arc<ScanInput>, busy: &Busy) -> Running<'a> {
-    if busy.0.fetch_add(1, Ordering::Relaxed) >= MOST_THREADS {
-        busy.0.fetch_sub(1, Ordering::Relaxed);
-        return Running::Done(failed("too many scans are still running"));
-    }
-    let slot = Arc::new(Slot::default());
-    let (scanner, input, busy) = (scanner.clone(), input.clone(), busy.clone());
-    let (done, left) = (slot.clone(), busy.clone());
-    let work = move || {
-        let outcome = caught(|| block_on(scanner.scan(&input)));
-        busy.0.fetch_sub(1, Ordering::Relaxed);
-        done.put(outcome.unwrap_or_else(|failure| failure));
-    };
-    match thread::Builder::new().name("scanner".to_owned()).spawn(work) {
-        Ok(_) => Running::Elsewhere(slot),
-        Err(_) => {
-            left.0.fetch_sub(1, Ordering::Relaxed);
-            Running::Done(failed("no thread to run on"))
-        }
+fn begun<'a>(scanner: &'a dyn Scanner, input: &'a ScanInput) -> Running<'a> {
+    match caught(|| scanner.scan(input)) {
+        Ok(future) => Running::Here(future),
+        Err(outcome) => Running::Done(outcome),
     }
 }
 
@@ -181,7 +140,7 @@ impl Running<'_> {
         let outcome = match self {
             Running::Done(_) => return true,
             Running::Waiting => None,
-            Running::Elsewhere(slot) => slot.take(context),
+            Running::Elsewhere(thread) => thread.take(context),
             Running::Here(future) => match caught(|| future.as_mut().poll(context)) {
                 Ok(Poll::Ready(outcome)) => Some(outcome),
                 Ok(Poll::Pending) => None,
@@ -195,11 +154,32 @@ impl Running<'_> {
         false
     }
 
-    fn outcome(self, limit: Duration) -> Outcome {
+    /// What it still has when those that began at once have had their time: a scanner that waited for a thread has its time from there on.
+    /// Without any left it has failed.
+    fn time_left(&mut self, limit: Duration) -> Duration {
+        let milliseconds = limit.as_millis();
+        let mut reason = format!("no verdict within {milliseconds} ms");
         match self {
-            Running::Done(outcome) => outcome,
-            _ => failed(&format!("no verdict within {} ms", limit.as_millis())),
+            Running::Done(_) => return Duration::ZERO,
+            Running::Elsewhere(thread) => match thread.begun() {
+                Some(begun) => {
+                    let left = limit.saturating_sub(begun.elapsed());
+                    if !left.is_zero() {
+                        return left;
+                    }
+                }
+                None => {
+                    reason = format!("too many scans at once: no thread was free for {milliseconds} ms");
+                }
+            },
+            _ => {}
         }
+        *self = Running::Done(failed(&reason));
+        Duration::ZERO
+    }
+
+    fn outcome(self) -> Option<Outcome> {
+        if let Running::Done(outcome) = self { Some(outcome) } else { None }
     }
 }
 
@@ -208,18 +188,27 @@ impl Future for SideBySide<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        // Every one is polled, be another unfinished or not.
-        let open = this.running.iter_mut().map(|running| running.poll(context)).filter(|done| !done).count();
-        if open > 0 {
-            let timer = this.timer.get_or_insert_with(|| Delay::new(this.limit));
+        let limit = this.limit;
+        loop {
+            // Every one is polled, be another unfinished or not.
+            let done = this.running.iter_mut().map(|running| running.poll(context));
+            if done.filter(|done| !done).count() == 0 {
+                let running = std::mem::take(&mut this.running);
+                return Poll::Ready(running.into_iter().filter_map(Running::outcome).collect());
+            }
+            let timer = this.timer.get_or_insert_with(|| Delay::new(limit));
             if Pin::new(timer).poll(context).is_pending() {
                 return Poll::Pending;
             }
-            this.input.abandon();
+            let left = this.running.iter_mut().map(|running| running.time_left(limit)).max();
+            this.timer = left.filter(|left| !left.is_zero()).map(Delay::new);
         }
-        let limit = this.limit;
-        Poll::Ready(
-            std::mem::take(&mut this.running).into_iter().map(|running| running.outcome(limit)).collect(),
-        )
+    }
+}
+
+impl Drop for SideBySide<'_> {
+    /// Whatever still works, nobody waits for it.
+    fn drop(&mut self) {
+        self.input.abandon();
     }
 }

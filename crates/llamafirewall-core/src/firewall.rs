@@ -1,8 +1,9 @@
 //! The firewall: what a configuration makes of a message, of a trace, and of what is to be let in.
 
 use crate::configuration::Entry;
-use crate::execution::{self, Busy, block_on};
+use crate::execution::{self, block_on, caught};
 use crate::message::{FIELD, JOINED};
+use crate::threads::Threads;
 use crate::verdict::{combined, merged, scored, unscanned};
 use crate::{
     Admitted, Configuration, ConfigurationError, Content, Finding, Message, OutputGuard, Refusal, Role,
@@ -16,7 +17,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Firewall {
     configuration: Arc<Configuration>,
-    busy: Busy,
+    threads: Threads,
 }
 
 impl fmt::Debug for Firewall {
@@ -35,12 +36,12 @@ impl Firewall {
     /// # Errors
     /// Two scanners of a role have one name, or a threshold means nothing.
     pub fn new(configuration: Configuration) -> Result<Self, ConfigurationError> {
-        Ok(Self { configuration: Arc::new(configuration.checked()?), busy: Busy::default() })
+        Ok(Self { configuration: Arc::new(configuration.checked()?), threads: Threads::default() })
     }
 
     /// Lets everything in.
     pub fn open() -> Self {
-        Self { configuration: Arc::default(), busy: Busy::default() }
+        Self { configuration: Arc::default(), threads: Threads::default() }
     }
 
     /// Whether nothing is scanned: for a line that tells the user.
@@ -281,7 +282,7 @@ impl Firewall {
             let reason = format!("the text has {bytes} bytes, at most {} are scanned", limits.text_bytes);
             return self.failure(&reason, 0.0);
         }
-        let outcomes = execution::run(entries, input, limits.time, &self.busy).await;
+        let outcomes = execution::run(entries, input, limits.time, &self.threads).await;
         let named = entries.iter().map(|entry| entry.scanner.name());
         combined(
             named

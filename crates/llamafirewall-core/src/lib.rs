@@ -20,6 +20,7 @@ mod policy;
 mod registry;
 mod scanner;
 mod stream;
+mod threads;
 mod torchscript;
 mod verdict;
 
