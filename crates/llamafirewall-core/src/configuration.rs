@@ -1,5 +1,6 @@
 //! Which scanners look at whom, and what happens when they cannot.
 
+use crate::execution::caught;
 use crate::{AuditLog, Role, ScanDecision, Scanner};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -125,7 +126,32 @@ impl Threshold {
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub scanner: Arc<dyn Scanner>,
+    pub name: String,
     pub threshold: Option<Threshold>,
+}
+
+impl Entry {
+    fn new(scanner: Arc<dyn Scanner>) -> Self {
+        let name = caught(|| scanner.name().to_owned()).unwrap_or_else(|_| "nameless".to_owned());
+        Self { scanner, name, threshold: None }
+    }
+
+    /// Whether its scanner is shown no readings of calls; one that panics when it is asked is.
+    pub fn sees_calls(&self) -> bool {
+        caught(|| self.scanner.sees_calls()).unwrap_or(false)
+    }
+
+    /// Decides by the score from now on.
+    fn set_threshold(&mut self, threshold: Threshold) -> Result<(), String> {
+        if let Some(fault) = threshold.fault() {
+            return Err(fault.to_owned());
+        }
+        self.threshold = Some(threshold);
+        let lowest = threshold.human.unwrap_or(threshold.block);
+        let scanner = caught(|| self.scanner.at_threshold(lowest)).map_err(|e| e.to_string())?;
+        self.scanner = scanner.unwrap_or_else(|| self.scanner.clone());
+        Ok(())
+    }
 }
 
 /// Which scanners look at what each role says. A role without scanners is not scanned.
@@ -147,7 +173,7 @@ impl Configuration {
     /// Lets a scanner look at what a role says, after those that already do.
     #[must_use]
     pub fn add_scanner(mut self, role: Role, scanner: Arc<dyn Scanner>) -> Self {
-        self.entries.entry(role).or_default().push(Entry { scanner, threshold: None });
+        self.entries.entry(role).or_default().push(Entry::new(scanner));
         self
     }
 
@@ -181,7 +207,7 @@ impl Configuration {
 
     /// Names of the scanners that look at what `role` says, in their order.
     pub fn scanner_names(&self, role: Role) -> impl Iterator<Item = &str> {
-        self.entries(role).iter().map(|entry| entry.scanner.name())
+        self.entries(role).iter().map(|entry| entry.name.as_str())
     }
 
     pub(crate) fn entries(&self, role: Role) -> &[Entry] {
@@ -195,7 +221,7 @@ impl Configuration {
     /// Puts thresholds where they belong, and refuses what cannot be meant.
     pub(crate) fn checked(mut self) -> Result<Self, ConfigurationError> {
         for entries in self.entries.values() {
-            let mut names: Vec<&str> = entries.iter().map(|entry| entry.scanner.name()).collect();
+            let mut names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
             names.sort_unstable();
             if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
                 return Err(ConfigurationError::NameTaken(twice[0].to_owned()));
@@ -203,24 +229,10 @@ impl Configuration {
         }
         for (role, name, threshold) in std::mem::take(&mut self.thresholds) {
             let entries = self.entries.entry(role).or_default();
-            let entry = entries.iter_mut().find(|entry| entry.scanner.name() == name);
-            let fault = match &entry {
-                None => Some("no such scanner looks at this role"),
-                Some(_) => threshold.fault(),
-            };
-            match (fault, entry) {
-                (None, Some(entry)) => {
-                    entry.threshold = Some(threshold);
-                    let lowest = threshold.human.unwrap_or(threshold.block);
-                    if let Some(scanner) = entry.scanner.at_threshold(lowest) {
-                        entry.scanner = scanner;
-                    }
-                }
-                (fault, _) => {
-                    let reason = fault.unwrap_or_default().to_owned();
-                    return Err(ConfigurationError::Threshold { role, scanner: name, reason });
-                }
-            }
+            let entry = entries.iter_mut().find(|entry| entry.name == name);
+            let entry = entry.ok_or_else(|| "no such scanner looks at this role".to_owned());
+            let set = entry.and_then(|entry| entry.set_threshold(threshold));
+            set.map_err(|reason| ConfigurationError::Threshold { role, scanner: name, reason })?;
         }
         Ok(self)
     }

@@ -74,7 +74,7 @@ thread_local! {
 }
 
 /// Does a scanner's work; of a panic only its place in the program is told.
-pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Outcome> {
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, ScannerError> {
     keep_panics_quiet();
     let before = AT_WORK.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
@@ -84,8 +84,8 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Outcome> {
             std::mem::forget(another);
         }
         match place {
-            Some(place) => failed(&format!("the scanner panicked at {place}")),
-            None => failed("the scanner panicked"),
+            Some(place) => ScannerError(format!("the scanner panicked at {place}")),
+            None => ScannerError("the scanner panicked".to_owned()),
         }
     });
     AT_WORK.set(before);
@@ -115,14 +115,14 @@ fn placed<'a>(scanner: &'a Arc<dyn Scanner>, input: &Arc<ScanInput>, threads: &T
     match caught(|| scanner.placement()) {
         Ok(Placement::Thread) => threads.scan(scanner, input).map_or_else(Running::Done, Running::Elsewhere),
         Ok(Placement::Task) => Running::Waiting,
-        Err(outcome) => Running::Done(outcome),
+        Err(panicked) => Running::Done(Err(panicked)),
     }
 }
 
 fn begun<'a>(scanner: &'a dyn Scanner, input: &'a ScanInput) -> Running<'a> {
     match caught(|| scanner.scan(input)) {
         Ok(future) => Running::Here(future),
-        Err(outcome) => Running::Done(outcome),
+        Err(panicked) => Running::Done(Err(panicked)),
     }
 }
 
@@ -144,7 +144,7 @@ impl Running<'_> {
             Running::Here(future) => match caught(|| future.as_mut().poll(context)) {
                 Ok(Poll::Ready(outcome)) => Some(outcome),
                 Ok(Poll::Pending) => None,
-                Err(outcome) => Some(outcome),
+                Err(panicked) => Some(Err(panicked)),
             },
         };
         if let Some(outcome) = outcome {

@@ -78,13 +78,13 @@ impl Firewall {
     /// Whether a scanner of the role has to see a whole text before any of it may pass.
     pub(crate) fn needs_whole(&self, role: Role) -> bool {
         let nothing = ScanInput::text_of(role, "");
-        self.configuration.entries(role).iter().any(|entry| entry.scanner.settled(&nothing).is_none())
+        self.configuration.entries(role).iter().any(|entry| settled(entry, &nothing).is_none())
     }
 
     /// Up to where no scanner of the role can object any more, whatever follows.
     pub(crate) fn settled(&self, input: &ScanInput) -> usize {
         let entries = self.configuration.entries(input.message().role).iter();
-        let settled = entries.map(|entry| entry.scanner.settled(input).unwrap_or(0));
+        let settled = entries.map(|entry| settled(entry, input).unwrap_or(0));
         settled.min().unwrap_or(input.text().len()).min(input.text().len())
     }
 
@@ -170,8 +170,7 @@ impl Firewall {
         let message = input.message();
         let entries: Vec<&Entry> = self.configuration.entries(message.role).iter().collect();
         let of_text = self.scan_one(input, &entries).await;
-        let of_readings: Vec<&Entry> =
-            entries.iter().copied().filter(|entry| !entry.scanner.sees_calls()).collect();
+        let of_readings: Vec<&Entry> = entries.iter().copied().filter(|entry| !entry.sees_calls()).collect();
         if of_readings.is_empty() {
             return self.recorded(message, of_text);
         }
@@ -283,7 +282,7 @@ impl Firewall {
             return self.failure(&reason, 0.0);
         }
         let outcomes = execution::run(entries, input, limits.time, &self.threads).await;
-        let named = entries.iter().map(|entry| entry.scanner.name());
+        let named = entries.iter().map(|entry| entry.name.as_str());
         combined(
             named
                 .zip(entries.iter().zip(outcomes).map(|(entry, outcome)| self.verdict(entry, outcome)))
@@ -304,7 +303,7 @@ impl Firewall {
             }
         }
         for finding in &mut result.findings {
-            finding.scanner = entry.scanner.name().to_owned();
+            finding.scanner = entry.name.clone();
         }
         result
     }
@@ -364,4 +363,9 @@ impl<'a> Told<'a> {
 
 fn kind(finding: &Finding) -> Kind<'_> {
     (&finding.scanner, &finding.rule, finding.decision)
+}
+
+/// Up to where a scanner can say nothing more; one that panics when it is asked says nothing of it.
+fn settled(entry: &Entry, input: &ScanInput) -> Option<usize> {
+    caught(|| entry.scanner.settled(input)).ok().flatten()
 }

@@ -83,7 +83,7 @@ impl Threads {
     /// Lets a scanner look at the input as soon as there is a place.
     pub fn scan(&self, scanner: &Arc<dyn Scanner>, input: &Arc<ScanInput>) -> Result<Elsewhere, Outcome> {
         let (scanner, input) = (scanner.clone(), input.clone());
-        let work = move || caught(move || block_on(scanner.scan(&input))).unwrap_or_else(|failure| failure);
+        let work = move || caught(move || block_on(scanner.scan(&input))).unwrap_or_else(Err);
         let job = Arc::new(Job(Mutex::new((State::Waiting(Box::new(work)), None))));
         let next = {
             let mut desk = self.lock();
