@@ -88,10 +88,12 @@ impl Firewall {
         settled.min().unwrap_or(input.text().len()).min(input.text().len())
     }
 
-    /// Scans part of a text that is scanned as a whole later.
-    pub(crate) async fn scan_part(&self, input: &Arc<ScanInput>) -> ScanResult {
+    /// Scans part of a text that is scanned as a whole later; and whether a scanner objects that names no place which accounts for it.
+    pub(crate) async fn scan_part(&self, input: &Arc<ScanInput>) -> (ScanResult, bool) {
         let entries: Vec<&Entry> = self.configuration.entries(input.message().role).iter().collect();
-        self.scan_one(input, &entries).await
+        let results = self.scan_each(input, &entries).await;
+        let to_everything = results.iter().any(|(_, result)| objects_to_everything(result));
+        (combined(results), to_everything)
     }
 
     /// [`scan`](Self::scan), for callers without a runtime.
@@ -271,23 +273,28 @@ impl Firewall {
 
     /// Scans one text with these scanners.
     async fn scan_one(&self, input: &Arc<ScanInput>, entries: &[&Entry]) -> ScanResult {
+        combined(self.scan_each(input, entries).await)
+    }
+
+    /// What each of these scanners says of one text, by name; of a text that is too long, what becomes of it.
+    async fn scan_each<'a>(
+        &self,
+        input: &Arc<ScanInput>,
+        entries: &[&'a Entry],
+    ) -> Vec<(&'a str, ScanResult)> {
         if entries.is_empty() {
-            return unscanned();
+            return Vec::new();
         }
         let limits = self.configuration.limits;
         let calls = input.message().tool_calls.iter().map(|call| call.arguments.len().max(call.name.len()));
         let bytes = calls.fold(input.text().len(), usize::max);
         if bytes > limits.text_bytes {
             let reason = format!("the text has {bytes} bytes, at most {} are scanned", limits.text_bytes);
-            return self.failure(&reason, 0.0);
+            return vec![("", self.failure(&reason, 0.0))];
         }
         let outcomes = execution::run(entries, input, limits.time, &self.threads).await;
-        let named = entries.iter().map(|entry| entry.name.as_str());
-        combined(
-            named
-                .zip(entries.iter().zip(outcomes).map(|(entry, outcome)| self.verdict(entry, outcome)))
-                .collect(),
-        )
+        let said = entries.iter().zip(outcomes);
+        said.map(|(entry, outcome)| (entry.name.as_str(), self.verdict(entry, outcome))).collect()
     }
 
     fn verdict(&self, entry: &Entry, outcome: Result<ScanResult, ScannerError>) -> ScanResult {
@@ -363,6 +370,13 @@ impl<'a> Told<'a> {
 
 fn kind(finding: &Finding) -> Kind<'_> {
     (&finding.scanner, &finding.rule, finding.decision)
+}
+
+/// Whether a scanner objects and no place that it names accounts for it; what a broken one names accounts for nothing.
+fn objects_to_everything(result: &ScanResult) -> bool {
+    let mut placed = result.findings.iter().filter(|finding| !finding.span.is_empty());
+    let is_placed = placed.any(|finding| finding.decision >= result.decision);
+    !result.is_allowed() && (result.status == ScanStatus::Error || !is_placed)
 }
 
 /// Up to where a scanner can say nothing more; one that panics when it is asked says nothing of it.

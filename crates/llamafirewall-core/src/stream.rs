@@ -129,17 +129,21 @@ impl OutputGuard {
         let message = Message::new(self.role, &self.text[from..]);
         let input = Arc::new(ScanInput::following(self.trace.as_ref(), message));
         let settled = from + self.firewall.settled(&input);
-        let result = block_on(self.firewall.scan_part(&input));
-        let mut end = settled;
+        let (result, to_everything) = block_on(self.firewall.scan_part(&input));
+        let mut end = if to_everything { self.released } else { settled };
         if !result.is_allowed() {
-            if result.findings.is_empty() {
-                // An objection to no place in particular is one to everything.
-                end = self.released;
-            }
             let objections = result.findings.iter().filter(|finding| !finding.decision.is_allow());
             for finding in objections {
-                let (start, stop) = (from + finding.span.start, from + finding.span.end);
-                if stop <= self.released {
+                let start = from.saturating_add(finding.span.start);
+                let stop = from.saturating_add(finding.span.end);
+                let has_left = stop <= self.released;
+                if has_left && from > 0 && start < from + CONTEXT / 2 {
+                    // It may come of what is not seen before it.
+                    continue;
+                }
+                if has_left || finding.span.is_empty() {
+                    // An objection to nothing, or to what has left, is one to all that follows.
+                    end = self.released;
                     continue;
                 }
                 end = end.min(start);

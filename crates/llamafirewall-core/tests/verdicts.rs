@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 use llamafirewall_core::{
-    Configuration, ConfigurationError, FailMode, Field, Finding, Firewall, Limits, Message, Placement, Role,
-    ScanDecision, ScanFuture, ScanInput, ScanResult, ScanStatus, Scanner, ScannerError, Threshold, ToolCall,
-    block_on,
+    Configuration, ConfigurationError, FailMode, Field, Finding, Firewall, Limits, Message, Placement, Released,
+    Role, ScanDecision, ScanFuture, ScanInput, ScanResult, ScanStatus, Scanner, ScannerError, Threshold,
+    ToolCall, block_on,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -270,4 +270,92 @@ fn roles_are_read_by_the_names_they_are_written_with_and_two_others() {
     assert_eq!(read("\"function\"").unwrap(), Role::Tool);
     assert!(read("5").unwrap_err().to_string().contains("integer `5`, expected a role: user"));
     assert!(read("\"User\"").is_err());
+}
+
+/// Says of a reply what it was made with, and that no text can change it.
+struct Says(&'static str, fn() -> Result<ScanResult, ScannerError>);
+
+impl Scanner for Says {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn placement(&self) -> Placement {
+        Placement::Task
+    }
+
+    fn settled(&self, input: &ScanInput) -> Option<usize> {
+        Some(input.text().len())
+    }
+
+    fn scan<'a>(&'a self, _: &'a ScanInput) -> ScanFuture<'a> {
+        Box::pin(async { (self.1)() })
+    }
+}
+
+fn firewall_of(says: impl IntoIterator<Item = Says>) -> Firewall {
+    let add =
+        |configuration: Configuration, scanner| configuration.add_scanner(Role::Assistant, Arc::new(scanner));
+    Firewall::new(says.into_iter().fold(Configuration::new(), add)).unwrap()
+}
+
+fn blocks(span: std::ops::Range<usize>) -> ScanResult {
+    ScanResult::block("bad", 1.0).with_findings(vec![Finding::new("Bad", span)])
+}
+
+#[test]
+fn an_objection_without_a_place_holds_a_reply_back_whatever_others_found() {
+    let known = || {
+        let finding = Finding { decision: ScanDecision::Allow, ..Finding::new("Known", 0..3) };
+        Ok(ScanResult::allow("fine").with_findings(vec![finding]))
+    };
+    let person = || {
+        let finding = Finding { decision: ScanDecision::HumanInTheLoopRequired, ..Finding::new("Odd", 8..9) };
+        Ok(ScanResult::human("odd", 1.0).with_findings(vec![finding]))
+    };
+    let objections: [fn() -> Result<ScanResult, ScannerError>; 6] = [
+        || Err(ScannerError("broken".to_owned())),
+        || Ok(ScanResult::block("bad", 1.0)),
+        || Ok(ScanResult::human("odd", 1.0)),
+        || Ok(blocks(0..0)),
+        || Ok(ScanResult { status: ScanStatus::Error, ..blocks(8..9) }),
+        || {
+            let finding = Finding { decision: ScanDecision::Allow, ..Finding::new("Known", 8..9) };
+            Ok(ScanResult::block("bad", 1.0).with_findings(vec![finding]))
+        },
+    ];
+    for (number, objection) in objections.into_iter().enumerate() {
+        for other in [known, person] {
+            let firewall = firewall_of([Says("other", other), Says("objects", objection)]);
+            let mut guard = firewall.output_guard(Role::Assistant, None);
+            let more = guard.push("How to: mix it. ");
+            assert!(!matches!(&more, Released::Text(text) if !text.is_empty()), "{number}: {more:?}");
+            assert!(matches!(guard.finish().0, Released::Stopped(_)), "{number}");
+        }
+    }
+    let firewall = firewall_of([Says("other", known), Says("objects", || Ok(blocks(8..usize::MAX)))]);
+    let mut guard = firewall.output_guard(Role::Assistant, None);
+    assert_eq!(guard.push("How to: mix it. "), Released::Text("How to: ".to_owned()));
+}
+
+#[test]
+fn an_objection_to_what_has_left_holds_back_what_follows() {
+    struct Late;
+    impl Scanner for Late {
+        fn name(&self) -> &str {
+            "late"
+        }
+        fn settled(&self, input: &ScanInput) -> Option<usize> {
+            Some(input.text().len())
+        }
+        fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
+            let is_late = input.text().contains("then");
+            Box::pin(async move { Ok(if is_late { blocks(0..4) } else { ScanResult::allow("fine") }) })
+        }
+    }
+    let configuration = Configuration::new().add_scanner(Role::Assistant, Arc::new(Late));
+    let mut guard = Firewall::new(configuration).unwrap().output_guard(Role::Assistant, None);
+    assert_eq!(guard.push("First "), Released::Text("First ".to_owned()));
+    assert_eq!(guard.push("and then "), Released::Text(String::new()));
+    assert!(matches!(guard.finish().0, Released::Stopped(_)));
 }
