@@ -1,7 +1,7 @@
 //! Which scanners look at whom, and what happens when they cannot.
 
 use crate::execution::caught;
-use crate::{AuditLog, Role, ScanDecision, Scanner};
+use crate::{AuditLog, Role, ScanDecision, ScanResult, ScanStatus, Scanner};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,6 +139,18 @@ impl Entry {
     /// Whether its scanner is shown no readings of calls; one that panics when it is asked is.
     pub fn sees_calls(&self) -> bool {
         caught(|| self.scanner.sees_calls()).unwrap_or(false)
+    }
+
+    /// What its threshold, where it has one, makes of a verdict.
+    pub fn decided(&self, mut result: ScanResult) -> ScanResult {
+        let is_score = (0.0..=1.0).contains(&result.score) && result.status == ScanStatus::Success;
+        let Some(threshold) = self.threshold.filter(|_| is_score) else { return result };
+        result.decision = threshold.decision(result.score);
+        // What the scanner only wants to be known stays so.
+        for finding in result.findings.iter_mut().filter(|finding| !finding.decision.is_allow()) {
+            finding.decision = threshold.decision(finding.score);
+        }
+        result
     }
 
     /// Decides by the score from now on.

@@ -299,16 +299,9 @@ impl Firewall {
 
     fn verdict(&self, entry: &Entry, outcome: Result<ScanResult, ScannerError>) -> ScanResult {
         let mut result = match outcome {
-            Ok(result) => self.whole_or_failed(result),
+            Ok(result) => self.whole_or_failed(entry.decided(result)),
             Err(ScannerError(reason)) => self.failure(&reason, 0.0),
         };
-        if let Some(threshold) = entry.threshold.filter(|_| result.status == ScanStatus::Success) {
-            result.decision = threshold.decision(result.score);
-            // What the scanner only wants to be known stays so.
-            for finding in result.findings.iter_mut().filter(|finding| !finding.decision.is_allow()) {
-                finding.decision = threshold.decision(finding.score);
-            }
-        }
         for finding in &mut result.findings {
             finding.scanner = entry.name.clone();
         }

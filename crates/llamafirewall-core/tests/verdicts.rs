@@ -32,6 +32,8 @@ impl Scanner for Obedient {
                     Ok(ScanResult { status: ScanStatus::Error, ..ScanResult::block("half done", 0.5) })
                 }
                 "nan" => Ok(ScanResult::new(ScanDecision::Allow, "", f32::NAN)),
+                "half blocked" => Ok(ScanResult { coverage: 0.5, ..ScanResult::block("asked to", 0.5) }),
+                "no share" => Ok(ScanResult { coverage: f32::NAN, ..ScanResult::allow("fine") }),
                 "half" => Ok(ScanResult { coverage: 0.5, ..ScanResult::allow("fine") }),
                 "panic" => panic!("told to"),
                 "hang" => std::future::pending().await,
@@ -201,6 +203,10 @@ fn thresholds_decide_by_score() {
     assert_eq!(scan(threshold(0.95, Some(0.8)), "block").decision, ScanDecision::HumanInTheLoopRequired);
     assert_eq!(scan(threshold(0.5, None), "human").decision, ScanDecision::Block);
     assert_eq!(scan(threshold(1.0, None), "error").decision, ScanDecision::Block);
+    // What is not objected to any more has to be seen as a whole.
+    let half = scan(threshold(0.9, None), "half blocked");
+    assert_eq!((half.decision, half.status), (ScanDecision::Block, ScanStatus::Error));
+    assert_eq!(scan(threshold(0.5, None), "half blocked").status, ScanStatus::Success);
 }
 
 #[test]
