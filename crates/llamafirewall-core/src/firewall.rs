@@ -310,8 +310,11 @@ impl Firewall {
 
     /// A scanner that saw only part of a text and did not object has failed.
     fn whole_or_failed(&self, result: ScanResult) -> ScanResult {
-        let reason = if !(0.0..=1.0).contains(&result.score) {
+        let is_share = |number: f32| (0.0..=1.0).contains(&number);
+        let reason = if !is_share(result.score) {
             "the scanner gave a score outside of 0 to 1".to_owned()
+        } else if !is_share(result.coverage) {
+            "the scanner saw a share of the text outside of 0 to 1".to_owned()
         } else if result.status == ScanStatus::Error {
             result.reason
         } else if result.coverage < 1.0 && result.decision != ScanDecision::Block {
@@ -319,7 +322,8 @@ impl Firewall {
         } else {
             return result;
         };
-        let failure = self.failure(&reason, result.coverage);
+        let failure =
+            self.failure(&reason, Some(result.coverage).filter(|seen| is_share(*seen)).unwrap_or(0.0));
         // A failure makes no verdict milder.
         let decision = failure.decision.max(result.decision);
         ScanResult { decision, findings: result.findings, ..failure }

@@ -65,7 +65,7 @@ fn failures_of_every_kind_follow_the_fail_mode() {
     ];
     for placement in [Placement::Thread, Placement::Task] {
         for (mode, decision) in modes {
-            for text in ["error", "nan", "half", "panic", "hang", "x".repeat(101).as_str()] {
+            for text in ["error", "nan", "half", "no share", "panic", "hang", "x".repeat(101).as_str()] {
                 let result = scan(configuration(placement).with_fail_mode(mode), text);
                 assert_eq!(
                     (result.decision, result.status),
