@@ -4,17 +4,21 @@
 //! it ([`verify`]). Nothing follows the last line, and who can write the file can also write it anew from the start: keep the last
 //! hash elsewhere.
 
-use crate::{FailMode, Message, ScanResult, ScanStatus};
+use crate::{FailMode, Limits, Message, ScanResult, ScanStatus};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{self, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Longest line, in bytes.
 const LONGEST_LINE: usize = 1 << 20;
+/// Between two tries to have the log, at most.
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+/// A file that is replaced so often while one line is written is no log.
+const MOST_REPLACEMENTS: usize = 8;
 /// Findings of a verdict that are told one by one; of the others, how many they are.
 const MOST_FINDINGS: usize = 1000;
 
@@ -51,21 +55,69 @@ struct State {
 }
 
 enum Sink {
-    /// A file that others may write to as well, and up to where `last` follows it.
-    File(File, u64),
+    File(LogFile),
     Other(Box<dyn Write + Send>),
+}
+
+/// A file that others may write to as well.
+struct LogFile {
+    file: File,
+    path: PathBuf,
+    /// Up to where `last` follows it.
+    end: u64,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> Result<Self, AuditError> {
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "is no regular file").into());
+        }
+        Ok(Self { file, path: path.to_owned(), end: 0 })
+    }
+
+    /// Keeps others from writing, if nobody else does.
+    fn try_lock(&self) -> Result<Option<()>, AuditError> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(Some(())),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(e.into()),
+        }
+    }
+
+    /// Whether its path still leads to it.
+    #[cfg(unix)]
+    fn is_in_place(&self) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        let there = match std::fs::metadata(&self.path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+            there => there?,
+        };
+        let here = self.file.metadata()?;
+        Ok((here.dev(), here.ino()) == (there.dev(), there.ino()))
+    }
+
+    #[cfg(not(unix))]
+    fn is_in_place(&self) -> io::Result<bool> {
+        self.path.try_exists()
+    }
 }
 
 impl AuditLog {
     /// Goes on with the log in a file, which is made where there is none. Several programs may write to one log: each holds the file
-    /// while it writes a line, and goes on from the last line of whichever wrote it.
+    /// while it writes a line, and goes on from the last line of whichever wrote it. Where the file is moved away or deleted, the log goes
+    /// on in a new one of that name, with a new chain.
     ///
     /// # Errors
-    /// The file cannot be opened, or what is in it is no unbroken log.
+    /// The file cannot be opened, is no regular file or is held by another program for thirty seconds, or what is in it is no unbroken log.
     pub fn open(path: &Path) -> Result<Self, AuditError> {
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        let mut state = State { sink: Sink::File(file, 0), last: BEGINNING.to_owned(), lines: 0 };
-        state.hold(State::catch_up)?;
+        Self::open_within(path, Limits::default().time)
+    }
+
+    /// The same, and another program may hold the file for so long.
+    pub(crate) fn open_within(path: &Path, limit: Duration) -> Result<Self, AuditError> {
+        let mut state = State::beginning(Sink::File(LogFile::open(path)?));
+        state.hold(Patience::of(limit), State::catch_up)?;
         Ok(Self { state: Mutex::new(state), now: seconds_now })
     }
 
@@ -79,16 +131,22 @@ impl AuditLog {
         Self::to(sink, BEGINNING.to_owned(), now)
     }
 
-    /// Writes a verdict. Where that fails, scanning has failed.
-    pub(crate) fn record(&self, message: &Message, result: ScanResult, fail_mode: FailMode) -> ScanResult {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.hold(|state| state.write((self.now)(), message, &result)) {
+    /// Writes a verdict. Where that fails, or others write for as long as `limit`, scanning has failed.
+    pub(crate) fn record(
+        &self,
+        message: &Message,
+        result: ScanResult,
+        fail_mode: FailMode,
+        limit: Duration,
+    ) -> ScanResult {
+        match self.write(message, &result, Patience::of(limit)) {
             Ok(()) => result,
             Err(e) => ScanResult {
                 decision: result.decision.max(fail_mode.decision()),
                 reason: match e {
                     AuditError::Io(e) => {
-                        format!("scan failed: the audit log cannot be written: {}", e.kind())
+                        let why = e.get_ref().map_or_else(|| e.kind().to_string(), ToString::to_string);
+                        format!("scan failed: the audit log cannot be written: {why}")
                     }
                     broken @ AuditError::Broken { .. } => format!("scan failed: {broken}"),
                 },
@@ -97,24 +155,89 @@ impl AuditLog {
             },
         }
     }
+
+    fn write(&self, message: &Message, result: &ScanResult, patience: Patience) -> Result<(), AuditError> {
+        let mut state = retried(patience, || match self.state.try_lock() {
+            Ok(state) => Ok(Some(state)),
+            Err(sync::TryLockError::Poisoned(state)) => Ok(Some(state.into_inner())),
+            Err(sync::TryLockError::WouldBlock) => Ok(None),
+        })?;
+        state.hold(patience, |state| state.write((self.now)(), message, result))
+    }
+}
+
+/// How long somebody waits.
+#[derive(Clone, Copy)]
+struct Patience {
+    since: Instant,
+    limit: Duration,
+}
+
+impl Patience {
+    fn of(limit: Duration) -> Self {
+        Self { since: Instant::now(), limit }
+    }
+
+    fn left(self) -> Duration {
+        self.limit.saturating_sub(self.since.elapsed())
+    }
+}
+
+/// Tries until there is something, or the time is up.
+fn retried<T>(
+    patience: Patience,
+    mut attempt: impl FnMut() -> Result<Option<T>, AuditError>,
+) -> Result<T, AuditError> {
+    let mut pause = Duration::from_micros(100);
+    loop {
+        if let Some(done) = attempt()? {
+            return Ok(done);
+        }
+        let left = patience.left();
+        if left.is_zero() {
+            return Err(io::Error::new(ErrorKind::TimedOut, "another writer holds it").into());
+        }
+        std::thread::sleep(pause.min(left));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 impl State {
+    /// Before the first line.
+    fn beginning(sink: Sink) -> Self {
+        Self { sink, last: BEGINNING.to_owned(), lines: 0 }
+    }
+
     /// Does something while no other program writes to the file.
-    fn hold(&mut self, act: impl FnOnce(&mut Self) -> Result<(), AuditError>) -> Result<(), AuditError> {
-        if let Sink::File(file, _) = &self.sink {
-            file.lock()?;
-        }
+    fn hold(
+        &mut self,
+        patience: Patience,
+        act: impl FnOnce(&mut Self) -> Result<(), AuditError>,
+    ) -> Result<(), AuditError> {
+        self.lock(patience)?;
         let done = act(self);
-        if let Sink::File(file, _) = &self.sink {
-            file.unlock()?;
+        if let Sink::File(log) = &self.sink {
+            log.file.unlock()?;
         }
         done
     }
 
+    /// Keeps others from writing to the file that has the log's name now.
+    fn lock(&mut self, patience: Patience) -> Result<(), AuditError> {
+        for _ in 0..MOST_REPLACEMENTS {
+            let Sink::File(log) = &self.sink else { return Ok(()) };
+            retried(patience, || log.try_lock())?;
+            if log.is_in_place()? {
+                return Ok(());
+            }
+            *self = Self::beginning(Sink::File(LogFile::open(&log.path)?));
+        }
+        Err(io::Error::other("its file is replaced again and again").into())
+    }
+
     /// Follows what was added to the file since.
     fn catch_up(&mut self) -> Result<(), AuditError> {
-        let Sink::File(file, end) = &mut self.sink else { return Ok(()) };
+        let Sink::File(LogFile { file, end, .. }) = &mut self.sink else { return Ok(()) };
         let length = file.metadata()?.len();
         if length < *end {
             return Err(AuditError::Broken { line: 1, reason: "has become shorter" });
@@ -133,7 +256,7 @@ impl State {
         let bytes = format!("{line}\n");
         match &mut self.sink {
             Sink::Other(sink) => sink.write_all(bytes.as_bytes()).and_then(|()| sink.flush())?,
-            Sink::File(file, end) => {
+            Sink::File(LogFile { file, end, .. }) => {
                 if let Err(e) = file.write_all(bytes.as_bytes()) {
                     // Half a line would break the chain for all that come after.
                     let _ = file.set_len(*end);
@@ -233,7 +356,7 @@ mod tests {
     fn record(log: &AuditLog, findings: usize) -> ScanResult {
         let findings = (0..findings).map(|at| Finding::new("r".repeat(2000), at..at + 1)).collect();
         let result = ScanResult::block("x", 1.0).with_findings(findings);
-        log.record(&Message::user("x"), result, FailMode::Closed)
+        log.record(&Message::user("x"), result, FailMode::Closed, Duration::from_secs(10))
     }
 
     #[test]
@@ -250,6 +373,48 @@ mod tests {
         std::fs::write(&path, "{}\n").unwrap();
         assert_eq!(record(&logs[0], 1).status, ScanStatus::Error);
         assert!(matches!(AuditLog::open(&path), Err(AuditError::Broken { line: 1, .. })));
+    }
+
+    #[test]
+    fn a_log_that_another_holds_is_waited_for_no_longer_than_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let log = AuditLog::open(&path).unwrap();
+        let other = File::open(&path).unwrap();
+        other.lock().unwrap();
+        let limit = Duration::from_millis(5);
+        let result = log.record(&Message::user("x"), ScanResult::allow("fine"), FailMode::Closed, limit);
+        assert_eq!((result.decision.name(), result.status), ("block", ScanStatus::Error));
+        assert!(result.reason.ends_with("another writer holds it"), "{}", result.reason);
+        assert!(AuditLog::open_within(&path, limit).is_err());
+        other.unlock().unwrap();
+        assert_eq!(record(&log, 1).status, ScanStatus::Success);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_log_whose_file_is_gone_goes_on_in_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let moved = folder.path().join("audit.1.jsonl");
+        let logs = [AuditLog::open(&path).unwrap(), AuditLog::open(&path).unwrap()];
+        let record_all = || {
+            for log in &logs {
+                assert_eq!(record(log, 1).status, ScanStatus::Success);
+            }
+        };
+        let lines = |path: &Path| verify(BufReader::new(File::open(path).unwrap())).unwrap().0;
+        record_all();
+        std::fs::rename(&path, &moved).unwrap();
+        record_all();
+        assert_eq!((lines(&moved), lines(&path)), (2, 2));
+        std::fs::remove_file(&path).unwrap();
+        record_all();
+        assert_eq!(lines(&path), 2);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(record(&logs[0], 1).status, ScanStatus::Error);
+        assert!(AuditLog::open(Path::new("/dev/null")).unwrap_err().to_string().contains("no regular file"));
     }
 
     #[test]

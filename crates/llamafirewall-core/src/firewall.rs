@@ -266,7 +266,10 @@ impl Firewall {
     /// A verdict, once it stands in the audit log.
     pub(crate) fn recorded(&self, message: &Message, result: ScanResult) -> ScanResult {
         match &self.configuration.audit {
-            Some(audit) => audit.record(message, result, self.configuration.fail_mode),
+            Some(audit) => {
+                let Configuration { fail_mode, limits, .. } = *self.configuration;
+                audit.record(message, result, fail_mode, limits.time)
+            }
             None => result,
         }
     }

@@ -181,7 +181,8 @@ impl Configuration {
         match &file.audit {
             Some(audit) => {
                 let path = folder.map_or_else(|| audit.file.clone(), |folder| folder.join(&audit.file));
-                let log = AuditLog::open(&path).map_err(|e| ConfigurationError::Policy(e.to_string()))?;
+                let log = AuditLog::open_within(&path, configuration.limits.time);
+                let log = log.map_err(|e| ConfigurationError::Policy(e.to_string()))?;
                 Ok(configuration.with_audit_log(log))
             }
             None => Ok(configuration),
