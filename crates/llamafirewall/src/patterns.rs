@@ -125,12 +125,12 @@ impl RegexScanner {
 
     fn findings(&self, input: &ScanInput) -> Vec<Finding> {
         let mut findings: Vec<Finding> = Vec::new();
-        let mut places: BTreeMap<Cow<'static, str>, Places> = BTreeMap::new();
+        let mut places: BTreeMap<(Cow<'static, str>, ScanDecision), Places> = BTreeMap::new();
         for view in input.views().iter() {
             self.look(view, input.text(), &mut |found, decision, score| {
                 let span = view.original(found.span);
-                // The same thing seen in two forms is one finding.
-                if !places.entry(found.name.clone()).or_default().add(&span) {
+                // The same thing seen in two forms is one finding; two rules of one name may lead to different things.
+                if !places.entry((found.name.clone(), decision)).or_default().add(&span) {
                     return;
                 }
                 findings.push(Finding {

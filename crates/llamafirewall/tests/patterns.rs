@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
-use llamafirewall::{Configuration, Firewall, Group, Message, RegexScanner, Role, ScanDecision};
+use llamafirewall::{Configuration, Firewall, Group, Message, Pattern, RegexScanner, Role, ScanDecision};
 use std::sync::Arc;
 
 fn firewall(groups: &[Group]) -> Firewall {
@@ -155,4 +155,27 @@ fn what_begins_like_a_token_passes() {
         "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----",
     ];
     check(&[Group::Secrets], &texts, &[]);
+}
+
+#[test]
+fn of_two_patterns_of_one_name_the_worse_one_wins() {
+    let pattern = |name: &str, regex: &str, decision| Pattern {
+        name: name.to_owned(),
+        regex: regex.to_owned(),
+        decision,
+    };
+    let milder = pattern("Code", "blue", ScanDecision::HumanInTheLoopRequired);
+    let worse = pattern("Code", "bluebird", ScanDecision::Block);
+    let mail = |decision| pattern("Email address", r"\S+@example\.com", decision);
+    for (patterns, groups, text) in [
+        (vec![milder.clone(), worse.clone()], &[][..], "project bluebird"),
+        (vec![worse, milder], &[], "project bluebird"),
+        (vec![mail(ScanDecision::Allow)], &[Group::Personal], "ada@example.com"),
+        (vec![mail(ScanDecision::Allow), mail(ScanDecision::Block)], &[], "ada@example.com"),
+    ] {
+        let scanner = Arc::new(RegexScanner::with(groups, patterns).unwrap());
+        let firewall = Firewall::new(Configuration::new().add_scanner(Role::User, scanner)).unwrap();
+        let result = firewall.scan_blocking(&Message::user(text), None);
+        assert_eq!(result.decision, ScanDecision::Block, "{text}");
+    }
 }
