@@ -65,7 +65,7 @@ impl Firewall {
     /// wins.
     pub async fn scan(&self, message: &Message, trace: Option<&[Message]>) -> ScanResult {
         if self.is_open_for(message.role) {
-            return unscanned();
+            return self.recorded(message, unscanned());
         }
         self.scan_input(&Arc::new(ScanInput::new(message, trace))).await
     }
@@ -161,9 +161,6 @@ impl Firewall {
     /// # Panics
     /// `at` is beyond the end.
     pub fn scan_at_blocking(&self, messages: &Arc<[Message]>, at: usize) -> ScanResult {
-        if self.is_open_for(messages[at].role) {
-            return unscanned();
-        }
         block_on(self.scan_input(&Arc::new(ScanInput::of_trace(messages, at))))
     }
 

@@ -3,11 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 use llamafirewall_core::{
-    Configuration, ConfigurationError, FailMode, Field, Finding, Firewall, Limits, Message, Placement, Released,
-    Role, ScanDecision, ScanFuture, ScanInput, ScanResult, ScanStatus, Scanner, ScannerError, Threshold,
-    ToolCall, block_on,
+    AuditLog, Configuration, ConfigurationError, FailMode, Field, Finding, Firewall, Limits, Message, Placement,
+    Released, Role, ScanDecision, ScanFuture, ScanInput, ScanResult, ScanStatus, Scanner, ScannerError,
+    Threshold, ToolCall, block_on,
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Does what its text says.
@@ -364,4 +364,30 @@ fn an_objection_to_what_has_left_holds_back_what_follows() {
     assert_eq!(guard.push("First "), Released::Text("First ".to_owned()));
     assert_eq!(guard.push("and then "), Released::Text(String::new()));
     assert!(matches!(guard.finish().0, Released::Stopped(_)));
+}
+
+#[test]
+fn every_verdict_has_its_line_whoever_asked_for_it() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let log = AuditLog::new(Box::new(lines.clone()), || 0);
+    let firewall = Firewall::new(configuration(Placement::Task).with_audit_log(log)).unwrap();
+    for message in [Message::user("fine"), Message::tool("nobody looks")] {
+        let messages: Arc<[Message]> = Arc::from([message]);
+        let before = lines.0.lock().unwrap().len();
+        firewall.scan_blocking(&messages[0], None);
+        firewall.scan_replay_blocking(&messages);
+        firewall.scan_at_blocking(&messages, 0);
+        let written = lines.0.lock().unwrap()[before..].to_vec();
+        assert_eq!(written.iter().filter(|byte| **byte == b'\n').count(), 3, "{:?}", messages[0].role);
+    }
 }
