@@ -1,6 +1,6 @@
 //! Which scanners look at whom, and what happens when they cannot.
 
-use crate::execution::caught;
+use crate::execution::{asked, caught};
 use crate::{AuditLog, Role, ScanDecision, ScanResult, ScanStatus, Scanner};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl FailMode {
 /// How far scanning goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// For each scanner and message.
+    /// For each scanner and message, from where it begins; for a thread to begin on it waits as long at most.
     pub time: Duration,
     /// Longest text that is scanned; a longer one counts as a failure.
     pub text_bytes: usize,
@@ -132,7 +132,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     fn new(scanner: Arc<dyn Scanner>) -> Self {
-        let name = caught(|| scanner.name().to_owned()).unwrap_or_else(|_| "nameless".to_owned());
+        let name = asked(|| scanner.name().to_owned()).unwrap_or_else(|_| "nameless".to_owned());
         Self { scanner, name, threshold: None }
     }
 
@@ -153,6 +153,12 @@ impl Entry {
         result
     }
 
+    /// Whether the threshold that its scanner says it has means something.
+    fn own_threshold(&self) -> Result<(), String> {
+        let own = asked(|| self.scanner.block_threshold()).map_err(|e| e.to_string())?;
+        Threshold::block_from(own).fault().map_or(Ok(()), |fault| Err(fault.to_owned()))
+    }
+
     /// Decides by the score from now on.
     fn set_threshold(&mut self, threshold: Threshold) -> Result<(), String> {
         if let Some(fault) = threshold.fault() {
@@ -160,7 +166,7 @@ impl Entry {
         }
         self.threshold = Some(threshold);
         let lowest = threshold.human.unwrap_or(threshold.block);
-        let scanner = caught(|| self.scanner.at_threshold(lowest)).map_err(|e| e.to_string())?;
+        let scanner = asked(|| self.scanner.at_threshold(lowest)).map_err(|e| e.to_string())?;
         self.scanner = scanner.unwrap_or_else(|| self.scanner.clone());
         Ok(())
     }
@@ -245,6 +251,16 @@ impl Configuration {
             let entry = entry.ok_or_else(|| "no such scanner looks at this role".to_owned());
             let set = entry.and_then(|entry| entry.set_threshold(threshold));
             set.map_err(|reason| ConfigurationError::Threshold { role, scanner: name, reason })?;
+        }
+        for (role, entries) in &self.entries {
+            for entry in entries {
+                let (role, scanner) = (*role, entry.name.clone());
+                entry.own_threshold().map_err(|reason| ConfigurationError::Threshold {
+                    role,
+                    scanner,
+                    reason,
+                })?;
+            }
         }
         Ok(self)
     }

@@ -76,6 +76,11 @@ thread_local! {
 /// Does a scanner's work; of a panic only its place in the program is told.
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, ScannerError> {
     keep_panics_quiet();
+    asked(work)
+}
+
+/// Asks a scanner about itself, before it has seen any text: what it panics with may be printed.
+pub(crate) fn asked<T>(work: impl FnOnce() -> T) -> Result<T, ScannerError> {
     let before = AT_WORK.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let place = PLACE.take();
@@ -83,6 +88,7 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, ScannerError> {
         if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(another);
         }
+        PLACE.set(None);
         match place {
             Some(place) => ScannerError(format!("the scanner panicked at {place}")),
             None => ScannerError("the scanner panicked".to_owned()),

@@ -223,6 +223,22 @@ fn what_cannot_be_meant_is_refused() {
         let wrong = configuration(Placement::Task).with_threshold(Role::User, name, threshold);
         assert!(matches!(Firewall::new(wrong), Err(ConfigurationError::Threshold { .. })), "{threshold:?}");
     }
+    struct From(f32);
+    impl Scanner for From {
+        fn name(&self) -> &str {
+            "from"
+        }
+        fn block_threshold(&self) -> f32 {
+            self.0
+        }
+        fn scan<'a>(&'a self, _: &'a ScanInput) -> ScanFuture<'a> {
+            Box::pin(async { Ok(ScanResult::allow("fine")) })
+        }
+    }
+    for (threshold, is_meant) in [(0.5, true), (7.0, false), (f32::NAN, false)] {
+        let own = Configuration::new().add_scanner(Role::User, Arc::new(From(threshold)));
+        assert_eq!(Firewall::new(own).is_ok(), is_meant, "{threshold}");
+    }
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl PromptGuardScanner {
         Ok(Self::with_classifier(classifier))
     }
 
-    /// The same scanner with another threshold, between 0 and 1.
+    /// The same scanner with another threshold, from 0 to 1; a firewall refuses others.
     #[must_use]
     pub fn with_threshold(mut self, threshold: f32) -> Self {
         self.threshold = threshold;
