@@ -45,6 +45,14 @@ struct Options {
 pub(crate) fn build(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, ConfigurationError> {
     let invalid = |reason: String| ConfigurationError::Options { scanner: options.name().to_owned(), reason };
     let Options { model, threads, precision, backend, device } = options.read()?;
+    if threads == Some(0) {
+        return Err(invalid("threads is 1 at least".to_owned()));
+    }
+    if model.is_none() && (threads.is_some() || precision.is_some()) {
+        return Err(invalid(
+            "threads and precision are for a model of your own: name it with model".to_owned(),
+        ));
+    }
     let precision = precision.as_deref().map_or(Some(EncoderPrecision::F32), EncoderPrecision::named);
     let precision = precision.ok_or_else(|| {
         invalid(format!(
@@ -246,6 +254,9 @@ mod tests {
         let unknown = refused("model = \"m\"\nbackend = \"gpu\"");
         assert!(unknown.contains("backend is one of cpu, auto, cuda, rocm, metal, opencl"), "{unknown}");
         assert!(refused("model = \"m\"\ndevice = 1").contains("device is the number of a GPU"));
-        assert!(refused("backend = \"opencl\"").contains("a model of your own"));
+        for alone in ["backend = \"opencl\"", "threads = 3", "precision = \"f32\""] {
+            assert!(refused(alone).contains("a model of your own"), "{alone}");
+        }
+        assert!(refused("model = \"m\"\nthreads = 0").contains("threads is 1 at least"));
     }
 }
