@@ -12,12 +12,15 @@ use crate::{
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Decides what reaches a model and what leaves it. Cheap to clone; clones share their scanners.
 #[derive(Clone)]
 pub struct Firewall {
     configuration: Arc<Configuration>,
     threads: Threads,
+    /// Which configuration it is, in this process; 0 for the open one.
+    id: u64,
 }
 
 impl fmt::Debug for Firewall {
@@ -36,12 +39,14 @@ impl Firewall {
     /// # Errors
     /// Two scanners of a role have one name, or a threshold means nothing.
     pub fn new(configuration: Configuration) -> Result<Self, ConfigurationError> {
-        Ok(Self { configuration: Arc::new(configuration.checked()?), threads: Threads::default() })
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let configuration = Arc::new(configuration.checked()?);
+        Ok(Self { configuration, threads: Threads::default(), id: NEXT.fetch_add(1, Ordering::Relaxed) })
     }
 
     /// Lets everything in.
     pub fn open() -> Self {
-        Self { configuration: Arc::default(), threads: Threads::default() }
+        Self { configuration: Arc::default(), threads: Threads::default(), id: 0 }
     }
 
     /// Whether nothing is scanned: for a line that tells the user.
@@ -142,7 +147,7 @@ impl Firewall {
     /// One of the texts may not pass.
     pub fn admit<T: Content>(&self, content: T) -> Result<Admitted<T>, Refusal> {
         if self.is_open() {
-            return Ok(Admitted::new(content));
+            return Ok(Admitted::new(content, self.id));
         }
         let mut messages = Vec::new();
         content.visit(&mut |message| messages.push(message));
@@ -153,7 +158,12 @@ impl Firewall {
                 return Err(Refusal { role: message.role, reason: result.reason, decision: result.decision });
             }
         }
-        Ok(Admitted::new(content))
+        Ok(Admitted::new(content, self.id))
+    }
+
+    /// Whether this firewall, or a clone of it, let the content in; an open one would have let in everything.
+    pub fn has_admitted<T>(&self, content: &Admitted<T>) -> bool {
+        self.is_open() || content.by() == self.id
     }
 
     /// Scans message `at` of a conversation, with those before it as its past, without copying them.

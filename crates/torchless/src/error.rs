@@ -77,6 +77,11 @@ pub enum Error {
         /// Positions of the context.
         limit: usize,
     },
+    /// The prompt did not come through the model's own firewall.
+    #[error(
+        "another firewall than the model's let the prompt in: offer it to Model::admit after Model::set_firewall"
+    )]
+    ForeignPrompt,
     /// The prompt has no token at all.
     #[error("the prompt is empty and this model has no token to begin with")]
     EmptyPrompt,
@@ -168,7 +173,9 @@ impl Error {
             Error::Template(_) | Error::Mismatch(_) => ErrorKind::Model,
             Error::Weights { .. } | Error::NotFinite { .. } => ErrorKind::Model,
             Error::NoTokenizer | Error::NoTemplate | Error::PromptTooLong { .. } => ErrorKind::Usage,
-            Error::EmptyPrompt | Error::Option(_) | Error::Submit(_) => ErrorKind::Usage,
+            Error::EmptyPrompt | Error::ForeignPrompt | Error::Option(_) | Error::Submit(_) => {
+                ErrorKind::Usage
+            }
             Error::Encode(EncodeError::Device(_)) => ErrorKind::Runtime,
             Error::Encode(_) | Error::Encoder { .. } | Error::Decoder { .. } => ErrorKind::Usage,
             Error::Gpu(GpuError::Unavailable { .. } | GpuError::NoDevice { .. }) => ErrorKind::Usage,

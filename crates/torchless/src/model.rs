@@ -259,8 +259,20 @@ impl Model {
     /// Begins a reply. What the firewall objects to ends it with [`Error::Refused`], before a byte of it is told.
     ///
     /// # Errors
-    /// The prompt does not fit, the template fails, or the options are out of range.
+    /// Another firewall than the model's let the prompt in; it does not fit, the template fails, or the options are out of range.
     pub fn generate(
+        &self,
+        prompt: &Admitted<Prompt>,
+        options: &GenerateOptions,
+    ) -> Result<Generation<'_>, Error> {
+        if !self.firewall.has_admitted(prompt) {
+            return Err(Error::ForeignPrompt);
+        }
+        self.begin(prompt, options)
+    }
+
+    /// [`generate`](Self::generate), whichever firewall let the prompt in.
+    pub(crate) fn begin(
         &self,
         prompt: &Admitted<Prompt>,
         options: &GenerateOptions,
