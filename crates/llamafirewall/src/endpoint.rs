@@ -4,6 +4,7 @@
 use crate::judged::ChatJudge;
 use llamafirewall_core::JudgeError;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,12 +31,12 @@ pub struct Endpoint {
     pub time: Duration,
 }
 
-/// Without the key.
+/// Without the key, and without what the address may hold of one.
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = self.key.as_ref().map(|_| "...");
         let mut fields = f.debug_struct("Endpoint");
-        fields.field("url", &self.url).field("model", &self.model).field("key", &key);
+        fields.field("url", &without_user(&self.url)).field("model", &self.model).field("key", &key);
         fields.field("authorities", &self.authorities).field("time", &self.time).finish()
     }
 }
@@ -45,18 +46,12 @@ impl Endpoint {
     /// text go nowhere else.
     ///
     /// # Errors
-    /// The address is none of HTTP or HTTPS, the key cannot be sent, or `authorities` cannot be read.
+    /// The address is none of HTTP or HTTPS or has more than host and path, the key cannot be sent, `time` is 0, or `authorities` cannot be
+    /// read.
     pub fn judge(self) -> Result<ChatJudge, JudgeError> {
-        let url = format!("{}/chat/completions", self.url.trim_end_matches('/'));
-        let uri: Uri = url.parse().map_err(|_| JudgeError(format!("{} is no address", self.url)))?;
-        match uri.scheme_str() {
-            Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => {}
-            _ => {
-                return Err(JudgeError(format!(
-                    "{} does not begin with https:// or http:// and a host",
-                    self.url
-                )));
-            }
+        let uri = interface(&self.url).map_err(JudgeError)?;
+        if self.time.is_zero() {
+            return Err(JudgeError("a time of 0 lets nothing be asked".to_owned()));
         }
         let key = self.key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
         let key = key.map_err(|_| JudgeError("the key has characters that cannot be sent".to_owned()))?;
@@ -70,6 +65,35 @@ impl Endpoint {
             .build()
             .new_agent();
         Ok(ChatJudge::new(self.model, move |body| post(&agent, &uri, key.as_ref(), body)))
+    }
+}
+
+/// Where questions are sent to.
+fn interface(url: &str) -> Result<Uri, String> {
+    let shown = without_user(url);
+    if shown != url {
+        return Err(format!("{shown} has a name or password: give a key instead"));
+    }
+    if url.contains(['?', '#']) {
+        return Err(format!(
+            "{url} goes on behind its path, with ? or #, and /chat/completions is to follow"
+        ));
+    }
+    let whole = format!("{}/chat/completions", url.trim_end_matches('/'));
+    let uri: Uri = whole.parse().map_err(|_| format!("{url} is no address"))?;
+    match uri.scheme_str() {
+        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
+        _ => Err(format!("{url} does not begin with https:// or http:// and a host")),
+    }
+}
+
+/// An address to show: what stands before its host may be a password.
+fn without_user(url: &str) -> Cow<'_, str> {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |length| host + length);
+    match url[host..end].rfind('@') {
+        Some(at) => Cow::Owned(format!("{}...{}", &url[..host], &url[host + at..])),
+        None => Cow::Borrowed(url),
     }
 }
 

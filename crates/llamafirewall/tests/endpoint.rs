@@ -173,6 +173,16 @@ fn addresses_that_cannot_be_asked_are_refused() {
     for url in ["ftp://x/", "127.0.0.1:80", "", "http://", "http:// x", "https://"] {
         assert!(refused(url).contains("no"), "{url}: {}", refused(url));
     }
+    for url in ["http://ada:hunter2@:99999/v1", "http://hunter2@h", "ada:hunter2@h/v1"] {
+        let told = format!("{} {:?}", refused(url), endpoint(url));
+        assert!(told.contains("give a key instead") && !told.contains("hunter2"), "{told}");
+    }
+    for url in ["http://h/v1?x=1", "https://h#v1"] {
+        assert!(refused(url).contains("? or #"), "{url}: {}", refused(url));
+    }
+    assert!(endpoint("https://h/v1/@cf/model").judge().is_ok());
+    let never = Endpoint { time: Duration::ZERO, ..endpoint("http://h") };
+    assert!(never.judge().err().unwrap().to_string().contains("a time of 0"));
     let key = Endpoint { key: Some("a\nb".to_owned()), ..endpoint("http://127.0.0.1:9") };
     assert!(!format!("{key:?}").contains("a\\nb"), "{key:?}");
     assert!(key.judge().err().unwrap().to_string().contains("cannot be sent"));
