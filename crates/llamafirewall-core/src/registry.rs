@@ -88,7 +88,7 @@ impl Registry {
     /// Makes a scanner.
     ///
     /// # Errors
-    /// Nothing has that name, or the options do not fit.
+    /// Nothing has that name, or the options do not fit; what does not is told of the scanner, whatever its kind calls itself.
     pub fn build(
         &self,
         kind: &str,
@@ -98,6 +98,12 @@ impl Registry {
             name: kind.to_owned(),
             known: self.names().collect::<Vec<_>>().join(", "),
         };
-        self.builders.get(kind).ok_or_else(unknown)?(options)
+        let built = self.builders.get(kind).ok_or_else(unknown)?(options);
+        built.map_err(|e| match e {
+            ConfigurationError::Options { reason, .. } => {
+                ConfigurationError::Options { scanner: options.name().to_owned(), reason }
+            }
+            other => other,
+        })
     }
 }

@@ -394,9 +394,12 @@ fn policies_that_do_not_hold_together_are_refused() {
         ("[limits]\ntime_ms = 0", "limit of 0"),
         (
             "[scanner.a]\ntype = \"regex\"\npatterns = [{ name = \"x\", regex = \"(\" }]\n[role.user]\nscanners = [\"a\"]",
-            "pattern 'x'",
+            "scanner 'a': pattern 'x'",
         ),
-        ("[scanner.a]\ntype = \"canary\"\nwords = [\"short\"]\n[role.user]\nscanners = [\"a\"]", "eight"),
+        (
+            "[scanner.a]\ntype = \"canary\"\nwords = [\"short\"]\n[role.user]\nscanners = [\"a\"]",
+            "scanner 'a': a canary word has at least eight",
+        ),
     ] {
         let error =
             Configuration::from_policy(policy, None, &registry()).map(|_| ()).unwrap_err().to_string();
