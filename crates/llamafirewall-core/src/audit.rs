@@ -332,14 +332,15 @@ fn verify_after(
     mut last: String,
 ) -> Result<(usize, String), AuditError> {
     loop {
-        let mut line = String::new();
-        let read = std::io::Read::take(&mut log, LONGEST_LINE as u64).read_line(&mut line)?;
+        let mut line = Vec::new();
+        let read = io::Read::take(&mut log, LONGEST_LINE as u64).read_until(b'\n', &mut line)?;
         if read == 0 {
             return Ok((count, last));
         }
         count += 1;
         let broken = |reason| AuditError::Broken { line: count, reason };
-        let line = line.strip_suffix('\n').ok_or(broken("has no end"))?;
+        let line = line.strip_suffix(b"\n").ok_or(broken("has no end"))?;
+        let line = std::str::from_utf8(line).map_err(|_| broken("is no UTF-8"))?;
         let value: Value = serde_json::from_str(line).map_err(|_| broken("is no JSON"))?;
         if value.get("before").and_then(Value::as_str) != Some(last.as_str()) {
             return Err(broken("does not follow the line before it"));
@@ -415,6 +416,12 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         assert_eq!(record(&logs[0], 1).status, ScanStatus::Error);
         assert!(AuditLog::open(Path::new("/dev/null")).unwrap_err().to_string().contains("no regular file"));
+    }
+
+    #[test]
+    fn a_line_of_other_bytes_is_one_that_is_broken() {
+        let broken = verify(&b"\xff\xfe\n"[..]).unwrap_err().to_string();
+        assert_eq!(broken, "audit log, line 1: is no UTF-8");
     }
 
     #[test]
