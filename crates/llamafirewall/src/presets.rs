@@ -51,21 +51,22 @@ impl UseCase {
     }
 }
 
-/// The configuration that a word stands for: the name of a preset, or a policy file. A file wins.
+/// The configuration that a word stands for: the name of a preset, or a policy file. A preset wins: what is scanned may lie in the
+/// current folder, and no file there may take the place of a preset. Such a file is `./general`.
 ///
 /// # Errors
 /// It is neither, or the policy does not hold together.
 pub fn policy_named(word: &str) -> Result<Configuration, ConfigurationError> {
-    let path = Path::new(word);
-    match UseCase::named(word) {
-        Some(use_case) if !path.is_file() => use_case.configuration(),
-        None if !path.exists() => {
-            let known = UseCase::ALL.map(UseCase::name).join(", ");
-            let reason = format!("there is no file '{word}', and no such preset (known: {known})");
-            Err(ConfigurationError::Policy(reason))
-        }
-        _ => Configuration::from_policy_file(path, &registry()),
+    if let Some(use_case) = UseCase::named(word) {
+        return use_case.configuration();
     }
+    let path = Path::new(word);
+    if !path.exists() {
+        let known = UseCase::ALL.map(UseCase::name).join(", ");
+        let reason = format!("there is no file '{word}', and no such preset (known: {known})");
+        return Err(ConfigurationError::Policy(reason));
+    }
+    Configuration::from_policy_file(path, &registry())
 }
 
 #[cfg(test)]
