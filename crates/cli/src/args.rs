@@ -7,7 +7,7 @@ use crate::guard_args::GuardArgs;
 use crate::libllama_args::LibllamaArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use torchless::{Place, Placement, gpu};
 
 /// Runs open-weight language models on this machine.
@@ -15,7 +15,7 @@ use torchless::{Place, Placement, gpu};
 #[command(name = "torchless", version, about, args_conflicts_with_subcommands = true)]
 #[command(
     after_help = "Without a model, the small story model inside the program runs. A first word that is a \
-    verb is taken as one unless a file of that name exists."
+    verb is taken as one; a model of that name is given as ./NAME."
 )]
 pub struct Cli {
     /// A verb other than running a model.
@@ -89,10 +89,10 @@ const VERBS: &[&str] = &[
     "help",
 ];
 
-/// Parses the words of the command line, program name first.
+/// Parses the words of the command line, program name first. A verb is a verb whatever files there are: which one runs is not for
+/// the current folder to say.
 pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let is_verb =
-        words.get(1).and_then(|w| w.to_str()).is_some_and(|w| VERBS.contains(&w) && !Path::new(w).exists());
+    let is_verb = words.get(1).and_then(|w| w.to_str()).is_some_and(|w| VERBS.contains(&w));
     if is_verb {
         return Cli::try_parse_from(words);
     }
@@ -131,8 +131,8 @@ Verbs (`torchless <VERB> --help` says more):
   doctor      Show what this machine is and what runs well on it
   libllama    Get a prebuilt library of llama.cpp, or show which are there
 
-Without a model, the small story model inside the program runs. A first word that is a verb is taken as one unless
-a file of that name exists.
+Without a model, the small story model inside the program runs. A first word that is a verb is taken as one; a model
+of that name is given as ./NAME.
 Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 the model is at fault, 4 out of resources,
 5 refused by the firewall, 6 a person has to decide, 7 the firewall could not scan, 130 interrupted.";
 
@@ -690,6 +690,7 @@ fn bias(text: &str) -> Result<(u32, f32), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn run(words: &[&str]) -> Result<RunArgs, String> {
         let words = std::iter::once("torchless").chain(words.iter().copied()).map(OsString::from).collect();
