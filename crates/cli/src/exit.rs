@@ -1,5 +1,6 @@
 //! From errors to exit codes and one clear line.
 
+use crate::output;
 use torchless::firewall::ScanDecision;
 use torchless::{Error, ErrorKind};
 
@@ -70,7 +71,7 @@ pub fn from_result(result: anyhow::Result<()>) -> u8 {
     }
     let code = code(&error);
     if code != INTERRUPTED && !error.is::<Verdict>() {
-        eprintln!("torchless: {}", message(&error));
+        output::note(&format!("torchless: {}", message(&error)));
     }
     code
 }

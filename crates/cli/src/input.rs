@@ -1,6 +1,7 @@
 //! Where text comes from: arguments, standard input, files of ids.
 
 use crate::exit::Usage;
+use crate::output;
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 #[cfg(not(unix))]
@@ -159,9 +160,9 @@ fn say_if_slow() -> Sender<()> {
     let (done, watched) = channel();
     std::thread::spawn(move || {
         if watched.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            eprintln!(
+            output::note(
                 "torchless: waiting for the end of standard input (Ctrl-D ends it at a terminal; \
-                with `< /dev/null` none is read)"
+                with `< /dev/null` none is read)",
             );
         }
     });

@@ -1,6 +1,8 @@
 //! The torchless command, for its binary and for packages that bring it along.
 
 #![forbid(unsafe_code)]
+// `output::note` does without a panic where standard error is closed or full.
+#![deny(clippy::print_stderr)]
 
 mod args;
 mod commands;

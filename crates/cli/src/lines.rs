@@ -1,6 +1,7 @@
 //! Lines that a person types at the terminal, with a line editor: history, editing, pasted text of several lines.
 
 use crate::exit::Interrupted;
+use crate::output;
 use anyhow::{Context, Result};
 use rustyline::error::ReadlineError;
 use rustyline::history::{History, MemHistory};
@@ -39,7 +40,7 @@ impl Lines {
                 Err(ReadlineError::Eof) => return Ok(None),
                 Err(ReadlineError::Interrupted) => return Err(Interrupted.into()),
                 Err(ReadlineError::Io(e)) if e.kind() == ErrorKind::InvalidData => {
-                    eprintln!("torchless: that was no UTF-8: type it again");
+                    output::note("torchless: that was no UTF-8: type it again");
                 }
                 Err(error) => return Err(error).context("reading the terminal"),
             }

@@ -2,6 +2,7 @@
 
 use crate::args::{Engine, FileFormat, KvType, ModelArgs};
 use crate::exit::Usage;
+use crate::output;
 use std::path::{Path, PathBuf};
 use torchless::formats::{Format, adapter_files};
 use torchless::{CacheType, EngineKind, Error, ModelOptions, Residency, RunPrecision, Source};
@@ -51,7 +52,9 @@ fn format(named: FileFormat) -> Format {
 /// Says so where more positions are asked for than the model has learnt.
 pub fn warn_beyond(asked: usize, trained: usize) {
     if asked > trained {
-        eprintln!("torchless: a context of {asked} is more than the {trained} this model was trained for");
+        output::note(&format!(
+            "torchless: a context of {asked} is more than the {trained} this model was trained for"
+        ));
     }
 }
 

@@ -22,6 +22,12 @@ pub fn json(value: &serde_json::Value) -> std::io::Result<()> {
     write(&format!("{value}\n"))
 }
 
+/// Says something to the person on a line of standard error. Where that cannot be written, the work goes on: what is said there decides
+/// nothing.
+pub fn note(line: &str) {
+    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
 /// Sends log lines to standard error as `RUST_LOG` says; without it, warnings.
 pub fn start_logging() {
     use tracing_subscriber::EnvFilter;
@@ -29,7 +35,8 @@ pub fn start_logging() {
     // Where something listens already, it goes on listening.
     let colours =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    // What cannot be written is not reported there either, which would end in a panic.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).log_internal_errors(false);
     let _ = log.with_writer(std::io::stderr).try_init();
 }
 

@@ -51,7 +51,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     drop(bar);
     let mut results = Vec::new();
     for test in &tests {
-        eprintln!("measuring {}...", test.name());
+        output::note(&format!("measuring {}...", test.name()));
         results.push(test.measure(&mut bench, args.repetitions)?);
     }
     let facts = Facts { load_seconds, peak: peak_memory(), ceilings };

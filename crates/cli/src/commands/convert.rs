@@ -68,7 +68,7 @@ fn target(args: &ConvertArgs, source: &Source) -> Result<Target> {
 fn to_folder(args: &ConvertArgs, source: &Source) -> Result<()> {
     let file = file_type(args, source, &["F32", "F16", "BF16"])?;
     let done = torchless::convert_to_folder(source, &args.output, file.ty)?;
-    eprintln!("{} tensors, {} in {}", done.tensors, output::size(done.bytes), args.output.display());
+    say_what_is_made(args, &done);
     say_what_stays(&done);
     Ok(())
 }
@@ -88,7 +88,7 @@ fn to_native(args: &ConvertArgs, source: &Source) -> Result<()> {
         }
         _ => convert_to_native(source, &args.output, quant)?,
     };
-    eprintln!("{} tensors, {} in {}", done.tensors, output::size(done.bytes), args.output.display());
+    say_what_is_made(args, &done);
     say_what_stays(&done);
     Ok(())
 }
@@ -126,24 +126,29 @@ fn file_type(args: &ConvertArgs, source: &Source, known: &[&str]) -> Result<&'st
 fn to_gguf(args: &ConvertArgs, source: &Source) -> Result<()> {
     let file = file_type(args, source, &["F32", "F16", "BF16", "Q8_0"])?;
     let done = convert_to_gguf(source, &args.output, file, &mut |_, _| {})?;
-    eprintln!("{} tensors, {} in {}", done.tensors, output::size(done.bytes), args.output.display());
+    say_what_is_made(args, &done);
     if !done.own_words.is_empty() {
         let words = done.own_words.join(", ");
-        eprintln!(
+        output::note(&format!(
             "note: only torchless reads this file, since GGUF has no word for what these keys say: {words}"
-        );
+        ));
     }
     say_what_stays(&done);
     Ok(())
 }
 
+fn say_what_is_made(args: &ConvertArgs, done: &Converted) {
+    let (tensors, size) = (done.tensors, output::size(done.bytes));
+    output::note(&format!("{tensors} tensors, {size} in {}", args.output.display()));
+}
+
 fn say_what_stays(done: &Converted) {
     if done.tokens_differ {
-        eprintln!(
-            "note: GGUF has no words for all that the tokenizer does: around control tokens, or where characters are not composed, ids may differ"
+        output::note(
+            "note: GGUF has no words for all that the tokenizer does: around control tokens, or where characters are not composed, ids may differ",
         );
     }
     if done.without_tokenizer {
-        eprintln!("note: the tokenizer stays behind: the result takes token ids, not text");
+        output::note("note: the tokenizer stays behind: the result takes token ids, not text");
     }
 }

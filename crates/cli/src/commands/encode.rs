@@ -216,6 +216,6 @@ fn write(path: &Path, rows: &[Vec<f32>], shape: &[usize; 2]) -> Result<()> {
         let written = rows.iter().flatten().try_for_each(|x| out.write_all(&x.to_le_bytes()));
         written.map_err(|source| torchless::Error::Io { path: path.to_owned(), source })
     })?;
-    eprintln!("{} x {} values in {}", shape[0], shape[1], path.display());
+    output::note(&format!("{} x {} values in {}", shape[0], shape[1], path.display()));
     Ok(())
 }

@@ -44,9 +44,9 @@ fn get(args: &InstallArgs) -> Result<()> {
         }))?);
     }
     let what = if done.was_there { "was there" } else { "is installed" };
-    eprintln!("{} {version} {what}", package.full_name());
+    output::note(&format!("{} {version} {what}", package.full_name()));
     if !package.suits(OperatingSystem::here(), Isa::here()) {
-        eprintln!("It is for another machine: this one does not use it.");
+        output::note("It is for another machine: this one does not use it.");
     }
     Ok(output::write(&format!("{}\n", path.display()))?)
 }
@@ -57,7 +57,11 @@ fn list(args: &ListArgs) -> Result<()> {
         return Ok(output::json(&json!({ "folder": folder()?, "installed": found }))?);
     }
     if found.is_empty() {
-        eprintln!("none is installed in {}: `torchless libllama install` gets one", folder()?.display());
+        let folder = folder()?;
+        output::note(&format!(
+            "none is installed in {}: `torchless libllama install` gets one",
+            folder.display()
+        ));
     }
     let line = |one: &Installed| format!("{}  {}  {}\n", one.package, one.version, one.path.display());
     Ok(output::write(&found.iter().map(line).collect::<String>())?)

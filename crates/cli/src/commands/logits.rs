@@ -1,7 +1,7 @@
 //! `torchless logits`: every position's logits as raw floats.
 
 use crate::args::LogitsArgs;
-use crate::{input, open, progress};
+use crate::{input, open, output, progress};
 use anyhow::Result;
 use torchless::{ModelOptions, Scorer, TokenId};
 
@@ -22,6 +22,6 @@ pub fn run(args: &LogitsArgs) -> Result<()> {
     torchless::write_whole(&args.output, |out| {
         scorer.score(&ids, &mut |rows| rows.iter().try_for_each(|x| out.write_all(&x.to_le_bytes())))
     })?;
-    eprintln!("{} x {} logits in {}", ids.len(), scorer.spec().vocab, args.output.display());
+    output::note(&format!("{} x {} logits in {}", ids.len(), scorer.spec().vocab, args.output.display()));
     Ok(())
 }

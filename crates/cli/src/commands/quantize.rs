@@ -38,7 +38,7 @@ pub fn run(args: &QuantizeArgs) -> Result<()> {
     bar.finish_and_clear();
     let done = done?;
     let bits = |bytes: u64| 8.0 * bytes as f64 / done.values.max(1) as f64;
-    eprintln!(
+    output::note(&format!(
         "{} tensors, {} -> {} ({:.2} -> {:.2} bits per weight) in {}",
         done.tensors,
         output::size(done.bytes.0),
@@ -46,12 +46,12 @@ pub fn run(args: &QuantizeArgs) -> Result<()> {
         bits(done.bytes.0),
         bits(done.bytes.1),
         args.output.display()
-    );
+    ));
     if done.blind > 0 {
-        eprintln!(
+        output::note(&format!(
             "note: {} tensors have three bits or fewer and no importance matrix: with --imatrix the model loses less",
             done.blind
-        );
+        ));
     }
     Ok(())
 }

@@ -151,9 +151,10 @@ fn list_backends(args: &RunArgs) -> Result<()> {
 fn load(args: &RunArgs, source: &Source, firewall: Option<Firewall>) -> Result<Model> {
     let debug = args.show.debug;
     if debug {
-        eprintln!("Loading model from: {}", source.name().display());
+        output::note(&format!("Loading model from: {}", source.name().display()));
         if let Ok(spec) = torchless::spec(source, &source.checkpoint()?) {
-            eprintln!("Loading {} layers of {} ({} wide)...", spec.layers.len(), spec.arch, spec.dim);
+            let (layers, arch, dim) = (spec.layers.len(), &spec.arch, spec.dim);
+            output::note(&format!("Loading {layers} layers of {arch} ({dim} wide)..."));
         }
     }
     let mut bar = progress::LoadProgress::new(!args.show.quiet);
@@ -172,12 +173,14 @@ fn load(args: &RunArgs, source: &Source, firewall: Option<Firewall>) -> Result<M
         open::warn_beyond(asked, model.trained_context());
     }
     if debug {
-        eprintln!("Running on {}, context {asked}", model.device_name());
-        eprint!("{}", model.layout());
+        output::note(&format!("Running on {}, context {asked}", model.device_name()));
+        model.layout().to_string().lines().for_each(output::note);
         show_memory(&model);
         match &args.policy {
-            Some(policy) => eprintln!("Firewall: on, policy {policy}{}", open_roles(model.firewall())),
-            None => eprintln!("Firewall: open, nothing is scanned"),
+            Some(policy) => {
+                output::note(&format!("Firewall: on, policy {policy}{}", open_roles(model.firewall())));
+            }
+            None => output::note("Firewall: open, nothing is scanned"),
         }
     }
     Ok(model)
@@ -193,7 +196,7 @@ fn open_roles(firewall: &Firewall) -> String {
 /// What GPUs' memory is used for now.
 fn show_memory(model: &Model) {
     for gauge in model.memory() {
-        eprintln!("Memory of {gauge}");
+        output::note(&format!("Memory of {gauge}"));
     }
 }
 
@@ -217,7 +220,8 @@ impl Session<'_> {
         let prompt = self.model.admit(prompt)?;
         if self.show.as_asked.debug {
             let tokens: Vec<_> = self.model.encode(&prompt)?.iter().map(|t| t.0).collect();
-            eprintln!("Tokens: {tokens:?}\nProcessing {} prompt tokens...", tokens.len());
+            output::note(&format!("Tokens: {tokens:?}"));
+            output::note(&format!("Processing {} prompt tokens...", tokens.len()));
         }
         let generation = self.model.generate(&prompt, &self.options)?;
         self.interrupt.watch(generation.canceller());
@@ -244,7 +248,7 @@ impl Session<'_> {
     fn talk(&self, mut messages: Conversation) -> Result<()> {
         self.model.render(&messages).map(drop).or_else(only_of_messages)?;
         let mut lines = Lines::open()?;
-        eprintln!("Type a message; /bye or Ctrl-D ends, Ctrl-C stops a reply.");
+        output::note("Type a message; /bye or Ctrl-D ends, Ctrl-C stops a reply.");
         while let Some(line) = lines.next()? {
             let mut asked = messages.clone();
             match line.trim() {
@@ -258,7 +262,7 @@ impl Session<'_> {
                     asked.push_fields("assistant", reply.fields()?);
                     messages = asked;
                 }
-                Err(e) if can_go_on(&e) => eprintln!("torchless: {}", exit::message(&e)),
+                Err(e) if can_go_on(&e) => output::note(&format!("torchless: {}", exit::message(&e))),
                 Err(e) => return Err(e),
             }
         }
@@ -336,7 +340,7 @@ impl View<'_> {
         match event {
             Event::Prompt { done, total } => {
                 if self.show.as_asked.debug {
-                    eprintln!("Prompt token {done}/{total}");
+                    output::note(&format!("Prompt token {done}/{total}"));
                 }
                 if self.show.as_asked.jsonl {
                     output::json(&json!({ "event": "prompt", "done": done, "total": total }))?;
@@ -425,9 +429,9 @@ impl View<'_> {
         if !show.quiet {
             let (prompt, reply, reason) =
                 (summary.prompt_tokens, summary.reply_tokens, summary.reason.name());
-            eprintln!(
+            output::note(&format!(
                 "[{prompt} + {reply} tokens, {slow:.1} tok/s, prompt {fast:.1} tok/s, seed {seed}, {reason}]"
-            );
+            ));
         }
         Ok(())
     }

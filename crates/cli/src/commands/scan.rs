@@ -49,9 +49,10 @@ pub fn run(args: &ScanArgs) -> Result<()> {
     let mut scans = Scans::default();
     inputs::each(args, &mut |input| scan(&firewall, input, args.speaker().role(), &mut scans))?;
     if scans.texts == 0 {
-        eprintln!("torchless: there was no text to scan");
+        output::note("torchless: there was no text to scan");
     } else if let Some(role) = scans.unseen {
-        eprintln!("torchless: the policy has no scanner for the role {role}: what it says was not scanned");
+        let unseen = format!("the policy has no scanner for the role {role}: what it says was not scanned");
+        output::note(&format!("torchless: {unseen}"));
     }
     let written = match (args.json, args.sarif) {
         (true, _) => output::json(&report::json(&scans)),
