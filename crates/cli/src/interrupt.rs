@@ -1,9 +1,15 @@
 //! Ctrl-C: the first one ends the reply, a second one within two seconds ends the program. Where files are made, every signal that ends the
-//! program removes first what is half made.
+//! program removes first what is half made. Where a person types, it gives the terminal back as it was.
 
 use anyhow::{Context, Result};
 #[cfg(unix)]
 use nix::sys::signal::{SigSet, Signal, raise};
+#[cfg(unix)]
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+#[cfg(unix)]
+use nix::unistd::{getpgrp, tcgetpgrp};
+#[cfg(unix)]
+use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use torchless::Canceller;
@@ -11,6 +17,9 @@ use torchless::Canceller;
 const PATIENCE: Duration = Duration::from_secs(2);
 const INTERRUPTED: i32 = 130;
 const TAKING_OVER: &str = "taking over Ctrl-C";
+/// Ends the mode in which pasted text comes between marks.
+#[cfg(unix)]
+const PASTE_AS_TYPED: &[u8] = b"\x1b[?2004l\n";
 
 /// What a signal has to know.
 #[derive(Default)]
@@ -66,13 +75,56 @@ impl Interrupt {
 /// The system refuses.
 #[cfg(unix)]
 pub fn clear_up_at_the_end() -> Result<()> {
-    let heeded = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().filter(|s| !is_ignored(*s));
-    let signals: SigSet = heeded.collect();
+    before_the_end_by([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP], |end| {
+        torchless::discard_temporaries(end);
+    })
+}
+
+/// From now on a signal that ends the program gives the terminal back as it is now: the line editor has settings of its own. Ctrl-C is
+/// the editor's. No other thread may be there yet.
+///
+/// # Errors
+/// The system refuses.
+#[cfg(unix)]
+pub fn give_back_the_terminal_at_the_end() -> Result<()> {
+    let settings = tcgetattr(std::io::stdin()).context("reading the terminal's settings")?;
+    before_the_end_by([Signal::SIGTERM, Signal::SIGHUP], move |end| {
+        give_back(&settings);
+        end();
+    })
+}
+
+/// Consoles of other systems have settings that end with the program.
+#[cfg(not(unix))]
+pub fn give_back_the_terminal_at_the_end() -> Result<()> {
+    Ok(())
+}
+
+/// Where the terminal is gone there is nothing to give back; in the background it is another program's.
+#[cfg(unix)]
+fn give_back(settings: &Termios) {
+    let terminal = std::io::stdin();
+    let changed = tcgetattr(&terminal).is_ok_and(|now| now != *settings);
+    if !changed || tcgetpgrp(&terminal) != Ok(getpgrp()) {
+        return;
+    }
+    let _ = tcsetattr(&terminal, SetArg::TCSANOW, settings);
+    let open = std::fs::OpenOptions::new().write(true).open("/dev/tty");
+    let _ = open.and_then(|mut terminal| terminal.write_all(PASTE_AS_TYPED));
+}
+
+/// Does what has to be done before one of these signals ends the program.
+#[cfg(unix)]
+fn before_the_end_by<const N: usize>(
+    signals: [Signal; N],
+    clear_up: impl FnOnce(&dyn Fn()) + Send + 'static,
+) -> Result<()> {
+    let signals: SigSet = signals.into_iter().filter(|s| !is_ignored(*s)).collect();
     // Threads that come later inherit this: the one that waits is the one that hears.
     signals.thread_block().context(TAKING_OVER)?;
     let wait = move || {
         if let Ok(signal) = signals.wait() {
-            torchless::discard_temporaries(|| end_by(signal, &signals));
+            clear_up(&|| end_by(signal, &signals));
         }
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(wait).context(TAKING_OVER)?;

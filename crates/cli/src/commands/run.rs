@@ -6,7 +6,7 @@ use crate::doctor::findings::device_line;
 use crate::exit::{Interrupted, NoModel, Usage};
 use crate::interrupt::Interrupt;
 use crate::lines::Lines;
-use crate::{exit, input, open, output, policy, progress, template};
+use crate::{exit, input, interrupt, open, output, policy, progress, template};
 use anyhow::Result;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -27,6 +27,9 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let asked = what_is_asked(args, &source)?;
     let options = generate_options(args)?;
     let firewall = args.policy.as_deref().map(policy::firewall).transpose()?;
+    if matches!(asked, Asked::Talk(_)) {
+        interrupt::give_back_the_terminal_at_the_end()?;
+    }
     let interrupt = Interrupt::install()?;
     let model = load(args, &source, firewall)?;
     let show = Shown { as_asked: &args.show, thinking: args.show_thinking };

@@ -2,6 +2,7 @@
 
 use crate::remake::Remake;
 use crate::support::{command, output, text};
+use rexpect::process::signal::Signal;
 use rexpect::process::wait::WaitStatus;
 use rexpect::session::{PtySession, spawn_command};
 
@@ -47,6 +48,21 @@ fn a_message_is_as_long_as_what_was_pasted_and_comes_back_by_the_arrow_key() {
     session.send_line("/bye").unwrap();
     session.exp_eof().unwrap();
     assert!(matches!(session.process().wait(), Ok(WaitStatus::Exited(_, 0))));
+}
+
+#[test]
+fn signals_give_the_terminal_back() {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut session, _) = talk(folder.path());
+        type_in(&mut session, "half a mess");
+        session.exp_string("mess").unwrap();
+        session.process_mut().signal(signal).unwrap();
+        session.exp_string("\x1b[?2004l").unwrap();
+        assert!(matches!(session.process().wait(), Ok(WaitStatus::Signaled(_, by, _)) if by == signal));
+        let settings = nix::sys::termios::tcgetattr(&session.process().pty).unwrap();
+        assert!(settings.local_flags.contains(nix::sys::termios::LocalFlags::ICANON));
+    }
 }
 
 #[test]
