@@ -8,8 +8,6 @@ use rustyline::history::{History, MemHistory};
 use rustyline::{Behavior, Config, Editor};
 use std::io::ErrorKind;
 
-const PROMPT: &str = "> ";
-
 /// Where lines come from.
 pub struct Lines {
     editor: Editor<(), MemHistory>,
@@ -26,13 +24,14 @@ impl Lines {
         Ok(Self { editor })
     }
 
-    /// The next line, however long, without its end; `None` where input ends. It can be had back by the arrow keys.
+    /// The next line, however long, without its end, asked for by `prompt`; `None` where input ends. It can be had back by the arrow
+    /// keys.
     ///
     /// # Errors
     /// Ctrl-C, or the terminal cannot be read.
-    pub fn next(&mut self) -> Result<Option<String>> {
+    pub fn next(&mut self, prompt: &str) -> Result<Option<String>> {
         loop {
-            match self.editor.readline(PROMPT) {
+            match self.editor.readline(prompt) {
                 Ok(line) => {
                     self.editor.history_mut().add(&line).context("remembering a line")?;
                     return Ok(Some(line));

@@ -1,12 +1,13 @@
 //! `torchless [MODEL] [PROMPT]`: a model completes a text, or answers.
 
+mod talk;
+
 use super::render::set_tools;
 use crate::args::{RunArgs, ShowArgs};
 use crate::doctor::findings::device_line;
 use crate::exit::{Interrupted, NoModel, Usage};
 use crate::interrupt::Interrupt;
-use crate::lines::Lines;
-use crate::{exit, input, interrupt, open, output, policy, progress, template};
+use crate::{input, interrupt, open, output, policy, progress, template};
 use anyhow::Result;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -39,7 +40,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
             Reply { interrupted: true, .. } => Err(Interrupted.into()),
             _ => Ok(()),
         },
-        Asked::Talk(messages) => session.talk(messages),
+        Asked::Talk(beginning) => talk::talk(&session, &beginning),
     }
 }
 
@@ -243,46 +244,10 @@ impl Session<'_> {
                 show_memory(self.model);
             }
             view.reply.interrupted = summary.reason == DoneReason::Cancelled;
+            view.reply.is_full = summary.reason == DoneReason::ContextFull;
         }
         Ok(view.reply)
     }
-
-    /// Turn by turn on the terminal, until the input ends. What cannot be answered is said, and leaves the conversation as it was.
-    fn talk(&self, mut messages: Conversation) -> Result<()> {
-        self.model.render(&messages).map(drop).or_else(only_of_messages)?;
-        let mut lines = Lines::open()?;
-        output::note("Type a message; /bye or Ctrl-D ends, Ctrl-C stops a reply.");
-        while let Some(line) = lines.next()? {
-            let mut asked = messages.clone();
-            match line.trim() {
-                "" => continue,
-                "/bye" | "/exit" | "/quit" => return Ok(()),
-                _ => asked.push("user", &line),
-            }
-            match self.reply(Prompt::Conversation(asked.clone())) {
-                Ok(reply) if reply.is_empty() => {}
-                Ok(reply) => {
-                    asked.push_fields("assistant", reply.fields()?);
-                    messages = asked;
-                }
-                Err(e) if can_go_on(&e) => output::note(&format!("torchless: {}", exit::message(&e))),
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Before the first message a template may object to what is not there yet; that there is none at all, it cannot change.
-fn only_of_messages(error: Error) -> Result<()> {
-    if matches!(error, Error::NoTemplate) { Err(error.into()) } else { Ok(()) }
-}
-
-/// Whether another message may be answered after this.
-fn can_go_on(error: &anyhow::Error) -> bool {
-    use Error::{EmptyPrompt, PromptTooLong, Refused, Template};
-    let error = error.downcast_ref::<Error>();
-    error.is_some_and(|error| matches!(error, PromptTooLong { .. } | EmptyPrompt | Refused(_) | Template(_)))
 }
 
 /// Shows a reply while it comes.
@@ -300,6 +265,8 @@ struct Reply {
     calls: Vec<ToolCall>,
     /// By Ctrl-C.
     interrupted: bool,
+    /// It ended because the context did.
+    is_full: bool,
 }
 
 impl Reply {

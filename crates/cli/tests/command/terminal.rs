@@ -6,17 +6,23 @@ use rexpect::process::signal::Signal;
 use rexpect::process::wait::WaitStatus;
 use rexpect::session::{PtySession, spawn_command};
 
-/// A conversation whose model sees nothing but how many characters the last message has.
-fn talk(folder: &std::path::Path) -> (PtySession, String) {
-    let model = folder.join("counts.gguf");
-    Remake::story().with("tokenizer.chat_template", "{{ messages[-1].content | length }}").write(&model);
+/// A conversation with the story model by this template.
+fn talk_of(template: &str, more: &[&str], folder: &std::path::Path) -> PtySession {
+    let model = folder.join("talks.gguf");
+    Remake::story().with("tokenizer.chat_template", template).write(&model);
     let words = [text(&model), "--chat", "--max-tokens", "2", "--temperature", "0", "--debug"];
-    let mut command = command(&words);
+    let mut command = command(&[&words[..], more].concat());
     // The terminal is in the place of what a test's command has for input.
     command.stdin(std::process::Stdio::inherit()).env("TERM", "xterm");
     let mut session = spawn_command(command, Some(60_000)).unwrap();
     session.exp_string("> ").unwrap();
-    (session, text(&model).to_owned())
+    session
+}
+
+/// One whose model sees nothing but how many characters the last message has.
+fn talk(folder: &std::path::Path) -> (PtySession, String) {
+    let session = talk_of("{{ messages[-1].content | length }}", &[], folder);
+    (session, text(&folder.join("talks.gguf")).to_owned())
 }
 
 fn type_in(session: &mut PtySession, mut text: &str) {
@@ -73,4 +79,38 @@ fn control_c_instead_of_a_message_ends_as_interrupted() {
     session.send_control('c').unwrap();
     session.exp_eof().unwrap();
     assert!(matches!(session.process().wait(), Ok(WaitStatus::Exited(_, 130))));
+}
+
+#[test]
+fn commands_are_no_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut session, model) = talk(folder.path());
+    session.send_line("/help").unwrap();
+    session.exp_string("/clear  begin anew").unwrap();
+    session.exp_string("> ").unwrap();
+    session.send_line("/claer").unwrap();
+    session.exp_string("/claer is no command").unwrap();
+    session.exp_string("> ").unwrap();
+    session.send_line("//bin").unwrap();
+    expect_length(&mut session, &model, "/bin".len());
+}
+
+#[test]
+fn a_full_conversation_says_so_and_can_begin_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = talk_of(
+        "{% for m in messages %}{{ m.content }} {% endfor %}",
+        &["--max-seq-len", "16"],
+        folder.path(),
+    );
+    session.send_line("One day a dog ran home.").unwrap();
+    session.exp_string("> ").unwrap();
+    session.send_line("Then it slept until the sun went down.").unwrap();
+    session.exp_string("the conversation is full").unwrap();
+    session.exp_string("/clear begins anew").unwrap();
+    session.exp_string("> ").unwrap();
+    session.send_line("/clear").unwrap();
+    session.exp_string("> ").unwrap();
+    session.send_line("One day a dog ran home.").unwrap();
+    session.exp_string("Processing").unwrap();
 }
