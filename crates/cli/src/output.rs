@@ -28,6 +28,18 @@ pub fn note(line: &str) {
     let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
+/// The text with its control characters spelled as in JSON, so that they steer no terminal and begin no line.
+pub fn escaped(text: &str) -> String {
+    let spell = |c: char| match c {
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\t' => "\\t".to_owned(),
+        c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    text.chars().map(spell).collect()
+}
+
 /// Sends log lines to standard error as `RUST_LOG` says; without it, warnings.
 pub fn start_logging() {
     use tracing_subscriber::EnvFilter;

@@ -10,7 +10,7 @@ use rexpect::session::{PtySession, spawn_command};
 fn talk_of(template: &str, more: &[&str], folder: &std::path::Path) -> PtySession {
     let model = folder.join("talks.gguf");
     Remake::story().with("tokenizer.chat_template", template).write(&model);
-    let words = [text(&model), "--chat", "--max-tokens", "2", "--temperature", "0", "--debug"];
+    let words = [text(&model), "--chat", "--temperature", "0", "--debug"];
     let mut command = command(&[&words[..], more].concat());
     // The terminal is in the place of what a test's command has for input.
     command.stdin(std::process::Stdio::inherit()).env("TERM", "xterm");
@@ -21,7 +21,7 @@ fn talk_of(template: &str, more: &[&str], folder: &std::path::Path) -> PtySessio
 
 /// One whose model sees nothing but how many characters the last message has.
 fn talk(folder: &std::path::Path) -> (PtySession, String) {
-    let session = talk_of("{{ messages[-1].content | length }}", &[], folder);
+    let session = talk_of("{{ messages[-1].content | length }}", &["--max-tokens", "2"], folder);
     (session, text(&folder.join("talks.gguf")).to_owned())
 }
 
@@ -100,7 +100,7 @@ fn a_full_conversation_says_so_and_can_begin_anew() {
     let folder = tempfile::tempdir().unwrap();
     let mut session = talk_of(
         "{% for m in messages %}{{ m.content }} {% endfor %}",
-        &["--max-seq-len", "16"],
+        &["--max-seq-len", "16", "--max-tokens", "2"],
         folder.path(),
     );
     session.send_line("One day a dog ran home.").unwrap();
@@ -113,4 +113,31 @@ fn a_full_conversation_says_so_and_can_begin_anew() {
     session.exp_string("> ").unwrap();
     session.send_line("One day a dog ran home.").unwrap();
     session.exp_string("Processing").unwrap();
+}
+
+#[test]
+fn the_results_of_calls_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = folder.path().join("tools.json");
+    std::fs::write(&tools, r#"[{"type": "function", "function": {"name": "look"}}]"#).unwrap();
+    let template = "{# <tool_call> #}{{ tools[0].function.name }}{% for m in messages %} {{ m.role }}{% endfor %} \
+                    {{ messages[-1].tool_call_id }} {{ messages[-1].content }}";
+    let call = r#"<tool_call>\n{\"name\": \"look\", \"arguments\": {\"at\": 1}}\n</tool_call>"#;
+    let grammar = format!("root ::= \"{call}\"");
+    let more = ["--tools", text(&tools), "--grammar", &grammar];
+    let mut session = talk_of(template, &more, folder.path());
+    let model = folder.path().join("talks.gguf");
+    let expect_rendered = |session: &mut PtySession, rendered: &str| {
+        let ids = output(&["tokenize", "--ids", text(&model), rendered]).trim().replace(',', ", ");
+        session.exp_string(&format!("Tokens: [{ids}]")).unwrap();
+        session.exp_string("result of look> ").unwrap();
+    };
+    session.send_line("hello").unwrap();
+    expect_rendered(&mut session, "look user  hello");
+    session.send_line("nothing there").unwrap();
+    expect_rendered(&mut session, "look user assistant tool call00001 nothing there");
+    session.send_line("/clear").unwrap();
+    session.exp_string("> ").unwrap();
+    session.send_line("again").unwrap();
+    expect_rendered(&mut session, "look user  again");
 }

@@ -1,11 +1,12 @@
 //! A conversation on the terminal: what lines mean, and turn after turn.
 
-use super::{Reply, Session};
+use super::Session;
 use crate::exit;
 use crate::lines::Lines;
 use crate::output;
 use anyhow::Result;
-use torchless::conversation::Conversation;
+use std::ops::ControlFlow;
+use torchless::conversation::{Conversation, Data, ToolCall};
 use torchless::{Error, Prompt};
 
 const PROMPT: &str = "> ";
@@ -13,14 +14,13 @@ const HELP: &str = "\
 /clear  begin anew
 /bye    end; so does Ctrl-D
 /help   show this
-Ctrl-C stops a reply. A message that begins with a slash is typed with two.";
+After a call of a tool, its result is asked for. Ctrl-C stops a reply. A message that begins with a slash is typed with two.";
 
 /// What a line means.
 #[derive(Debug, PartialEq)]
 enum Line<'a> {
     Nothing,
-    Bye,
-    Clear,
+    Command(Command),
     Help,
     Unknown(&'a str),
     Text(&'a str),
@@ -30,8 +30,8 @@ impl<'a> Line<'a> {
     fn of(line: &'a str) -> Self {
         match line.trim() {
             "" => Line::Nothing,
-            "/bye" | "/exit" | "/quit" => Line::Bye,
-            "/clear" => Line::Clear,
+            "/bye" | "/exit" | "/quit" => Line::Command(Command::Bye),
+            "/clear" => Line::Command(Command::Clear),
             "/help" => Line::Help,
             _ if line.starts_with("//") => Line::Text(&line[1..]),
             word if line.starts_with('/') => Line::Unknown(word.split_whitespace().next().unwrap_or(word)),
@@ -40,53 +40,117 @@ impl<'a> Line<'a> {
     }
 }
 
+/// What ends or drops a conversation.
+#[derive(Debug, PartialEq)]
+enum Command {
+    Bye,
+    Clear,
+}
+
+/// A conversation under way.
+struct Talk<'a> {
+    session: &'a Session<'a>,
+    lines: Lines,
+    beginning: &'a Conversation,
+    messages: Conversation,
+    /// Of the last reply: their results come next.
+    calls: Vec<ToolCall>,
+}
+
 /// Turn by turn until the input ends. What cannot be answered is said, and leaves the conversation as it was.
 pub(super) fn talk(session: &Session, beginning: &Conversation) -> Result<()> {
     session.model.render(beginning).map(drop).or_else(only_of_messages)?;
-    let mut lines = Lines::open()?;
+    let lines = Lines::open()?;
     output::note("Type a message; /help shows more, /bye or Ctrl-D ends, Ctrl-C stops a reply.");
-    let mut messages = beginning.clone();
-    while let Some(line) = lines.next(PROMPT)? {
-        match Line::of(&line) {
-            Line::Nothing => {}
-            Line::Bye => return Ok(()),
-            Line::Clear => messages = beginning.clone(),
-            Line::Help => HELP.lines().for_each(output::note),
-            Line::Unknown(word) => output::note(&format!("torchless: {}", no_command(word))),
-            Line::Text(text) => {
-                let mut asked = messages.clone();
-                asked.push("user", text);
-                let is_first = messages.len() == beginning.len();
-                if let Some(reply) = answer(session, &asked, is_first)? {
-                    asked.push_fields("assistant", reply.fields()?);
-                    messages = asked;
-                }
+    let mut talk = Talk { session, lines, beginning, messages: beginning.clone(), calls: Vec::new() };
+    loop {
+        match talk.ask()? {
+            ControlFlow::Continue(asked) => talk.answer(asked)?,
+            ControlFlow::Break(Command::Clear) => {
+                talk.messages = beginning.clone();
+                talk.calls.clear();
             }
+            ControlFlow::Break(Command::Bye) => return Ok(()),
         }
     }
-    Ok(())
+}
+
+impl Talk<'_> {
+    /// The conversation with what is typed next: a message, or the results of calls.
+    fn ask(&mut self) -> Result<ControlFlow<Command, Conversation>> {
+        let mut asked = self.messages.clone();
+        if self.calls.is_empty() {
+            match typed(&mut self.lines, PROMPT)? {
+                ControlFlow::Continue(text) => asked.push("user", &text),
+                ControlFlow::Break(command) => return Ok(ControlFlow::Break(command)),
+            }
+        }
+        for call in &self.calls {
+            match typed(&mut self.lines, &format!("result of {}{PROMPT}", output::escaped(&call.name)))? {
+                ControlFlow::Continue(text) => asked.push_fields("tool", result(call, &text)),
+                ControlFlow::Break(command) => return Ok(ControlFlow::Break(command)),
+            }
+        }
+        Ok(ControlFlow::Continue(asked))
+    }
+
+    fn answer(&mut self, mut asked: Conversation) -> Result<()> {
+        let mut reply = match self.session.reply(Prompt::Conversation(asked.clone())) {
+            Ok(reply) => reply,
+            Err(error) if can_go_on(&error) => {
+                let is_first = self.messages.len() == self.beginning.len();
+                output::note(&format!("torchless: {}", complaint(&error, is_first)));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if reply.is_full {
+            output::note(&format!("torchless: the context is full, so that the reply ended: {MORE_ROOM}"));
+        }
+        if reply.is_empty() {
+            return Ok(());
+        }
+        name_calls(&mut reply.calls, asked.len());
+        asked.push_fields("assistant", reply.fields()?);
+        self.messages = asked;
+        self.calls = reply.calls;
+        Ok(())
+    }
+}
+
+/// The next text that is typed, or what ends the conversation. What is asked on the way is answered.
+fn typed(lines: &mut Lines, prompt: &str) -> Result<ControlFlow<Command, String>> {
+    while let Some(line) = lines.next(prompt)? {
+        match Line::of(&line) {
+            Line::Nothing => {}
+            Line::Command(command) => return Ok(ControlFlow::Break(command)),
+            Line::Help => HELP.lines().for_each(output::note),
+            Line::Unknown(word) => output::note(&format!("torchless: {}", no_command(word))),
+            Line::Text(text) => return Ok(ControlFlow::Continue(text.to_owned())),
+        }
+    }
+    Ok(ControlFlow::Break(Command::Bye))
+}
+
+/// Gives calls an id that the model gave none: results name it. Some templates want nine letters and digits. `at` is the place of the
+/// reply in the conversation, which makes them unique there.
+fn name_calls(calls: &mut [ToolCall], at: usize) {
+    for (i, call) in calls.iter_mut().enumerate() {
+        call.id.get_or_insert_with(|| format!("call{:05}", at + i));
+    }
+}
+
+/// The fields of a result, in the words of the usual APIs.
+fn result(call: &ToolCall, text: &str) -> Vec<(&'static str, Data)> {
+    let mut fields = vec![("name", Data::text(&call.name)), ("content", Data::text(text))];
+    fields.extend(call.id.as_ref().map(|id| ("tool_call_id", Data::text(id))));
+    fields
 }
 
 fn no_command(word: &str) -> String {
     format!(
         "{word} is no command (/help shows them); a message that begins with a slash is typed with two: /{word}"
     )
-}
-
-/// A reply that says something.
-fn answer(session: &Session, asked: &Conversation, is_first: bool) -> Result<Option<Reply>> {
-    let reply = match session.reply(Prompt::Conversation(asked.clone())) {
-        Ok(reply) => reply,
-        Err(error) if can_go_on(&error) => {
-            output::note(&format!("torchless: {}", complaint(&error, is_first)));
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
-    if reply.is_full {
-        output::note(&format!("torchless: the context is full, so that the reply ended: {MORE_ROOM}"));
-    }
-    Ok((!reply.is_empty()).then_some(reply))
 }
 
 const MORE_ROOM: &str = "/clear begins anew, a larger --max-seq-len holds more";
@@ -121,9 +185,9 @@ mod tests {
     fn lines_are_commands_or_text() {
         for (line, want) in [
             (" ", Line::Nothing),
-            ("/bye", Line::Bye),
-            (" /quit ", Line::Bye),
-            ("/clear", Line::Clear),
+            ("/bye", Line::Command(Command::Bye)),
+            (" /quit ", Line::Command(Command::Bye)),
+            ("/clear", Line::Command(Command::Clear)),
             ("/help", Line::Help),
             ("/hlep me", Line::Unknown("/hlep")),
             ("/clear it", Line::Unknown("/clear")),
