@@ -2,13 +2,18 @@
 
 use std::io::{IsTerminal, Write};
 
-/// Writes to standard output and flushes, so that a stream is seen as it comes.
+/// Writes to standard output and flushes, so that a stream is seen as it comes. Pipes and files get the text as it is; on a terminal
+/// it shows control characters instead of obeying them, except for the ends of lines and tabs.
 ///
 /// # Errors
 /// Standard output is closed or full.
 pub fn write(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    if out.is_terminal() && text.contains(char::is_control) {
+        out.write_all(spelled(&text.replace("\r\n", "\n"), &['\n', '\t']).as_bytes())?;
+    } else {
+        out.write_all(text.as_bytes())?;
+    }
     out.flush()
 }
 
@@ -22,20 +27,25 @@ pub fn json(value: &serde_json::Value) -> std::io::Result<()> {
     write(&format!("{value}\n"))
 }
 
-/// Says something to the person on a line of standard error. Where that cannot be written, the work goes on: what is said there decides
-/// nothing.
+/// Says something to the person on a line of standard error, control characters [`escaped`]: names and reasons come from files of
+/// others. Where that cannot be written, the work goes on: what is said there decides nothing.
 pub fn note(line: &str) {
-    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+    let _ = std::io::stderr().lock().write_all(format!("{}\n", escaped(line)).as_bytes());
 }
 
 /// The text with its control characters spelled as in JSON, so that they steer no terminal and begin no line.
 pub fn escaped(text: &str) -> String {
+    spelled(text, &[])
+}
+
+/// The same, where some control characters may stay.
+fn spelled(text: &str, but: &[char]) -> String {
     let spell = |c: char| match c {
+        c if !c.is_control() || but.contains(&c) => c.to_string(),
         '\n' => "\\n".to_owned(),
         '\r' => "\\r".to_owned(),
         '\t' => "\\t".to_owned(),
-        c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
-        c => c.to_string(),
+        c => format!("\\u{:04x}", u32::from(c)),
     };
     text.chars().map(spell).collect()
 }
@@ -66,7 +76,13 @@ pub fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use super::{escaped, size, spelled};
+
+    #[test]
+    fn control_characters_steer_nothing() {
+        assert_eq!(escaped("é\u{1b}[2J\r\n\t\u{9b}"), "é\\u001b[2J\\r\\n\\t\\u009b");
+        assert_eq!(spelled("a\tb\n\u{7}", &['\n', '\t']), "a\tb\n\\u0007");
+    }
 
     #[test]
     fn sizes_read_well() {

@@ -50,6 +50,8 @@ fn what_cannot_be_rendered_is_refused_in_one_line() {
     assert_refused(&run(&words), 2, &["message 0 has no role"]);
     std::fs::write(&messages, "[]").unwrap();
     assert_refused(&run(&words), 3, &["chat template: line 1", "only tools"]);
+    std::fs::write(&template, "{{ raise_exception('\x1b[2J\ntorchless: done') }}").unwrap();
+    assert_refused(&run(&words), 3, &["\\u001b[2J\\ntorchless: done"]);
     let unknown = [&words[..], &["--chat-template", "nonsense"]].concat();
     assert_refused(&run(&unknown), 2, &["'nonsense' is neither a file nor a built-in", "chatml"]);
     let variable = [&words[..], &["--template-arg", "x"]].concat();

@@ -141,3 +141,14 @@ fn the_results_of_calls_are_asked_for() {
     session.send_line("again").unwrap();
     expect_rendered(&mut session, "look user  again");
 }
+
+#[test]
+fn a_reply_steers_no_terminal() {
+    let words = ["--prompt", "x", "--grammar", r#"root ::= "\x1b]52;c;cHduZWQ=\x07""#];
+    let mut command = command(&words);
+    command.stdin(std::process::Stdio::inherit());
+    let mut session = spawn_command(command, Some(60_000)).unwrap();
+    session.exp_string("\\u001b]52;c;cHduZWQ=\\u0007").unwrap();
+    session.exp_eof().unwrap();
+    assert_eq!(output(&[&words[..], &["--quiet"]].concat()), "\x1b]52;c;cHduZWQ=\x07\n");
+}
