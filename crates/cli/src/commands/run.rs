@@ -7,7 +7,7 @@ use crate::args::{RunArgs, ShowArgs};
 use crate::doctor::findings::device_line;
 use crate::exit::{Interrupted, NoModel, Usage};
 use crate::interrupt::Interrupt;
-use crate::{input, interrupt, open, output, policy, progress, template};
+use crate::{exit, input, interrupt, open, output, policy, progress, template};
 use anyhow::Result;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -219,8 +219,19 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Makes one reply and shows it; it comes back for a conversation to go on.
+    /// Makes one reply and shows it; it comes back for a conversation to go on. What goes wrong is shown to programs as the last event.
     fn reply(&self, prompt: Prompt) -> Result<Reply> {
+        let mut view = View { show: self.show, reply: Reply::default(), last: Last::Nothing };
+        let done = self.show_reply(prompt, &mut view);
+        self.interrupt.forget();
+        if let Err(error) = &done {
+            // What cannot be written either is no news.
+            let _ = view.failed(error);
+        }
+        done.map(|()| view.reply)
+    }
+
+    fn show_reply(&self, prompt: Prompt, view: &mut View) -> Result<()> {
         let prompt = self.model.admit(prompt)?;
         if self.show.as_asked.debug {
             let tokens: Vec<_> = self.model.encode(&prompt)?.iter().map(|t| t.0).collect();
@@ -229,7 +240,6 @@ impl Session<'_> {
         }
         let generation = self.model.generate(&prompt, &self.options)?;
         self.interrupt.watch(generation.canceller());
-        let mut view = View { show: self.show, reply: Reply::default(), last: Last::Nothing };
         let mut summary = None;
         for event in generation {
             match event? {
@@ -237,7 +247,6 @@ impl Session<'_> {
                 event => view.event(&event)?,
             }
         }
-        self.interrupt.forget();
         if let Some(summary) = summary {
             view.done(&summary, self.options.sampler.seed)?;
             if self.show.as_asked.debug {
@@ -246,7 +255,7 @@ impl Session<'_> {
             view.reply.interrupted = summary.reason == DoneReason::Cancelled;
             view.reply.is_full = summary.reason == DoneReason::ContextFull;
         }
-        Ok(view.reply)
+        Ok(())
     }
 }
 
@@ -364,6 +373,21 @@ impl View<'_> {
             Last::Nothing | Last::Call => false,
         };
         if begun { Ok(output::write("\n")?) } else { Ok(()) }
+    }
+
+    /// Ends the line that was begun, or tells the error as an event.
+    fn failed(&self, error: &anyhow::Error) -> Result<()> {
+        let show = self.show.as_asked;
+        if !show.json && !show.jsonl {
+            return self.end_line();
+        }
+        let message = exit::message(error);
+        Ok(output::json(&match error.downcast_ref() {
+            Some(Error::Refused(refusal)) => {
+                json!({ "event": "refused", "decision": refusal.decision.name(), "message": message })
+            }
+            _ => json!({ "event": "error", "message": message }),
+        })?)
     }
 
     fn done(&self, summary: &Summary, seed: u64) -> Result<()> {

@@ -316,7 +316,15 @@ fn prompts_and_replies_pass_the_policy() {
     assert_eq!(ran.code, Some(5), "{}", ran.err);
     let before = plain.out.find(&word).unwrap();
     assert_eq!(ran.out.trim_end(), plain.out[..before].trim_end());
+    assert!(ran.out.ends_with('\n'), "{:?}", ran.out);
     assert!(ran.err.contains("assistant message"), "{}", ran.err);
+    for (option, lines) in [("--jsonl", 2..), ("--json", 1..)] {
+        let ran = run(&[&words[..], &["--prompt", "Once upon a time", option]].concat());
+        assert!(ran.code == Some(5) && lines.contains(&ran.out.lines().count()), "{}", ran.out);
+        let last: Value = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["event"], &last["decision"]), (&"refused".into(), &"block".into()));
+        assert!(last["message"].as_str().unwrap().contains("assistant message"), "{last}");
+    }
 }
 
 /// The results of a conversation.
