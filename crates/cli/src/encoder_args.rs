@@ -125,8 +125,8 @@ pub struct RerankArgs {
     /// What is asked
     #[arg(conflicts_with = "ids", required_unless_present = "ids")]
     pub query: Option<String>,
-    /// What may answer
-    #[arg(conflicts_with = "ids", required_unless_present = "ids")]
+    /// What may answer; `-` or nothing reads one from standard input
+    #[arg(conflicts_with = "ids")]
     pub documents: Vec<String>,
     /// Ids and files.
     #[command(flatten)]

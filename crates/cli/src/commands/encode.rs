@@ -86,9 +86,9 @@ pub fn rerank(args: &RerankArgs) -> Result<()> {
         let encoder = load(&args.model, &args.open, &args.raw)?;
         return logits(&encoder, &ids, &args.raw);
     }
+    let (query, documents) = (args.query.clone().unwrap_or_default(), texts(&args.documents)?);
     let encoder = load(&args.model, &args.open, &args.raw)?;
-    let query = args.query.clone().unwrap_or_default();
-    let candidates = encoder.admit(Candidates { query, documents: args.documents.clone() })?;
+    let candidates = encoder.admit(Candidates { query, documents: documents.clone() })?;
     let found = encoder.rerank(&candidates)?;
     if let Some(file) = &args.raw.output {
         let rows: Vec<_> = found.into_iter().map(|classes| classes.logits).collect();
@@ -104,7 +104,7 @@ pub fn rerank(args: &RerankArgs) -> Result<()> {
     let mut lines = String::new();
     for i in order {
         let shown: String =
-            args.documents[i].chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+            documents[i].chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
         writeln!(lines, "{:.4}  {i}  {shown}", found[i].scores[0])?;
     }
     Ok(output::write(&lines)?)

@@ -185,6 +185,10 @@ fn documents_are_sorted_by_their_scores() {
         assert_eq!(result["logit"].as_f64().unwrap() as f32, want[index]);
     }
     assert_refused(&run(&["rerank", CLASSIFIER, "q", "d"]), 2, &["one label", "2"]);
+    let one = output(&["rerank", RERANKER, "what is up", "the sky"]);
+    for words in [&["rerank", RERANKER, "what is up"][..], &["rerank", RERANKER, "what is up", "-"]] {
+        assert_eq!(run_with(words, b"the sky").out, one, "{words:?}");
+    }
 }
 
 #[test]
