@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 #[cfg(not(unix))]
 use std::io::IsTerminal;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -102,23 +102,39 @@ fn given(how: &str) -> Result<()> {
 ///
 /// # Errors
 /// It cannot be read, is too long or no UTF-8.
-pub fn file(path: &std::path::Path) -> Result<String> {
-    let name = || path.display().to_string();
-    let mut text = if path.as_os_str() == "-" {
-        standard_input()?
-    } else {
-        let file = std::fs::File::open(path).with_context(name)?;
-        let mut bytes = Vec::new();
-        file.take(MAX_INPUT + 1).read_to_end(&mut bytes).with_context(name)?;
-        if bytes.len() as u64 > MAX_INPUT {
-            return Err(Usage(format!("{} has more than {} MiB", name(), MAX_INPUT >> 20)).into());
-        }
-        String::from_utf8(bytes).map_err(|_| Usage(format!("{} is no UTF-8 text", name())))?
-    };
+pub fn file(path: &Path) -> Result<String> {
+    let mut text = whole_file(path)?;
     if text.ends_with('\n') {
         text.pop();
     }
     Ok(text)
+}
+
+/// The same with every line break.
+///
+/// # Errors
+/// As above.
+pub fn whole_file(path: &Path) -> Result<String> {
+    if path.as_os_str() == "-" {
+        return standard_input();
+    }
+    let text = String::from_utf8(bounded(path, MAX_INPUT)?);
+    Ok(text.map_err(|_| Usage(format!("{} is no UTF-8 text", path.display())))?)
+}
+
+/// The bytes of a file that may be a pipe or a device, which say no size: `most` of them at most, a whole number of MiB.
+///
+/// # Errors
+/// It cannot be read, or has more.
+pub fn bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let name = || path.display().to_string();
+    let file = std::fs::File::open(path).with_context(name)?;
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).with_context(name)?;
+    if bytes.len() as u64 > most {
+        return Err(Usage(format!("{} has more than {} MiB", name(), most >> 20)).into());
+    }
+    Ok(bytes)
 }
 
 /// What is behind standard input.
@@ -201,8 +217,7 @@ pub fn ids(words: &[String]) -> Result<Vec<u32>> {
     let mut ids = Vec::new();
     for word in words {
         let text = match ids_file(word) {
-            Some(path) => std::fs::read_to_string(&path)
-                .with_context(|| format!("reading ids from {}", path.display()))?,
+            Some(path) => whole_file(&path)?,
             None => word.clone(),
         };
         for id in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|s| !s.is_empty()) {

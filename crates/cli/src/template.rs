@@ -1,7 +1,8 @@
 //! Chat templates by name or file.
 
 use crate::exit::Usage;
-use anyhow::{Context, Result};
+use crate::input;
+use anyhow::Result;
 use std::path::Path;
 use torchless::Error;
 use torchless::conversation::{BUILTINS, builtin};
@@ -33,12 +34,6 @@ pub fn source(word: &str) -> Result<String> {
 /// # Errors
 /// It cannot be read, is too long, or is no UTF-8.
 pub fn read(path: &Path) -> Result<String> {
-    let size = std::fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.len();
-    if size > MAX_TEMPLATE {
-        let path = path.display();
-        return Err(Usage(format!("{path} has {size} bytes: {MAX_TEMPLATE} are the most")).into());
-    }
-    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let wrong = |_| Error::Template(format!("{} is not UTF-8", path.display()));
-    Ok(String::from_utf8(bytes).map_err(wrong)?)
+    Ok(String::from_utf8(input::bounded(path, MAX_TEMPLATE)?).map_err(wrong)?)
 }

@@ -3,7 +3,7 @@
 use crate::args::RenderArgs;
 use crate::exit::Usage;
 use crate::{input, open, output, template};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
 use std::path::Path;
 use torchless::conversation::{
@@ -13,7 +13,7 @@ use torchless::conversation::{
 /// Runs the verb.
 pub fn run(args: &RenderArgs) -> Result<()> {
     let mut conversation =
-        Conversation::from_json(&json_text(&args.messages)?).map_err(usage(&args.messages))?;
+        Conversation::from_json(&input::whole_file(&args.messages)?).map_err(usage(&args.messages))?;
     if let Some(path) = &args.tools {
         set_tools(&mut conversation, path)?;
     }
@@ -36,20 +36,13 @@ pub fn run(args: &RenderArgs) -> Result<()> {
 /// # Errors
 /// It cannot be read, or is no list of tools.
 pub(super) fn set_tools(conversation: &mut Conversation, path: &Path) -> Result<()> {
-    let tools = Data::parse(&json_text(path)?).map_err(usage(path))?;
+    let tools = Data::parse(&input::whole_file(path)?).map_err(usage(path))?;
     Ok(conversation.set_tools(tools).map_err(usage(path))?)
 }
 
 /// Says which file is at fault.
 fn usage<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Usage {
     move |e| Usage(format!("{}: {e}", path.display()))
-}
-
-fn json_text(path: &Path) -> Result<String> {
-    if path == Path::new("-") {
-        return input::text(Some("-"));
-    }
-    std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
 }
 
 /// The template that was asked for, and what it is rendered with.

@@ -1,6 +1,6 @@
 //! Pipes, sockets and signals.
 
-use super::support::{Ran, STORY, command, finish, output, run_with, start, text};
+use super::support::{Ran, STORY, assert_refused, command, finish, output, run, run_with, start, text};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -55,6 +55,18 @@ fn a_file_can_be_the_input() {
     let mut from_file = command(&[&[STORY], GREEDY].concat());
     from_file.stdin(std::fs::File::open(&path).unwrap());
     assert_eq!(finish(from_file).out, said_to("Once there was a"));
+}
+
+#[test]
+fn files_without_an_end_are_refused() {
+    let never = std::env::temp_dir().join("never-written");
+    let ids = run(&["logits", STORY, "--ids", "@/dev/zero", "--output", text(&never)]);
+    assert_refused(&ids, 2, &["/dev/zero", "more than 256 MiB"]);
+    assert_refused(&run(&["render", "chatml", "--messages", "/dev/zero"]), 2, &["more than 256 MiB"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messages.json");
+    std::fs::write(&path, b"\xff").unwrap();
+    assert_refused(&run(&["render", "chatml", "--messages", text(&path)]), 2, &["no UTF-8 text"]);
 }
 
 /// Starts with a socket behind standard input; the other end has to live as long as nobody is to read an end.
