@@ -122,6 +122,11 @@ pub fn whole_file(path: &Path) -> Result<String> {
     Ok(text.map_err(|_| Usage(format!("{} is no UTF-8 text", path.display())))?)
 }
 
+/// Whether something can be read there: a file, a pipe such as the shell's `<(...)`, a device.
+pub fn is_there(path: &Path) -> bool {
+    path.metadata().is_ok_and(|what| !what.is_dir())
+}
+
 /// The bytes of a file that may be a pipe or a device, which say no size: `most` of them at most, a whole number of MiB.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ const MAX_TEMPLATE: u64 = 16 << 20;
 /// There is neither, or the file cannot be read.
 pub fn source(word: &str) -> Result<String> {
     let path = Path::new(word);
-    if path.is_file() {
+    if input::is_there(path) {
         return read(path);
     }
     match builtin(word) {

@@ -51,7 +51,9 @@ fn chosen(args: &RenderArgs) -> Result<(ChatTemplate, RenderOptions)> {
     let is_template = |path: &Path| {
         path.extension().is_some_and(|end| ["jinja", "jinja2", "j2", "tmpl", "txt"].iter().any(|e| end == *e))
     };
-    if is_template(&args.model) || (!args.model.exists() && builtin(&word).is_some()) {
+    // A model is a file or a folder; a pipe can bring a template.
+    let is_pipe = input::is_there(&args.model) && !args.model.is_file();
+    if is_pipe || is_template(&args.model) || (!args.model.exists() && builtin(&word).is_some()) {
         let source = template::source(args.chat_template.as_deref().unwrap_or(&word))?;
         let now = torchless::now();
         let (bos, eos) = (args.bos_token.clone(), args.eos_token.clone());

@@ -111,7 +111,7 @@ fn generate_options(args: &RunArgs) -> Result<GenerateOptions> {
 /// What the reply has to look like: from a file of that name, or from the word itself.
 fn grammar(args: &RunArgs) -> Result<Option<Grammar>> {
     let source = |word: &str, is_source: &dyn Fn(&str) -> bool, what: &str| match Path::new(word) {
-        path if path.is_file() => template::read(path),
+        path if input::is_there(path) => template::read(path),
         _ if is_source(word.trim()) => Ok(word.to_owned()),
         _ => Err(Usage(format!("{word}: there is no such file, and it is no {what}")).into()),
     };

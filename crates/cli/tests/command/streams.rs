@@ -69,6 +69,30 @@ fn files_without_an_end_are_refused() {
     assert_refused(&run(&["render", "chatml", "--messages", text(&path)]), 2, &["no UTF-8 text"]);
 }
 
+#[test]
+fn pipes_with_names_are_read_as_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let said = |words: &[&str], content: &'static str| {
+        let into = pipe.clone();
+        let writer = std::thread::spawn(move || std::fs::write(into, content));
+        let out = output(words);
+        writer.join().unwrap().unwrap();
+        out
+    };
+    let words = &["--prompt", "x", "--quiet"];
+    assert_eq!(
+        said(&[&words[..], &["--json-schema", text(&pipe)]].concat(), r#"{"const": "dog"}"#),
+        "\"dog\"\n"
+    );
+    assert_eq!(said(&[&words[..], &["--grammar", text(&pipe)]].concat(), "/cat/"), "cat\n");
+    let messages = folder.path().join("messages.json");
+    std::fs::write(&messages, r#"[{"role": "user", "content": "hi"}]"#).unwrap();
+    let words = &["render", text(&pipe), "--messages", text(&messages)];
+    assert_eq!(said(words, "{{ messages[0].content }}"), "hi");
+}
+
 /// Starts with a socket behind standard input; the other end has to live as long as nobody is to read an end.
 fn with_socket(words: &[&str]) -> (Child, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
