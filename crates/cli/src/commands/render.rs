@@ -12,6 +12,9 @@ use torchless::conversation::{
 
 /// Runs the verb.
 pub fn run(args: &RenderArgs) -> Result<()> {
+    if args.messages == Path::new("-") && args.tools.as_deref() == Some(Path::new("-")) {
+        return Err(Usage("standard input has the messages: give the tools as a file".to_owned()).into());
+    }
     let mut conversation =
         Conversation::from_json(&input::whole_file(&args.messages)?).map_err(usage(&args.messages))?;
     if let Some(path) = &args.tools {

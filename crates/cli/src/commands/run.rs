@@ -52,7 +52,7 @@ enum Asked {
 
 /// Text is completed as it is; `--chat`, `--system` and `--tools` make a conversation of it.
 fn what_is_asked(args: &RunArgs, source: &Source) -> Result<Asked> {
-    let given = input::prompt(args.prompt.as_deref().or(args.prompt_option.as_deref()))?;
+    let given = given_prompt(args)?;
     let chat = args.chat || args.system.is_some() || args.chat_template.is_some() || args.tools.is_some();
     match given {
         Some(text) if chat => {
@@ -73,6 +73,19 @@ fn what_is_asked(args: &RunArgs, source: &Source) -> Result<Asked> {
             let how = "give it after the model, with --prompt TEXT, or pipe it in";
             Err(Usage(format!("no prompt: {how} (`torchless --help` shows more)")).into())
         }
+    }
+}
+
+/// Where standard input has the tools, it has no part of the prompt.
+fn given_prompt(args: &RunArgs) -> Result<Option<String>> {
+    let word = args.prompt.as_deref().or(args.prompt_option.as_deref());
+    match word {
+        _ if args.tools.as_deref() != Some(Path::new("-")) => input::prompt(word),
+        None | Some("-") => {
+            let what = "standard input has the tools (--tools -): give the prompt as an argument";
+            Err(Usage(what.to_owned()).into())
+        }
+        Some(text) => Ok(Some(text.to_owned())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a reply is: text, talk, JSON, and what options change about it.
 
 use super::remake::Remake;
-use super::support::{NATIVE, STORY, assert_refused, command, finish, json, output, run, text};
+use super::support::{NATIVE, STORY, assert_refused, command, finish, json, output, run, run_with, text};
 use serde_json::Value;
 
 const GREEDY: &[&str] = &["--temperature", "0", "--max-tokens", "40"];
@@ -165,6 +165,10 @@ fn tools_go_into_the_template() {
     let line = ran.err.lines().find_map(|l| l.strip_prefix("Tokens: ")).unwrap().to_owned();
     let want = output(&["tokenize", "--ids", model, "run sit hello"]).trim().to_owned();
     assert_eq!(line.trim_matches(['[', ']']).replace(' ', ""), want);
+    let piped = [model, "hello", "--tools", "-", "--max-tokens", "1", "--debug"];
+    let ran = run_with(&piped, tools.as_bytes());
+    assert!(ran.err.contains(&format!("Tokens: {line}\n")), "{}", ran.err);
+    assert_refused(&run_with(&[model, "--tools", "-"], tools.as_bytes()), 2, &["--tools -", "prompt"]);
     std::fs::write(&path, "{}").unwrap();
     assert_refused(
         &run(&[model, "hello", "--tools", text(&path)]),
