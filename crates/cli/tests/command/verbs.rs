@@ -479,6 +479,13 @@ fn bench_refuses_options_on_random_weights_for_a_model() {
 }
 
 #[test]
+fn bench_refuses_what_it_cannot_measure() {
+    let beyond = usize::MAX.to_string();
+    let words = ["bench", STORY, "-p", "1", "-n", "2"];
+    assert_refused(&run(&[&words[..], &["-d", &beyond]].concat()), 2, &[&beyond, "positions"]);
+}
+
+#[test]
 fn bench_says_how_many_sequences_a_step_takes() {
     let ran = run(&["bench", STORY, "-b", "600", "-p", "1", "-n", "1", "-r", "1"]);
     assert_refused(&ran, 2, &["600 sequences at once are more than the"]);
