@@ -23,6 +23,16 @@ fn refuse_without_shape(args: &BenchArgs) -> Result<(), Usage> {
     }
 }
 
+/// Refuses tests that are longer than the context that is asked for.
+fn refuse_longer(longest: usize, context: Option<usize>) -> Result<(), Usage> {
+    match context.filter(|most| *most < longest) {
+        Some(most) => Err(Usage(format!(
+            "a test of {longest} positions does not fit into --max-seq-len {most}: leave it out, or give a shorter -p, -n or -d"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Runs the verb.
 pub fn run(args: &BenchArgs) -> Result<()> {
     refuse_without_shape(args)?;
@@ -40,7 +50,8 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let mut options = open::options(&args.open);
     let tests = tests(args);
     let longest = tests.iter().map(Test::positions).max().unwrap_or(1);
-    options.max_seq_len = Some(args.open.max_seq_len.unwrap_or(longest).max(longest));
+    refuse_longer(longest, args.open.max_seq_len)?;
+    options.max_seq_len = Some(args.open.max_seq_len.unwrap_or(longest));
     options.sequences = args.batch;
     let ceilings = Ceilings::measure(&options)?;
     forget_peak();
@@ -49,6 +60,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let mut bench = BenchRun::open(&source, &options, &mut |done, total| bar.update(done, total))?;
     let load_seconds = loading.elapsed().as_secs_f64();
     drop(bar);
+    open::warn_beyond(longest, bench.spec().context);
     let mut results = Vec::new();
     for test in &tests {
         output::note(&format!("measuring {}...", test.name()));

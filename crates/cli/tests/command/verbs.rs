@@ -483,6 +483,15 @@ fn bench_refuses_what_it_cannot_measure() {
     let beyond = usize::MAX.to_string();
     let words = ["bench", STORY, "-p", "1", "-n", "2"];
     assert_refused(&run(&[&words[..], &["-d", &beyond]].concat()), 2, &[&beyond, "positions"]);
+    let short = [&words[..], &["-d", "5", "--max-seq-len", "6"]].concat();
+    assert_refused(&run(&short), 2, &["7 positions", "--max-seq-len 6"]);
+}
+
+#[test]
+fn bench_says_where_it_goes_beyond_what_the_model_was_trained_for() {
+    let ran = run(&["bench", STORY, "-p", "600", "-n", "0", "-r", "1"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("a context of 600 is more than the 512"), "{}", ran.err);
 }
 
 #[test]
