@@ -36,6 +36,12 @@ fn refuse_longer(longest: usize, context: Option<usize>) -> Result<(), Usage> {
 /// Runs the verb.
 pub fn run(args: &BenchArgs) -> Result<()> {
     refuse_without_shape(args)?;
+    let tests = tests(args);
+    let longest = tests.iter().map(Test::positions).max().unwrap_or(0);
+    refuse_longer(longest, args.open.max_seq_len)?;
+    if longest == 0 && args.write.is_none() {
+        return Err(Usage("nothing to measure: -p and -n are both 0".to_owned()).into());
+    }
     let random = args.shape.as_ref().map(|name| RandomModel::new(name, args)).transpose()?;
     if let (Some(model), Some(output)) = (&random, &args.write) {
         torchless::write_whole(output, |out| model.write(out))?;
@@ -48,9 +54,6 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let path = random.as_ref().map(|file| file.path().to_owned()).or_else(|| args.model.clone());
     let source = open::source_as(Some(&path.unwrap_or_default()), &args.open)?;
     let mut options = open::options(&args.open);
-    let tests = tests(args);
-    let longest = tests.iter().map(Test::positions).max().unwrap_or(1);
-    refuse_longer(longest, args.open.max_seq_len)?;
     options.max_seq_len = Some(args.open.max_seq_len.unwrap_or(longest));
     options.sequences = args.batch;
     let ceilings = Ceilings::measure(&options)?;

@@ -485,6 +485,7 @@ fn bench_refuses_what_it_cannot_measure() {
     assert_refused(&run(&[&words[..], &["-d", &beyond]].concat()), 2, &[&beyond, "positions"]);
     let short = [&words[..], &["-d", "5", "--max-seq-len", "6"]].concat();
     assert_refused(&run(&short), 2, &["7 positions", "--max-seq-len 6"]);
+    assert_refused(&run(&["bench", STORY, "-p", "0", "-n", "0"]), 2, &["nothing to measure"]);
 }
 
 #[test]
