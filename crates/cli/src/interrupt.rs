@@ -34,12 +34,16 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes over Ctrl-C.
+    /// Takes over Ctrl-C, unless the program was started deaf to it, as a job of a script behind `&` is.
     ///
     /// # Errors
     /// The system refuses.
     pub fn install() -> Result<Self> {
         let watch = Arc::new(Mutex::new(Watch::default()));
+        #[cfg(unix)]
+        if is_ignored(Signal::SIGINT) {
+            return Ok(Self { watch });
+        }
         let seen = Arc::clone(&watch);
         ctrlc::set_handler(move || {
             let mut watch = seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -192,6 +192,34 @@ fn an_interrupt_ends_the_reply_cleanly() {
     assert!(last.contains("tok/s") && last.ends_with("cancelled]"), "{err}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_that_is_ignored_from_the_start_stays_so() {
+    let words = [STORY, "One day", "--max-tokens", "200", "--seed", "1", "--logit-bias", "2=-100", "--debug"];
+    let torchless = command(&words);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "trap '' INT; exec \"$0\" \"$@\""])
+        .arg(torchless.get_program())
+        .args(torchless.get_args());
+    shell
+        .current_dir(super::support::root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = shell.spawn().unwrap();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("Processing") {
+        line.clear();
+        assert!(err.read_line(&mut line).unwrap() > 0);
+    }
+    interrupt(&child);
+    let mut rest = String::new();
+    err.read_to_string(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success() && rest.trim_end().ends_with("length]"), "{rest}");
+}
+
 #[test]
 fn an_interrupt_while_input_is_awaited_ends_the_program() {
     let mut child = start(&[STORY]);
