@@ -34,7 +34,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let interrupt = Interrupt::install()?;
     let model = load(args, &source, firewall)?;
     let show = Shown { as_asked: &args.show, thinking: args.show_thinking };
-    let session = Session { model: &model, options, show, interrupt: &interrupt };
+    let seed = args.sampling.seed;
+    let session = Session { model: &model, options, seed, show, interrupt: &interrupt };
     match asked {
         Asked::Once(prompt) => match session.reply(prompt)? {
             Reply { interrupted: true, .. } => Err(Interrupted.into()),
@@ -112,7 +113,6 @@ fn generate_options(args: &RunArgs) -> Result<GenerateOptions> {
         presence_penalty: s.presence_penalty,
         frequency_penalty: s.frequency_penalty,
         logit_bias: s.logit_bias.iter().map(|&(id, bias)| (TokenId(id), bias)).collect(),
-        seed: s.seed.unwrap_or_else(any_seed),
         ..SamplerConfig::default()
     };
     // What is wrong whatever the vocabulary is said before a model is loaded.
@@ -227,6 +227,8 @@ struct Shown<'a> {
 struct Session<'a> {
     model: &'a Model,
     options: GenerateOptions,
+    /// Of every reply; without one each has another.
+    seed: Option<u64>,
     show: Shown<'a>,
     interrupt: &'a Interrupt,
 }
@@ -251,7 +253,9 @@ impl Session<'_> {
             output::note(&format!("Tokens: {tokens:?}"));
             output::note(&format!("Processing {} prompt tokens...", tokens.len()));
         }
-        let generation = self.model.generate(&prompt, &self.options)?;
+        let mut options = self.options.clone();
+        options.sampler.seed = self.seed.unwrap_or_else(any_seed);
+        let generation = self.model.generate(&prompt, &options)?;
         self.interrupt.watch(generation.canceller());
         let mut summary = None;
         for event in generation {
@@ -261,7 +265,7 @@ impl Session<'_> {
             }
         }
         if let Some(summary) = summary {
-            view.done(&summary, self.options.sampler.seed)?;
+            view.done(&summary, options.sampler.seed)?;
             if self.show.as_asked.debug {
                 show_memory(self.model);
             }

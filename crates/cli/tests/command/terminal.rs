@@ -143,6 +143,21 @@ fn the_results_of_calls_are_asked_for() {
 }
 
 #[test]
+fn each_reply_has_a_seed_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let template = "{{ messages[-1].content }}";
+    let mut session = talk_of(template, &["--max-tokens", "1"], folder.path());
+    let mut seed_of_a_reply = || {
+        session.send_line("One day").unwrap();
+        session.exp_string(", seed ").unwrap();
+        let seed = session.exp_string(",").unwrap();
+        session.exp_string("> ").unwrap();
+        seed
+    };
+    assert_ne!(seed_of_a_reply(), seed_of_a_reply());
+}
+
+#[test]
 fn a_reply_steers_no_terminal() {
     let words = ["--prompt", "x", "--grammar", r#"root ::= "\x1b]52;c;cHduZWQ=\x07""#];
     let mut command = command(&words);
