@@ -42,7 +42,7 @@ pub(super) fn begin(tokenizer: &Tokenizer) -> Option<TokenId> {
 }
 
 fn print(args: &PerplexityArgs, done: &Perplexity) -> Result<()> {
-    let error = done.error().unwrap_or(0.0);
+    let error = done.error();
     if args.json {
         let value = json!({
             "perplexity": done.value(), "standard_error": error, "tokens": done.tokens(), "context": args.context,
@@ -50,5 +50,6 @@ fn print(args: &PerplexityArgs, done: &Perplexity) -> Result<()> {
         return Ok(output::json(&value)?);
     }
     let (value, tokens) = (done.value(), done.tokens());
-    Ok(output::write(&format!("perplexity {value:.4} +/- {error:.5} ({tokens} tokens scored)\n"))?)
+    let error = error.map_or(String::new(), |error| format!(" +/- {error:.5}"));
+    Ok(output::write(&format!("perplexity {value:.4}{error} ({tokens} tokens scored)\n"))?)
 }

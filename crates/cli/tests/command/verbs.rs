@@ -479,6 +479,14 @@ fn bench_refuses_options_on_random_weights_for_a_model() {
 }
 
 #[test]
+fn one_token_has_no_standard_error() {
+    let words = ["perplexity", STORY, "README.md", "-c", "4", "--chunks", "1"];
+    let out = output(&words);
+    assert!(out.ends_with(" (1 tokens scored)\n") && !out.contains("+/-"), "{out}");
+    assert_eq!(json(&words)["standard_error"], Value::Null);
+}
+
+#[test]
 fn bench_refuses_what_it_cannot_measure() {
     let beyond = usize::MAX.to_string();
     let words = ["bench", STORY, "-p", "1", "-n", "2"];
