@@ -122,6 +122,14 @@ pub fn whole_file(path: &Path) -> Result<String> {
     Ok(text.map_err(|_| Usage(format!("{} is no UTF-8 text", path.display())))?)
 }
 
+/// The text without the mark of its byte order, which some programs begin files with.
+pub fn without_mark(mut text: String) -> String {
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    text
+}
+
 /// Whether something can be read there: a file, a pipe such as the shell's `<(...)`, a device.
 pub fn is_there(path: &Path) -> bool {
     path.metadata().is_ok_and(|what| !what.is_dir())

@@ -53,14 +53,14 @@ const MAX_GRAMMAR: usize = 4 << 20;
 const MAX_TOKEN: usize = 1000;
 
 impl Grammar {
-    /// A grammar of unnamed kind: GBNF has `::=`, a regular expression stands between slashes, the rest is Lark.
+    /// A grammar of unnamed kind: a regular expression stands between slashes, GBNF has `::=`, the rest is Lark.
     pub fn of_unknown_kind(source: &str) -> Self {
         let text = source.trim();
         let regex =
             text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')).filter(|r| !r.contains('\n'));
         match regex {
-            _ if text.contains("::=") => Grammar::Gbnf(source.to_owned()),
             Some(regex) => Grammar::Regex(regex.to_owned()),
+            None if text.contains("::=") => Grammar::Gbnf(source.to_owned()),
             None => Grammar::Lark(source.to_owned()),
         }
     }

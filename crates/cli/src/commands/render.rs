@@ -16,7 +16,7 @@ pub fn run(args: &RenderArgs) -> Result<()> {
         return Err(Usage("standard input has the messages: give the tools as a file".to_owned()).into());
     }
     let mut conversation =
-        Conversation::from_json(&input::whole_file(&args.messages)?).map_err(usage(&args.messages))?;
+        Conversation::from_json(&json_text(&args.messages)?).map_err(usage(&args.messages))?;
     if let Some(path) = &args.tools {
         set_tools(&mut conversation, path)?;
     }
@@ -39,8 +39,12 @@ pub fn run(args: &RenderArgs) -> Result<()> {
 /// # Errors
 /// It cannot be read, or is no list of tools.
 pub(super) fn set_tools(conversation: &mut Conversation, path: &Path) -> Result<()> {
-    let tools = Data::parse(&input::whole_file(path)?).map_err(usage(path))?;
+    let tools = Data::parse(&json_text(path)?).map_err(usage(path))?;
     Ok(conversation.set_tools(tools).map_err(usage(path))?)
+}
+
+fn json_text(path: &Path) -> Result<String> {
+    input::whole_file(path).map(input::without_mark)
 }
 
 /// Says which file is at fault.

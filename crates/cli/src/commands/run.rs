@@ -4,11 +4,12 @@ mod talk;
 
 use super::render::set_tools;
 use crate::args::{RunArgs, ShowArgs};
-use crate::doctor::findings::device_line;
+use crate::doctor::findings::{self, device_line};
 use crate::exit::{Interrupted, NoModel, Usage};
 use crate::interrupt::Interrupt;
 use crate::{exit, input, interrupt, open, output, policy, progress, template};
 use anyhow::Result;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -55,6 +56,10 @@ enum Asked {
 fn what_is_asked(args: &RunArgs, source: &Source) -> Result<Asked> {
     let given = given_prompt(args)?;
     let chat = args.chat || args.system.is_some() || args.chat_template.is_some() || args.tools.is_some();
+    if args.show_thinking && !chat {
+        let what = "--show-thinking is for conversations: give --chat, --system, --chat-template or --tools";
+        return Err(Usage(what.to_owned()).into());
+    }
     match given {
         Some(text) if chat => {
             let mut asked = beginning(args)?;
@@ -124,12 +129,15 @@ fn generate_options(args: &RunArgs) -> Result<GenerateOptions> {
 /// What the reply has to look like: from a file of that name, or from the word itself.
 fn grammar(args: &RunArgs) -> Result<Option<Grammar>> {
     let source = |word: &str, is_source: &dyn Fn(&str) -> bool, what: &str| match Path::new(word) {
-        path if input::is_there(path) => template::read(path),
+        path if input::is_there(path) => template::read(path).map(input::without_mark),
         _ if is_source(word.trim()) => Ok(word.to_owned()),
+        _ if word.trim().is_empty() => Err(Usage(format!("an empty text is no {what}")).into()),
         _ => Err(Usage(format!("{word}: there is no such file, and it is no {what}")).into()),
     };
     if let Some(word) = &args.json_schema {
-        let is_json = |text: &str| text.starts_with(['{', '[', '"']) || ["true", "false"].contains(&text);
+        let is_json = |text: &str| {
+            text.starts_with(['{', '[', '"']) || serde_json::from_str::<IgnoredAny>(text).is_ok()
+        };
         return Ok(Some(Grammar::JsonSchema(source(word, &is_json, "JSON schema")?)));
     }
     let is_grammar =
@@ -148,6 +156,12 @@ fn any_seed() -> u64 {
 fn list_backends(args: &RunArgs) -> Result<()> {
     let options = open::options(&args.open);
     let name = options.table()?.name;
+    if args.show.json || args.show.jsonl {
+        let (threads, backends) = (options.thread_count(), findings::backends());
+        return Ok(output::json(
+            &json!({ "event": "backends", "kernels": name, "threads": threads, "backends": backends }),
+        )?);
+    }
     let mut list = format!("cpu     {name}, {} threads\n", options.thread_count());
     for found in gpu::driver::list() {
         let backend = found.backend.to_string().to_lowercase();

@@ -80,11 +80,16 @@ impl Findings {
             kernels: options.table()?.name,
             available_kernels: torchless::kernel_tables(),
             threads: options.thread_count(),
-            backends: driver::list().into_iter().map(backend).collect(),
+            backends: backends(),
             libllama,
             machine,
         })
     }
+}
+
+/// Every interface to GPUs, the preferred ones first.
+pub fn backends() -> Vec<BackendFound> {
+    driver::list().into_iter().map(backend).collect()
 }
 
 fn backend(found: driver::Found) -> BackendFound {

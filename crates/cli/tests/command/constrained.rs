@@ -28,11 +28,35 @@ fn a_schema_decides_what_a_reply_may_be() {
 }
 
 #[test]
+fn slashes_make_a_regular_expression_whatever_is_between() {
+    let words = ["--prompt", "Once", "--quiet", "--grammar", "/a::=b/"];
+    assert_eq!(output(&words), "a::=b\n");
+}
+
+#[test]
+fn files_may_begin_with_a_mark_of_their_byte_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (schema, tools) = (folder.path().join("schema.json"), folder.path().join("tools.json"));
+    std::fs::write(&schema, "\u{feff}{\"const\": \"dog\"}").unwrap();
+    assert_eq!(output(&["--prompt", "Once", "--quiet", "--json-schema", text(&schema)]), "\"dog\"\n");
+    std::fs::write(&tools, "\u{feff}[{\"name\": \"f\"}]").unwrap();
+    let messages = folder.path().join("messages.json");
+    std::fs::write(&messages, "\u{feff}[{\"role\": \"user\", \"content\": \"hi\"}]").unwrap();
+    let template = folder.path().join("talk.jinja");
+    std::fs::write(&template, "{{ tools[0].name }} {{ messages[0].content }}").unwrap();
+    let words = ["render", text(&template), "--messages", text(&messages), "--tools", text(&tools)];
+    assert_eq!(output(&words), "f hi");
+}
+
+#[test]
 fn what_is_no_grammar_is_wrong_usage() {
     for (option, source, word) in [
         ("--grammar", "root ::= nothing", "'nothing' is used and not defined"),
         ("--grammar", "/(/", "regular expression"),
+        ("--grammar", "", "an empty text is no grammar"),
         ("--json-schema", "{", "JSON schema"),
+        ("--json-schema", "5", "a schema is an object"),
+        ("--json-schema", "", "an empty text is no JSON schema"),
         ("--json-schema", "{\"type\": \"kaboom\"}", "JSON schema"),
     ] {
         assert_refused(&run(&["--prompt", "Once", option, source]), 2, &[word]);

@@ -143,6 +143,19 @@ fn the_results_of_calls_are_asked_for() {
 }
 
 #[test]
+fn a_quiet_chat_says_nothing_of_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("talks.gguf");
+    Remake::story().with("tokenizer.chat_template", "{{ messages[-1].content }}").write(&model);
+    let mut command = command(&[text(&model), "--chat", "--quiet"]);
+    command.stdin(std::process::Stdio::inherit()).env("TERM", "xterm");
+    let mut session = spawn_command(command, Some(60_000)).unwrap();
+    assert!(!session.exp_string("> ").unwrap().contains("Type a message"));
+    session.send_line("/bye").unwrap();
+    session.exp_eof().unwrap();
+}
+
+#[test]
 fn each_reply_has_a_seed_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let template = "{{ messages[-1].content }}";

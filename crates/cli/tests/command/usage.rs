@@ -87,6 +87,7 @@ fn what_is_missing_is_said() {
     assert_refused(&run(&[path, "x"]), 3, &[path, "config.json"]);
     assert_refused(&run(&["inspect", path]), 3, &[path]);
     assert_refused(&run(&["tokenize", STORY]), 2, &["no text"]);
+    assert_refused(&run(&["--prompt", "x", "--show-thinking"]), 2, &["--show-thinking", "--chat"]);
     assert_refused(&run(&["logits", STORY, "--ids", ",", "-o", "never"]), 2, &["no token ids"]);
 }
 

@@ -21,6 +21,17 @@ fn backends_are_listed() {
     }
 }
 
+#[test]
+fn backends_are_listed_for_programs() {
+    for option in ["--json", "--jsonl"] {
+        let list: Value =
+            serde_json::from_str(&output(&["--list-backends", "--threads", "2", option])).unwrap();
+        assert_eq!((&list["event"], &list["threads"]), (&"backends".into(), &2.into()));
+        let names: Vec<_> = list["backends"].as_array().unwrap().iter().map(|b| &b["name"]).collect();
+        assert!(names.contains(&&"cuda".into()), "{list}");
+    }
+}
+
 /// The first of these backends that this machine lacks.
 fn absent() -> Option<&'static str> {
     let list = output(&["--list-backends"]);

@@ -61,7 +61,9 @@ struct Talk<'a> {
 pub(super) fn talk(session: &Session, beginning: &Conversation) -> Result<()> {
     session.model.render(beginning).map(drop).or_else(only_of_messages)?;
     let lines = Lines::open()?;
-    output::note("Type a message; /help shows more, /bye or Ctrl-D ends, Ctrl-C stops a reply.");
+    if !session.show.as_asked.quiet {
+        output::note("Type a message; /help shows more, /bye or Ctrl-D ends, Ctrl-C stops a reply.");
+    }
     let mut talk = Talk { session, lines, beginning, messages: beginning.clone(), calls: Vec::new() };
     loop {
         match talk.ask()? {
@@ -104,7 +106,7 @@ impl Talk<'_> {
             }
             Err(error) => return Err(error),
         };
-        if reply.is_full {
+        if reply.is_full && !self.session.show.as_asked.quiet {
             output::note(&format!("torchless: the context is full, so that the reply ended: {MORE_ROOM}"));
         }
         if reply.is_empty() {
