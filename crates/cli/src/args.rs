@@ -5,6 +5,7 @@ use crate::encoder_args::{ClassifyArgs, EmbedArgs, RerankArgs};
 use crate::firewall_args::ScanArgs;
 use crate::guard_args::GuardArgs;
 use crate::libllama_args::LibllamaArgs;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -94,10 +95,28 @@ const VERBS: &[&str] = &[
 pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
     let is_verb = words.get(1).and_then(|w| w.to_str()).is_some_and(|w| VERBS.contains(&w));
     if is_verb {
-        return Cli::try_parse_from(words);
+        let mut cli = Cli::try_parse_from(words)?;
+        if let Some(Verb::Run(run)) = &mut cli.verb {
+            run.take_dash_for_prompt();
+        }
+        return Ok(cli);
     }
-    let run = RunCli::try_parse_from(words)?;
-    Ok(Cli { verb: None, run: run.run })
+    let mut run = RunCli::try_parse_from(words)?.run;
+    run.take_dash_for_prompt();
+    Ok(Cli { verb: None, run })
+}
+
+impl RunArgs {
+    /// `-` alone is standard input, as everywhere, and no model.
+    fn take_dash_for_prompt(&mut self) {
+        if self.prompt.is_none()
+            && self.prompt_option.is_none()
+            && self.model.as_ref().is_some_and(|m| m == "-")
+        {
+            self.model = None;
+            self.prompt = Some("-".to_owned());
+        }
+    }
 }
 
 /// The command line without verbs; its help is that of the whole.
@@ -483,7 +502,7 @@ pub struct LogitsArgs {
     #[arg(long, value_name = "IDS")]
     pub ids: String,
     /// File for raw little-endian f32, [tokens, vocabulary]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = output())]
     pub output: PathBuf,
     /// How the model is opened.
     #[command(flatten)]
@@ -497,6 +516,7 @@ pub struct ConvertArgs {
     pub input: PathBuf,
     /// What to write: GGUF where its name ends in .gguf, a native .bin where it ends in .bin; else a folder of safetensors
     /// from GGUF, and a native .bin from safetensors
+    #[arg(value_parser = output())]
     pub output: PathBuf,
     /// In a .bin: element type of the gate and up projections; everything else stays f32 [default: f32]
     #[arg(long, value_enum)]
@@ -521,6 +541,7 @@ pub struct QuantizeArgs {
     /// Model: a GGUF, all parts of one, or a safetensors file or folder
     pub input: PathBuf,
     /// The GGUF file to write
+    #[arg(value_parser = output())]
     pub output: PathBuf,
     /// Kind of file, such as Q4_K_M, Q8_0, IQ3_S: the type of most weights, with larger ones where errors cost more
     #[arg(value_name = "TYPE")]
@@ -556,6 +577,7 @@ pub struct ImatrixArgs {
     /// Text file; `-` reads standard input
     pub file: PathBuf,
     /// The GGUF file to write, for `quantize --imatrix` here and in llama.cpp
+    #[arg(value_parser = output())]
     pub output: PathBuf,
     /// Tokens of a stretch, which is read from the start of the context
     #[arg(short = 'c', long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
@@ -605,7 +627,7 @@ pub struct BenchArgs {
     #[arg(long = "type", value_name = "TYPE")]
     pub ty: Option<String>,
     /// Write the random model as GGUF and leave
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output())]
     pub write: Option<PathBuf>,
     /// Tokens of the prompt; 0 leaves this test out
     #[arg(short = 'p', long, value_name = "N", default_value_t = 512)]
@@ -628,6 +650,14 @@ pub struct BenchArgs {
     /// How the model is opened.
     #[command(flatten)]
     pub open: ModelArgs,
+}
+
+/// A file to write. `-` elsewhere stands for a stream, which a file of that name would be a surprise for.
+pub fn output() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path.as_os_str() == "-" {
+        true => Err("it is no file to write: standard output is /dev/stdout, a file of that name ./-"),
+        false => Ok(path),
+    })
 }
 
 /// A number above 0.
@@ -711,6 +741,15 @@ mod tests {
                 (Some(Path::new("m.gguf")), Some("hello"))
             );
         }
+    }
+
+    #[test]
+    fn a_dash_alone_is_the_prompt() {
+        for words in [&["-"][..], &["run", "-"], &["--seed", "1", "-"]] {
+            let args = run(words).unwrap();
+            assert_eq!((args.model, args.prompt.as_deref()), (None, Some("-")), "{words:?}");
+        }
+        assert_eq!(run(&["m.gguf", "-"]).unwrap().model.as_deref(), Some(Path::new("m.gguf")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What can be said to the verbs of encoders: embed, classify, rerank.
 
-use crate::args::{PlacementArgs, at_least_one, bytes};
+use crate::args::{PlacementArgs, at_least_one, bytes, output};
 use clap::Args;
 use std::path::PathBuf;
 use torchless::{EncoderPrecision, ModelOptions, Residency, RunPrecision};
@@ -71,7 +71,7 @@ pub struct RawArgs {
     #[arg(long, value_name = "TYPES", requires = "ids")]
     pub types: Option<String>,
     /// Write raw little-endian f32 to this file instead of printing
-    #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "json", value_parser = output())]
     pub output: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

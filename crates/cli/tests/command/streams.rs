@@ -34,6 +34,7 @@ fn piped_text_is_the_prompt() {
     assert_eq!(said(&[STORY], "Once there was a"), want);
     assert_eq!(said(&[STORY, "-"], "Once there was a"), want);
     assert_eq!(said(&["--prompt", "-"], "Once there was a"), want);
+    assert_eq!(said(&["-"], "Once there was a"), want);
     assert_ne!(said_to("Long ago"), want);
 }
 

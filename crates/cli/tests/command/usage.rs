@@ -74,6 +74,8 @@ fn options_that_contradict_each_other_are_refused() {
     assert_misused(&["--debug", "--quiet", "--prompt", "x"], "--debug");
     assert_misused(&[STORY, "x", "--prompt", "y"], "--prompt");
     assert_misused(&["--nonsense"], "--nonsense");
+    assert_misused(&["logits", STORY, "--ids", "1", "--output", "-"], "/dev/stdout");
+    assert_misused(&["convert", STORY, "-"], "/dev/stdout");
     assert_misused(&["bench"], "MODEL");
     assert_misused(&["bench", STORY, "--shape", "mistral-7b"], "--shape");
 }
