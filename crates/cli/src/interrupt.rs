@@ -1,5 +1,6 @@
-//! Ctrl-C: the first one ends the reply, a second one within two seconds ends the program. Where files are made, every signal that ends the
-//! program removes first what is half made. Where a person types, it gives the terminal back as it was.
+//! Ctrl-C: the first one ends the reply, a second one within two seconds ends the program, in a conversation also between replies.
+//! Where files are made, every signal that ends the program removes first what is half made. Where a person types, it gives the
+//! terminal back as it was.
 
 use anyhow::{Context, Result};
 #[cfg(unix)]
@@ -10,7 +11,7 @@ use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, tcgetpgrp};
 #[cfg(unix)]
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use torchless::Canceller;
 
@@ -26,6 +27,8 @@ const PASTE_AS_TYPED: &[u8] = b"\x1b[?2004l\n";
 struct Watch {
     reply: Option<Canceller>,
     last: Option<Instant>,
+    /// A person talks: replies come one after the other.
+    talking: bool,
 }
 
 /// The installed handler.
@@ -51,11 +54,18 @@ impl Interrupt {
             watch.last = Some(Instant::now());
             match &watch.reply {
                 Some(reply) if !again => reply.cancel(),
+                // It was meant for the reply that ended just before.
+                None if !again && watch.talking => {}
                 _ => std::process::exit(INTERRUPTED),
             }
         })
         .context(TAKING_OVER)?;
         Ok(Self { watch })
+    }
+
+    /// From now on one Ctrl-C between replies ends nothing.
+    pub fn talk(&self) {
+        self.lock().talking = true;
     }
 
     /// From now on Ctrl-C ends this reply.
@@ -69,7 +79,11 @@ impl Interrupt {
     }
 
     fn set(&self, reply: Option<Canceller>) {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner).reply = reply;
+        self.lock().reply = reply;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

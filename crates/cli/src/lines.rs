@@ -28,8 +28,9 @@ impl Lines {
     /// keys.
     ///
     /// # Errors
-    /// Ctrl-C, or the terminal cannot be read.
+    /// Ctrl-C twice: the first may have been meant for the reply that just ended. Or the terminal cannot be read.
     pub fn next(&mut self, prompt: &str) -> Result<Option<String>> {
+        let mut pressed = false;
         loop {
             match self.editor.readline(prompt) {
                 Ok(line) => {
@@ -37,7 +38,11 @@ impl Lines {
                     return Ok(Some(line));
                 }
                 Err(ReadlineError::Eof) => return Ok(None),
-                Err(ReadlineError::Interrupted) => return Err(Interrupted.into()),
+                Err(ReadlineError::Interrupted) if pressed => return Err(Interrupted.into()),
+                Err(ReadlineError::Interrupted) => {
+                    pressed = true;
+                    output::note("Ctrl-C once more ends the conversation, as /bye and Ctrl-D do.");
+                }
                 Err(ReadlineError::Io(e)) if e.kind() == ErrorKind::InvalidData => {
                     output::note("torchless: that was no UTF-8: type it again");
                 }

@@ -11,7 +11,7 @@ pub enum Error {
     /// No library of llama.cpp was found.
     #[error(
         "llama.cpp's shared library was not found: {}; `torchless libllama install` gets one; or name the file or \
-         its folder (ModelConfig::with_library, TORCHLESS_LLAMA_LIB)", .looked.join(", ")
+         its folder (--llama-lib, TORCHLESS_LLAMA_LIB, or ModelConfig::with_library in a program)", .looked.join(", ")
     )]
     NoLibrary {
         /// Where it was looked for, and what was there instead.

@@ -72,10 +72,18 @@ fn signals_give_the_terminal_back() {
 }
 
 #[test]
-fn control_c_instead_of_a_message_ends_as_interrupted() {
+fn control_c_twice_instead_of_a_message_ends_as_interrupted() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut session, _) = talk(folder.path());
+    let (mut session, model) = talk(folder.path());
     type_in(&mut session, "half a mess");
+    session.send_control('c').unwrap();
+    session.exp_string("once more").unwrap();
+    session.exp_string("> ").unwrap();
+    session.send_line("four").unwrap();
+    expect_length(&mut session, &model, "four".len());
+    session.send_control('c').unwrap();
+    session.exp_string("once more").unwrap();
+    session.exp_string("> ").unwrap();
     session.send_control('c').unwrap();
     session.exp_eof().unwrap();
     assert!(matches!(session.process().wait(), Ok(WaitStatus::Exited(_, 130))));

@@ -14,7 +14,8 @@ const HELP: &str = "\
 /clear  begin anew
 /bye    end; so does Ctrl-D
 /help   show this
-After a call of a tool, its result is asked for. Ctrl-C stops a reply. A message that begins with a slash is typed with two.";
+After a call of a tool, its result is asked for. A message that begins with a slash is typed with two.
+Ctrl-C stops a reply; pressed twice in place of a message, it ends the conversation.";
 
 /// What a line means.
 #[derive(Debug, PartialEq)]
@@ -61,6 +62,7 @@ struct Talk<'a> {
 pub(super) fn talk(session: &Session, beginning: &Conversation) -> Result<()> {
     session.model.render(beginning).map(drop).or_else(only_of_messages)?;
     let lines = Lines::open()?;
+    session.interrupt.talk();
     if !session.show.as_asked.quiet {
         output::note("Type a message; /help shows more, /bye or Ctrl-D ends, Ctrl-C stops a reply.");
     }
