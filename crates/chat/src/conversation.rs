@@ -2,6 +2,7 @@
 
 use crate::data::{Data, DataError};
 use crate::jinja::{Dict, SeqKind, Value};
+use crate::reply::Tools;
 use crate::said::Said;
 use std::sync::Arc;
 
@@ -104,6 +105,11 @@ impl Conversation {
     /// Whether the model has tools.
     pub fn has_tools(&self) -> bool {
         self.tools.is_some()
+    }
+
+    /// What a reply has to call tools by; nothing without tools.
+    pub fn callable(&self) -> Option<Tools> {
+        self.tools.as_ref().map(|tools| Tools::of(&tools.value))
     }
 
     /// Number of messages.

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use torchless_base::{RunnerInfo, TokenId};
 use torchless_chat::{
     ChatTemplate, Conversation, Grammar, GrammarError, GrammarVocabulary, Part, RenderedPrompt, ReplyFormat,
-    ReplyParser, TemplateError, Thinking,
+    ReplyParser, TemplateError, Thinking, Tools,
 };
 use torchless_device::MemoryGauge;
 use torchless_engine::{Engine, EngineConfig, Request, SubmitError};
@@ -188,15 +188,18 @@ impl Model {
             Some(Part::Control(text)) => text,
             _ => "",
         };
-        let parser = ReplyParser::new(self.reply_format(conversation.has_tools()), end);
+        let parser = ReplyParser::new(self.reply_format(conversation.callable()), end);
         Ok((self.encode_rendered(&rendered), Some(parser)))
     }
 
-    fn reply_format(&self, tools: bool) -> ReplyFormat {
+    fn reply_format(&self, tools: Option<Tools>) -> ReplyFormat {
         let template = self.template.as_ref().ok().and_then(Option::as_ref).map_or("", ChatTemplate::source);
         let has_token = |token: &str| self.tokenizer.id_of(token).is_some();
         let format = ReplyFormat::detect(template, &has_token);
-        if tools { format.with_calls(template, &has_token) } else { format }
+        match tools {
+            Some(tools) => format.with_calls(template, &has_token, tools),
+            None => format,
+        }
     }
 
     /// Holds a reply to a grammar, from the end of the thinking on that it begins with.

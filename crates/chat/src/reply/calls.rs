@@ -1,5 +1,6 @@
 //! Calls of tools in the forms that families of models have for them.
 
+use super::tools::Tools;
 use serde_json::{Map, Value};
 
 /// A call that a model asks for.
@@ -13,8 +14,8 @@ pub struct ToolCall {
     pub arguments: Value,
 }
 
-/// The calls in a text; `None` if it holds none, or something else beside them.
-pub(super) type CallParser = fn(&str) -> Option<Vec<ToolCall>>;
+/// The calls in a text; `None` if it holds something else.
+pub(super) type CallParser = fn(&str, &Tools) -> Option<Vec<ToolCall>>;
 
 /// A form of calls.
 #[derive(Debug)]
@@ -48,42 +49,53 @@ pub(super) const FORMATS: &[CallFormat] = &[
     form("<|tool_call>", "<tool_call|>", gemma),
 ];
 
+/// What `parse` finds in a text, if these are calls of tools that were given and nothing else.
+pub(super) fn calls_in(parse: CallParser, text: &str, tools: &Tools) -> Option<Vec<ToolCall>> {
+    parse(text.trim(), tools).filter(|calls| !calls.is_empty() && calls.iter().all(|call| tools.know(call)))
+}
+
 /// One JSON object, or a list of them, each with a name and arguments.
-pub(super) fn json_calls(text: &str) -> Option<Vec<ToolCall>> {
+pub(super) fn json_calls(text: &str, tools: &Tools) -> Option<Vec<ToolCall>> {
     match serde_json::from_str(text.trim()).ok()? {
-        Value::Array(list) => list.into_iter().map(json_call).collect(),
-        one => Some(vec![json_call(one)?]),
+        Value::Array(list) => list.into_iter().map(|value| json_call(value, tools)).collect(),
+        one => Some(vec![json_call(one, tools)?]),
     }
 }
 
-fn json_call(value: Value) -> Option<ToolCall> {
+/// An object with other keys than those of a call is some other JSON.
+fn json_call(value: Value, tools: &Tools) -> Option<ToolCall> {
     let Value::Object(mut object) = value else { return None };
-    if let Some(Value::Object(function)) = object.remove("function") {
-        let id = object.remove("id");
+    let mut id = take(&mut object, &["id", "tool_call_id"]);
+    object.remove("type");
+    if let Some(function) = object.remove("function") {
+        let (Value::Object(function), true) = (function, object.is_empty()) else { return None };
         object = function;
-        object.extend(id.map(|id| ("id".to_owned(), id)));
+        id = id.or_else(|| take(&mut object, &["id"]));
     }
-    let name = match object.remove("name").or_else(|| object.remove("tool_name")) {
-        Some(Value::String(name)) if !name.is_empty() => name,
-        _ => return None,
-    };
-    let id = match object.remove("id").or_else(|| object.remove("tool_call_id")) {
-        Some(Value::String(id)) => Some(id),
-        _ => None,
-    };
-    let arguments = object.remove("arguments").or_else(|| object.remove("parameters"));
-    let arguments = match arguments {
+    let Value::String(name) = take(&mut object, &["name", "tool_name"])? else { return None };
+    let arguments = match take(&mut object, &["arguments", "parameters"]) {
         Some(Value::String(text)) => serde_json::from_str(&text).ok()?,
         Some(arguments) => arguments,
-        None => Value::Object(Map::new()),
+        None if tools.need_nothing(&name) => Value::Object(Map::new()),
+        None => return None,
     };
-    arguments.is_object().then_some(ToolCall { id, name, arguments })
+    let id = match id {
+        Some(Value::String(id)) => Some(id),
+        Some(Value::Number(id)) => Some(id.to_string()),
+        Some(Value::Null) | None => None,
+        Some(_) => return None,
+    };
+    (object.is_empty() && arguments.is_object()).then_some(ToolCall { id, name, arguments })
+}
+
+fn take(object: &mut Map<String, Value>, keys: &[&str]) -> Option<Value> {
+    keys.iter().find_map(|key| object.shift_remove(*key))
 }
 
 /// `<tool_call>` of Hermes (JSON), Qwen3-Coder (`<function=name>`) and GLM (`<arg_key>`).
-fn tagged(text: &str) -> Option<Vec<ToolCall>> {
+fn tagged(text: &str, tools: &Tools) -> Option<Vec<ToolCall>> {
     if text.starts_with(['{', '[']) {
-        return json_calls(text);
+        return json_calls(text, tools);
     }
     if let Some(after) = text.strip_prefix("<function=") {
         let (name, body) = after.split_once('>')?;
@@ -121,8 +133,8 @@ fn xml_value(text: &str) -> Value {
 }
 
 /// JSON, or code for a Python interpreter.
-fn python_tag(text: &str) -> Option<Vec<ToolCall>> {
-    if let Some(calls) = json_calls(text) {
+fn python_tag(text: &str, tools: &Tools) -> Option<Vec<ToolCall>> {
+    if let Some(calls) = json_calls(text, tools) {
         return Some(calls);
     }
     if text.is_empty() || text.starts_with('{') {
@@ -133,9 +145,9 @@ fn python_tag(text: &str) -> Option<Vec<ToolCall>> {
 }
 
 /// Old: a JSON list. New: `name[CALL_ID]id[ARGS]{...}`, again and again.
-fn mistral(text: &str) -> Option<Vec<ToolCall>> {
+fn mistral(text: &str, tools: &Tools) -> Option<Vec<ToolCall>> {
     if text.starts_with(['[', '{']) {
-        return json_calls(text);
+        return json_calls(text, tools);
     }
     let mut calls = Vec::new();
     for part in text.split("[TOOL_CALLS]") {
@@ -154,7 +166,7 @@ fn mistral(text: &str) -> Option<Vec<ToolCall>> {
 }
 
 /// V3 and R1: `function<sep>name`, then JSON in a fence; V3.1: `name<sep>{...}`.
-fn deepseek(text: &str) -> Option<Vec<ToolCall>> {
+fn deepseek(text: &str, _: &Tools) -> Option<Vec<ToolCall>> {
     let mut calls = Vec::new();
     for part in text.split("<｜tool▁call▁begin｜>").filter(|part| !part.trim().is_empty()) {
         let part = part.trim().strip_suffix("<｜tool▁call▁end｜>")?;
@@ -170,7 +182,7 @@ fn deepseek(text: &str) -> Option<Vec<ToolCall>> {
 }
 
 /// `call:name{key:<|"|>text<|"|>,other:1}`
-fn gemma(text: &str) -> Option<Vec<ToolCall>> {
+fn gemma(text: &str, _: &Tools) -> Option<Vec<ToolCall>> {
     let (name, body) = text.strip_prefix("call:")?.split_once('{')?;
     let body = body.trim_end().strip_suffix('}')?;
     named(name.trim(), gemma_pairs(body)?)

@@ -1,6 +1,7 @@
 //! How families of models mark their thinking and their calls: rows, found by template and vocabulary.
 
 use super::calls::{self, CallFormat, CallParser};
+use super::tools::Tools;
 
 /// Tags around thinking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub const THINKING: [Thinking; 9] = [
 pub struct ReplyFormat {
     pub(super) thinking: Option<Thinking>,
     pub(super) calls: Vec<&'static CallFormat>,
+    /// What may be called.
+    pub(super) tools: Tools,
     /// For calls without a tag: what a reply as a whole may be.
     pub(super) whole_reply: Option<CallParser>,
     /// Channels of gpt-oss take the place of all tags.
@@ -53,9 +56,10 @@ impl ReplyFormat {
         Self { thinking: thinking.or(cuts), harmony, trims: true, ..Self::default() }
     }
 
-    /// The same for a model that was given tools: calls are looked for as well.
+    /// The same for a model that was given tools: calls of them are looked for as well.
     #[must_use]
-    pub fn with_calls(mut self, template: &str, has_token: &dyn Fn(&str) -> bool) -> Self {
+    pub fn with_calls(mut self, template: &str, has_token: &dyn Fn(&str) -> bool, tools: Tools) -> Self {
+        self.tools = tools;
         let known = |tag: &str| template.contains(tag) || has_token(tag);
         self.calls = calls::FORMATS.iter().filter(|format| known(format.begin)).collect();
         let llama = known("<|python_tag|>") || template.contains("\"parameters\": dictionary");

@@ -5,6 +5,7 @@
 
 use super::Piece;
 use super::calls::ToolCall;
+use super::tools::Tools;
 
 #[derive(Debug)]
 pub(super) struct Harmony {
@@ -13,20 +14,22 @@ pub(super) struct Harmony {
     channel: Channel,
     /// The arguments of a call so far.
     call: String,
+    tools: Tools,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Channel {
     Final,
     Analysis,
+    /// To whom.
     Call(String),
 }
 
 impl Harmony {
-    pub fn new(prompt_end: &str) -> Self {
+    pub fn new(prompt_end: &str, tools: Tools) -> Self {
         // The prompt ends in `<|start|>assistant`: what follows is the rest of the header.
         let header = prompt_end.ends_with("assistant").then(String::new);
-        Self { header, channel: Channel::Final, call: String::new() }
+        Self { header, channel: Channel::Final, call: String::new(), tools }
     }
 
     pub fn push(&mut self, text: &str) -> Vec<Piece> {
@@ -75,15 +78,16 @@ impl Harmony {
 
     fn end(&mut self) -> Vec<Piece> {
         let call = std::mem::take(&mut self.call);
-        let Channel::Call(name) = std::mem::replace(&mut self.channel, Channel::Final) else {
+        let Channel::Call(to) = std::mem::replace(&mut self.channel, Channel::Final) else {
             return Vec::new();
         };
-        match serde_json::from_str(&call) {
-            Ok(arguments @ serde_json::Value::Object(_)) => {
-                vec![Piece::Call(ToolCall { id: None, name, arguments })]
-            }
-            _ if call.is_empty() => Vec::new(),
-            _ => vec![Piece::Text(call)],
+        let name = to.strip_prefix("functions.").unwrap_or(&to).to_owned();
+        let arguments = serde_json::from_str(&call).ok().filter(serde_json::Value::is_object);
+        let found = arguments.map(|arguments| ToolCall { id: None, name, arguments });
+        match found.filter(|found| self.tools.know(found)) {
+            Some(found) => vec![Piece::Call(found)],
+            None if call.is_empty() => Vec::new(),
+            None => vec![Piece::Text(format!("to={to} {call}"))],
         }
     }
 }
@@ -93,7 +97,7 @@ fn channel(header: &str) -> Channel {
     let words: Vec<&str> = header.split_whitespace().collect();
     let to = words.iter().find_map(|word| word.strip_prefix("to="));
     if let Some(to) = to {
-        return Channel::Call(to.strip_prefix("functions.").unwrap_or(to).to_owned());
+        return Channel::Call(to.to_owned());
     }
     if words.contains(&"analysis") { Channel::Analysis } else { Channel::Final }
 }

@@ -8,11 +8,13 @@ mod formats;
 mod harmony;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 pub use calls::ToolCall;
 pub use formats::{ReplyFormat, THINKING, Thinking};
+pub use tools::Tools;
 
-use calls::CallFormat;
+use calls::{CallFormat, calls_in};
 use harmony::Harmony;
 
 /// A piece of a reply.
@@ -56,7 +58,7 @@ impl ReplyParser {
     pub fn new(format: ReplyFormat, prompt_end: &str) -> Self {
         let thinking = format.thinking.is_some_and(|tags| prompt_end.trim_end().ends_with(tags.open));
         let state = if thinking { State::Thinking } else { State::Start };
-        let harmony = format.harmony.then(|| Harmony::new(prompt_end));
+        let harmony = format.harmony.then(|| Harmony::new(prompt_end, format.tools.clone()));
         Self { format, state, held: String::new(), harmony }
     }
 
@@ -101,10 +103,11 @@ impl ReplyParser {
         if let State::Call(format) = self.state {
             let body = std::mem::take(&mut self.held);
             self.state = State::Text;
-            return call_or_text(format, &body);
+            return call_or_text(format, &body, &self.format.tools);
         }
         if matches!(self.state, State::Start | State::Text | State::AfterThinking)
-            && let Some(calls) = self.format.whole_reply.and_then(|parse| parse(self.held.trim()))
+            && let Some(calls) =
+                self.format.whole_reply.and_then(|parse| calls_in(parse, &self.held, &self.format.tools))
         {
             self.held.clear();
             return calls.into_iter().map(Piece::Call).collect();
@@ -216,19 +219,19 @@ impl ReplyParser {
         }
         let len = end.map_or(self.held.len(), |end| format.begin.len() + end);
         let body: String = self.held.drain(..len).collect();
-        out.extend(call_or_text(format, &body));
+        out.extend(call_or_text(format, &body, &self.format.tools));
         self.state = State::AfterThinking;
         true
     }
 }
 
 /// The calls in `raw`, tags included, or `raw` itself where it holds none.
-fn call_or_text(format: &CallFormat, raw: &str) -> Vec<Piece> {
+fn call_or_text(format: &CallFormat, raw: &str, tools: &Tools) -> Vec<Piece> {
     let inner = raw.strip_prefix(format.begin).unwrap_or(raw);
     let inner = if format.end.is_empty() { inner } else { inner.strip_suffix(format.end).unwrap_or(inner) };
-    match (format.parse)(inner.trim()).filter(|_| raw.len() <= MAX_CALL) {
-        Some(calls) if !calls.is_empty() => calls.into_iter().map(Piece::Call).collect(),
-        _ => vec![Piece::Text(raw.to_owned())],
+    match calls_in(format.parse, inner, tools).filter(|_| raw.len() <= MAX_CALL) {
+        Some(calls) => calls.into_iter().map(Piece::Call).collect(),
+        None => vec![Piece::Text(raw.to_owned())],
     }
 }
 

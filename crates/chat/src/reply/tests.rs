@@ -1,10 +1,24 @@
 //! Replies in the forms of several families, in pieces of every size.
 
 use super::*;
+use crate::{Conversation, Data};
 use serde_json::json;
 
+/// `f` takes anything, `w` two texts.
+fn tools() -> Tools {
+    let text = json!({"type": "string"});
+    let schema = json!({"type": "object", "properties": {"a": text, "b": text}, "required": ["a", "b"]});
+    let list = json!([
+        {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}},
+        {"name": "w", "input_schema": schema},
+    ]);
+    let mut conversation = Conversation::new();
+    conversation.set_tools(Data::parse(&list.to_string()).unwrap()).unwrap();
+    conversation.callable().unwrap()
+}
+
 fn format(template: &str) -> ReplyFormat {
-    ReplyFormat::detect(template, &|_| false).with_calls(template, &|_| false)
+    ReplyFormat::detect(template, &|_| false).with_calls(template, &|_| false, tools())
 }
 
 /// Text, thinking and calls of a reply that comes in pieces of `step` characters.
@@ -145,17 +159,34 @@ fn what_is_no_call_stays_text() {
     ] {
         check("<tool_call>", reply, (reply, ""), &[]);
     }
+    for reply in [
+        r#"{"name": "Bob", "age": 42}"#,
+        r#"{"name": "f", "age": 42}"#,
+        r#"{"name": "f", "arguments": {}, "age": 42}"#,
+        r#"[{"name": "f", "arguments": {}}, {"name": "Ada", "arguments": {}}]"#,
+        r#"{"name": "w"}"#,
+        r#"{"name": "f", "arguments": {}, "parameters": {}}"#,
+        r#"{"name": "f", "function": {"name": "f", "arguments": {}}}"#,
+    ] {
+        check("<|python_tag|>", reply, (reply, ""), &[]);
+        let tagged = format!("<tool_call>{reply}</tool_call>");
+        check("<tool_call>", &tagged, (&tagged, ""), &[]);
+    }
+    let bad = "<tool_call>bad</tool_call>";
+    check("<tool_call>", bad, (bad, ""), &[]);
+    check("<|python_tag|>", r#"{"name": "f"}"#, ("", ""), &[("f", json!({}))]);
     check("<|python_tag|>", "{\"name\": 1}", ("{\"name\": 1}", ""), &[]);
     check("[TOOL_CALLS]", "[TOOL_CALLS]f[ARGS]{", ("[TOOL_CALLS]f[ARGS]{", ""), &[]);
 }
 
 #[test]
 fn channels_of_gpt_oss() {
-    let format = ReplyFormat::detect("<|channel|><|message|>", &|_| false);
+    let format = format("<|channel|><|message|>");
     let mut parser = ReplyParser::new(format, "<|start|>assistant");
     let mut pieces = Vec::new();
     let reply = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.f \
-                 <|constrain|>json<|message|>{\"a\":1}<|call|><|start|>assistant<|channel|>final<|message|>Yes<|return|>";
+                 <|constrain|>json<|message|>{\"a\":1}<|call|><|start|>assistant to=x<|channel|>commentary<|message|>{}\
+                 <|call|><|start|>assistant<|channel|>final<|message|>Yes<|return|>";
     let mut rest = reply;
     while !rest.is_empty() {
         let end = if rest.starts_with("<|") { rest.find("|>").map(|e| e + 2) } else { rest.find("<|") };
@@ -165,5 +196,7 @@ fn channels_of_gpt_oss() {
     }
     pieces.extend(parser.finish());
     let call = ToolCall { id: None, name: "f".into(), arguments: json!({"a": 1}) };
-    assert_eq!(pieces, [Piece::Reasoning("hm".into()), Piece::Call(call), Piece::Text("Yes".into())]);
+    let texts = ["to=x {}", "Yes"].map(|text| Piece::Text(text.into()));
+    assert_eq!(pieces[..2], [Piece::Reasoning("hm".into()), Piece::Call(call)]);
+    assert_eq!(pieces[2..], texts);
 }
