@@ -1,5 +1,6 @@
 //! Calls of tools in the forms that families of models have for them.
 
+use super::markup;
 use super::tools::Tools;
 use serde_json::{Map, Value};
 
@@ -97,39 +98,14 @@ fn tagged(text: &str, tools: &Tools) -> Option<Vec<ToolCall>> {
     if text.starts_with(['{', '[']) {
         return json_calls(text, tools);
     }
-    if let Some(after) = text.strip_prefix("<function=") {
-        let (name, body) = after.split_once('>')?;
-        let body = body.trim().strip_suffix("</function>")?;
-        let pair = |part: &str| {
-            let (key, value) = part.split_once('>')?;
-            let value = value.trim_end().strip_suffix("</parameter>")?;
-            Some((key.trim().to_owned(), xml_value(value)))
-        };
-        let parts = body.split("<parameter=").skip(1);
-        let arguments: Option<Map<_, _>> = parts.map(pair).collect();
-        return named(name.trim(), arguments?);
-    }
-    let (name, rest) = text.split_once("<arg_key>").unwrap_or((text, ""));
-    let mut arguments = Map::new();
-    for part in rest.split("<arg_key>").filter(|part| !part.trim().is_empty()) {
-        let (key, value) = part.split_once("</arg_key>")?;
-        let value = value.trim().strip_prefix("<arg_value>")?.strip_suffix("</arg_value>")?;
-        arguments.insert(key.trim().to_owned(), xml_value(value));
-    }
-    named(name.trim(), arguments)
+    let markup = if text.starts_with("<function=") { markup::QWEN } else { markup::GLM };
+    markup.calls(text, tools)
 }
 
 fn named(name: &str, arguments: Map<String, Value>) -> Option<Vec<ToolCall>> {
     let word = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-.:/".contains(c));
     let arguments = Value::Object(arguments);
     word.then(|| vec![ToolCall { id: None, name: name.to_owned(), arguments }])
-}
-
-/// JSON where it is JSON, else text, without the line breaks next to the tags.
-fn xml_value(text: &str) -> Value {
-    let text = text.strip_prefix('\n').unwrap_or(text);
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
 /// JSON, or code for a Python interpreter.

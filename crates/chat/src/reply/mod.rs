@@ -6,6 +6,7 @@
 mod calls;
 mod formats;
 mod harmony;
+mod markup;
 #[cfg(test)]
 mod tests;
 mod tools;

@@ -137,6 +137,34 @@ fn calls_are_found_in_the_forms_of_the_families() {
 }
 
 #[test]
+fn values_of_markup_are_of_the_types_of_the_schema() {
+    let qwen = |a: &str, b: &str| {
+        format!(
+            "<tool_call>\n<function=w>\n<parameter=a>\n{a}\n</parameter>\n<parameter=b>\n{b}\n</parameter>\n\
+             </function>\n</tool_call>"
+        )
+    };
+    let glm = |a: &str, b: &str| {
+        format!(
+            "<tool_call>w<arg_key>a</arg_key><arg_value>{a}</arg_value><arg_key>b</arg_key><arg_value>{b}\
+             </arg_value></tool_call>"
+        )
+    };
+    for (a, b) in [
+        ("2024", "{\"a\": 1}"),
+        ("true", "\n x\n"),
+        ("", "</parameter> <parameter=x>y</parameter>"),
+        ("1", "<parameter=a>\n2\n</parameter>\n<parameter=b>\n3\n</parameter>\n</function>\n4"),
+        ("1", "<arg_key>x</arg_key><arg_value></arg_value><arg_key>a</arg_key><arg_value>2</arg_value>"),
+    ] {
+        let call = ("w", json!({"a": a, "b": b}));
+        for reply in [qwen(a, b), glm(a, b)] {
+            check("<tool_call>", &reply, ("", ""), std::slice::from_ref(&call));
+        }
+    }
+}
+
+#[test]
 fn text_around_calls_stays_and_several_calls_are_several() {
     let one = "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>";
     let calls = [("f", json!({})), ("f", json!({}))];
