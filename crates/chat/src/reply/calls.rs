@@ -33,6 +33,41 @@ impl PartialEq for CallFormat {
     }
 }
 
+/// What stands between two tags.
+pub(super) enum Found {
+    /// Calls of tools that were given, at least one.
+    Calls(Vec<ToolCall>),
+    /// It may become one: the end tag belongs to an argument.
+    Open,
+    Text,
+}
+
+impl CallFormat {
+    pub fn found(&self, text: &str, tools: &Tools) -> Found {
+        match (self.parse)(text.trim(), tools) {
+            Some(calls) => given(calls, tools).map_or(Found::Text, Found::Calls),
+            None if is_open(text) => Found::Open,
+            None => Found::Text,
+        }
+    }
+}
+
+/// Whether JSON or markup ends in the midst of a value.
+fn is_open(text: &str) -> bool {
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = depth > 0 && !quoted,
+            b'{' | b'[' if !quoted => depth += 1,
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    depth > 0 || [markup::QWEN, markup::GLM].iter().any(|markup| markup.is_begun(text))
+}
+
 const fn form(begin: &'static str, end: &'static str, parse: CallParser) -> CallFormat {
     CallFormat { begin, end, parse }
 }
@@ -52,7 +87,11 @@ pub(super) const FORMATS: &[CallFormat] = &[
 
 /// What `parse` finds in a text, if these are calls of tools that were given and nothing else.
 pub(super) fn calls_in(parse: CallParser, text: &str, tools: &Tools) -> Option<Vec<ToolCall>> {
-    parse(text.trim(), tools).filter(|calls| !calls.is_empty() && calls.iter().all(|call| tools.know(call)))
+    given(parse(text.trim(), tools)?, tools)
+}
+
+fn given(calls: Vec<ToolCall>, tools: &Tools) -> Option<Vec<ToolCall>> {
+    (!calls.is_empty() && calls.iter().all(|call| tools.know(call))).then_some(calls)
 }
 
 /// One JSON object, or a list of them, each with a name and arguments.

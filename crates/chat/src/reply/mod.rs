@@ -15,7 +15,7 @@ pub use calls::ToolCall;
 pub use formats::{ReplyFormat, THINKING, Thinking};
 pub use tools::Tools;
 
-use calls::{CallFormat, calls_in};
+use calls::{CallFormat, Found, calls_in};
 use harmony::Harmony;
 
 /// A piece of a reply.
@@ -36,6 +36,10 @@ pub struct ReplyParser {
     state: State,
     /// Not decided yet.
     held: String,
+    /// White space before the call that is held; it is dropped with the call's tags.
+    blank: String,
+    /// Bytes of what looked like calls and was none.
+    in_vain: usize,
     harmony: Option<Harmony>,
 }
 
@@ -47,12 +51,14 @@ enum State {
     /// Thinking has ended, and white space after it is dropped.
     AfterThinking,
     Text,
-    /// Inside a call, everything is held until its end.
-    Call(&'static CallFormat),
+    /// Inside a call, everything is held until its end, which was looked for up to here.
+    Call(&'static CallFormat, usize),
 }
 
 /// Bytes of a call at most; a longer one is text.
 const MAX_CALL: usize = 4 << 20;
+/// Bytes of calls that are read in vain before the first end tag of a call counts as its end.
+const MAX_IN_VAIN: usize = 16 * MAX_CALL;
 
 impl ReplyParser {
     /// For replies in `format`; `prompt_end` is the end of the prompt, which may have begun to think already.
@@ -60,7 +66,7 @@ impl ReplyParser {
         let thinking = format.thinking.is_some_and(|tags| prompt_end.trim_end().ends_with(tags.open));
         let state = if thinking { State::Thinking } else { State::Start };
         let harmony = format.harmony.then(|| Harmony::new(prompt_end, format.tools.clone()));
-        Self { format, state, held: String::new(), harmony }
+        Self { format, state, held: String::new(), blank: String::new(), in_vain: 0, harmony }
     }
 
     /// The tags of the thinking that the reply begins in the midst of.
@@ -90,7 +96,7 @@ impl ReplyParser {
             self.state = if tags.open == name { State::Thinking } else { State::AfterThinking };
             return held;
         }
-        if matches!(self.state, State::Call(_)) || self.format.calls.iter().any(|call| call.begin == name) {
+        if matches!(self.state, State::Call(..)) || self.format.calls.iter().any(|call| call.begin == name) {
             return self.push(name);
         }
         Vec::new()
@@ -101,10 +107,14 @@ impl ReplyParser {
         if let Some(harmony) = &mut self.harmony {
             return harmony.finish();
         }
-        if let State::Call(format) = self.state {
-            let body = std::mem::take(&mut self.held);
-            self.state = State::Text;
-            return call_or_text(format, &body, &self.format.tools);
+        let mut out = Vec::new();
+        while let State::Call(format, _) = self.state {
+            let end = self.end_tag(format, 0);
+            match self.calls(format, self.held.len()) {
+                Found::Calls(calls) => self.called(self.held.len(), calls, &mut out),
+                _ => self.no_call(end.unwrap_or(self.held.len()), &mut out),
+            }
+            while self.step(&mut out) {}
         }
         if matches!(self.state, State::Start | State::Text | State::AfterThinking)
             && let Some(calls) =
@@ -113,7 +123,8 @@ impl ReplyParser {
             self.held.clear();
             return calls.into_iter().map(Piece::Call).collect();
         }
-        self.flush_held()
+        out.extend(self.flush_held());
+        out
     }
 
     fn flush_held(&mut self) -> Vec<Piece> {
@@ -139,7 +150,7 @@ impl ReplyParser {
                 more
             }
             State::Text => self.text(out),
-            State::Call(format) => self.call(format, out),
+            State::Call(format, from) => self.call(format, from, out),
         }
     }
 
@@ -195,10 +206,12 @@ impl ReplyParser {
         let first = self.format.calls.iter().filter_map(|call| Some((self.held.find(call.begin)?, *call)));
         if let Some((at, call)) = first.min_by_key(|(at, call)| (*at, std::cmp::Reverse(call.begin.len()))) {
             let before: String = self.held.drain(..at).collect();
-            if !before.trim().is_empty() {
+            if before.trim().is_empty() {
+                self.blank = before;
+            } else {
                 out.push(Piece::Text(before));
             }
-            self.state = State::Call(call);
+            self.state = State::Call(call, 0);
             return true;
         }
         let begins: Vec<&str> = self.format.calls.iter().map(|call| call.begin).collect();
@@ -210,29 +223,62 @@ impl ReplyParser {
         false
     }
 
-    fn call(&mut self, format: &'static CallFormat, out: &mut Vec<Piece>) -> bool {
-        let end = match format.end {
-            "" => None,
-            end => self.held[format.begin.len().min(self.held.len())..].find(end).map(|at| at + end.len()),
-        };
-        if end.is_none() && self.held.len() <= MAX_CALL {
-            return false;
+    /// Looks for the end of a call from a place on. An argument may hold the end tag too: one that leaves the call open is none.
+    fn call(&mut self, format: &'static CallFormat, from: usize, out: &mut Vec<Piece>) -> bool {
+        if self.held.len() > MAX_CALL {
+            self.no_call(self.held.len(), out);
+            return true;
         }
-        let len = end.map_or(self.held.len(), |end| format.begin.len() + end);
-        let body: String = self.held.drain(..len).collect();
-        out.extend(call_or_text(format, &body, &self.format.tools));
-        self.state = State::AfterThinking;
+        let Some(end) = self.end_tag(format, from) else {
+            let begun = open_end(&self.held, &[format.end]);
+            self.state = State::Call(format, self.held.len() - begun);
+            return false;
+        };
+        match self.calls(format, end) {
+            Found::Calls(calls) => self.called(end, calls, out),
+            Found::Open => self.state = State::Call(format, end),
+            Found::Text => self.no_call(end, out),
+        }
         true
     }
-}
 
-/// The calls in `raw`, tags included, or `raw` itself where it holds none.
-fn call_or_text(format: &CallFormat, raw: &str, tools: &Tools) -> Vec<Piece> {
-    let inner = raw.strip_prefix(format.begin).unwrap_or(raw);
-    let inner = if format.end.is_empty() { inner } else { inner.strip_suffix(format.end).unwrap_or(inner) };
-    match calls_in(format.parse, inner, tools).filter(|_| raw.len() <= MAX_CALL) {
-        Some(calls) => calls.into_iter().map(Piece::Call).collect(),
-        None => vec![Piece::Text(raw.to_owned())],
+    /// Where the first end tag ends that begins here or later.
+    fn end_tag(&self, format: &CallFormat, from: usize) -> Option<usize> {
+        let from = from.max(format.begin.len());
+        let rest = self.held.get(from..).filter(|_| !format.end.is_empty())?;
+        Some(from + rest.find(format.end)? + format.end.len())
+    }
+
+    /// What the held bytes up to `end` are, tags included.
+    fn calls(&mut self, format: &CallFormat, end: usize) -> Found {
+        if self.in_vain > MAX_IN_VAIN {
+            return Found::Text;
+        }
+        let raw = &self.held[..end];
+        let inner = raw.strip_prefix(format.begin).unwrap_or(raw);
+        let inner =
+            if format.end.is_empty() { inner } else { inner.strip_suffix(format.end).unwrap_or(inner) };
+        let found = format.found(inner, &self.format.tools);
+        if !matches!(found, Found::Calls(_)) {
+            self.in_vain += end;
+        }
+        found
+    }
+
+    fn called(&mut self, end: usize, calls: Vec<ToolCall>, out: &mut Vec<Piece>) {
+        self.held.drain(..end);
+        self.blank.clear();
+        out.extend(calls.into_iter().map(Piece::Call));
+        self.state = State::AfterThinking;
+    }
+
+    /// What is held up to `end` is text after all.
+    fn no_call(&mut self, end: usize, out: &mut Vec<Piece>) {
+        let mut text = std::mem::take(&mut self.blank);
+        text.extend(self.held.drain(..end));
+        out.push(Piece::Text(text));
+        self.format.whole_reply = None;
+        self.state = State::Text;
     }
 }
 

@@ -177,6 +177,26 @@ fn text_around_calls_stays_and_several_calls_are_several() {
 }
 
 #[test]
+fn arguments_may_hold_the_end_tag() {
+    let long = json!({"a": "use </tool_call> or\n```\n to end"});
+    let call = json!({"name": "f", "arguments": long});
+    for (template, begin, end) in
+        [("<tool_call>", "<tool_call>", "</tool_call>"), ("Action: ```json", "Action: ```json", "```")]
+    {
+        check(template, &format!("{begin}\n{call}\n{end} x"), ("x", ""), &[("f", long.clone())]);
+    }
+    let broken = "<tool_call>{\"name\": \"f</tool_call>\n ";
+    let whole = format!("{broken}<tool_call>{{\"name\": \"f\", \"arguments\": {{}}}}</tool_call>");
+    check("<tool_call>", &whole, (broken.trim_end(), ""), &[("f", json!({}))]);
+    let markup = "<tool_call>\n<function=w>\n<parameter=a>\n</tool_call>\n</parameter>\n<parameter=b>\n</function>\n\
+                  </parameter>\n</function>\n</tool_call>";
+    check("<tool_call>", markup, ("", ""), &[("w", json!({"a": "</tool_call>", "b": "</function>"}))]);
+    for text in ["\n <tool_call>no</tool_call> \n go on", "a <tool_call>{\"name\": \"x\"}</tool_call> <b>"] {
+        check("<tool_call>", text, (text, ""), &[]);
+    }
+}
+
+#[test]
 fn what_is_no_call_stays_text() {
     for reply in [
         "<tool_call>{\"name\": 5}</tool_call>",

@@ -143,7 +143,6 @@ fn json(value: &TemplateValue) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{Conversation, Data};
     use serde_json::json;
 
