@@ -1,7 +1,7 @@
 //! Calls of tools in the forms that families of models have for them.
 
-use super::markup;
 use super::tools::Tools;
+use super::{exact, markup};
 use serde_json::{Map, Value};
 
 /// A call that a model asks for.
@@ -96,7 +96,7 @@ fn given(calls: Vec<ToolCall>, tools: &Tools) -> Option<Vec<ToolCall>> {
 
 /// One JSON object, or a list of them, each with a name and arguments.
 pub(super) fn json_calls(text: &str, tools: &Tools) -> Option<Vec<ToolCall>> {
-    match serde_json::from_str(text.trim()).ok()? {
+    match exact::parse(text)? {
         Value::Array(list) => list.into_iter().map(|value| json_call(value, tools)).collect(),
         one => Some(vec![json_call(one, tools)?]),
     }
@@ -114,7 +114,7 @@ fn json_call(value: Value, tools: &Tools) -> Option<ToolCall> {
     }
     let Value::String(name) = take(&mut object, &["name", "tool_name"])? else { return None };
     let arguments = match take(&mut object, &["arguments", "parameters"]) {
-        Some(Value::String(text)) => serde_json::from_str(&text).ok()?,
+        Some(Value::String(text)) => exact::parse(&text)?,
         Some(arguments) => arguments,
         None if tools.need_nothing(&name) => Value::Object(Map::new()),
         None => return None,
@@ -171,7 +171,7 @@ fn mistral(text: &str, tools: &Tools) -> Option<Vec<ToolCall>> {
             Some(part.split_at(at))
         })?;
         let (name, id) = head.split_once("[CALL_ID]").map_or((head, None), |(name, id)| (name, Some(id)));
-        let Value::Object(arguments) = serde_json::from_str(arguments.trim()).ok()? else { return None };
+        let Value::Object(arguments) = exact::parse(arguments)? else { return None };
         for mut call in named(name.trim(), arguments)? {
             call.id = id.map(|id| id.trim().to_owned());
             calls.push(call);
@@ -190,7 +190,7 @@ fn deepseek(text: &str, _: &Tools) -> Option<Vec<ToolCall>> {
             Some((name, rest)) => (name, rest.trim().strip_suffix("```")?),
             None => (head, body),
         };
-        let Value::Object(arguments) = serde_json::from_str(arguments.trim()).ok()? else { return None };
+        let Value::Object(arguments) = exact::parse(arguments)? else { return None };
         calls.extend(named(name.trim(), arguments)?);
     }
     Some(calls)
@@ -235,7 +235,7 @@ fn gemma_value(text: &str, depth: usize) -> Option<Value> {
         }
         return Some(Value::Object(pairs));
     }
-    serde_json::from_str(text).ok()
+    exact::parse(text)
 }
 
 /// What stands between commas that are in no quotes and no brackets.

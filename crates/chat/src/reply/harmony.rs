@@ -3,9 +3,9 @@
 //! `<|channel|>analysis<|message|>...<|end|><|start|>assistant<|channel|>final<|message|>...<|return|>`; a call is a
 //! message in the channel `commentary` whose header says `to=functions.NAME`.
 
-use super::Piece;
 use super::calls::ToolCall;
 use super::tools::Tools;
+use super::{Piece, exact};
 
 #[derive(Debug)]
 pub(super) struct Harmony {
@@ -82,7 +82,7 @@ impl Harmony {
             return Vec::new();
         };
         let name = to.strip_prefix("functions.").unwrap_or(&to).to_owned();
-        let arguments = serde_json::from_str(&call).ok().filter(serde_json::Value::is_object);
+        let arguments = exact::parse(&call).filter(serde_json::Value::is_object);
         let found = arguments.map(|arguments| ToolCall { id: None, name, arguments });
         match found.filter(|found| self.tools.know(found)) {
             Some(found) => vec![Piece::Call(found)],

@@ -4,6 +4,7 @@
 //! What looks like a call and is none comes out as text: nothing that a model said is lost.
 
 mod calls;
+mod exact;
 mod formats;
 mod harmony;
 mod markup;

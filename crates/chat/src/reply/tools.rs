@@ -1,6 +1,6 @@
 //! The tools that a model was given, as far as its calls have to fit them.
 
-use super::ToolCall;
+use super::{ToolCall, exact};
 use crate::jinja::Value as TemplateValue;
 use serde_json::{Map, Value};
 
@@ -53,7 +53,7 @@ impl Tools {
             Some(kinds) if kinds.contains(&"string") => kinds.iter().any(|kind| is_of(kind, value)),
             _ => true,
         };
-        let parsed = serde_json::from_str(text).ok().filter(fits);
+        let parsed = exact::parse(text).filter(fits);
         parsed.unwrap_or_else(|| Value::String(text.to_owned()))
     }
 

@@ -332,7 +332,11 @@ impl Reply {
 
 /// A call as it is shown.
 fn shown_call(call: &ToolCall) -> serde_json::Value {
-    json!({ "event": "tool_call", "name": call.name, "arguments": call.arguments })
+    let mut shown = json!({ "event": "tool_call", "name": call.name, "arguments": call.arguments });
+    if let Some(id) = &call.id {
+        shown["id"] = json!(id);
+    }
+    shown
 }
 
 /// What was printed last.
