@@ -11,7 +11,7 @@ use crate::prompt::Prompt;
 use crate::vocabulary::{chat_template, fits_vocab, tokenizer};
 use crate::{Error, chat};
 use llamafirewall_core::{Admitted, Firewall};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use torchless_base::{RunnerInfo, TokenId};
 use torchless_chat::{
     ChatTemplate, Conversation, Grammar, GrammarError, GrammarVocabulary, Part, RenderedPrompt, ReplyFormat,
@@ -53,6 +53,8 @@ pub struct Model {
     firewall: Firewall,
     /// Made when a grammar is first asked for.
     grammars: OnceLock<Result<GrammarVocabulary, GrammarError>>,
+    /// Done when it has been said that the form of calls is not known.
+    calls_unknown: Once,
 }
 
 impl Model {
@@ -83,7 +85,15 @@ impl Model {
             Engine::start(runner, EngineConfig::default()).map_err(|e| Error::Engine(e.to_string()))?;
         let template =
             model_template(chat_template(&checkpoint)?.as_deref(), &about.architecture, &tokenizer);
-        Ok(Self { about, tokenizer, template, engine, firewall: Firewall::open(), grammars: OnceLock::new() })
+        Ok(Self {
+            about,
+            tokenizer,
+            template,
+            engine,
+            firewall: Firewall::open(),
+            grammars: OnceLock::new(),
+            calls_unknown: Once::new(),
+        })
     }
 
     /// What the model is; `None` for one that llama.cpp runs and the native engine does not know.
@@ -197,7 +207,16 @@ impl Model {
         let has_token = |token: &str| self.tokenizer.id_of(token).is_some();
         let format = ReplyFormat::detect(template, &has_token);
         match tools {
-            Some(tools) => format.with_calls(template, &has_token, tools),
+            Some(tools) => {
+                let format = format.with_calls(template, &has_token, tools);
+                if !format.calls_known() {
+                    let found = "only a reply that is JSON as a whole can be one";
+                    self.calls_unknown.call_once(|| {
+                        tracing::warn!("the chat template shows no known form of calls: {found}");
+                    });
+                }
+                format
+            }
             None => format,
         }
     }

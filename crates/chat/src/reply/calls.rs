@@ -1,7 +1,7 @@
 //! Calls of tools in the forms that families of models have for them.
 
 use super::tools::Tools;
-use super::{exact, markup};
+use super::{exact, markup, python};
 use serde_json::{Map, Value};
 
 /// A call that a model asks for.
@@ -25,6 +25,8 @@ pub(super) struct CallFormat {
     /// Empty: the end of the reply.
     pub end: &'static str,
     pub parse: CallParser,
+    /// What templates have instead of `begin`, which such models learnt all the same.
+    pub sign: Option<&'static str>,
 }
 
 impl PartialEq for CallFormat {
@@ -65,24 +67,40 @@ fn is_open(text: &str) -> bool {
             _ => {}
         }
     }
-    depth > 0 || [markup::QWEN, markup::GLM].iter().any(|markup| markup.is_begun(text))
+    let markup = [markup::QWEN, markup::MINIMAX, markup::GLM];
+    depth > 0 || python::is_begun(text) || markup.iter().any(|markup| markup.is_begun(text))
 }
 
 const fn form(begin: &'static str, end: &'static str, parse: CallParser) -> CallFormat {
-    CallFormat { begin, end, parse }
+    CallFormat { begin, end, parse, sign: None }
 }
 
-/// Hermes, Qwen, GLM and Granite 4; Llama; Mistral; DeepSeek; Command R7B and R; Granite 3 and Phi-4-mini; Gemma 4.
+/// As it stands in the text of a template.
+const COMMAND_R: &str = r"Action:\n```json";
+
+/// Hermes, Qwen, GLM, SmolLM3 and Granite 4; Llama; Mistral; DeepSeek; Command R7B and R; Granite 3 and Phi-4-mini; Gemma 4;
+/// Seed-OSS; MiniMax-M2; Kimi-K2; LFM2; Nemotron Nano; Apriel; functionary v3.1.
 pub(super) const FORMATS: &[CallFormat] = &[
     form("<tool_call>", "</tool_call>", tagged),
     form("<|python_tag|>", "", python_tag),
     form("[TOOL_CALLS]", "", mistral),
     form("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", deepseek),
     form("<|START_ACTION|>", "<|END_ACTION|>", json_calls),
-    form("Action: ```json", "```", json_calls),
+    CallFormat { sign: Some(COMMAND_R), ..form("Action: ```json", "```", json_calls) },
+    CallFormat { sign: Some(COMMAND_R), ..form("Action:\n```json", "```", json_calls) },
     form("<|tool_call|>", "<|/tool_call|>", json_calls),
     form("functools", "", json_calls),
     form("<|tool_call>", "<tool_call|>", gemma),
+    form("<seed:tool_call>", "</seed:tool_call>", |text, tools| markup::SEED.calls(text, tools)),
+    form("<minimax:tool_call>", "</minimax:tool_call>", |text, tools| markup::MINIMAX.calls(text, tools)),
+    form("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", kimi),
+    CallFormat {
+        sign: Some("List of tools: "),
+        ..form("<|tool_call_start|>", "<|tool_call_end|>", |text, _| python::calls(text))
+    },
+    form("<TOOLCALL>", "</TOOLCALL>", json_calls),
+    form("<tool_calls>", "</tool_calls>", json_calls),
+    form("<function=", "</function>", function),
 ];
 
 /// What `parse` finds in a text, if these are calls of tools that were given and nothing else.
@@ -91,7 +109,7 @@ pub(super) fn calls_in(parse: CallParser, text: &str, tools: &Tools) -> Option<V
 }
 
 fn given(calls: Vec<ToolCall>, tools: &Tools) -> Option<Vec<ToolCall>> {
-    (!calls.is_empty() && calls.iter().all(|call| tools.know(call))).then_some(calls)
+    (!calls.is_empty() && calls.iter().all(|call| tools.know(&call.name))).then_some(calls)
 }
 
 /// One JSON object, or a list of them, each with a name and arguments.
@@ -194,6 +212,33 @@ fn deepseek(text: &str, _: &Tools) -> Option<Vec<ToolCall>> {
         calls.extend(named(name.trim(), arguments)?);
     }
     Some(calls)
+}
+
+/// `functions.name:0`, which is the call's id, and JSON.
+fn kimi(text: &str, _: &Tools) -> Option<Vec<ToolCall>> {
+    let mut calls = Vec::new();
+    for part in text.split("<|tool_call_begin|>").filter(|part| !part.trim().is_empty()) {
+        let part = part.trim().strip_suffix("<|tool_call_end|>")?;
+        let (id, arguments) = part.split_once("<|tool_call_argument_begin|>")?;
+        let name = id.trim().strip_prefix("functions.").unwrap_or(id.trim());
+        let name = name.rsplit_once(':').map_or(name, |(name, _)| name);
+        let Value::Object(arguments) = exact::parse(arguments)? else { return None };
+        for mut call in named(name, arguments)? {
+            call.id = Some(id.trim().to_owned());
+            calls.push(call);
+        }
+    }
+    Some(calls)
+}
+
+/// `name>` and JSON; models that write markup leave the tags around it out at times.
+fn function(text: &str, tools: &Tools) -> Option<Vec<ToolCall>> {
+    let (name, body) = text.split_once('>')?;
+    if !body.trim_start().starts_with('{') {
+        return markup::QWEN.calls(&format!("<function={text}\n</function>"), tools);
+    }
+    let Value::Object(arguments) = exact::parse(body)? else { return None };
+    named(name.trim(), arguments)
 }
 
 /// `call:name{key:<|"|>text<|"|>,other:1}`

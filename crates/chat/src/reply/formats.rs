@@ -40,6 +40,10 @@ pub struct ReplyFormat {
     pub(super) whole_reply: Option<CallParser>,
     /// Channels of gpt-oss take the place of all tags.
     pub(super) harmony: bool,
+    /// So do the recipients of functionary v3.2.
+    pub(super) recipients: bool,
+    /// Whether it is known how the model writes its calls.
+    pub(super) calls_known: bool,
     /// White space at the beginning of thinking is dropped.
     pub(super) trims: bool,
 }
@@ -49,11 +53,12 @@ impl ReplyFormat {
     pub fn detect(template: &str, has_token: &dyn Fn(&str) -> bool) -> Self {
         let known = |tag: &str| template.contains(tag) || has_token(tag);
         let harmony = known("<|channel|>") && known("<|message|>");
+        let recipients = template.contains(">>>${recipient}");
         let thinking = THINKING.iter().find(|tags| known(tags.open) && known(tags.close)).copied();
         // A template that cuts thinking off names the closing tag alone.
         let cuts =
             THINKING.iter().find(|tags| tags.close.contains('/') && template.contains(tags.close)).copied();
-        Self { thinking: thinking.or(cuts), harmony, trims: true, ..Self::default() }
+        Self { thinking: thinking.or(cuts), harmony, recipients, trims: true, ..Self::default() }
     }
 
     /// The same for a model that was given tools: calls of them are looked for as well.
@@ -61,10 +66,18 @@ impl ReplyFormat {
     pub fn with_calls(mut self, template: &str, has_token: &dyn Fn(&str) -> bool, tools: Tools) -> Self {
         self.tools = tools;
         let known = |tag: &str| template.contains(tag) || has_token(tag);
-        self.calls = calls::FORMATS.iter().filter(|format| known(format.begin)).collect();
+        let signed = |sign: Option<&str>| sign.is_some_and(|sign| template.contains(sign));
+        let formats = calls::FORMATS.iter();
+        self.calls = formats.filter(|format| known(format.begin) || signed(format.sign)).collect();
         let llama = known("<|python_tag|>") || template.contains("\"parameters\": dictionary");
         self.whole_reply = (llama || self.calls.is_empty()).then_some(calls::json_calls as CallParser);
+        self.calls_known = !self.calls.is_empty() || llama || self.harmony || self.recipients;
         self
+    }
+
+    /// Whether it is known in which form the model calls tools. Where not, a reply that is one call in JSON is found alone.
+    pub fn calls_known(&self) -> bool {
+        self.calls_known
     }
 
     /// Whether replies may hold thinking.

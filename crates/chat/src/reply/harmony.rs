@@ -84,7 +84,7 @@ impl Harmony {
         let name = to.strip_prefix("functions.").unwrap_or(&to).to_owned();
         let arguments = exact::parse(&call).filter(serde_json::Value::is_object);
         let found = arguments.map(|arguments| ToolCall { id: None, name, arguments });
-        match found.filter(|found| self.tools.know(found)) {
+        match found.filter(|found| self.tools.know(&found.name)) {
             Some(found) => vec![Piece::Call(found)],
             None if call.is_empty() => Vec::new(),
             None => vec![Piece::Text(format!("to={to} {call}"))],

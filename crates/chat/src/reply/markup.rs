@@ -29,6 +29,13 @@ const FUNCTION: Markup = Markup {
 /// Qwen3-Coder, Nemotron 3 and Step.
 pub(super) const QWEN: &Markup = &FUNCTION;
 pub(super) const SEED: &Markup = &Markup { lines: false, ..FUNCTION };
+pub(super) const MINIMAX: &Markup = &Markup {
+    tool: ("<invoke name=\"", "\">"),
+    key: ("<parameter name=\"", "\">"),
+    value: ("", "</parameter>"),
+    end: "</invoke>",
+    lines: false,
+};
 pub(super) const GLM: &Markup = &Markup {
     tool: ("", ""),
     key: ("<arg_key>", "</arg_key>"),

@@ -8,6 +8,8 @@ mod exact;
 mod formats;
 mod harmony;
 mod markup;
+mod python;
+mod recipients;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -18,6 +20,7 @@ pub use tools::Tools;
 
 use calls::{CallFormat, Found, calls_in};
 use harmony::Harmony;
+use recipients::Recipients;
 
 /// A piece of a reply.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +45,7 @@ pub struct ReplyParser {
     /// Bytes of what looked like calls and was none.
     in_vain: usize,
     harmony: Option<Harmony>,
+    recipients: Option<Recipients>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,7 +71,8 @@ impl ReplyParser {
         let thinking = format.thinking.is_some_and(|tags| prompt_end.trim_end().ends_with(tags.open));
         let state = if thinking { State::Thinking } else { State::Start };
         let harmony = format.harmony.then(|| Harmony::new(prompt_end, format.tools.clone()));
-        Self { format, state, held: String::new(), blank: String::new(), in_vain: 0, harmony }
+        let recipients = format.recipients.then(|| Recipients::new(prompt_end, format.tools.clone()));
+        Self { format, state, held: String::new(), blank: String::new(), in_vain: 0, harmony, recipients }
     }
 
     /// The tags of the thinking that the reply begins in the midst of.
@@ -79,6 +84,9 @@ impl ReplyParser {
     pub fn push(&mut self, text: &str) -> Vec<Piece> {
         if let Some(harmony) = &mut self.harmony {
             return harmony.push(text);
+        }
+        if let Some(recipients) = &mut self.recipients {
+            return recipients.push(text);
         }
         self.held.push_str(text);
         let mut out = Vec::new();
@@ -107,6 +115,9 @@ impl ReplyParser {
     pub fn finish(&mut self) -> Vec<Piece> {
         if let Some(harmony) = &mut self.harmony {
             return harmony.finish();
+        }
+        if let Some(recipients) = &mut self.recipients {
+            return recipients.finish();
         }
         let mut out = Vec::new();
         while let State::Call(format, _) = self.state {

@@ -129,8 +129,39 @@ fn calls_are_found_in_the_forms_of_the_families() {
              <|END_ACTION|>",
         ),
         ("<|tool_call|>", "<|tool_call|>[{\"name\": \"f\", \"arguments\": {\"a\": 1, \"b\": \"x\"}}]"),
+        (
+            "Action:\\n```json",
+            "Action:\n```json\n[{\"tool_name\": \"f\", \"parameters\": {\"a\": 1, \"b\": \"x\"}}]```",
+        ),
         ("functools", "functools[{\"name\": \"f\", \"arguments\": {\"a\": 1, \"b\": \"x\"}}]"),
         ("<|tool_call>", "<|tool_call>call:f{a:1,b:<|\"|>x<|\"|>}<tool_call|>"),
+        (
+            "<seed:tool_call>",
+            "<seed:tool_call>\n<function=f>\n<parameter=a>1</parameter>\n<parameter=b>x</parameter>\n</function>\n\
+             </seed:tool_call>",
+        ),
+        (
+            "<minimax:tool_call>",
+            "<minimax:tool_call>\n<invoke name=\"f\"><parameter name=\"a\">1</parameter>\n<parameter name=\"b\">x\
+             </parameter>\n</invoke>\n</minimax:tool_call>",
+        ),
+        (
+            "<|tool_calls_section_begin|>",
+            "<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{\"a\": 1, \
+             \"b\": \"x\"}<|tool_call_end|><|tool_calls_section_end|>",
+        ),
+        ("List of tools: [", "<|tool_call_start|>[f(a=1, b=\"x\")]<|tool_call_end|>"),
+        ("<TOOLCALL>", "<TOOLCALL>[{\"name\": \"f\", \"arguments\": {\"a\": 1, \"b\": \"x\"}}]</TOOLCALL>"),
+        (
+            "<tool_calls>",
+            "<tool_calls>[{\"name\": \"f\", \"arguments\": {\"a\": 1, \"b\": \"x\"}}]</tool_calls>",
+        ),
+        ("<function=", "<function=f>{\"a\": 1, \"b\": \"x\"}</function>"),
+        (
+            "<function=",
+            "<function=f>\n<parameter=a>\n1\n</parameter>\n<parameter=b>\nx\n</parameter>\n</function>",
+        ),
+        (">>>${recipient}", ">>>f\n{\"a\": 1, \"b\": \"x\"}"),
     ] {
         check(template, reply, ("", ""), std::slice::from_ref(&call));
     }
@@ -174,6 +205,47 @@ fn text_around_calls_stays_and_several_calls_are_several() {
         ("Look: ", "t"),
         &calls,
     );
+}
+
+#[test]
+fn several_calls_may_stand_between_two_tags() {
+    let calls = [("f", json!({"a": 1})), ("w", json!({"a": "1", "b": "</invoke>"})), ("f", json!({}))];
+    check(
+        "<minimax:tool_call>",
+        "a<minimax:tool_call>\n<invoke name=\"f\">\n<parameter name=\"a\">1</parameter>\n</invoke>\n<invoke name=\"w\">\n\
+         <parameter name=\"a\">1</parameter>\n<parameter name=\"b\"></invoke></parameter>\n</invoke>\n\
+         <invoke name=\"f\">\n</invoke>\n</minimax:tool_call>",
+        ("a", ""),
+        &calls,
+    );
+}
+
+#[test]
+fn functionary_says_to_whom() {
+    let template = ">>>${recipient}";
+    check(template, "a >>> b\n>>>x\n>>>f\n{}>>>all\nc", ("a >>> b\n>>>x\nc", ""), &[("f", json!({}))]);
+    check(template, ">>>f\n1", (">>>f\n1", ""), &[]);
+    for step in [1, 2, 100] {
+        let got = parse(&format(template), "assistant\n\n>>>", "all\nhi\n>>>w\n{\"a\": 2}", step);
+        assert_eq!(got.0, "hi\n");
+        assert_eq!(got.2, [ToolCall { id: None, name: "w".into(), arguments: json!({"a": 2}) }]);
+        assert_eq!(parse(&format(template), ">>>", "{\n}", step).0, "{\n}");
+    }
+}
+
+#[test]
+fn a_call_may_have_an_id() {
+    for (template, reply, id) in [
+        ("<tool_call>", r#"<tool_call>{"name": "f", "arguments": {}, "id": "ab"}</tool_call>"#, "ab"),
+        (
+            "<|tool_calls_section_begin|>",
+            "<|tool_calls_section_begin|><|tool_call_begin|>functions.f:3<|tool_call_argument_begin|>{}<|tool_call_end|>\
+             <|tool_calls_section_end|>",
+            "functions.f:3",
+        ),
+    ] {
+        assert_eq!(parse(&format(template), "", reply, 7).2[0].id.as_deref(), Some(id));
+    }
 }
 
 #[test]

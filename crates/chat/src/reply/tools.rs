@@ -1,6 +1,6 @@
 //! The tools that a model was given, as far as its calls have to fit them.
 
-use super::{ToolCall, exact};
+use super::exact;
 use crate::jinja::Value as TemplateValue;
 use serde_json::{Map, Value};
 
@@ -25,9 +25,9 @@ impl Tools {
         Self(list.items.iter().filter_map(tool).collect())
     }
 
-    /// Whether this call is one of a tool that was given.
-    pub(super) fn know(&self, call: &ToolCall) -> bool {
-        self.get(&call.name).is_some()
+    /// Whether a tool of this name was given.
+    pub(super) fn know(&self, name: &str) -> bool {
+        self.get(name).is_some()
     }
 
     /// Whether a call of the tool may leave its arguments out.
