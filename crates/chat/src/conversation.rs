@@ -107,6 +107,11 @@ impl Conversation {
         self.tools.is_some()
     }
 
+    /// The tools as they were given.
+    pub fn tool_list(&self) -> Option<&Data> {
+        self.tools.as_ref()
+    }
+
     /// What a reply has to call tools by; nothing without tools.
     pub fn callable(&self) -> Option<Tools> {
         self.tools.as_ref().map(|tools| Tools::of(&tools.value))

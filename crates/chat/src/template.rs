@@ -84,6 +84,23 @@ impl ChatTemplate {
         &self.source
     }
 
+    /// Whether tools leave no trace in what the template writes, so that no model would learn of them.
+    pub fn ignores_tools(&self, tools: &Data, options: &RenderOptions) -> bool {
+        let text = |roles: &[&str], tools: Option<&Data>| {
+            let mut probe = Conversation::new();
+            roles.iter().for_each(|role| probe.push(role, "x"));
+            if let Some(tools) = tools {
+                probe.set_tools(tools.clone()).ok()?;
+            }
+            self.render(&probe, options).ok().map(|prompt| prompt.text())
+        };
+        // Of a conversation that the template refuses either way nothing can be said.
+        let pairs =
+            [&["user"][..], &["system", "user"]].map(|roles| (text(roles, Some(tools)), text(roles, None)));
+        let mut told = pairs.iter().filter(|pair| **pair != (None, None)).peekable();
+        told.peek().is_some() && told.all(|(with, without)| with == without)
+    }
+
     /// Renders a conversation.
     ///
     /// # Errors
@@ -115,5 +132,25 @@ impl ChatTemplate {
             }
         });
         Ok(RenderedPrompt { parts: parts.collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_that_leave_no_trace_are_ignored() {
+        let tools = Data::parse(r#"[{"name": "f"}]"#).unwrap();
+        for (source, ignores) in [
+            ("{{ messages[0].content }}", true),
+            ("{% if not tools %}a{% endif %}", false),
+            ("{% if messages[0].role == 'system' %}{{ tools | tojson }}{% endif %}", false),
+            ("{% if tools %}{{ raise_exception('no') }}{% endif %}", false),
+            ("{{ raise_exception('no') }}", false),
+        ] {
+            let template = ChatTemplate::new(source).unwrap();
+            assert_eq!(template.ignores_tools(&tools, &RenderOptions::default()), ignores, "{source}");
+        }
     }
 }

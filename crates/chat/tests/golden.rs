@@ -6,7 +6,7 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 use std::fs::File;
 use std::path::PathBuf;
-use torchless_chat::{ChatTemplate, CivilTime, Conversation, Data, Part, RenderOptions};
+use torchless_chat::{ChatTemplate, CivilTime, Conversation, Data, Part, RenderOptions, ReplyFormat};
 
 /// 2025-11-20 12:00, which the goldens were made at.
 const NOW: i64 = 1_763_640_000;
@@ -121,4 +121,56 @@ fn no_byte_of_a_message_or_a_tool_becomes_a_control_part() {
         }
     }
     assert!(rendered > 800, "{rendered} rendered");
+}
+
+#[test]
+fn most_templates_have_a_place_for_tools_and_a_known_form_of_calls() {
+    let Some(folder) = std::env::var_os("TORCHLESS_FIXTURES").map(PathBuf::from) else {
+        eprintln!("skipped: TORCHLESS_FIXTURES is not set");
+        return;
+    };
+    let tools = r#"[{"type": "function", "function": {"name": "f", "description": "d", "parameters":
+        {"type": "object", "properties": {"a": {"type": "string", "description": "d"}}, "required": []}}}]"#;
+    let tools = Data::parse(tools).unwrap();
+    let (mut ignored, mut unknown) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(folder.join("chat/llamacpp_2026/models/templates")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if path.extension().is_none_or(|end| end != "jinja") || name.starts_with("openai-gpt-oss") {
+            continue;
+        }
+        let source = std::fs::read_to_string(&path).unwrap();
+        let format = ReplyFormat::detect(&source, &|_| false);
+        let mut conversation = Conversation::new();
+        conversation.set_tools(tools.clone()).unwrap();
+        let format = format.with_calls(&source, &|_| false, conversation.callable().unwrap());
+        if ChatTemplate::new(&source).unwrap().ignores_tools(&tools, &RenderOptions::default()) {
+            ignored.push(name);
+        } else if !format.calls_known() {
+            unknown.push(name);
+        }
+    }
+    ignored.sort();
+    unknown.sort();
+    let without_a_form = [
+        "Apertus-8B",
+        "GigaChat3-10B",
+        "GigaChat3.1-10B",
+        "deepseek-ai-DeepSeek-V3.2",
+        "upstage-Solar-Open-100B",
+    ];
+    let without_a_place = [
+        "HuggingFaceTB-SmolLM3-3B",
+        "deepseek-ai-DeepSeek-R1-Distill-Llama-8B",
+        "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
+        "deepseek-ai-DeepSeek-V3.1",
+        "google-gemma-2-2b-it",
+        "llama-cpp-rwkv-world",
+        "microsoft-Phi-3.5-mini-instruct",
+    ];
+    let begin_as = |found: &[String], names: &[&str]| {
+        found.len() == names.len() && found.iter().zip(names).all(|(found, name)| found.starts_with(name))
+    };
+    assert!(begin_as(&unknown, &without_a_form), "{unknown:?}");
+    assert!(begin_as(&ignored, &without_a_place), "{ignored:?}");
 }

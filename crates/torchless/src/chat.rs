@@ -43,6 +43,32 @@ pub fn checkpoint_template(checkpoint: &Checkpoint) -> Result<(ChatTemplate, Ren
     Ok((template, render_options(&tokenizer)))
 }
 
+/// Where some templates look for tools instead of under `tools`.
+const XML_TOOLS: &str = "xml_tools";
+
+/// What a model sees of a conversation, of whose tools it has to learn.
+///
+/// # Errors
+/// The template fails, or has no place for tools.
+pub fn rendered(
+    template: &ChatTemplate,
+    conversation: &Conversation,
+    mut options: RenderOptions,
+) -> Result<RenderedPrompt, Error> {
+    if let Some(tools) = conversation.tool_list() {
+        let given = options.extra.iter().any(|(name, _)| name == XML_TOOLS);
+        if !given && template.source().contains(XML_TOOLS) {
+            options.extra.push((XML_TOOLS.to_owned(), tools.clone()));
+        } else if conversation.callable().is_some_and(|t| !t.is_empty())
+            && template.ignores_tools(tools, &options)
+        {
+            let how = "leave them out, describe them in a message, or name a template that has one with --chat-template";
+            return Err(Error::Option(format!("--tools: the chat template has no place for tools: {how}")));
+        }
+    }
+    Ok(template.render(conversation, &options)?)
+}
+
 /// A conversation of plain messages.
 pub(crate) fn conversation(messages: &[Message]) -> Conversation {
     let mut conversation = Conversation::new();

@@ -28,7 +28,7 @@ mod vocabulary;
 
 pub use bench::BenchRun;
 pub use ceilings::{Ceilings, CeilingsOf};
-pub use chat::{checkpoint_template, now, render_options};
+pub use chat::{checkpoint_template, now, render_options, rendered};
 pub use encoder::{Candidates, Classes, Embedding, Encoder, Texts, TokenClasses};
 pub use error::{Error, ErrorKind};
 pub use export::{

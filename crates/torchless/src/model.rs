@@ -271,11 +271,11 @@ impl Model {
     /// What the model sees of a conversation.
     ///
     /// # Errors
-    /// There is no chat template, or it fails.
+    /// There is no chat template, it fails, or it has no place for the conversation's tools.
     pub fn render(&self, conversation: &Conversation) -> Result<RenderedPrompt, Error> {
         let template = self.template.as_ref().map_err(|e| Error::Template(e.to_string()))?;
         let template = template.as_ref().ok_or(Error::NoTemplate)?;
-        Ok(template.render(conversation, &chat::render_options(&self.tokenizer))?)
+        chat::rendered(template, conversation, chat::render_options(&self.tokenizer))
     }
 
     /// Begins a reply. What the firewall objects to ends it with [`Error::Refused`], before a byte of it is told.

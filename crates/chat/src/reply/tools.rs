@@ -25,6 +25,11 @@ impl Tools {
         Self(list.items.iter().filter_map(tool).collect())
     }
 
+    /// Whether nothing may be called.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a tool of this name was given.
     pub(super) fn know(&self, name: &str) -> bool {
         self.get(name).is_some()

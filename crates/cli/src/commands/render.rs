@@ -29,7 +29,7 @@ pub fn run(args: &RenderArgs) -> Result<()> {
         let value = Data::parse(value).map_err(|e| Usage(format!("--template-arg {name}: {e}")))?;
         options.extra.push((name.clone(), value));
     }
-    let rendered = template.render(&conversation, &options).map_err(torchless::Error::from)?;
+    let rendered = torchless::rendered(&template, &conversation, options)?;
     if args.json { output::json(&report(&rendered)) } else { output::write(&rendered.text()) }?;
     Ok(())
 }

@@ -52,6 +52,11 @@ fn what_cannot_be_rendered_is_refused_in_one_line() {
     assert_refused(&run(&words), 3, &["chat template: line 1", "only tools"]);
     std::fs::write(&template, "{{ raise_exception('\x1b[2J\ntorchless: done') }}").unwrap();
     assert_refused(&run(&words), 3, &["\\u001b[2J\\ntorchless: done"]);
+    std::fs::write(&template, "{{ messages | length }}").unwrap();
+    let tools = folder.path().join("tools.json");
+    std::fs::write(&tools, r#"[{"name": "f"}]"#).unwrap();
+    let deaf = [&words[..], &["--tools", text(&tools)]].concat();
+    assert_refused(&run(&deaf), 2, &["the chat template has no place for tools"]);
     let unknown = [&words[..], &["--chat-template", "nonsense"]].concat();
     assert_refused(&run(&unknown), 2, &["'nonsense' is neither a file nor a built-in", "chatml"]);
     let variable = [&words[..], &["--template-arg", "x"]].concat();

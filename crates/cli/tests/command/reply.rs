@@ -175,6 +175,13 @@ fn tools_go_into_the_template() {
         2,
         &["tools have to be a list of objects"],
     );
+    std::fs::write(&path, tools).unwrap();
+    let template = folder.path().join("talk.jinja");
+    std::fs::write(&template, "{{ messages[0].content }}").unwrap();
+    let deaf = [model, "hello", "--tools", text(&path), "--chat-template", text(&template)];
+    assert_refused(&run(&deaf), 2, &["the chat template has no place for tools", "--chat-template"]);
+    std::fs::write(&template, "{{ xml_tools[0].function.name }}").unwrap();
+    assert_eq!(run(&[&deaf[..], &["--max-tokens", "1"]].concat()).code, Some(0));
 }
 
 #[test]

@@ -169,9 +169,10 @@ fn complaint(error: &anyhow::Error, is_first: bool) -> String {
     }
 }
 
-/// Before the first message a template may object to what is not there yet; that there is none at all, it cannot change.
+/// Before the first message a template may object to what is not there yet; that there is none at all, or that it has no place
+/// for tools, messages cannot change.
 fn only_of_messages(error: Error) -> Result<()> {
-    if matches!(error, Error::NoTemplate) { Err(error.into()) } else { Ok(()) }
+    if matches!(error, Error::NoTemplate | Error::Option(_)) { Err(error.into()) } else { Ok(()) }
 }
 
 /// Whether another message may be answered after this.
