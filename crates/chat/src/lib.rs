@@ -18,8 +18,10 @@ mod template;
 pub use builtin::{BUILTINS, Builtin, builtin, builtin_for};
 pub use conversation::{Conversation, ConversationError};
 pub use data::{Data, DataError, MAX_JSON};
-pub use grammar::{AfterThinking, Grammar, GrammarConstraint, GrammarError, GrammarVocabulary};
+pub use grammar::{
+    AfterThinking, ChannelTokens, ForReader, Grammar, GrammarConstraint, GrammarError, GrammarVocabulary,
+};
 pub use jinja::{CivilTime, Kind, TemplateError};
-pub use reply::{Piece, ReplyFormat, ReplyParser, THINKING, Thinking, ToolCall, Tools};
+pub use reply::{Beginning, Piece, ReplyFormat, ReplyParser, THINKING, Thinking, ToolCall, Tools};
 pub use said::{Said, place_of_key, place_within};
 pub use template::{ChatTemplate, Part, RenderOptions, RenderedPrompt};

@@ -14,8 +14,8 @@ use llamafirewall_core::{Admitted, Firewall};
 use std::sync::{Once, OnceLock};
 use torchless_base::{RunnerInfo, TokenId};
 use torchless_chat::{
-    ChatTemplate, Conversation, Grammar, GrammarError, GrammarVocabulary, Part, RenderedPrompt, ReplyFormat,
-    ReplyParser, TemplateError, Thinking, Tools,
+    Beginning, ChannelTokens, ChatTemplate, Conversation, Grammar, GrammarError, GrammarVocabulary, Part,
+    RenderedPrompt, ReplyFormat, ReplyParser, TemplateError, Thinking, Tools,
 };
 use torchless_device::MemoryGauge;
 use torchless_engine::{Engine, EngineConfig, Request, SubmitError};
@@ -221,11 +221,11 @@ impl Model {
         }
     }
 
-    /// Holds a reply to a grammar, from the end of the thinking on that it begins with.
+    /// Holds a reply to a grammar, from the end of what it begins in the midst of.
     fn constraint(
         &self,
         grammar: &Grammar,
-        thinking: Option<Thinking>,
+        beginning: Option<Beginning>,
     ) -> Result<Box<dyn Constraint>, Error> {
         let made = self.grammars.get_or_init(|| {
             let bytes = |id: u32| {
@@ -241,11 +241,15 @@ impl Model {
         for key in constraint.not_enforced() {
             tracing::warn!(key, "the schema's key is not enforced");
         }
-        Ok(match thinking {
-            Some(Thinking { close, .. }) => {
-                Box::new(vocabulary.after_thinking(constraint, close, self.tokenizer.id_of(close)))
+        let id = |token| self.tokenizer.id_of(token);
+        Ok(match (beginning, id("<|start|>"), id("<|message|>")) {
+            (Some(Beginning::Thinking(Thinking { close, .. })), ..) => {
+                Box::new(vocabulary.after_thinking(constraint, close, id(close)))
             }
-            None => Box::new(constraint),
+            (Some(Beginning::Channels), Some(start), Some(message)) => {
+                Box::new(vocabulary.for_reader(constraint, ChannelTokens { start, message }))
+            }
+            _ => Box::new(constraint),
         })
     }
 
@@ -311,9 +315,9 @@ impl Model {
         request.sampler = options.sampler.clone();
         request.max_tokens = options.max_tokens.unwrap_or_else(|| default_max_tokens(limit));
         request.stop_ids = self.tokenizer.end_ids().to_vec();
-        let thinking = reply.as_ref().and_then(ReplyParser::open_thinking);
+        let beginning = reply.as_ref().and_then(ReplyParser::beginning);
         request.constraint =
-            options.grammar.as_ref().map(|grammar| self.constraint(grammar, thinking)).transpose()?;
+            options.grammar.as_ref().map(|grammar| self.constraint(grammar, beginning)).transpose()?;
         let ticket = self.engine.submit(request).map_err(|e| match e {
             SubmitError::TooLong { tokens, limit } => Error::PromptTooLong { tokens, limit },
             other => Error::Submit(other),

@@ -3,11 +3,13 @@
 //! llguidance decides which bytes may come next; this module brings grammars into its form, vocabularies into its
 //! trie, and its answers to the sampler as a [`Constraint`].
 
+mod channels;
 mod gbnf;
 mod schema;
 mod space;
 mod thinking;
 
+pub use channels::{ChannelTokens, ForReader};
 pub use thinking::AfterThinking;
 
 use llguidance::api::TopLevelGrammar;
@@ -181,6 +183,11 @@ impl GrammarVocabulary {
     ) -> AfterThinking {
         AfterThinking::new(constraint, tag, id)
     }
+
+    /// The same for a reply that begins within the header of a channel.
+    pub fn for_reader(&self, constraint: GrammarConstraint, tokens: ChannelTokens) -> ForReader {
+        ForReader::new(constraint, tokens)
+    }
 }
 
 /// Follows one reply through its grammar.
@@ -320,6 +327,30 @@ mod tests {
         let mut constraint = begin();
         constraint.accept(TokenId(257));
         assert_eq!(allowed(&mut constraint), [97]);
+    }
+
+    #[test]
+    fn a_reply_may_use_other_channels_first() {
+        // Beside the bytes: the end, and three control tokens.
+        let tokens = (0..=255u8).map(|b| vec![b]).chain(vec![Vec::new(); 4]).collect();
+        let vocabulary = GrammarVocabulary::new(tokens, &[TokenId(256)]).unwrap();
+        let (start, channel, message) = (TokenId(257), TokenId(258), TokenId(259));
+        let constraint = vocabulary.constraint(&Grammar::Regex("ab?".to_owned())).unwrap();
+        let mut constraint = vocabulary.for_reader(constraint, ChannelTokens { start, message });
+        let all: Vec<u32> = (0..260).filter(|id| *id != 256).collect();
+        let mut next = |tokens: &[TokenId], text: &str| {
+            tokens.iter().for_each(|token| constraint.accept(*token));
+            text.bytes().for_each(|byte| constraint.accept(TokenId(u32::from(byte))));
+            let mut mask = TokenMask::new(260);
+            constraint.fork().allow(&mut mask);
+            (0..260).filter(|&id| mask.contains(TokenId(id))).collect::<Vec<u32>>()
+        };
+        assert_eq!(next(&[channel], "analysis"), all);
+        assert_eq!(next(&[message], "zz"), all);
+        assert_eq!(next(&[start], "assistant"), all);
+        assert_eq!(next(&[channel], "final"), all);
+        assert_eq!(next(&[message], ""), [97]);
+        assert_eq!(next(&[], "a"), [98, 256]);
     }
 
     #[test]

@@ -52,7 +52,8 @@ impl ReplyFormat {
     /// Finds the format of a model: what its template writes, and what its vocabulary has as one token.
     pub fn detect(template: &str, has_token: &dyn Fn(&str) -> bool) -> Self {
         let known = |tag: &str| template.contains(tag) || has_token(tag);
-        let harmony = known("<|channel|>") && known("<|message|>");
+        // Its channels are told by control tokens alone.
+        let harmony = ["<|start|>", "<|channel|>", "<|message|>"].iter().all(|token| has_token(token));
         let recipients = template.contains(">>>${recipient}");
         let thinking = THINKING.iter().find(|tags| known(tags.open) && known(tags.close)).copied();
         // A template that cuts thinking off names the closing tag alone.

@@ -32,6 +32,11 @@ impl Harmony {
         Self { header, channel: Channel::Final, call: String::new(), tools }
     }
 
+    /// Whether the reply begins within the header of a message.
+    pub fn begins_in_header(&self) -> bool {
+        self.header.is_some()
+    }
+
     pub fn push(&mut self, text: &str) -> Vec<Piece> {
         if let Some(header) = &mut self.header {
             header.push_str(text);
@@ -90,6 +95,11 @@ impl Harmony {
             None => vec![Piece::Text(format!("to={to} {call}"))],
         }
     }
+}
+
+/// Whether a message with this header is for the reader.
+pub(crate) fn is_for_reader(header: &str) -> bool {
+    channel(header) == Channel::Final
 }
 
 /// The channel that a header such as `assistant to=functions.f | commentary | json` names.

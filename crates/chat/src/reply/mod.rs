@@ -16,6 +16,7 @@ mod tools;
 
 pub use calls::ToolCall;
 pub use formats::{ReplyFormat, THINKING, Thinking};
+pub(crate) use harmony::is_for_reader;
 pub use tools::Tools;
 
 use calls::{CallFormat, Found, calls_in};
@@ -31,6 +32,15 @@ pub enum Piece {
     Reasoning(String),
     /// The model wants a tool to be called.
     Call(ToolCall),
+}
+
+/// What comes before the part of a reply that is for the reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// Thinking between these tags.
+    Thinking(Thinking),
+    /// Headers and channels of gpt-oss.
+    Channels,
 }
 
 /// Takes a reply apart.
@@ -75,9 +85,12 @@ impl ReplyParser {
         Self { format, state, held: String::new(), blank: String::new(), in_vain: 0, harmony, recipients }
     }
 
-    /// The tags of the thinking that the reply begins in the midst of.
-    pub fn open_thinking(&self) -> Option<Thinking> {
-        self.format.thinking.filter(|_| self.state == State::Thinking && self.harmony.is_none())
+    /// What the reply begins in the midst of.
+    pub fn beginning(&self) -> Option<Beginning> {
+        match &self.harmony {
+            Some(harmony) => harmony.begins_in_header().then_some(Beginning::Channels),
+            None => self.format.thinking.filter(|_| self.state == State::Thinking).map(Beginning::Thinking),
+        }
     }
 
     /// Takes decoded text.

@@ -301,8 +301,10 @@ fn what_is_no_call_stays_text() {
 
 #[test]
 fn channels_of_gpt_oss() {
-    let format = format("<|channel|><|message|>");
+    let has_token = |token: &str| ["<|start|>", "<|channel|>", "<|message|>"].contains(&token);
+    let format = ReplyFormat::detect("", &has_token).with_calls("", &has_token, tools());
     let mut parser = ReplyParser::new(format, "<|start|>assistant");
+    assert_eq!(parser.beginning(), Some(Beginning::Channels));
     let mut pieces = Vec::new();
     let reply = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.f \
                  <|constrain|>json<|message|>{\"a\":1}<|call|><|start|>assistant to=x<|channel|>commentary<|message|>{}\
@@ -319,4 +321,14 @@ fn channels_of_gpt_oss() {
     let texts = ["to=x {}", "Yes"].map(|text| Piece::Text(text.into()));
     assert_eq!(pieces[..2], [Piece::Reasoning("hm".into()), Piece::Call(call)]);
     assert_eq!(pieces[2..], texts);
+}
+
+#[test]
+fn a_vocabulary_without_channels_writes_text() {
+    check(
+        "<|channel|><|message|>",
+        "<|channel|>final<|message|>a",
+        ("<|channel|>final<|message|>a", ""),
+        &[],
+    );
 }
