@@ -4,6 +4,7 @@
 //! trie, and its answers to the sampler as a [`Constraint`].
 
 mod channels;
+mod combined;
 mod gbnf;
 mod schema;
 mod space;
@@ -93,7 +94,10 @@ impl Grammar {
             Grammar::Gbnf(source) => {
                 (TopLevelGrammar::from_lark(gbnf::to_lark(source).map_err(wrong)?), Vec::new())
             }
-            Grammar::Lark(source) => (TopLevelGrammar::from_lark(source.clone()), Vec::new()),
+            Grammar::Lark(source) => {
+                combined::check_lark(source).map_err(wrong)?;
+                (TopLevelGrammar::from_lark(source.clone()), Vec::new())
+            }
             Grammar::Regex(source) => (TopLevelGrammar::from_regex(source), Vec::new()),
         })
     }

@@ -27,6 +27,7 @@ pub(super) fn prepared(source: &str) -> Result<(Value, Vec<String>), String> {
         Value::Object(_) | Value::Bool(_) => {}
         _ => return Err("a schema is an object".to_owned()),
     }
+    super::combined::check_schema(&schema)?;
     let root = schema.clone();
     let mut preparation =
         Preparation { root: &root, parts: HashSet::new(), looked_at: 0, dropped: Vec::new() };
