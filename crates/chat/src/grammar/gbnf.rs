@@ -10,10 +10,12 @@ use std::fmt::Write;
 const MAX_DEPTH: usize = 200;
 /// The largest number in braces.
 const MAX_REPEAT: u32 = 10_000;
+/// Characters of literals, classes and names of rules in all: each is a symbol, of which llguidance numbers some more.
+const MAX_ITEMS: usize = 65_000;
 
 /// The grammar as Lark, or what is wrong with it.
 pub(super) fn to_lark(source: &str) -> Result<String, String> {
-    let mut reader = Reader { rest: source, names: BTreeMap::new(), depth: 0 };
+    let mut reader = Reader { rest: source, names: BTreeMap::new(), depth: 0, items: 0 };
     let mut rules = Vec::new();
     reader.space(true);
     while !reader.rest.is_empty() {
@@ -41,6 +43,8 @@ struct Reader<'s> {
     /// Numbers of rules by name, in the order in which they were first seen.
     names: BTreeMap<&'s str, usize>,
     depth: usize,
+    /// Counted up to MAX_ITEMS.
+    items: usize,
 }
 
 impl<'s> Reader<'s> {
@@ -129,10 +133,19 @@ impl<'s> Reader<'s> {
         Ok(if items.is_empty() { "\"\"".to_owned() } else { items.join(" ") })
     }
 
+    fn count(&mut self) -> Result<(), String> {
+        self.items += 1;
+        match self.items <= MAX_ITEMS {
+            true => Ok(()),
+            false => Err(format!("more than {MAX_ITEMS} characters, classes and names of rules")),
+        }
+    }
+
     fn item(&mut self) -> Result<Option<String>, String> {
         if self.skip("\"") {
             return self.literal().map(Some);
         }
+        self.count()?;
         if self.skip("[") {
             return self.class().map(Some);
         }
@@ -189,6 +202,7 @@ impl<'s> Reader<'s> {
     fn literal(&mut self) -> Result<String, String> {
         let mut chars = Vec::new();
         while !self.skip("\"") {
+            self.count()?;
             chars.push(format!("/\\u{{{:x}}}/", u32::from(self.character()?)));
         }
         Ok(match &chars[..] {

@@ -157,17 +157,16 @@ impl GrammarVocabulary {
     /// Holds one reply to a grammar.
     ///
     /// # Errors
-    /// It is no grammar, or needs what is not supported.
+    /// It is no grammar, needs what is not supported or more work than it gets, or derives no text.
     pub fn constraint(&self, grammar: &Grammar) -> Result<GrammarConstraint, GrammarError> {
         let (compiled, dropped) = grammar.compiled()?;
-        let one_line = |e: String| e.split_whitespace().collect::<Vec<_>>().join(" ");
-        let wrong = |e: String| GrammarError::Grammar { kind: grammar.kind(), message: one_line(e) };
+        let wrong = |e: String| GrammarError::Grammar { kind: grammar.kind(), message: in_words(&e) };
         let parser = self.factory.create_parser(compiled).map_err(|e| wrong(e.to_string()))?;
         let mut matcher = Matcher::new(Ok(parser));
         if let Some(e) = matcher.get_error() {
             return Err(wrong(e));
         }
-        matcher.is_accepting().map_err(|e| wrong(e.to_string()))?;
+        matcher.compute_mask_or_eos().map_err(|e| wrong(e.to_string()))?;
         let is_json = matches!(grammar, Grammar::JsonSchema(_));
         Ok(GrammarConstraint {
             matcher,
@@ -191,6 +190,20 @@ impl GrammarVocabulary {
     /// The same for a reply that begins within the header of a channel.
     pub fn for_reader(&self, constraint: GrammarConstraint, tokens: ChannelTokens) -> ForReader {
         ForReader::new(constraint, tokens)
+    }
+}
+
+/// What llguidance says, in one line and without the trace of a panic. Where it has a name alone for what grammars reach, it is put
+/// into words.
+fn in_words(error: &str) -> String {
+    let said = error.split("<backtrace>").next().unwrap_or_default();
+    let known = [
+        ("NoExtensionBias", "it derives no text: no token of the vocabulary may come first"),
+        ("symbols.len()", "more than 65525 symbols (rules, alternatives, characters)"),
+    ];
+    match known.iter().find(|(name, _)| said.contains(name)) {
+        Some((_, words)) => (*words).to_owned(),
+        None => said.split_whitespace().collect::<Vec<_>>().join(" "),
     }
 }
 
@@ -378,6 +391,24 @@ mod tests {
             Grammar::Gbnf("root ::= \"a\"{1000000000}".to_owned()),
         ] {
             assert!(vocabulary.constraint(&grammar).is_err(), "{}", grammar.kind());
+        }
+        for grammar in [
+            Grammar::Gbnf("root ::= root".to_owned()),
+            Grammar::Lark("start: start".to_owned()),
+            Grammar::JsonSchema(r##"{"$ref": "#"}"##.to_owned()),
+        ] {
+            let error = vocabulary.constraint(&grammar).err().unwrap().to_string();
+            assert!(error.contains("derives no text"), "{error}");
+        }
+        let words = (10_000..24_000).map(|i| format!("\"{i}\"")).collect::<Vec<_>>().join(" | ");
+        let letters = |i: u32| i.to_string().chars().map(|c| format!("/{c}/ ")).collect::<String>();
+        let groups = (10_000..24_000).map(letters).collect::<Vec<_>>().join("| ");
+        for (grammar, word) in [
+            (Grammar::Gbnf(format!("root ::= {words}")), "65000"),
+            (Grammar::Lark(format!("start: {groups}")), "symbols"),
+        ] {
+            let error = vocabulary.constraint(&grammar).err().map_or_else(String::new, |e| e.to_string());
+            assert!(error.contains(word) && !error.contains("backtrace"), "{error}");
         }
         assert!(GrammarVocabulary::new(vec![vec![1]], &[]).is_err());
         assert!(GrammarVocabulary::new(vec![vec![1]], &[TokenId(1)]).is_err());
