@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 use llamafirewall_core::{
-    AuditLog, Configuration, ConfigurationError, FailMode, Field, Finding, Firewall, Limits, Message, Placement,
-    Released, Role, ScanDecision, ScanFuture, ScanInput, ScanResult, ScanStatus, Scanner, ScannerError,
-    Threshold, ToolCall, block_on,
+    AuditLog, Configuration, ConfigurationError, FailMode, Field, Finding, Firewall, Limits, Message,
+    Placement, Released, Role, ScanDecision, ScanFuture, ScanInput, ScanResult, ScanStatus, Scanner,
+    ScannerError, Threshold, ToolCall, block_on,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
