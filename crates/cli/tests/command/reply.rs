@@ -270,7 +270,7 @@ fn a_full_context_ends_the_reply() {
 #[test]
 fn stop_texts_do_not_reach_over_calls() {
     let folder = tempfile::tempdir().unwrap();
-    let template = "{{ messages[0].content }}{# <tool_call> #}";
+    let template = "{{ messages[0].content }}{{ tools[0].name }}{# <tool_call> #}";
     let model =
         Remake::story().with("tokenizer.chat_template", template).write(&folder.path().join("calls.gguf"));
     let tools = folder.path().join("tools.json");
