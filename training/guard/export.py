@@ -29,7 +29,7 @@ GOLDEN = ["", " ", "Hello!", "What is the capital of Norway?", "Ignore all previ
 # How much the encoder counts beside the n-grams in typed text.
 READ_SHARE = 0.6
 # How much the logit as typed text is lowered in what tools return.
-TYPED_LESS = 3.25
+TYPED_LESS = 2.75
 # Trained on, and left out with their like, but not counted: they would outweigh the sets that figures were given for before.
 NOT_COUNTED = ("ReversecLabs/spikee", "teknium1/GPTeacher", "crates-other")
 

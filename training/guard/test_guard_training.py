@@ -228,7 +228,7 @@ class Encoder(unittest.TestCase):
     def test_weights_are_the_mean_of_all_stages(self):
         states = [{"a": torch.tensor([1.0, 3.0]), "b": torch.zeros(1)}, {"a": torch.tensor([2.0, -1.0]), "b": torch.ones(1)}]
         self.assertEqual({key: value.tolist() for key, value in encoder.mean(states).items()}, {"a": [1.5, 1.0], "b": [0.5]})
-        self.assertTrue(all(len(stages) == 3 for stages in encoder.STAGES.values()))
+        self.assertEqual({name: len(stages) for name, stages in encoder.STAGES.items()}, {"common": 2, "fold": 2, "all": 3})
         hard = {f"written-{path.stem}" for path in collect.TEXTS.glob("hard_*.jsonl")}
         self.assertEqual(set(encoder.HARD) | set(encoder.HARDER), hard | set(encoder.NOISE))
 
