@@ -380,7 +380,10 @@ pub fn class(error: &Error) -> &'static str {
 
 /// Options of model-loader, and their names in Python.
 const OPTIONS: &[(&str, &str)] = &[
-    ("ModelConfig::with_library", "dll_path"),
+    (
+        "--llama-lib, TORCHLESS_LLAMA_LIB, or ModelConfig::with_library in a program",
+        "dll_path, TORCHLESS_LLAMA_LIB",
+    ),
     ("ModelConfig::with_context_size", "context_size"),
     ("ModelConfig::with_batch_size", "batch_size"),
     ("ModelConfig::with_flash_attention", "flash_attention"),
