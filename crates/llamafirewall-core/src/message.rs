@@ -258,7 +258,13 @@ impl Message {
             return Vec::new();
         }
         let breaks: Vec<Range<usize>> = self.joints.iter().map(|at| *at..at + 1).collect();
-        let blanks = breaks.iter().map(|cut| self.blanks_around(cut)).collect::<Vec<_>>();
+        let mut blanks: Vec<Range<usize>> = Vec::new();
+        for cut in &breaks {
+            // A part of blanks alone goes with the cut before it: looked at for each, many of them would take quadratic time.
+            if blanks.last().is_none_or(|before| before.end <= cut.start) {
+                blanks.push(self.blanks_around(cut));
+            }
+        }
         let trimmed = (blanks != breaks).then(|| Joined::new(&self.content, blanks));
         std::iter::once(Joined::new(&self.content, breaks)).chain(trimmed).collect()
     }
@@ -307,9 +313,8 @@ impl Joined {
         let (mut text, mut left_out) = (String::new(), Vec::new());
         let mut from = 0;
         for cut in cuts {
-            // Around a part of blanks alone what is cut on its sides meets.
-            text.push_str(&content[from..cut.start.max(from)]);
-            from = cut.end.max(from);
+            text.push_str(&content[from..cut.start]);
+            from = cut.end;
             left_out.push((text.len(), from - text.len()));
         }
         text.push_str(&content[from..]);
@@ -379,5 +384,14 @@ mod tests {
         assert_eq!(joined[1].original(6..9), 10..13);
         assert!(Message::user("a\nb").joined().is_empty());
         assert_eq!(Message::of_parts(Role::User, ["a", "b"]).joined().len(), 1);
+    }
+
+    #[test]
+    fn blanks_between_parts_are_cut_out_once() {
+        let parts = std::iter::once("a").chain(std::iter::repeat_n(" ", 500)).chain(["b ", " c", "d"]);
+        let joined = Message::of_parts(Role::User, parts).joined();
+        assert_eq!((&joined[1].text[..], joined[1].left_out.len()), ("abcd", 3));
+        assert_eq!(joined[1].original(1..2), 1002..1003);
+        assert_eq!(joined[1].original(3..4), 1008..1009);
     }
 }
