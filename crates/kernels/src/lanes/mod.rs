@@ -86,15 +86,21 @@ pub(crate) trait Lanes: Copy + Send + Sync {
         self.splat(0.0)
     }
 
-    /// Reads the first `from.len()` lanes; the others are 0.
+    /// Reads the first `from.len()` lanes, fewer than all; the others are those of `rest`.
     #[inline(always)]
-    fn load_part(self, from: &[f32]) -> Self::V {
-        let mut all = [0.0; WIDTH];
+    fn load_part_or(self, from: &[f32], rest: Self::V) -> Self::V {
+        let mut all = self.to_array(rest);
         all[..from.len()].copy_from_slice(from);
         self.load(&all)
     }
 
-    /// Writes the first `to.len()` lanes.
+    /// Reads the first `from.len()` lanes, fewer than all; the others are 0.
+    #[inline(always)]
+    fn load_part(self, from: &[f32]) -> Self::V {
+        self.load_part_or(from, self.zero())
+    }
+
+    /// Writes the first `to.len()` lanes, fewer than all.
     #[inline(always)]
     fn store_part(self, v: Self::V, to: &mut [f32]) {
         let all = self.to_array(v);

@@ -40,7 +40,20 @@ impl Lanes for Avx512 {
         select_lt(a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 =
             _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes);
         scale2(v: __m512, n: __m512) -> __m512 = _mm512_scalef_ps(v, n);
+        load_part_or(from: &[f32], rest: __m512) -> __m512 =
+            _mm512_mask_loadu_ps(rest, first_lanes(from.len()), from.as_ptr());
+        store_part(v: __m512, to: &mut [f32]) =
+            _mm512_mask_storeu_ps(to.as_mut_ptr(), first_lanes(to.len()), v);
+        reduce_max(v: __m512) -> f32 =
+            _mm512_reduce_max_ps(_mm512_max_ps(v, _mm512_set1_ps(f32::NEG_INFINITY)));
     }
+}
+
+/// The mask of the first `n` lanes, which must be fewer than all.
+#[inline(always)]
+fn first_lanes(n: usize) -> __mmask16 {
+    assert!(n < WIDTH, "a part of {n} lanes");
+    (1 << n) - 1
 }
 
 /// Proof that the CPU has AVX2, FMA and F16C.

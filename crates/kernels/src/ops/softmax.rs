@@ -26,7 +26,10 @@ fn largest<L: Lanes>(l: L, x: &[f32]) -> f32 {
     for group in groups {
         max = l.max(l.load(group), max);
     }
-    tail.iter().fold(l.reduce_max(max), |m, &v| if v > m { v } else { m })
+    if !tail.is_empty() {
+        max = l.max(l.load_part_or(tail, max), max);
+    }
+    l.reduce_max(max)
 }
 
 /// What to take away from a row before its exponentials: its largest value, or 0 where that would give NaN.
@@ -45,13 +48,13 @@ pub(super) fn softmax<L: Lanes>(l: L, row: &mut [f32]) {
         l.store(e, group);
         sum = l.add(sum, e);
     }
-    let mut total = l.reduce_sum(sum);
     if !tail.is_empty() {
-        let e = math::exp(l, l.sub(l.load_part(tail), max));
+        // Of lanes that are no part of the row nothing is added.
+        let e = math::exp(l, l.sub(l.load_part_or(tail, l.splat(f32::NEG_INFINITY)), max));
         l.store_part(e, tail);
-        total += tail.iter().sum::<f32>();
+        sum = l.add(sum, e);
     }
-    super::elementwise::scale(l, row, 1.0 / total);
+    super::elementwise::scale(l, row, 1.0 / l.reduce_sum(sum));
 }
 
 #[inline(always)]
