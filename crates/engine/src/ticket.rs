@@ -49,13 +49,13 @@ impl Event {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Mailbox {
     inner: Mutex<Inner>,
     filled: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     events: VecDeque<Event>,
     waker: Option<Waker>,
@@ -63,8 +63,10 @@ struct Inner {
 }
 
 /// When things happened, whenever the caller came to see them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
+    /// The request was made; no work on it was begun before that.
+    pub asked: Instant,
     /// The whole prompt was computed.
     pub prompt: Option<Instant>,
     /// The last event was sent.
@@ -72,6 +74,13 @@ pub struct Times {
 }
 
 impl Mailbox {
+    fn new() -> Self {
+        // Room for a receiver that lags a little; the queue grows only behind a slow one.
+        let events = VecDeque::with_capacity(64);
+        let times = Times { asked: Instant::now(), prompt: None, end: None };
+        Self { inner: Mutex::new(Inner { events, waker: None, times }), filled: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing panics while the lock is held; if it did, the events would still be whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -151,14 +160,12 @@ pub struct Ticket {
 
 impl Ticket {
     pub(crate) fn new(number: u64, commands: Sender<Command>, permit: Permit) -> (Self, Outbox) {
-        let mailbox = Arc::new(Mailbox::default());
-        // Room for a receiver that lags a little; the queue grows only behind a slow one.
-        mailbox.lock().events.reserve(64);
+        let mailbox = Arc::new(Mailbox::new());
         let outbox = Outbox { mailbox: Arc::clone(&mailbox), permit: Some(permit) };
         (Self { mailbox, canceller: Canceller { number, commands }, over: false }, outbox)
     }
 
-    /// When the prompt was done and the last event was sent, as far as that has happened.
+    /// When the request was made, the prompt was done and the last event was sent, as far as that has happened.
     pub fn times(&self) -> Times {
         self.mailbox.lock().times
     }

@@ -87,7 +87,6 @@ pub struct Generation<'m> {
     door: Option<ReplyDoor>,
     tokens: Vec<TokenId>,
     prompt_tokens: usize,
-    start: Instant,
     state: State,
 }
 
@@ -116,7 +115,6 @@ impl<'m> Generation<'m> {
             door: None,
             tokens: Vec::new(),
             prompt_tokens: 0,
-            start: Instant::now(),
             state: State::Running,
         }
     }
@@ -221,7 +219,7 @@ impl<'m> Generation<'m> {
             reason,
             prompt_tokens: self.prompt_tokens,
             reply_tokens: tokens.len(),
-            prompt_time: prompt.saturating_duration_since(self.start),
+            prompt_time: prompt.saturating_duration_since(times.asked),
             reply_time: times.end.unwrap_or(now).saturating_duration_since(prompt),
             tokens,
         })
