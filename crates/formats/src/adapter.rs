@@ -17,8 +17,8 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
 /// Modules that PEFT writes whole where it thinks that tokens were added.
 const TABLES: &[&str] = &["embed_tokens", "lm_head", "wte", "embed_in", "embed_out"];
-/// Beginnings of `init_lora_weights` that also change the model's own weights.
-const CHANGING: &[&str] = &["pissa", "olora", "corda", "loftq"];
+/// Values of `init_lora_weights` that leave the model's own weights as they are; others of PEFT (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) change them.
+const STARTS: &[&str] = &["gaussian", "eva", "orthogonal"];
 
 /// An adapter as it lies in its file.
 #[derive(Clone, Debug)]
@@ -297,12 +297,13 @@ impl Scaling {
                 return Err(wrong(key, "null"));
             }
         }
-        let start = config["init_lora_weights"].as_str().unwrap_or("");
-        if CHANGING.iter().any(|beginning| start.starts_with(beginning)) {
-            return Err(wrong(
-                "init_lora_weights",
-                "a start that leaves the model's own weights as they are",
-            ));
+        let as_it_was = match &config["init_lora_weights"] {
+            Value::Null | Value::Bool(_) => true,
+            start => start.as_str().is_some_and(|start| STARTS.contains(&start)),
+        };
+        if !as_it_was {
+            let expected = "a start that leaves the model's own weights as they are";
+            return Err(wrong("init_lora_weights", expected));
         }
         let number = |key: &str, value: &Value| {
             let number = value.as_f64().map(|n| n as f32).filter(|n| n.is_finite());
@@ -393,6 +394,8 @@ mod tests {
             ("lora_alpha", json!("x")),
             ("layer_replication", json!([[0, 4]])),
             ("init_lora_weights", json!("pissa_niter_4")),
+            ("init_lora_weights", json!("lora_ga")),
+            ("init_lora_weights", json!("tomorrow's")),
             ("alpha_pattern", json!({".*q_proj": 2})),
         ] {
             let mut config = json!({"peft_type": "LORA"});
