@@ -35,7 +35,12 @@ impl Importance {
         let io = |source| Error::Io { path: path.to_owned(), source };
         let mut magic = [0; 4];
         let mut file = std::fs::File::open(path).map_err(io)?;
-        std::io::Read::read_exact(&mut file, &mut magic).map_err(io)?;
+        match std::io::Read::read_exact(&mut file, &mut magic) {
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Err(wrong(path, "is no importance matrix: it has fewer than 4 bytes".to_owned()));
+            }
+            read => read.map_err(io)?,
+        }
         let found = if &magic == b"GGUF" {
             Self::from_gguf(path, &open(path, &OpenOptions::default())?)
         } else {
