@@ -108,7 +108,7 @@ fn weights_that_are_not_finite_are_named_and_nothing_is_written() {
 }
 
 #[test]
-fn weights_that_would_not_stay_finite_are_named() {
+fn weights_that_would_become_infinite_or_be_cut_off_are_named() {
     let large = |value: f32| move |i| if i == 300 { value } else { 0.5 };
     for (name, value, shown) in [
         ("F16", -1e5, "1e5"),
@@ -118,6 +118,10 @@ fn weights_that_would_not_stay_finite_are_named() {
         ("Q4_1", 1e9, "1e9"),
         ("Q5_0", -1e9, "1e9"),
         ("Q5_1", 1e9, "1e9"),
+        ("Q2_K", 1e9, "1e9"),
+        ("Q4_K", -1e9, "1e9"),
+        ("Q6_K", 1e9, "1e9"),
+        ("IQ4_XS", 1e9, "1e9"),
     ] {
         let (_folder, input, output) = folder();
         write(&input, large(value));
@@ -126,7 +130,9 @@ fn weights_that_would_not_stay_finite_are_named() {
         assert!(error.starts_with(&start), "{name}: {error}");
         assert!(!output.exists());
     }
-    for (name, value) in [("F16", 65504.0), ("BF16", 1e38), ("Q8_0", 1e6), ("F32", 3.4e38)] {
+    for (name, value) in
+        [("F16", 65504.0), ("BF16", 1e38), ("Q8_0", 1e6), ("F32", 3.4e38), ("Q4_K", 1e7), ("IQ4_XS", -1e8)]
+    {
         let (_folder, input, output) = folder();
         write(&input, large(value));
         run(&input, &output, name, false).unwrap_or_else(|error| panic!("{name}: {error}"));
