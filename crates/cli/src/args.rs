@@ -184,7 +184,7 @@ pub struct ModelArgs {
     /// Keep the program's memory below about this much, such as 2G, by reading weights anew; implies --lazy
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub memory_limit: Option<u64>,
-    /// Element type of the KV cache [default: f16 for quantised weights; f32 for others and with --exact]
+    /// Element type of the KV cache [default: f16 for quantised weights and on a GPU; f32 for others and with --exact]
     #[arg(long, value_name = "TYPE", value_enum)]
     pub kv_dtype: Option<KvType>,
     /// Threads [default: the number of physical cores]
