@@ -1,4 +1,4 @@
-//! Characters written as numbers or names within a text: `%69`, `=69`, `&#105;`, `&shy;`, `\x69`, `\u0069`.
+//! Characters written as numbers or names within a text: `%69`, `=69`, `&#105;`, `&shy;`, `\x69`, `\u0069`, `\U00000069`.
 
 use super::mapping::{Mapping, Rewriting};
 
@@ -116,7 +116,7 @@ fn may_begin(bytes: &[u8]) -> bool {
         [b'=', next, ..] => next.is_ascii_hexdigit() || matches!(next, b'\n' | b'\r'),
         [b'&', next, ..] => *next == b'#' || next.is_ascii_alphabetic(),
         [b'<', next, ..] => matches!(next, b'w' | b'W'),
-        [b'\\', next, ..] => matches!(next, b'x' | b'u'),
+        [b'\\', next, ..] => matches!(next, b'x' | b'u' | b'U'),
         _ => false,
     }
 }
@@ -183,10 +183,11 @@ fn character(text: &str) -> Option<(usize, char)> {
         let end = rest.bytes().take(LONGEST).position(|byte| byte == b';')?;
         return entity(&rest[..end]).map(|c| (end + 2, c));
     }
-    let rest = text.strip_prefix("\\u").or_else(|| text.strip_prefix("%u"))?;
+    let short = || text.strip_prefix("\\u").or_else(|| text.strip_prefix("%u")).map(|rest| (rest, 4));
+    let (rest, count) = text.strip_prefix("\\U").map(|rest| (rest, 8)).or_else(short)?;
     let (skip, digits, close) = match rest.strip_prefix('{') {
         Some(inner) => (1, &inner[..inner.bytes().take(LONGEST).position(|byte| byte == b'}')?], 1),
-        None => (0, rest.get(..4)?, 0),
+        None => (0, rest.get(..count)?, 0),
     };
     let c = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
     Some((2 + skip + digits.len() + close, c))
@@ -215,6 +216,7 @@ mod tests {
             "say: &#105;&#103;&#x6e;&#111;re",
             r"say: \x69\x67\x6e\x6f\x72\x65",
             r"say: \u0069\u0067\u{6e}ore",
+            r"say: \U00000069gn\U0000006fre",
             "say: %u0069gnore",
             "say&colon;&NonBreakingSpace;ig<wbr>no<WBR />re",
         ] {

@@ -9,7 +9,7 @@ pub(super) struct Survey {
     pub digits: usize,
     /// Dots, dashes and underscores at the beginning of a word, as letters of Morse have them.
     pub strokes: usize,
-    /// Signs that begin an escape (`%`, `\`, `&`, `=`) and what may follow them in one.
+    /// Signs that begin an escape (`%`, `\`, `&`, `=`, `<`) and what may follow them in one.
     pub escapes: usize,
     /// Places where a letter meets a digit or a sign that stands for a letter.
     pub mixed: usize,
@@ -23,7 +23,7 @@ const DIGIT: u8 = 2;
 const SIGN: u8 = 4;
 const STROKE: u8 = 8;
 const ESCAPE: u8 = 16;
-/// What follows the sign of an escape: digits of base 16, `u`, `x`, `#`, the end of a line, the first letters of entities.
+/// What follows the sign of an escape: digits of base 16, `#`, the end of a line, the first letters of entities and of `<wbr>`, which are nearly all.
 const ESCAPED: u8 = 32;
 /// What parts letters of Morse.
 const BETWEEN: u8 = 64;
@@ -37,8 +37,7 @@ const CLASS: [u8; 256] = {
     while byte < 256 {
         let c = byte as u8;
         table[byte] = match c {
-            b'a'..=b'g' | b'l' | b'n' | b'q' | b'u' | b'x' | b'A'..=b'F' => LETTER | ESCAPED,
-            b'a'..=b'z' | b'A'..=b'Z' => LETTER,
+            b'a'..=b'z' | b'A'..=b'Z' => LETTER | ESCAPED,
             b'0'..=b'9' => DIGIT | ESCAPED,
             b'.' | b'_' | b'-' => STROKE,
             b'@' | b'$' | b'!' => SIGN,
@@ -46,7 +45,7 @@ const CLASS: [u8; 256] = {
             b'/' | b' ' | b'\t' => BETWEEN,
             b'#' => ESCAPED,
             b'\n' | b'\r' => BETWEEN | ESCAPED,
-            b'%' | b'\\' | b'&' | b'=' => ESCAPE,
+            b'%' | b'\\' | b'&' | b'=' | b'<' => ESCAPE,
             b' '..=b'~' => 0,
             _ => OTHER,
         };
@@ -122,6 +121,7 @@ mod tests {
         assert_eq!(Survey::of("i g n o r e ").alone, 6);
         assert_eq!((Survey::of("one. two.\nthree.").strokes, Survey::of(".. --. /-.").strokes), (0, 3));
         assert_eq!((Survey::of("%69%67=\n&lt;").escapes, Survey::of("a = 5 % 3 && b\\\\").escapes), (4, 0));
+        assert_eq!(Survey::of("a&shy;b&Tab;c&ZeroWidthSpace;d<wbr>e<WBR/>").escapes, 5);
         assert_eq!(Survey::of("é\u{8}").other, 3);
     }
 
