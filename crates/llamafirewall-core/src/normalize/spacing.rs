@@ -48,12 +48,17 @@ pub(super) fn open_tail(text: &str) -> usize {
     if end.is_some_and(is_open) { start } else { text.len() }
 }
 
-/// Writes the letters of a run together; a gap that is wider than the narrowest parts two words.
+/// Writes the letters of a run together; two words are parted by a gap of more characters than the narrowest, and by white space where
+/// most gaps have none.
 fn join(text: &str, run: &[Range<usize>], rewriting: &mut Rewriting<'_>) {
-    let narrowest = run.windows(2).map(|pair| pair[1].start - pair[0].end).min().unwrap_or(0);
+    let gaps = || run.windows(2).map(|pair| &text[pair[0].end..pair[1].start]);
+    let narrowest = gaps().map(|gap| gap.chars().count()).min().unwrap_or(0);
+    let is_blank = |gap: &str| gap.contains(char::is_whitespace);
+    let blanks_part = 2 * gaps().filter(|gap| is_blank(gap)).count() < run.len() - 1;
     let mut end = run[0].start;
     for letter in run {
-        if letter.start - end > narrowest {
+        let gap = &text[end..letter.start];
+        if gap.chars().count() > narrowest || (blanks_part && is_blank(gap)) {
             rewriting.replace(end..letter.start, " ");
         }
         rewriting.replace(letter.clone(), &text[letter.clone()]);
@@ -119,7 +124,9 @@ mod tests {
         assert_eq!(read("so i g n o r e   a l l now"), "so ignore all now");
         assert_eq!(read("i-g-n-o-r-e"), "ignore");
         assert_eq!(read("i . g . n . o . r . e"), "ignore");
-        assert_eq!(read("i_g_n_o_r_e p_r_e_v"), "ignoreprev");
+        assert_eq!(read("i_g_n_o_r_e p_r_e_v"), "ignore prev");
+        assert_eq!(read("i·g·n·o·r·e a·l·l"), "ignore all");
+        assert_eq!(read("i.g-n·o*r.e"), "ignore");
     }
 
     #[test]
