@@ -243,7 +243,8 @@ impl Views {
     fn unpack(&mut self, from: usize, blobs: Vec<Blob>, depth: usize) {
         let mut encodings: Vec<&'static str> = Vec::new();
         for blob in &blobs {
-            if blob.text.is_none() {
+            // What is packed too deeply is not read either.
+            if blob.text.is_none() || depth >= DEEPEST {
                 self.opaque.push(self.views[from].original(blob.range.clone()));
             } else if !encodings.contains(&blob.encoding) {
                 encodings.push(blob.encoding);
