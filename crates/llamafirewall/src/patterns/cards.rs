@@ -27,6 +27,10 @@ const ISSUERS: &[(u32, u32, &[usize])] = &[
     (6759, 6763, MAESTRO),
 ];
 const MAESTRO: &[usize] = &[13, 14, 15, 16, 17, 18, 19];
+/// Most bytes before the last groups of a line that shows bytes in hexadecimal.
+const DUMP_LINE: usize = 80;
+/// Digits of the address that such a line begins with.
+const DUMP_ADDRESS: std::ops::RangeInclusive<usize> = 7..=16;
 /// Digits of an article's number.
 const ARTICLE: usize = 13;
 
@@ -35,11 +39,22 @@ pub(super) fn is_plain_card(text: &str, span: Range<usize>) -> bool {
     !is_part_of_fraction(text.as_bytes(), &span) && is_card(&text[span])
 }
 
-/// Whether digits in groups at `span` are a card's number, which they are by their groups: but for those of an account.
+/// Whether digits in groups at `span` are a card's number, which they are by their groups: but for those of an account, and for bytes in hexadecimal.
 pub(super) fn is_grouped_card(text: &str, span: Range<usize>) -> bool {
     let before = text[..span.start].trim_end_matches(' ').as_bytes();
     let head = &before[before.len().saturating_sub(4)..];
-    !accounts::is_head(head) || is_card(&text[span])
+    !is_in_dump(&text.as_bytes()[..span.start]) && (!accounts::is_head(head) || is_card(&text[span]))
+}
+
+/// Whether what stands before is the beginning of a line of `xxd`, `hexdump` or `od -x`: an address, and groups of four hexadecimal digits.
+fn is_in_dump(before: &[u8]) -> bool {
+    let reach = &before[before.len().saturating_sub(DUMP_LINE)..];
+    let line = reach.rsplit(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or(reach);
+    let hex = |part: &[u8]| part.iter().all(u8::is_ascii_hexdigit);
+    let mut parts = line.split(|byte| *byte == b' ').filter(|part| !part.is_empty());
+    let address = parts.next().map(|part| part.strip_suffix(b":").unwrap_or(part));
+    address.is_some_and(|address| DUMP_ADDRESS.contains(&address.len()) && hex(address))
+        && parts.all(|part| part.len() == 4 && hex(part))
 }
 
 /// Digits after or before a decimal point, or after the zero before a decimal comma.
@@ -95,6 +110,21 @@ mod tests {
         check("490154203237518", false);
         check("356938035643809", false);
         check("5968134880050162", false);
+    }
+
+    #[test]
+    fn bytes_in_hexadecimal_are_no_cards() {
+        let check = |before: &str, want: bool| {
+            let text = format!("{before}4111 1111 1111 1111 2020");
+            assert_eq!(is_grouped_card(&text, before.len()..before.len() + 19), want, "{before}");
+        };
+        check("00000010: 6563 2f62 ", false);
+        check("a line\n0000020 2123 ", false);
+        check("00000010:  ", false);
+        check("00000010: paid by ", true);
+        check("12345 ", true);
+        check("00000010: 6563\n", true);
+        check("card ", true);
     }
 
     #[test]
