@@ -210,8 +210,18 @@ fn may_stand_after(demand: Demand, before: &[u8]) -> bool {
             (fewest..=most).contains(&digits) && !is_word_before(digits)
         }
         Demand::NoDash => !is_word_before(0) && before.last() != Some(&b'-'),
-        Demand::Word | Demand::Digit | Demand::ThreeParts => !is_word_before(0),
+        Demand::ThreeParts => !is_word_before(0) && !is_part(before),
+        Demand::Word | Demand::Digit => !is_word_before(0),
     }
+}
+
+/// Whether the first part of such a token, and a point, stand before: a run of them would be read again from each part.
+fn is_part(before: &[u8]) -> bool {
+    /// Bytes of a token's first part, at most: it names an algorithm and a key.
+    const LONGEST_HEAD: usize = 400;
+    let Some((b'.', before)) = before.split_last() else { return false };
+    let length = before.iter().rev().take(LONGEST_HEAD).take_while(|b| is_word(**b) || **b == b'-').count();
+    before[before.len() - length..].starts_with(b"eyJ")
 }
 
 fn private_key(text: &str, begin: Range<usize>) -> Seen {
