@@ -15,6 +15,12 @@ const LOOK_AHEAD: usize = 2;
 /// Letters of a word, and digits behind it: `sha256`.
 const LONGEST_WORD: usize = 20;
 const LONGEST_VERSION: usize = 3;
+/// Characters of a UUID.
+const UUID: usize = 36;
+/// What random digits of base 16 have: of 32, one in ten thousand has fewer.
+const HEX_BITS: f32 = 3.0;
+/// By how much a sign that comes twice among eight lowers the bits of each, and a little more.
+const ONE_TWICE: f32 = 0.3;
 /// In a path, any part of so many characters counts as a word.
 const SHORT_PART: usize = 3;
 
@@ -33,15 +39,28 @@ pub(super) fn assigned(row: &Assigned, text: &str, name: Range<usize>) -> Seen {
     let value = Value::at(row, text, start);
     let open =
         (value.read + LOOK_AHEAD >= text.len() && value.span.len() <= row.length.1).then_some(name.start);
-    let is_secret = names_secret(row, &text[name.start..name_end]) && value.is_secret(row, text);
+    let secret = &bytes[value.span.clone()];
+    let is_secret = names_secret(row, &text[name.start..name_end], secret) && value.is_secret(row, text);
     let found = is_secret.then(|| Found { name: row.provider.into(), span: value.span });
     Seen { found, open, is_phrase: false }
 }
 
 /// Whether a secret has such a name. A model's tokenizer has none, and identifiers look like keys that are identifiers.
-fn names_secret(row: &Assigned, name: &str) -> bool {
+fn names_secret(row: &Assigned, name: &str, value: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
-    !name.contains("tokeniz") && (row.class != Class::Uuid || !name.ends_with("id"))
+    let is_uuid = || row.class == Class::Uuid || (value.len() == UUID && value.iter().all(is_hex_or_dash));
+    !name.contains("tokeniz") && !(name.ends_with("id") && is_uuid())
+}
+
+fn is_hex_or_dash(byte: &u8) -> bool {
+    byte.is_ascii_hexdigit() || *byte == b'-'
+}
+
+/// Bits per character that a secret of a row has at least. Of sixteen signs each says four bits at most, a few dozen of them look
+/// like less, and in a short one a sign that comes twice counts for much.
+fn fewest_bits(row: &Assigned, secret: &[u8]) -> f32 {
+    let most = if secret.iter().all(is_hex_or_dash) { HEX_BITS } else { row.entropy };
+    most.min((secret.len() as f32).log2() - ONE_TWICE)
 }
 
 /// What is given to a name.
@@ -87,7 +106,7 @@ impl Value {
         let is_mixed = secret.iter().any(u8::is_ascii_digit) && secret.iter().any(u8::is_ascii_alphabetic);
         (fewest..=most).contains(&secret.len())
             && is_mixed
-            && entropy(secret) >= row.entropy
+            && entropy(secret) >= fewest_bits(row, secret)
             && !is_placeholder(secret)
             && !is_rules(secret)
             && !(row.class == Class::Signed && is_path(secret))
@@ -198,9 +217,23 @@ mod tests {
             ("password: p@ss(w0rd|7", "p@ss(w0rd|7"),
             ("password: \"models.Field(max_length=128)\"", "models.Field(max_length=128)"),
             ("heroku_api_key: 0ab1c2d3-e4f5-4a6b-8c7d-9e0f1a2b3c4d", "0ab1c2d3-e4f5-4a6b-8c7d-9e0f1a2b3c4d"),
+            ("api_key: a2d3c442-e4f5-4a2b-8c2d-9e4f2a2b3c4d", "a2d3c442-e4f5-4a2b-8c2d-9e4f2a2b3c4d"),
+            ("api_key = 8c1e18aa5e1b21c8e82b11a58b2e15ca", "8c1e18aa5e1b21c8e82b11a58b2e15ca"),
+            ("password: kx7kq92m", "kx7kq92m"),
         ] {
             assert_eq!(found(text), Some(secret), "{text}");
         }
+    }
+
+    #[test]
+    fn long_values_are_secrets_too() {
+        let mut state = 7_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from_digit(state >> 27, 32).expect("one of 32")
+        };
+        let long: String = (0..1000).map(|_| next()).collect();
+        assert_eq!(found(&format!("aws_session_token = {long}")), Some(&long[..]));
     }
 
     #[test]
@@ -230,6 +263,8 @@ mod tests {
             "token_pattern = \"[A-Z]{3}-[0-9]{6}-[a-z0-9]{12}\"",
             "\"secret\": \"The 3 words that nobody knows are these\"",
             "heroku_app_id: 0ab1c2d3-e4f5-4a6b-8c7d-9e0f1a2b3c4d",
+            "token_id: 0ab1c2d3-e4f5-4a6b-8c7d-9e0f1a2b3c4d",
+            "password: aaaa1111",
         ] {
             assert_eq!(found(text), None, "{text}");
         }

@@ -244,7 +244,7 @@ pub(super) const ASSIGNED: &[Assigned] = &[
             "authorization",
         ],
         class: Class::Signed,
-        length: (20, 200),
+        length: (20, 1200),
         entropy: 3.7,
     },
     Assigned {
