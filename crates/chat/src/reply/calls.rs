@@ -67,7 +67,7 @@ fn is_open(text: &str) -> bool {
             _ => {}
         }
     }
-    let markup = [markup::QWEN, markup::MINIMAX, markup::GLM];
+    let markup = [markup::QWEN, markup::MINIMAX, markup::GLM, markup::DSML];
     depth > 0 || python::is_begun(text) || markup.iter().any(|markup| markup.is_begun(text))
 }
 
@@ -75,11 +75,13 @@ const fn form(begin: &'static str, end: &'static str, parse: CallParser) -> Call
     CallFormat { begin, end, parse, sign: None }
 }
 
+/// What templates put together the tags of DeepSeek V3.2 from.
+const DSML: &str = "'｜DSML｜'";
 /// As it stands in the text of a template.
 const COMMAND_R: &str = r"Action:\n```json";
 
 /// Hermes, Qwen, GLM, SmolLM3 and Granite 4; Llama; Mistral; DeepSeek; Command R7B and R; Granite 3 and Phi-4-mini; Gemma 4;
-/// Seed-OSS; MiniMax-M2; Kimi-K2; LFM2; Nemotron Nano; Apriel; functionary v3.1.
+/// Seed-OSS; MiniMax-M2; DeepSeek V3.2; Kimi-K2; Solar Open; LFM2; Nemotron Nano; Apriel; Apertus; GigaChat 3.1 and 3; functionary v3.1.
 pub(super) const FORMATS: &[CallFormat] = &[
     form("<tool_call>", "</tool_call>", tagged),
     form("<|python_tag|>", "", python_tag),
@@ -93,13 +95,23 @@ pub(super) const FORMATS: &[CallFormat] = &[
     form("<|tool_call>", "<tool_call|>", gemma),
     form("<seed:tool_call>", "</seed:tool_call>", |text, tools| markup::SEED.calls(text, tools)),
     form("<minimax:tool_call>", "</minimax:tool_call>", |text, tools| markup::MINIMAX.calls(text, tools)),
+    CallFormat {
+        sign: Some(DSML), ..form("<｜DSML｜function_calls>", "</｜DSML｜function_calls>", dsml)
+    },
     form("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", kimi),
+    form("<|tool_calls|>", "", solar),
     CallFormat {
         sign: Some("List of tools: "),
         ..form("<|tool_call_start|>", "<|tool_call_end|>", |text, _| python::calls(text))
     },
     form("<TOOLCALL>", "</TOOLCALL>", json_calls),
     form("<tool_calls>", "</tool_calls>", json_calls),
+    form("<|tools_prefix|>", "<|tools_suffix|>", apertus),
+    form("<|function_call|>", "<|message_sep|>", json_calls),
+    CallFormat {
+        sign: Some("'role': 'function call'"),
+        ..form("function call<|role_sep|>", "<|message_sep|>", json_calls)
+    },
     form("<function=", "</function>", function),
 ];
 
@@ -227,6 +239,42 @@ fn kimi(text: &str, _: &Tools) -> Option<Vec<ToolCall>> {
             call.id = Some(id.trim().to_owned());
             calls.push(call);
         }
+    }
+    Some(calls)
+}
+
+fn dsml(text: &str, tools: &Tools) -> Option<Vec<ToolCall>> {
+    markup::DSML.calls(text, tools)
+}
+
+/// The id, the tool and JSON between control tokens, again and again.
+fn solar(text: &str, _: &Tools) -> Option<Vec<ToolCall>> {
+    let mut calls = Vec::new();
+    let text = text.strip_suffix("<|calls|>").unwrap_or(text);
+    for part in text.split("<|tool_call:begin|>").filter(|part| !part.trim().is_empty()) {
+        let part = part.trim().strip_suffix("<|tool_call:end|>")?;
+        let (id, rest) = part.split_once("<|tool_call:name|>")?;
+        let (name, arguments) = rest.split_once("<|tool_call:args|>")?;
+        let Value::Object(arguments) = exact::parse(arguments)? else { return None };
+        for mut call in named(name.trim(), arguments)? {
+            call.id = Some(id.trim().to_owned()).filter(|id| !id.is_empty());
+            calls.push(call);
+        }
+    }
+    Some(calls)
+}
+
+/// A JSON list of objects, each with the tool as its one key and the arguments as its value.
+fn apertus(text: &str, _: &Tools) -> Option<Vec<ToolCall>> {
+    let Value::Array(list) = exact::parse(text)? else { return None };
+    let mut calls = Vec::new();
+    for value in list {
+        let Value::Object(object) = value else { return None };
+        let mut pairs = object.into_iter();
+        let (Some((name, Value::Object(arguments))), None) = (pairs.next(), pairs.next()) else {
+            return None;
+        };
+        calls.extend(named(&name, arguments)?);
     }
     Some(calls)
 }

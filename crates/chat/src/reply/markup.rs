@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 pub(super) struct Markup {
     /// Before the name of the tool and after it; where nothing is after it, it ends where the first argument begins.
     tool: (&'static str, &'static str),
-    /// Around the name of an argument.
-    key: (&'static str, &'static str),
+    /// Around the name of an argument; the first of several that fits.
+    key: (&'static str, &'static [&'static str]),
     /// Around its value.
     value: (&'static str, &'static str),
     /// After all arguments.
@@ -21,7 +21,7 @@ pub(super) struct Markup {
 
 const FUNCTION: Markup = Markup {
     tool: ("<function=", ">"),
-    key: ("<parameter=", ">"),
+    key: ("<parameter=", &[">"]),
     value: ("", "</parameter>"),
     end: "</function>",
     lines: true,
@@ -31,14 +31,22 @@ pub(super) const QWEN: &Markup = &FUNCTION;
 pub(super) const SEED: &Markup = &Markup { lines: false, ..FUNCTION };
 pub(super) const MINIMAX: &Markup = &Markup {
     tool: ("<invoke name=\"", "\">"),
-    key: ("<parameter name=\"", "\">"),
+    key: ("<parameter name=\"", &["\">"]),
     value: ("", "</parameter>"),
     end: "</invoke>",
     lines: false,
 };
+/// DeepSeek V3.2, which says beside the name whether the value is a text; the tool's schema says so as well.
+pub(super) const DSML: &Markup = &Markup {
+    tool: ("<｜DSML｜invoke name=\"", "\">"),
+    key: ("<｜DSML｜parameter name=\"", &["\" string=\"true\">", "\" string=\"false\">", "\">"]),
+    value: ("", "</｜DSML｜parameter>"),
+    end: "</｜DSML｜invoke>",
+    lines: false,
+};
 pub(super) const GLM: &Markup = &Markup {
     tool: ("", ""),
-    key: ("<arg_key>", "</arg_key>"),
+    key: ("<arg_key>", &["</arg_key>"]),
     value: ("<arg_value>", "</arg_value>"),
     end: "",
     lines: false,
@@ -97,7 +105,7 @@ impl Markup {
     fn keyed<'t>(&self, text: &'t str) -> Option<(&'t str, &'t str)> {
         let text = text.strip_prefix(self.key.0)?;
         let (key, after) = text.split_at(text.find(['<', '>', '"', '\n'])?);
-        let mut after = after.strip_prefix(self.key.1)?;
+        let mut after = self.key.1.iter().find_map(|end| after.strip_prefix(end))?;
         if !self.value.0.is_empty() {
             after = after.trim_start().strip_prefix(self.value.0)?;
         }

@@ -118,7 +118,10 @@ impl ReplyParser {
             self.state = if tags.open == name { State::Thinking } else { State::AfterThinking };
             return held;
         }
-        if matches!(self.state, State::Call(..)) || self.format.calls.iter().any(|call| call.begin == name) {
+        // Text may stand before the token in a tag.
+        let ends_tag = |begin: &str| begin.strip_suffix(name).is_some_and(|head| self.held.ends_with(head));
+        if matches!(self.state, State::Call(..)) || self.format.calls.iter().any(|call| ends_tag(call.begin))
+        {
             return self.push(name);
         }
         Vec::new()

@@ -92,6 +92,25 @@ fn control_tokens_end_thinking_too() {
 }
 
 #[test]
+fn a_control_token_may_end_a_tag_of_text() {
+    let mut parser = ReplyParser::new(format("'role': 'function call'"), "");
+    let mut pieces = parser.push("Well.");
+    pieces.extend(parser.control("<|role_sep|>"));
+    pieces.extend(parser.push("\n\nfunction call"));
+    pieces.extend(parser.control("<|role_sep|>"));
+    pieces.extend(parser.push("\n{\"name\": \"f\", \"arguments\": {}}"));
+    pieces.extend(parser.control("<|message_sep|>"));
+    pieces.extend(parser.finish());
+    let call = ToolCall { id: None, name: "f".into(), arguments: json!({}) };
+    let last = pieces.pop();
+    assert_eq!(last, Some(Piece::Call(call)), "{pieces:?}");
+    assert!(
+        pieces.iter().all(|piece| matches!(piece, Piece::Text(text) if !text.contains('|'))),
+        "{pieces:?}"
+    );
+}
+
+#[test]
 fn calls_are_found_in_the_forms_of_the_families() {
     let call = ("f", json!({"a": 1, "b": "x"}));
     for (template, reply) in [
@@ -132,6 +151,26 @@ fn calls_are_found_in_the_forms_of_the_families() {
         (
             "Action:\\n```json",
             "Action:\n```json\n[{\"tool_name\": \"f\", \"parameters\": {\"a\": 1, \"b\": \"x\"}}]```",
+        ),
+        (
+            "'｜DSML｜'",
+            "<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"f\">\n<｜DSML｜parameter name=\"a\" string=\"false\">1\
+             </｜DSML｜parameter>\n<｜DSML｜parameter name=\"b\" string=\"true\">x</｜DSML｜parameter>\n</｜DSML｜invoke>\n\
+             </｜DSML｜function_calls>",
+        ),
+        (
+            "<|tool_calls|>",
+            "<|tool_calls|><|tool_call:begin|>7<|tool_call:name|>f<|tool_call:args|>{\"a\": 1, \"b\": \"x\"}\
+             <|tool_call:end|><|calls|>",
+        ),
+        ("<|tools_prefix|>", "<|tools_prefix|>[{\"f\": {\"a\": 1, \"b\": \"x\"}}]<|tools_suffix|>"),
+        (
+            "<|function_call|>",
+            "<|function_call|>{\"name\": \"f\", \"arguments\": {\"a\": 1, \"b\": \"x\"}}<|message_sep|>\n\n",
+        ),
+        (
+            "'role': 'function call'",
+            "function call<|role_sep|>\n{\"name\": \"f\", \"arguments\": {\"a\": 1, \"b\": \"x\"}}",
         ),
         ("functools", "functools[{\"name\": \"f\", \"arguments\": {\"a\": 1, \"b\": \"x\"}}]"),
         ("<|tool_call>", "<|tool_call>call:f{a:1,b:<|\"|>x<|\"|>}<tool_call|>"),
