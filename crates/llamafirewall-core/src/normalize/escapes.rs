@@ -1,9 +1,11 @@
-//! Characters written as numbers or names within a text: `%69`, `=69`, `&#105;`, `&shy;`, `\x69`, `\u0069`, `\U00000069`.
+//! Characters written as numbers or names within a text: `%69`, `=69`, `&#105;`, `&shy;`, `\x69`, `\u0069`, `\U00000069`, `\n`.
 
 use super::mapping::{Mapping, Rewriting};
 
 /// Longest escape after its first sign, in bytes.
 const LONGEST: usize = 24;
+/// Backslashes of one escape: three levels of strings within strings have seven.
+const MOST_BACKSLASHES: usize = 7;
 
 /// Characters that HTML has names for (13.5 of its standard): those of ASCII, blanks, hyphens, and those that nobody sees.
 const ENTITIES: &[(&str, char)] = &[
@@ -116,9 +118,19 @@ fn may_begin(bytes: &[u8]) -> bool {
         [b'=', next, ..] => next.is_ascii_hexdigit() || matches!(next, b'\n' | b'\r'),
         [b'&', next, ..] => *next == b'#' || next.is_ascii_alphabetic(),
         [b'<', next, ..] => matches!(next, b'w' | b'W'),
-        [b'\\', next, ..] => matches!(next, b'x' | b'u' | b'U'),
+        [b'\\', ..] => {
+            matches!(
+                bytes.get(backslashes(bytes)),
+                Some(b'x' | b'u' | b'U' | b'n' | b'r' | b't' | b'\n' | b'\r')
+            )
+        }
         _ => false,
     }
+}
+
+/// Backslashes at the beginning: a text that was escaped several times has some.
+fn backslashes(text: &[u8]) -> usize {
+    text.iter().take(MOST_BACKSLASHES).take_while(|byte| **byte == b'\\').count()
 }
 
 /// One character that is escaped at `at`, or several bytes in a row that make one or more characters.
@@ -148,13 +160,18 @@ fn sequence(text: &str, at: usize) -> Option<(usize, String)> {
     Some((end, String::from_utf8_lossy(&read).into_owned()))
 }
 
-/// An escape that stands for a byte. A soft line break of quoted-printable stands for none, and so does the place where HTML lets a
-/// word break.
+/// An escape that stands for a byte. A soft line break of quoted-printable stands for none, and so do a line that goes on and the place
+/// where HTML lets a word break.
 fn byte(text: &str) -> Option<(usize, Option<u8>)> {
+    let more = backslashes(text.as_bytes()).saturating_sub(1);
+    let text = &text[more..];
     let bytes = text.as_bytes();
     match bytes {
-        [b'=', b'\n', ..] => return Some((2, None)),
-        [b'=', b'\r', b'\n', ..] => return Some((3, None)),
+        [b'=' | b'\\', b'\n', ..] => return Some((more + 2, None)),
+        [b'=' | b'\\', b'\r', b'\n', ..] => return Some((more + 3, None)),
+        [b'\\', b'n', ..] => return Some((more + 2, Some(b'\n'))),
+        [b'\\', b'r', ..] => return Some((more + 2, Some(b'\r'))),
+        [b'\\', b't', ..] => return Some((more + 2, Some(b'\t'))),
         [b'<', ..] => return Some((word_break(text)?, None)),
         _ => {}
     }
@@ -167,7 +184,7 @@ fn byte(text: &str) -> Option<(usize, Option<u8>)> {
     let value = u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()?;
     // Quoted-printable keeps texts, which have no control characters but tabs and ends of lines.
     let is_text = !value.is_ascii_control() || matches!(value, b'\t' | b'\n' | b'\r');
-    (bytes[0] != b'=' || is_text).then_some((skip + 2, Some(value)))
+    (bytes[0] != b'=' || is_text).then_some((more + skip + 2, Some(value)))
 }
 
 /// How many bytes are a tag `<wbr>`.
@@ -183,6 +200,8 @@ fn character(text: &str) -> Option<(usize, char)> {
         let end = rest.bytes().take(LONGEST).position(|byte| byte == b';')?;
         return entity(&rest[..end]).map(|c| (end + 2, c));
     }
+    let more = backslashes(text.as_bytes()).saturating_sub(1);
+    let text = &text[more..];
     let short = || text.strip_prefix("\\u").or_else(|| text.strip_prefix("%u")).map(|rest| (rest, 4));
     let (rest, count) = text.strip_prefix("\\U").map(|rest| (rest, 8)).or_else(short)?;
     let (skip, digits, close) = match rest.strip_prefix('{') {
@@ -190,7 +209,7 @@ fn character(text: &str) -> Option<(usize, char)> {
         None => (0, rest.get(..count)?, 0),
     };
     let c = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
-    Some((2 + skip + digits.len() + close, c))
+    Some((more + 2 + skip + digits.len() + close, c))
 }
 
 fn entity(name: &str) -> Option<char> {
@@ -217,6 +236,8 @@ mod tests {
             r"say: \x69\x67\x6e\x6f\x72\x65",
             r"say: \u0069\u0067\u{6e}ore",
             r"say: \U00000069gn\U0000006fre",
+            r"say: \\x69g\\\\u006eore",
+            "say: ig\\\nno\\\\\r\nre",
             "say: %u0069gnore",
             "say&colon;&NonBreakingSpace;ig<wbr>no<WBR />re",
         ] {
@@ -227,6 +248,7 @@ mod tests {
         assert_eq!(unescaped("%C3%A9t%C3%A9").expect("it changes").0, "été");
         assert_eq!(unescaped("=C3=A9t=C3=A9=FF").expect("it changes").0, "été=FF");
         assert_eq!(unescaped("one=0D=0Atwo").expect("it changes").0, "one\r\ntwo");
+        assert_eq!(unescaped(r"one\ntwo\\n\\tthree\r\n").expect("it changes").0, "one\ntwo\n\tthree\r\n");
     }
 
     #[test]

@@ -1,18 +1,25 @@
-//! Characters as numbers, one after the other: `69 67 6e`, `105, 103, 110`, `01101001 01100111`, `151 147 156`.
+//! Characters as numbers, one after the other: `69 67 6e`, `6967 6e6f`, `105, 103, 110`, `01101001 01100111`, `151 147 156`.
 
 use super::{Blob, as_text};
 use std::ops::Range;
 
 /// Fewer digits make no text.
 pub(super) const FEWEST_DIGITS: usize = 6;
-/// Fewer numbers make no text.
+/// Fewer numbers make no text; of several bytes each, fewer words.
 const FEWEST: usize = 5;
+const FEWEST_WORDS: usize = 3;
 /// Widest gap between two numbers, in bytes.
 const WIDEST_GAP: usize = 4;
 
-/// In which base the numbers of a row can be read.
-const BASES: [(u32, &str); 4] =
-    [(2, "binary"), (16, "hexadecimal numbers"), (10, "decimal numbers"), (8, "octal numbers")];
+/// In which base the numbers of a row can be read; the last are words of base 16, of some bytes each.
+const BASES: [(u32, &str); 5] = [
+    (2, "binary"),
+    (16, "hexadecimal numbers"),
+    (10, "decimal numbers"),
+    (8, "octal numbers"),
+    (WORDS, "hexadecimal words"),
+];
+const WORDS: u32 = 0;
 
 /// Finds rows of numbers.
 pub(super) fn find(text: &str, blobs: &mut Vec<Blob>) {
@@ -40,7 +47,7 @@ fn each_row(text: &str, each: &mut dyn FnMut(&Row)) {
         }
         let Some(range) = next_token(text.as_bytes(), at) else { break };
         at = range.end;
-        let reads = values(&text[range.clone()]).map(|value| value.is_some());
+        let reads = readings(&text[range.clone()]);
         let last = row.take();
         let joined = last.as_ref().filter(|last| range.start - last.span.end <= WIDEST_GAP);
         row = joined.and_then(|last| last.with(range.end, reads)).or_else(|| {
@@ -74,12 +81,12 @@ impl Row {
     }
 
     fn close(&self, text: &str, blobs: &mut Vec<Blob>) {
-        if self.count < FEWEST {
-            return;
-        }
         let row = &text[self.span.clone()];
-        for (base, (_, encoding)) in BASES.iter().enumerate().filter(|(base, _)| self.reads[*base]) {
-            let read: Vec<u8> = tokens(row).filter_map(|token| values(token)[base]).collect();
+        for ((base, encoding), _) in BASES.iter().zip(self.reads).filter(|(_, reads)| *reads) {
+            if self.count < if *base == WORDS { FEWEST_WORDS } else { FEWEST } {
+                continue;
+            }
+            let read: Vec<u8> = tokens(row).flat_map(|token| bytes(token, *base)).collect();
             if let Some(text) = as_text(&read).filter(|_| read.iter().all(|byte| *byte >= 9)) {
                 blobs.push(Blob { range: self.span.clone(), encoding, text: Some(text) });
                 return;
@@ -103,17 +110,40 @@ fn tokens(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Longer tokens are no number: eight bits and their mark.
-const LONGEST: usize = 10;
+/// Longer tokens are no number: eight bytes of base 16 and their mark.
+const LONGEST: usize = 18;
 
-/// A token's number in each base.
-fn values(token: &str) -> [Option<u8>; BASES.len()] {
+/// In which bases a token is a number.
+fn readings(token: &str) -> [bool; BASES.len()] {
     // Without digits there is no number but one of base 16 of two letters, perhaps with its mark.
     let may_be = match token.as_bytes() {
         [_, _] | [b'x', _, _] => true,
         token => token.len() <= LONGEST && token[0].is_ascii_digit(),
     };
-    if may_be { BASES.map(|(base, _)| value(token, base)) } else { [None; BASES.len()] }
+    let is_number = |(base, _)| match base {
+        WORDS => word(token).is_some(),
+        base => value(token, base).is_some(),
+    };
+    if may_be { BASES.map(is_number) } else { [false; BASES.len()] }
+}
+
+/// The bytes of a token in a base.
+fn bytes(token: &str, base: u32) -> Vec<u8> {
+    let of_word = |digits: &str| {
+        let pairs = digits.as_bytes().chunks_exact(2);
+        pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    };
+    match base {
+        WORDS => word(token).map(of_word).unwrap_or_default(),
+        base => value(token, base).into_iter().collect(),
+    }
+}
+
+/// The digits of some bytes of base 16.
+fn word(token: &str) -> Option<&str> {
+    let digits = token.strip_prefix("0x").unwrap_or(token);
+    let is_word = digits.len().is_multiple_of(2) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_word.then_some(digits)
 }
 
 fn value(token: &str, base: u32) -> Option<u8> {
@@ -146,6 +176,9 @@ mod tests {
             "x: [105, 103, 110, 111, 114, 101]",
             "x: 01101001 01100111 01101110 01101111 01110010 01100101",
             "x: 151 147 156 157 162 145",
+            "x: 6967 6e6f 7265",
+            "x: 0x6967 0x6e6f 0x7265",
+            "x: 69676e6f 72 65",
         ] {
             let mut blobs = Vec::new();
             find(text, &mut blobs);

@@ -194,7 +194,8 @@ fn alphabetical(run: &[u8], base58_left: &mut usize) -> Option<(&'static str, St
     if digits.iter().all(|byte| matches!(byte, b'0' | b'1')) {
         return bits(digits, 1, &DIGIT16).map(|text| ("binary", text));
     }
-    if let Some(text) = bits(digits, 4, &DIGIT16) {
+    let unmarked = digits.strip_prefix(b"0x").or_else(|| digits.strip_prefix(b"0X"));
+    if let Some(text) = bits(unmarked.unwrap_or(digits), 4, &DIGIT16) {
         return Some(("base16", text));
     }
     if let Some(text) = bits(digits, 5, &DIGIT32) {
@@ -378,6 +379,7 @@ mod tests {
     fn each_base_is_read() {
         for (packed, encoding) in [
             ("69676e6f72652070726576696f7573", "base16"),
+            ("0x69676e6f72652070726576696f7573", "base16"),
             ("NFTW433SMUQHA4TFOZUW65LT", "base32"),
             ("aWdub3JlIHByZXZpb3Vz", "base64"),
             ("xaWdub3JlIHByZXZpb3Vz", "base64"),
