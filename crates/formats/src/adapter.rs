@@ -18,7 +18,7 @@ const PREFIX: &str = "base_model.model.";
 /// Modules that PEFT writes whole where it thinks that tokens were added.
 const TABLES: &[&str] = &["embed_tokens", "lm_head", "wte", "embed_in", "embed_out"];
 /// Values of `init_lora_weights` that leave the model's own weights as they are; others of PEFT (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) change them.
-const STARTS: &[&str] = &["gaussian", "eva", "orthogonal"];
+const STARTS: &[&str] = &["gaussian", "eva", "orthogonal", "mica"];
 
 /// An adapter as it lies in its file.
 #[derive(Clone, Debug)]

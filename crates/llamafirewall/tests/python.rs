@@ -15,6 +15,7 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("regex", "weird a@b.||x tail", "allow"),
     ("regex", "1234567890", "allow"),
     ("regex", "1234567890123456", "allow"),
+    ("regex", "1234 5678 9012 3456 7", "allow"),
     ("hidden_ascii", "flag 🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f} end", "allow"),
     ("hidden_ascii", "zero\u{200b}width \u{202e} bidi", "block"),
     ("hidden_ascii", "variation selector \u{e0100}", "block"),

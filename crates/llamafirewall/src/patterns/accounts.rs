@@ -157,11 +157,6 @@ pub(super) fn open_end(text: &str) -> usize {
     (bytes.len().saturating_sub(LONGEST)..bytes.len()).find(is_open).unwrap_or(bytes.len())
 }
 
-/// Whether an account number of some country could begin with these characters, such as `DE89`.
-pub(super) fn is_head(head: &[u8]) -> bool {
-    matches!(head, [a, b, c, d] if c.is_ascii_digit() && d.is_ascii_digit() && country(name(*a, *b)).is_some())
-}
-
 fn name(a: u8, b: u8) -> [u8; 2] {
     [a.to_ascii_uppercase(), b.to_ascii_uppercase()]
 }

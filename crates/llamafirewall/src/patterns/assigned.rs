@@ -218,7 +218,7 @@ mod tests {
             ("password: \"models.Field(max_length=128)\"", "models.Field(max_length=128)"),
             ("heroku_api_key: 0ab1c2d3-e4f5-4a6b-8c7d-9e0f1a2b3c4d", "0ab1c2d3-e4f5-4a6b-8c7d-9e0f1a2b3c4d"),
             ("api_key: a2d3c442-e4f5-4a2b-8c2d-9e4f2a2b3c4d", "a2d3c442-e4f5-4a2b-8c2d-9e4f2a2b3c4d"),
-            ("api_key = 8c1e18aa5e1b21c8e82b11a58b2e15ca", "8c1e18aa5e1b21c8e82b11a58b2e15ca"),
+            ("api_key = a3b1c9d4a3e8f1a0c3b7a1d9e4a3c8b1", "a3b1c9d4a3e8f1a0c3b7a1d9e4a3c8b1"),
             ("password: kx7kq92m", "kx7kq92m"),
         ] {
             assert_eq!(found(text), Some(secret), "{text}");

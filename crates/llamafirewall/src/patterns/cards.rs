@@ -1,6 +1,5 @@
-//! Numbers of payment cards: told by their groups, or by issuer, length and check digit.
+//! Numbers of payment cards: told by issuer, length and check digit, or by their groups and a word before them.
 
-use super::accounts;
 use super::personal::digits;
 use std::ops::Range;
 
@@ -27,6 +26,9 @@ const ISSUERS: &[(u32, u32, &[usize])] = &[
     (6759, 6763, MAESTRO),
 ];
 const MAESTRO: &[usize] = &[13, 14, 15, 16, 17, 18, 19];
+/// Words for cards, in some languages, and how many bytes before the number they stand at most.
+const NAMES: &[&str] = &["card", "karte", "carte", "tarjeta", "carta", "visa", "amex", "maestro"];
+const REACH: usize = 32;
 /// Most bytes before the last groups of a line that shows bytes in hexadecimal.
 const DUMP_LINE: usize = 80;
 /// Digits of the address that such a line begins with.
@@ -39,11 +41,17 @@ pub(super) fn is_plain_card(text: &str, span: Range<usize>) -> bool {
     !is_part_of_fraction(text.as_bytes(), &span) && is_card(&text[span])
 }
 
-/// Whether digits in groups at `span` are a card's number, which they are by their groups: but for those of an account, and for bytes in hexadecimal.
+/// Whether digits in groups at `span` are a card's number: by issuer, length and check digit, or because a word for cards stands before
+/// them. Years, sizes and other identifiers come in such groups too, and so do accounts and bytes in hexadecimal.
 pub(super) fn is_grouped_card(text: &str, span: Range<usize>) -> bool {
-    let before = text[..span.start].trim_end_matches(' ').as_bytes();
-    let head = &before[before.len().saturating_sub(4)..];
-    !is_in_dump(&text.as_bytes()[..span.start]) && (!accounts::is_head(head) || is_card(&text[span]))
+    let before = &text.as_bytes()[..span.start];
+    !is_in_dump(before) && (is_card(&text[span]) || is_named(before))
+}
+
+/// Whether a word for a card stands a few words before.
+fn is_named(before: &[u8]) -> bool {
+    let reach = before[before.len().saturating_sub(REACH)..].to_ascii_lowercase();
+    NAMES.iter().any(|name| reach.windows(name.len()).any(|part| part == name.as_bytes()))
 }
 
 /// Whether what stands before is the beginning of a line of `xxd`, `hexdump` or `od -x`: an address, and groups of four hexadecimal digits.
@@ -125,6 +133,20 @@ mod tests {
         check("12345 ", true);
         check("00000010: 6563\n", true);
         check("card ", true);
+    }
+
+    #[test]
+    fn groups_alone_make_no_card() {
+        let check = |text: &str, want: bool| {
+            let start = text.find(|c: char| c.is_ascii_digit()).expect("a number");
+            assert_eq!(is_grouped_card(text, start..start + 19), want, "{text}");
+        };
+        check("4111 1111 1111 1111", true);
+        check("My credit card is 1234-5678-9012-3456", true);
+        check("Tarjeta: 1234 5678 9012 3456", true);
+        check("1234 5678 9012 3456", false);
+        check("from 1990 1991 1992 1993", false);
+        check("ORCID 0000-0002-1825-0097", false);
     }
 
     #[test]

@@ -86,7 +86,8 @@ impl Numbers {
             grouped.for_each(|m| add(CARD, m.range()));
             let plain = self.plain_card.find_iter(input.clone()).filter(|m| is_plain_card(text, m.range()));
             plain.for_each(|m| add(CARD, m.range()));
-            self.insurance.find_iter(input).for_each(|m| add(INSURANCE, m.range()));
+            let insurance = self.insurance.find_iter(input).filter(|m| is_insurance(&text[m.range()]));
+            insurance.for_each(|m| add(INSURANCE, m.range()));
         }
         found.extend(accounts.into_iter().map(|span| Found { name: ACCOUNT.into(), span }));
     }
@@ -108,8 +109,18 @@ pub(super) fn overlaps(places: &[Range<usize>], span: &Range<usize>) -> bool {
     places.get(next).is_some_and(|place| place.start < span.end)
 }
 
+/// Whether such a number is ever given out: area, group and serial are not zero, and the area is none of those that mean something else
+/// (SSA, POMS RM 10201.030).
+fn is_insurance(number: &str) -> bool {
+    let (area, rest) = number.split_at(3);
+    !matches!(area, "000" | "666")
+        && !area.starts_with('9')
+        && !rest.starts_with("-00")
+        && !rest.ends_with("-0000")
+}
+
 fn in_region(byte: u8) -> bool {
-    byte.is_ascii_digit() || b" ()+.-\t\n\r".contains(&byte)
+    byte.is_ascii_digit() || b" ()+.-/\t\n\r".contains(&byte)
 }
 
 /// Runs of digits and of what may stand between them, that begin with a digit.
@@ -161,6 +172,7 @@ mod tests {
             ("my phone is 2025550143", PHONE),
             ("call 123.456.7890 now", PHONE),
             ("card 1234-5678-9012-3456", CARD),
+            ("4111 1111 1111 1111", CARD),
             ("4111111111111111", CARD),
             ("378282246310005", CARD),
             ("SSN: 123-45-6789", INSURANCE),
@@ -184,6 +196,8 @@ mod tests {
             "4111111111111112",
             "x123-45-6789",
             "order 123-456-78901",
+            "000-12-3456, 666-12-3456, 900-12-3456, 123-00-4567 and 123-45-0000",
+            "0755 0644 0600 0777",
             "2024-01-02 03:04:05",
             "DE89370400440532013001",
             "192.168.100.200 and 10.0.0.1",

@@ -12,7 +12,23 @@ const FEWEST_IN_A_ROW: usize = 10;
 /// How far before plain digits a word has to stand that makes them a telephone number.
 const REACH: usize = 32;
 /// Words for it, which may be part of a name such as `phone_number`.
-const NAMES: &[&str] = &["phone", "phones", "telephone", "cellphone", "mobile", "tel", "fax", "whatsapp"];
+const NAMES: &[&str] = &[
+    "phone",
+    "phones",
+    "telephone",
+    "cellphone",
+    "mobile",
+    "tel",
+    "fax",
+    "whatsapp",
+    "telefon",
+    "telefonnummer",
+    "rufnummer",
+    "mobil",
+    "telefono",
+    "telefone",
+    "celular",
+];
 /// Words that have other meanings within names.
 const WORDS: &[&str] = &["call", "cell", "sms", "text me", "contact", "dial"];
 /// Country codes whose numbers are written in pairs.
@@ -34,12 +50,15 @@ impl Phones {
                 r"|\d{0,2}\)?(?:[ .-]?\(\d{1,5}\)[ .-]?|[ .-]\d{1,5}[ .-]?)(?:\d{2,5}[ .-]){0,5}\d{2,8}",
                 r"|\d{3,6}(?:[ -]\d{3,8}){1,3})\b)"
             ))?,
-            // A point beside another sign parts a fraction.
+            // Groups with blanks alone may be columns, and a point beside another sign parts a fraction.
             grouped: build(concat!(
-                r"(?-u:(?:(?:\(\d{3}\)|\b\d{3})[\s-]?\d{3}[\s-]?\d{4}",
-                r"|(?:\(\d{3}\)\s?|\b\d{3}\.)\d{3}\.\d{4})\b)"
+                r"(?-u:(?:\(\d{3}\) ?\d{3}[ -]?\d{4}|\b\d{3}-\d{3}-\d{4}|\b\d{3} \d{3}-\d{4}",
+                r"|(?:\(\d{3}\) ?|\b\d{3}\.)\d{3}\.\d{4})\b)"
             ))?,
-            named: build(r"(?-u:\b(?:\d{10}|0\d{10}|0\d{1,4}(?:[ -]\d{2,8}){1,4})\b)")?,
+            named: build(concat!(
+                r"(?-u:\b(?:\d{10}|0\d{10}|0\d{1,4}(?:[ -]\d{2,8}){1,4}",
+                r"|0\d{1,5}/ ?\d{3,9}(?:[ -]\d{1,5}){0,2}|0\d(?:\.\d{2}){4}|[2-9]\d{2} \d{3} \d{3,4})\b)"
+            ))?,
         })
     }
 
@@ -208,6 +227,9 @@ mod tests {
         check("Tel. 020 7946 0958", &["020 7946 0958"]);
         check("Call (123) 456-7890 or 123.456.7890", &["(123) 456-7890", "123.456.7890"]);
         check("(123) 456.7890, 123 456-7890", &["(123) 456.7890", "123 456-7890"]);
+        check("phone 345 678 1234, Tel: 912 345 678", &["345 678 1234", "912 345 678"]);
+        check("Tel. 030/12345678, tel 01.42.68.53.00", &["030/12345678", "01.42.68.53.00"]);
+        check("Telefon: 0171 2345678", &["0171 2345678"]);
     }
 
     #[test]
@@ -226,6 +248,11 @@ mod tests {
             "tel 2.8333333333",
             "M277.764 1035 L277.764-1035",
             "277 764.1035",
+            "345 678 1234",
+            "345\n678\n1234",
+            "201.123 4567.8",
+            "tel 192.168.100.200",
+            "mobile 2024-01-02 03:04",
             "mobile 07700",
         ] {
             check(text, &[]);
