@@ -130,6 +130,16 @@ fn tokens_are_told_by_their_whole_form() {
         (format!("eyJ{body}.{body}.{body}"), "JSON web token"),
         (format!("sk-{body}"), "OpenAI or DeepSeek key"),
         ("key-d41d8cd98f00b204e9800998ecf8427e".to_owned(), "Mailgun key"),
+        (format!("https://discord.com/api/v10/webhooks/123456789012345678/{body}{body}"), "Discord webhook"),
+        (format!("tskey-auth-{body}"), "Tailscale key"),
+        ("sk-lf-0ab1c2d3-e4f5-4a6b-8c7d-9e0f1a2b3c4d".to_owned(), "Langfuse key"),
+        (format!("Endpoint=sb://x/;SharedAccessKey={body}xyz="), "Azure shared access key"),
+        (format!("re_{}_{}", &body[..8], &body[8..32]), "Resend key"),
+        (
+            format!("access_token$production${}${}", "a1b2c3d4e5f6g7h8", "0123456789abcdee0123456789abcdef"),
+            "Braintree access token",
+        ),
+        ("mongodb+srv://app:kx7kq92m@db.example.org/x".to_owned(), "Password in an address"),
         ("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC".to_owned(), "Private key"),
         (
             "\"-----BEGIN EC PRIVATE KEY-----\\r\\nMHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtLYX5CB04".to_owned(),

@@ -45,6 +45,19 @@ pub(super) fn assigned(row: &Assigned, text: &str, name: Range<usize>) -> Seen {
     Seen { found, open, is_phrase: false }
 }
 
+/// Looks at what follows the `://` of an address for a password that stands before its host.
+pub(super) fn login(row: &Assigned, text: &str, sign: Range<usize>) -> Seen {
+    let is_login = |byte: u8| byte.is_ascii_graphic() && !b"/?#@\"'<>`".contains(&byte);
+    let end = sign.end + run(text, sign.end, 2 * row.length.1, is_login);
+    let open = (end == text.len() && end - sign.end <= 2 * row.length.1).then_some(sign.start);
+    let Some(colon) = text[sign.end..end].find(':').filter(|_| text[end..].starts_with('@')) else {
+        return Seen { open, ..Seen::nothing() };
+    };
+    let value = Value { span: sign.end + colon + 1..end, is_quoted: true, read: end };
+    let found = value.is_secret(row, text).then(|| Found { name: row.provider.into(), span: value.span });
+    Seen { found, open, is_phrase: false }
+}
+
 /// Whether a secret has such a name. A model's tokenizer has none, and identifiers look like keys that are identifiers.
 fn names_secret(row: &Assigned, name: &str, value: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
@@ -174,7 +187,7 @@ fn is_code(value: &[u8], rest: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::patterns::secrets::ASSIGNED;
+    use crate::patterns::secrets::{ASSIGNED, LOGIN};
 
     /// What is found after the first name of the last two rows, `Secret` and `Password`.
     fn found(text: &str) -> Option<&str> {
@@ -222,6 +235,27 @@ mod tests {
             ("password: kx7kq92m", "kx7kq92m"),
         ] {
             assert_eq!(found(text), Some(secret), "{text}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_addresses_are_secrets() {
+        let found = |text: &str| {
+            let at = text.find("://").expect("an address");
+            login(&LOGIN, text, at..at + 3).found.map(|found| text[found.span].to_owned())
+        };
+        for address in ["postgres://app:kx7kq92m@db:5432/x", "https://me:kx7kq92m@example.org"] {
+            assert_eq!(found(address).as_deref(), Some("kx7kq92m"), "{address}");
+        }
+        for address in [
+            "postgres://postgres:postgres@localhost",
+            "https://user:${PASSWORD1}@host",
+            "https://user:your_passw0rd@host",
+            "http://host:8080/a:b1c2d3e4@f",
+            "ssh://git@host",
+            "redis://:p@host",
+        ] {
+            assert_eq!(found(address), None, "{address}");
         }
     }
 

@@ -1,12 +1,12 @@
 //! Finds keywords in one pass, and looks at each place by the rule that the keyword belongs to. Every rule looks no
 //! further than a fixed distance, so the time grows with the text alone.
 
-use super::assigned::assigned;
+use super::assigned::{assigned, login};
 use super::automaton::{Automaton, Outcome};
 use super::personal::{self, is_local, is_word};
 use super::phrases::{BETWEEN, OTHER_WORDS, PHRASES, is_other_word, may_end};
 use super::secrets::{
-    ASSIGNED, Assigned, Demand, PRIVATE_KEY, TOKENS, Token, entropy, is_key, is_placeholder,
+    ASSIGNED, Assigned, Demand, LOGIN, PRIVATE_KEY, TOKENS, Token, entropy, is_key, is_placeholder,
 };
 use super::{Found, Group};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
@@ -53,6 +53,7 @@ enum Rule {
     Phrase(&'static str, Box<Automaton>),
     Token(&'static Token),
     Assigned(&'static Assigned),
+    Login,
     PrivateKey,
     Address,
 }
@@ -85,6 +86,7 @@ impl Matcher {
                 Group::Secrets => {
                     TOKENS.iter().for_each(|token| matcher.add(token.prefixes, Rule::Token(token)));
                     ASSIGNED.iter().for_each(|row| matcher.add(row.names, Rule::Assigned(row)));
+                    matcher.add(LOGIN.names, Rule::Login);
                     matcher.add(&[PRIVATE_KEY.0], Rule::PrivateKey);
                 }
             }
@@ -117,6 +119,7 @@ impl Matcher {
                 Rule::Token(token) if text[place.clone()] == *word => self::token(token, text, place),
                 Rule::Token(_) => Seen::nothing(),
                 Rule::Assigned(row) => assigned(row, text, place),
+                Rule::Login => login(&LOGIN, text, place),
                 Rule::PrivateKey => private_key(text, place),
                 Rule::Address => address(text, place.start),
             };
