@@ -154,6 +154,8 @@ fn dressed_up(c: char) -> Option<char> {
         '\u{1f150}'..='\u{1f169}' => return letter(0x1f150),
         '\u{1f170}'..='\u{1f189}' => return letter(0x1f170),
         '≠' => return Some('='),
+        // What NFKC makes of the lunate sigma, which is a `c` to the eye.
+        'ς' => return Some('c'),
         _ => {}
     }
     let find = |pairs: &str| {

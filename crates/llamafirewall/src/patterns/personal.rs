@@ -41,14 +41,27 @@ pub(super) fn address(text: &str, at: usize) -> (Option<Range<usize>>, Option<us
     let domain = bytes[at + 1..].iter().take(LONGEST_DOMAIN).take_while(|byte| in_domain(byte)).count();
     let domain_end = at + 1 + domain;
     let open = (domain_end == bytes.len()).then_some(start);
+    // Whoever is called so is a repository.
+    let is_remote = bytes[start..at].eq_ignore_ascii_case(b"git");
     let ends_name = |dot: usize| {
         let letters = bytes[dot + 1..domain_end].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
         let end = dot + 1 + letters;
-        (dot > at + 1 && letters >= 2 && !bytes.get(end).copied().is_some_and(is_word)).then_some(end)
+        let is_name = dot > at + 1 && letters >= 2 && !bytes.get(end).copied().is_some_and(is_word);
+        (is_name && !is_remote && !names_file(&bytes[dot + 1..end])).then_some(end)
     };
     let dots = (at + 1..domain_end).rev().filter(|dot| bytes[*dot] == b'.');
     let end = dots.filter_map(ends_name).next();
     (end.map(|end| start..end), open)
+}
+
+/// Whether a name ends so that is one of a file or a unit of systemd; none of these is a domain.
+fn names_file(ending: &[u8]) -> bool {
+    const ENDINGS: [&str; 36] = [
+        "png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "bmp", "ico", "js", "mjs", "cjs", "jsx", "ts",
+        "tsx", "css", "scss", "json", "yaml", "yml", "toml", "xml", "html", "htm", "txt", "log", "tgz", "gz",
+        "tar", "whl", "exe", "dll", "service", "socket", "timer", "mount",
+    ];
+    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The numbers.
@@ -223,6 +236,8 @@ mod tests {
         check("a@b.c", None);
         check("not-an-email@", None);
         check("@decorator.name", None);
+        check("icon@2x.png and getty@tty1.service", None);
+        check("git@github.com:owner/name.git", None);
         check("a@b.||x", None);
     }
 }
