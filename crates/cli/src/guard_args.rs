@@ -30,13 +30,13 @@ pub struct GuardEvalArgs {
     /// A Prompt Guard to measure: a folder with config.json, safetensors and tokenizer.json [default: the detector inside]
     #[arg(long, value_name = "FOLDER")]
     pub model: Option<PathBuf>,
-    /// Threads of the model [default: the number of processors]
+    /// Threads of the model of --model [default: the number of processors]
     #[arg(short = 't', long, value_name = "N", value_parser = at_least_one, requires = "model")]
     pub threads: Option<usize>,
-    /// Numbers in which the model's layers multiply: f32, bf16 or int8
+    /// Numbers in which the layers of --model multiply: f32, bf16 or int8
     #[arg(long, value_name = "NUMBERS", default_value = "f32", value_parser = precision, requires = "model")]
     pub precision: EncoderPrecision,
-    /// Where the model runs
+    /// Where the model of --model runs
     #[arg(long, value_name = "NAME", default_value = "cpu", value_enum, requires = "model")]
     pub backend: Backend,
     /// Number of the GPU among those of the backend [default: 0]

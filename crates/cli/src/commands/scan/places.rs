@@ -24,7 +24,7 @@ pub fn places(text: &str, findings: &[Finding]) -> Vec<Option<Place>> {
     findings.iter().zip(places).map(|(finding, place)| (!finding.is_beside_text()).then_some(place)).collect()
 }
 
-/// The position of each byte; of one beyond the end, that of the end.
+/// The position of each byte; of one beyond the end, that of the end. A byte order mark is no character of its line (SARIF 2.1.0, 3.30.2).
 fn positions(text: &str, bytes: &[usize]) -> Vec<Position> {
     let mut order: Vec<usize> = (0..bytes.len()).collect();
     order.sort_by_key(|i| bytes[*i]);
@@ -32,11 +32,11 @@ fn positions(text: &str, bytes: &[usize]) -> Vec<Position> {
     let mut found = vec![now; bytes.len()];
     let mut characters = text.char_indices().peekable();
     for i in order {
-        while let Some((_, c)) = characters.next_if(|(at, _)| *at < bytes[i]) {
-            now = if c == '\n' {
-                Position { line: now.line + 1, column: 1 }
-            } else {
-                Position { column: now.column + 1, ..now }
+        while let Some((at, c)) = characters.next_if(|(at, _)| *at < bytes[i]) {
+            now = match (at, c) {
+                (_, '\n') => Position { line: now.line + 1, column: 1 },
+                (0, '\u{feff}') => now,
+                _ => Position { column: now.column + 1, ..now },
             };
         }
         found[i] = now;
@@ -57,5 +57,6 @@ mod tests {
         };
         assert_eq!([0, 2, 3, 4, 5, 6].map(of), [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1), (3, 2)]);
         assert_eq!([of(text.len()), of(99)], [(3, 3), (3, 3)]);
+        assert_eq!(positions("\u{feff}ab", &[4])[0], Position { line: 1, column: 2 });
     }
 }
