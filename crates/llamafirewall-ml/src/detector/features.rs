@@ -304,6 +304,18 @@ impl Prepared {
         })
     }
 
+    /// Whether a window has a letter of any script, without which nothing is said.
+    pub(super) fn has_letters(&self, window: &Window) -> bool {
+        let is_letter =
+            |point: &u32| *point != u32::from(b'0') && matches!(class(*point), Class::Word | Class::Single);
+        self.points[window.points.clone()].iter().any(is_letter)
+    }
+
+    /// All of the text.
+    pub(super) fn whole(&self) -> Window {
+        self.window(0..self.starts.len())
+    }
+
     fn window(&self, words: std::ops::Range<usize>) -> Window {
         let begin = if words.start == 0 { 0 } else { self.starts[words.start] };
         let end = self.starts.get(words.end).copied().unwrap_or(self.points.len());
