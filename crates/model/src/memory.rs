@@ -12,17 +12,17 @@ use torchless_formats::Checkpoint;
 pub struct MemoryNeed {
     /// All weights, as the file stores them: resident in memory, or pages of the file that may be given back.
     pub weights: u64,
-    /// KV cache of one sequence of `context` positions in F16, and its state where layers have one.
+    /// KV cache of one sequence of `context` positions, and its state where layers have one.
     pub cache: u64,
     /// Positions that `cache` is for.
     pub context: usize,
 }
 
 impl MemoryNeed {
-    /// The need of `checkpoint` at `context` positions.
-    pub fn new(checkpoint: &Checkpoint, spec: &ModelSpec, context: usize) -> Self {
+    /// The need of `checkpoint` at `context` positions with a cache of type `ty`.
+    pub fn new(checkpoint: &Checkpoint, spec: &ModelSpec, context: usize, ty: CacheType) -> Self {
         let weights = checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum();
-        let cache = (spec.kv_bytes_per_token(2) as u64).saturating_mul(context as u64);
+        let cache = (ty.bytes(spec.kv_bytes_per_token(1)) as u64).saturating_mul(context as u64);
         Self { weights, cache: cache.saturating_add(spec.state_bytes() as u64), context }
     }
 }

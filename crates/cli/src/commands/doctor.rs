@@ -46,7 +46,8 @@ fn needs(path: &Path) -> Result<ModelNeeds> {
         .take_while(|c| *c < spec.context)
         .collect();
     contexts.push(spec.context);
-    let need = |context: usize| MemoryNeed::new(&checkpoint, &spec, context);
+    let cache = ModelOptions::default().cache_type(&checkpoint);
+    let need = |context: usize| MemoryNeed::new(&checkpoint, &spec, context, cache);
     Ok(ModelNeeds {
         path: path.display().to_string(),
         architecture: spec.arch.to_string(),

@@ -210,9 +210,12 @@ impl View<'_> {
     }
 
     fn needs(&self, spec: &ModelSpec) -> Vec<MemoryNeed> {
-        let mut contexts: Vec<_> = CONTEXTS.into_iter().filter(|&c| c < spec.context).collect();
-        contexts.push(spec.context);
-        contexts.into_iter().map(|c| MemoryNeed::new(self.checkpoint, spec, c)).collect()
+        let longest = self.args.max_seq_len.map_or(spec.context, |most| most.min(spec.context));
+        let mut contexts: Vec<_> = CONTEXTS.into_iter().filter(|&c| c < longest).collect();
+        contexts.push(longest);
+        let options = ModelOptions { placement: self.args.placement.placement(), ..ModelOptions::default() };
+        let cache = options.cache_type(self.checkpoint);
+        contexts.into_iter().map(|c| MemoryNeed::new(self.checkpoint, spec, c, cache)).collect()
     }
 
     fn json(&self) -> Value {

@@ -28,6 +28,20 @@ fn a_model_in_parts_is_the_whole() {
 }
 
 #[test]
+fn inspect_counts_the_cache_that_a_run_would_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole.gguf");
+    assert_eq!(run(&["convert", STORY, text(&whole), "--type", "F32"]).code, Some(0));
+    let cache = |model: &str, more: &[&str]| {
+        let report = json(&[&["inspect", model], more].concat());
+        let needs = report["model"]["memory"].as_array().unwrap().clone();
+        needs.last().unwrap()["cache"].as_u64().unwrap()
+    };
+    assert_eq!(cache(text(&whole), &[]), 2 * cache(STORY, &[]));
+    assert_eq!(cache(STORY, &["--max-seq-len", "64"]), cache(STORY, &[]) / 8);
+}
+
+#[test]
 fn the_native_model_runs() {
     let tell = |more: &[&str]| output(&[&[NATIVE, "The dog", "--max-tokens", "20"], GREEDY, more].concat());
     assert!(tell(&[]).trim().len() > 5);
