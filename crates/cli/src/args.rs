@@ -172,9 +172,9 @@ pub struct ModelArgs {
     /// given several times
     #[arg(long, value_name = "FILE[=SCALE]", value_parser = adapter)]
     pub lora: Vec<(PathBuf, f32)>,
-    /// What computes
-    #[arg(long, value_name = "NAME", default_value = "native", value_enum)]
-    pub engine: Engine,
+    /// What computes [default: native, or llama.cpp with --llama-lib]
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub engine: Option<Engine>,
     /// The library for --engine llama.cpp, or its folder [default: TORCHLESS_LLAMA_LIB, what was installed, what the system has]
     #[arg(long, value_name = "PATH")]
     pub llama_lib: Option<PathBuf>,
@@ -426,7 +426,7 @@ pub struct InspectArgs {
     /// List every tensor
     #[arg(long)]
     pub tensors: bool,
-    /// Positions of the context that memory is counted for, where a backend is named
+    /// Positions of the context that memory is counted for [default: some, up to what the model was trained for]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub max_seq_len: Option<usize>,
     /// Where it would run.

@@ -72,9 +72,12 @@ pub fn refuse_longer(stretch: usize, args: &ModelArgs) -> Result<(), Usage> {
 }
 
 /// The options in the words of the library.
-pub fn options(args: &ModelArgs) -> ModelOptions {
+///
+/// # Errors
+/// Two of them contradict each other.
+pub fn options(args: &ModelArgs) -> Result<ModelOptions, Usage> {
     let mapped = args.lazy || args.memory_limit.is_some();
-    ModelOptions {
+    Ok(ModelOptions {
         residency: if mapped { Residency::Mapped { limit: args.memory_limit } } else { Residency::Resident },
         precision: if args.exact { RunPrecision::Exact } else { RunPrecision::Fast },
         cache: args.kv_dtype.map(|t| match t {
@@ -89,17 +92,18 @@ pub fn options(args: &ModelArgs) -> ModelOptions {
         max_seq_len: args.max_seq_len,
         adapters: args.lora.clone(),
         placement: args.placement.placement(),
-        engine: engine(args),
+        engine: engine(args)?,
         ..ModelOptions::default()
-    }
+    })
 }
 
 /// A library that is named is asked for.
-fn engine(args: &ModelArgs) -> EngineKind {
+fn engine(args: &ModelArgs) -> Result<EngineKind, Usage> {
     match (args.engine, &args.llama_lib) {
-        (Engine::Native, None) => EngineKind::Native,
-        (Engine::LlamaCpp, library) | (Engine::Native, library @ Some(_)) => {
-            EngineKind::LlamaCpp { library: library.clone() }
+        (Some(Engine::Native), Some(_)) => {
+            Err(Usage("--llama-lib is for --engine llama.cpp: leave one of both out".to_owned()))
         }
+        (Some(Engine::Native) | None, None) => Ok(EngineKind::Native),
+        (Some(Engine::LlamaCpp) | None, library) => Ok(EngineKind::LlamaCpp { library: library.clone() }),
     }
 }

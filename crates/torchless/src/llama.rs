@@ -50,6 +50,10 @@ pub(crate) fn open_llama(
     };
     check(options, checkpoint)?;
     let library = Library::open(&llama_library(library)?)?;
+    if !options.placement.devices.is_empty() && !library.supports_gpu() {
+        let devices = library.devices().join(", ");
+        return Err(refused(&format!("its library at hand was built for no GPU, and has {devices} alone")));
+    }
     let config = config(ModelConfig::new(path)?, options, library);
     let usual = LlamaRunnerOptions::default();
     let runner = LlamaRunnerOptions {
@@ -67,6 +71,10 @@ fn config(mut config: ModelConfig, options: &ModelOptions, library: Library) -> 
     }
     if options.precision == RunPrecision::Exact {
         config = config.with_kv_type(KvType::F32).with_flash_attention(false);
+    }
+    // Values of fewer bits need it there.
+    if matches!(options.cache, Some(CacheType::Q8_0 | CacheType::Q4_0)) {
+        config = config.with_flash_attention(true);
     }
     if let Some(cache) = options.cache {
         config = config.with_kv_type(match cache {

@@ -53,7 +53,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let random = random.transpose()?;
     let path = random.as_ref().map(|file| file.path().to_owned()).or_else(|| args.model.clone());
     let source = open::source_as(Some(&path.unwrap_or_default()), &args.open)?;
-    let mut options = open::options(&args.open);
+    let mut options = open::options(&args.open)?;
     options.max_seq_len = Some(args.open.max_seq_len.unwrap_or(longest));
     options.sequences = args.batch;
     let ceilings = Ceilings::measure(&options)?;

@@ -187,7 +187,14 @@ struct Ids {
 
 impl Ids {
     fn parse(raw: &RawArgs) -> Result<Option<Self>> {
-        let Some(ids) = &raw.ids else { return Ok(None) };
+        let Some(ids) = &raw.ids else {
+            // Texts rule out --ids, which lets clap pass over what needs it.
+            let types = raw
+                .types
+                .as_ref()
+                .map(|_| "--types is for --ids: texts get the types that their tokenizer gives them");
+            return types.map_or(Ok(None), |why| Err(Usage(why.to_owned()).into()));
+        };
         let numbers = |text: &String| input::ids(std::slice::from_ref(text));
         let types = raw.types.as_ref().map(numbers).transpose()?.unwrap_or_default();
         Ok(Some(Self { ids: numbers(ids)?.into_iter().map(TokenId).collect(), types }))

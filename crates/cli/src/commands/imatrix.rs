@@ -35,7 +35,7 @@ pub fn run(args: &ImatrixArgs) -> Result<()> {
         with_output: args.process_output,
     };
     let done =
-        write_importance(&source, &args.output, &from, &open::options(&args.open), &mut |done, all| {
+        write_importance(&source, &args.output, &from, &open::options(&args.open)?, &mut |done, all| {
             bar.set_length(all as u64);
             bar.set_position(done as u64);
         });

@@ -12,7 +12,7 @@ pub fn run(args: &LogitsArgs) -> Result<()> {
     let others: Vec<_> = open::adapters(&args.open).chain(input::ids_file(&args.ids)).collect();
     open::refuse_same(&args.output, &source, &others)?;
     let mut bar = progress::LoadProgress::new(true);
-    let options = open::options(&args.open);
+    let options = open::options(&args.open)?;
     // Room for what is asked for and no more: a context of 128k positions is not needed for ten tokens.
     let options =
         ModelOptions { max_seq_len: Some(args.open.max_seq_len.unwrap_or(ids.len().max(1))), ..options };

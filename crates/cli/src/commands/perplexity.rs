@@ -17,7 +17,7 @@ pub fn run(args: &PerplexityArgs) -> Result<()> {
     let tokenizer = torchless::tokenizer(&source.checkpoint()?)?.ok_or(Error::NoTokenizer)?;
     let ids = tokenizer.encode(&text, EncodeOptions::TEXT);
     let mut bar = progress::LoadProgress::new(true);
-    let options = ModelOptions { max_seq_len: Some(args.context), ..open::options(&args.open) };
+    let options = ModelOptions { max_seq_len: Some(args.context), ..open::options(&args.open)? };
     let mut scorer = Scorer::open(&source, &options, &mut |done, total| bar.update(done, total))?;
     drop(bar);
     torchless::fits(&tokenizer, scorer.spec())?;

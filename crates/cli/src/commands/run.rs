@@ -154,7 +154,7 @@ fn any_seed() -> u64 {
 }
 
 fn list_backends(args: &RunArgs) -> Result<()> {
-    let options = open::options(&args.open);
+    let options = open::options(&args.open)?;
     let name = options.table()?.name;
     if args.show.json || args.show.jsonl {
         let (threads, backends) = (options.thread_count(), findings::backends());
@@ -189,7 +189,7 @@ fn load(args: &RunArgs, source: &Source, firewall: Option<Firewall>) -> Result<M
         }
     }
     let mut bar = progress::LoadProgress::new(!args.show.quiet);
-    let options = open::options(&args.open);
+    let options = open::options(&args.open)?;
     let template = args.chat_template.as_deref().map(template::source).transpose()?;
     let mut model = Model::open(source, &options, &mut |done, total| bar.update(done, total))?;
     drop(bar);

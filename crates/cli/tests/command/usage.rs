@@ -78,6 +78,8 @@ fn options_that_contradict_each_other_are_refused() {
     assert_misused(&["convert", STORY, "-"], "/dev/stdout");
     assert_misused(&["bench"], "MODEL");
     assert_misused(&["bench", STORY, "--shape", "mistral-7b"], "--shape");
+    assert_misused(&[STORY, "x", "--engine", "native", "--llama-lib", "libllama.so"], "--llama-lib");
+    assert_misused(&["classify", "tests/fixtures/test_encoder", "x", "--types", "0,0"], "--types");
 }
 
 #[test]
