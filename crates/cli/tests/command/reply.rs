@@ -60,6 +60,9 @@ fn json_has_the_text_and_the_numbers() {
         (&3.into(), &9.into(), &"length".into())
     );
     assert_eq!(report["token_ids"].as_array().unwrap().len(), 9);
+    for speed in ["prompt_tokens_per_second", "tokens_per_second"] {
+        assert!(report[speed].as_f64().is_some_and(|speed| speed > 0.0), "{report}");
+    }
     assert_eq!(report["text"].as_str().unwrap(), output(words).trim_end_matches('\n'));
 }
 

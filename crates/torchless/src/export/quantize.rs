@@ -7,6 +7,7 @@ use super::mixes::{self, Chooser, Facts, FileType, Overrides};
 use super::replace::{refuse_same, write_whole};
 use crate::Error;
 use crate::open::Source;
+use std::collections::BTreeSet;
 use std::path::Path;
 use tabagent_hardware::usable_cores;
 use torchless_formats::gguf::Value;
@@ -81,6 +82,7 @@ fn choose(book: &mut Book<'_>, how: &Quantize<'_>) -> Result<Quantized, Error> {
     refuse_foreign(book, how.importance)?;
     let mut chooser = Chooser::new(how.file, facts, how.overrides);
     let mut done = Quantized::default();
+    let mut read = BTreeSet::new();
     for sheet in &mut book.sheets {
         let source = sheet.source_type().unwrap_or(sheet.ty);
         let kept = how.leave_output && sheet.name == head;
@@ -101,8 +103,9 @@ fn choose(book: &mut Book<'_>, how: &Quantize<'_>) -> Result<Quantized, Error> {
         };
         check_importance(sheet.ty, &sheet.name, &sheet.shape, how.importance, &mut done)?;
         let rows: usize = sheet.shape.iter().rev().skip(1).product();
-        let before: usize = sheet.parts.iter().map(|part| part.byte_len()).sum();
-        done.bytes.0 += before as u64;
+        // What is fused in the source is a part of several.
+        let new = sheet.parts.iter().filter(|part| read.insert(part.name.as_str()));
+        done.bytes.0 += new.map(|part| part.byte_len() as u64).sum::<u64>();
         done.bytes.1 += (rows * row) as u64;
         done.values += (rows * cols) as u64;
     }
