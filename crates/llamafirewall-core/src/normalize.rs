@@ -222,19 +222,19 @@ impl Views {
         let mut add = |how, kind, form: Option<(String, Mapping)>| {
             forms.extend(form.map(|form| view.read_as(how, kind, form)));
         };
-        if survey.alone >= FEWEST_ALONE {
-            add("letters joined", ViewKind::InPlace, spacing::joined(text));
-        }
         if survey.mixed >= FEWEST_MIXED {
             add("leet", ViewKind::InPlace, leet::lettered(text));
         }
         for cipher in &hints.ciphers {
             add(cipher.name(), cipher.kind(), cipher.read(text));
         }
+        let joined = if survey.alone >= FEWEST_ALONE { spacing::joined(text) } else { None };
         let unescaped = if survey.escapes > 0 { escapes::unescaped(text) } else { None };
         self.views.extend(forms);
-        if let Some(read) = unescaped.filter(|_| depth < DEEPEST) {
-            let view = self.views[from].read_as("escapes", ViewKind::InPlace, read);
+        // These are texts like any other, in which letters may stand for others again.
+        for (how, read) in [("letters joined", joined), ("escapes", unescaped)] {
+            let Some(read) = read.filter(|_| depth < DEEPEST) else { continue };
+            let view = self.views[from].read_as(how, ViewKind::InPlace, read);
             self.read(view, depth + 1);
         }
     }
