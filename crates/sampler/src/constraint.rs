@@ -58,6 +58,11 @@ pub trait Constraint: Send {
     /// stays empty makes the pick fail with [`crate::SampleError::NothingLeft`].
     fn allow(&mut self, mask: &mut TokenMask);
 
+    /// Why no token may follow, where that is so and the constraint knows why; asked after [`Constraint::allow`].
+    fn error(&self) -> Option<String> {
+        None
+    }
+
     /// The reply now ends with `token`.
     fn accept(&mut self, token: TokenId);
 

@@ -45,6 +45,9 @@ pub enum SampleError {
     /// Mask and bias ban every token.
     #[error("no token is left to choose: constraint and logit-bias ban them all")]
     NothingLeft,
+    /// The constraint lets no token follow.
+    #[error("the reply cannot go on: {0}")]
+    Stuck(String),
 }
 
 /// Memory that picks need, for one vocabulary. One serves any number of samplers, one after the other.
@@ -286,11 +289,17 @@ fn prepare<'a>(
     check_row(logits, scratch.counts.len())?;
     scratch.row.clear();
     scratch.row.extend_from_slice(logits);
-    let mask = constraint.map(|constraint| {
-        scratch.mask.clear();
-        constraint.allow(&mut scratch.mask);
-        &scratch.mask
-    });
+    let mask = match constraint {
+        None => None,
+        Some(constraint) => {
+            scratch.mask.clear();
+            constraint.allow(&mut scratch.mask);
+            match constraint.error() {
+                Some(why) => return Err(SampleError::Stuck(why)),
+                None => Some(&scratch.mask),
+            }
+        }
+    };
     let mut work = Work {
         config,
         window,

@@ -39,6 +39,10 @@ impl ForReader {
 }
 
 impl Constraint for ForReader {
+    fn error(&self) -> Option<String> {
+        self.constraint.error()
+    }
+
     fn allow(&mut self, mask: &mut TokenMask) {
         if matches!(self.place, Place::Message) {
             return self.constraint.allow(mask);

@@ -241,14 +241,17 @@ impl GrammarConstraint {
             dropped: self.dropped.clone(),
         }
     }
-
-    /// Whether something went wrong: a token came that was not allowed, or the grammar grew too complex.
-    pub fn error(&self) -> Option<String> {
-        self.matcher.get_error()
-    }
 }
 
 impl Constraint for GrammarConstraint {
+    fn error(&self) -> Option<String> {
+        let why = self.matcher.get_error()?;
+        Some(format!(
+            "its grammar or schema leads nowhere from here, or takes more work than it gets ({})",
+            in_words(&why)
+        ))
+    }
+
     fn allow(&mut self, mask: &mut TokenMask) {
         // Where it fails the mask stays empty, and the pick with it.
         if let Ok(allowed) = self.matcher.compute_mask_or_eos() {
@@ -290,6 +293,17 @@ mod tests {
         let mut mask = TokenMask::new(257);
         constraint.allow(&mut mask);
         (0..257).filter(|&id| mask.contains(TokenId(id))).collect()
+    }
+
+    #[test]
+    fn a_reply_that_cannot_go_on_says_why() {
+        let grammar = Grammar::Lark("start: \"a\" x | \"b\"\nx: x \"c\"".to_owned());
+        let mut constraint = bytes().constraint(&grammar).unwrap();
+        assert_eq!((allowed(&mut constraint).contains(&u32::from(b'b')), constraint.error()), (true, None));
+        constraint.accept(TokenId(u32::from(b'a')));
+        assert!(allowed(&mut constraint).is_empty());
+        let why = constraint.error().unwrap();
+        assert!(why.contains("leads nowhere") && !why.contains('\n'), "{why}");
     }
 
     #[test]

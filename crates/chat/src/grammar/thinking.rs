@@ -49,6 +49,10 @@ fn is_blank(bytes: &[u8]) -> bool {
 }
 
 impl Constraint for AfterThinking {
+    fn error(&self) -> Option<String> {
+        self.constraint.error()
+    }
+
     fn allow(&mut self, mask: &mut TokenMask) {
         let Some(tail) = &self.tail else { return self.constraint.allow(mask) };
         mask.words_mut().fill(u32::MAX);
