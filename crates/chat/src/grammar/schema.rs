@@ -94,6 +94,11 @@ impl<'a> Preparation<'a> {
         ["const", "enum"]
             .iter()
             .try_for_each(|key| map.get(*key).map_or(Ok(()), |value| exact(key, value)))?;
+        for key in ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"] {
+            let ours = |bound: &Value| bound.as_i64().is_some_and(|bound| bound.abs() == MAX_INTEGER);
+            let bound = map.get(key).filter(|bound| !bound.is_f64() && !ours(bound));
+            bound.map_or(Ok(()), |bound| exact(key, bound))?;
+        }
         let inner = part || is_joined(map);
         if map.contains_key("properties") && !is_open(map) && !inner {
             map.insert("additionalProperties".to_owned(), Value::Bool(false));
@@ -201,6 +206,8 @@ fn tuples(map: &mut Map<String, Value>) {
         map.insert("items".to_owned(), others);
         map.entry("minItems").or_insert(json!(n));
     }
+    // Without a list of items it says nothing, in any draft.
+    map.remove("additionalItems");
     if map.get("prefixItems").is_some_and(Value::is_object)
         && let Some(items) = map.remove("prefixItems")
     {
@@ -255,9 +262,14 @@ fn bound_integer(map: &mut Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses what llguidance would round to another number.
+/// Refuses what llguidance would round to another number, and what was rounded when it was read.
 fn exact(key: &str, value: &Value) -> Result<(), String> {
     match value {
+        Value::Number(n)
+            if n.is_f64() && n.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() > MAX_EXACT as f64) =>
+        {
+            Err(format!("`{key}`: {n} may have been rounded (integers are exact up to {MAX_EXACT})"))
+        }
         Value::Number(n) if !n.is_f64() && n.as_i64().is_none_or(|n| n.unsigned_abs() > MAX_EXACT) => {
             Err(format!("`{key}`: {n} would be rounded (integers are exact up to {MAX_EXACT})"))
         }
@@ -289,6 +301,10 @@ mod tests {
             (
                 r#"{"items": [{"const": 1}], "additionalItems": {"const": 2}}"#,
                 json!({"items": {"const": 2}, "prefixItems": [{"const": 1}], "minItems": 1, "type": "array"}),
+            ),
+            (
+                r#"{"prefixItems": [{"const": 1}], "items": {"const": 2}, "additionalItems": false}"#,
+                json!({"items": {"const": 2}, "prefixItems": [{"const": 1}], "type": "array"}),
             ),
             (
                 r#"{"allOf": [{"properties": {}}]}"#,
