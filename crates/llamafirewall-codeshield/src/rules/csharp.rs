@@ -79,7 +79,7 @@ pub(crate) const RULES: &[TreeRule] = &[
         cwe: "CWE-352",
         severity: Warning,
         message: "a method that changes something takes forged requests",
-        needles: &["[Http", ", Http"],
+        needles: &["HttpPost", "HttpDelete", "HttpPatch", "HttpPut"],
         check: forgeable,
     },
     TreeRule {
@@ -181,7 +181,7 @@ pub(crate) const RULES: &[TreeRule] = &[
         cwe: "CWE-79",
         severity: Warning,
         message: "a parameter of the request comes back in the page; encode it",
-        needles: &["[Http", ", Http"],
+        needles: &["HttpGet", "HttpPost", "HttpDelete", "HttpPatch", "HttpPut", "HttpHead", "HttpOptions"],
         check: csharp_flow::cross_site_scripting,
     },
     TreeRule {

@@ -145,7 +145,7 @@ fn anonymous_ldap(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
     }
     for call in tree.calls_in(tree.all()).iter().filter(|call| call.name == "put") {
         let [key, value] = call.arguments.as_slice() else { continue };
-        let is_key = tree.text(key.value) == "Context.SECURITY_AUTHENTICATION";
+        let is_key = tree.path(key.value).is_some_and(|key| key == "Context.SECURITY_AUTHENTICATION");
         if is_key && tree.string(value.value).is_some_and(|mode| mode == "none") {
             found.push(call.node);
         }

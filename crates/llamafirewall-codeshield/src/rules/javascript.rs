@@ -87,7 +87,7 @@ pub(crate) const RULES: &[TreeRule] = &[
         cwe: "CWE-95",
         severity: Warning,
         message: "code is put together and run; find another way to say what it says",
-        needles: &["eval(", "eval)", "= eval", "=eval", "Function(", "setTimeout(", "setInterval("],
+        needles: &["eval|", "Function(", "setTimeout(", "setInterval("],
         check: built_code,
     },
     TreeRule {
@@ -278,7 +278,7 @@ fn message_from_anyone(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
     }
     for id in tree.all() {
         let Some((target, handler)) = tree.assigned(id) else { continue };
-        if tree.text(target) == "window.onmessage" && !begins_with_origin(tree, handler) {
+        if is_path(tree, target, "window.onmessage") && !begins_with_origin(tree, handler) {
             found.push(id);
         }
     }
@@ -297,6 +297,10 @@ fn begins_with_origin(tree: &Tree<'_>, handler: NodeId) -> bool {
     let is_one = tree.role(body) != Role::Block || tree.parts(body).count() == 1;
     let origin = format!("{event}.origin");
     is_one && tree.within(body).any(|id| tree.role(id) == Role::Member && tree.text(id) == origin)
+}
+
+fn is_path(tree: &Tree<'_>, id: NodeId, path: &str) -> bool {
+    tree.path(id).is_some_and(|written| written == path)
 }
 
 fn unencrypted_request(tree: &Tree<'_>, found: &mut Vec<NodeId>) {

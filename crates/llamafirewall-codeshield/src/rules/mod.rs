@@ -18,7 +18,7 @@ pub(crate) struct TreeRule {
     pub cwe: &'static str,
     pub severity: Severity,
     pub message: &'static str,
-    /// Words of which one stands in every code that the rule can find something in.
+    /// Words of which one stands in every code that the rule can find something in, some with what must follow ([`needles`]).
     pub needles: &'static [&'static str],
     /// Pushes the nodes at fault.
     pub check: fn(&Tree<'_>, &mut Vec<NodeId>),

@@ -55,8 +55,11 @@ pub(crate) const RULES: &[TreeRule] = &[
         cwe: "CWE-94",
         severity: Warning,
         message: "exec of something that is not a constant runs whatever it holds",
-        needles: &["exec("],
-        check: |tree, found| own_builtin(tree, "exec", found),
+        needles: &["exec|"],
+        check: |tree, found| {
+            own_builtin(tree, "exec", found);
+            exec_statements(tree, found);
+        },
     },
     TreeRule {
         id: "insecure-os-popen-use",
@@ -71,7 +74,7 @@ pub(crate) const RULES: &[TreeRule] = &[
         cwe: "CWE-78",
         severity: Warning,
         message: "os.system hands a built command to a shell; pass a list to subprocess.run",
-        needles: &["system(", "import system"],
+        needles: &["system(", "system as"],
         check: |tree, found| calls_without_constant(tree, &["os.system"], Constant::IsAll, found),
     },
     TreeRule {
@@ -79,7 +82,7 @@ pub(crate) const RULES: &[TreeRule] = &[
         cwe: "CWE-89",
         severity: Warning,
         message: "a query is put together from values; pass them as parameters",
-        needles: &[".execute"],
+        needles: &["execute*("],
         check: built_query,
     },
     TreeRule {
@@ -87,7 +90,7 @@ pub(crate) const RULES: &[TreeRule] = &[
         cwe: "CWE-78",
         severity: Warning,
         message: "a built command goes through a shell; pass a list and leave shell out",
-        needles: &["shell=", "shell =", "create_subprocess_shell"],
+        needles: &["shell=", "create_subprocess_shell"],
         check: through_shell,
     },
 ];
@@ -127,19 +130,21 @@ fn own_builtin(tree: &Tree<'_>, name: &str, found: &mut Vec<NodeId>) {
         .filter(|&id| tree.role(id) == Role::Function)
         .filter(|&id| tree.child(id, Field::Name).is_some_and(|called| tree.text(called) == name))
         .collect();
+    let is_own = |at: NodeId| {
+        defined.iter().any(|&function| function < at && tree.contains(tree.block(function), at))
+    };
     for call in tree.calls_in(tree.all()) {
         let is_it = call.receiver.is_none() && call.name == name && !call.arguments.is_empty();
-        if !is_it || is_harmless(tree, call, Constant::IsAll) {
-            continue;
-        }
-        let is_own = defined.iter().any(|&function| {
-            let block = tree.block(function);
-            function < call.node && tree.contains(block, call.node)
-        });
-        if !is_own {
+        if is_it && !is_harmless(tree, call, Constant::IsAll) && !is_own(call.node) {
             found.push(call.node);
         }
     }
+}
+
+/// `exec code` of Python 2.
+fn exec_statements(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
+    let statements = tree.all().filter(|&id| tree.kind(id) == "exec_statement");
+    found.extend(statements.filter(|&id| tree.parts(id).next().is_some_and(|code| !tree.is_constant_string(code))));
 }
 
 fn yaml_loader(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
@@ -253,6 +258,7 @@ fn through_shell(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
 
 /// `True`, also through a name.
 fn is_true(tree: &Tree<'_>, value: NodeId) -> bool {
+    let value = tree.bare(value);
     if tree.role(value) != Role::Name {
         return tree.text(value) == "True";
     }

@@ -95,7 +95,7 @@ impl<'t> Tree<'t> {
             let name = name.split_once('<').map_or(name, |(name, _)| name);
             return Some(Call { node: id, makes: true, receiver: None, name, arguments });
         }
-        let (receiver, name) = match self.child(id, Field::Function) {
+        let (receiver, name) = match self.child(id, Field::Function).map(|function| self.bare(function)) {
             Some(function) => match self.role(function) {
                 Role::Name => (None, self.plain_name(function)),
                 Role::Member => {
