@@ -51,8 +51,7 @@ pub(crate) const RULES: &[TreeRule] = &[
         check: |tree, found| {
             let names = ["Buffer.allocUnsafe", "Buffer.allocUnsafeSlow"];
             let calls = tree.calls_in(tree.all()).iter();
-            let is_it =
-                |call: &&Call<'_>| tree.callee(call).is_some_and(|path| names.contains(&path.as_str()));
+            let is_it = |call: &&Call<'_>| tree.calls_one_of(call, &names);
             found.extend(
                 calls.filter(|call| call.name.starts_with("alloc")).filter(is_it).map(|call| call.node),
             );

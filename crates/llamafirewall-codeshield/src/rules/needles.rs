@@ -77,7 +77,10 @@ fn is_of_name(c: char) -> bool {
 fn without_filler(mut text: &str) -> &str {
     const SIGNS: [char; 3] = ['\\', ')', '!'];
     loop {
-        text = text.strip_prefix("?.").unwrap_or(text).trim_start_matches(|c: char| c.is_whitespace() || SIGNS.contains(&c));
+        text = text
+            .strip_prefix("?.")
+            .unwrap_or(text)
+            .trim_start_matches(|c: char| c.is_whitespace() || SIGNS.contains(&c));
         let end = if text.starts_with('#') || text.starts_with("//") {
             text.find('\n')
         } else if text.starts_with("/*") {

@@ -109,9 +109,7 @@ fn calls_without_constant(tree: &Tree<'_>, names: &[&str], harmless: Constant, f
         if !names.iter().any(|name| name.ends_with(call.name) || tree.aliases.contains_key(call.name)) {
             continue;
         }
-        let callee = tree.callee(call);
-        let is_named = callee.is_some_and(|callee| names.contains(&callee.as_str()));
-        if is_named && !is_harmless(tree, call, harmless) {
+        if tree.calls_one_of(call, names) && !is_harmless(tree, call, harmless) {
             found.push(call.node);
         }
     }
@@ -130,9 +128,8 @@ fn own_builtin(tree: &Tree<'_>, name: &str, found: &mut Vec<NodeId>) {
         .filter(|&id| tree.role(id) == Role::Function)
         .filter(|&id| tree.child(id, Field::Name).is_some_and(|called| tree.text(called) == name))
         .collect();
-    let is_own = |at: NodeId| {
-        defined.iter().any(|&function| function < at && tree.contains(tree.block(function), at))
-    };
+    let is_own =
+        |at: NodeId| defined.iter().any(|&function| function < at && tree.contains(tree.block(function), at));
     for call in tree.calls_in(tree.all()) {
         let is_it = call.receiver.is_none() && call.name == name && !call.arguments.is_empty();
         if is_it && !is_harmless(tree, call, Constant::IsAll) && !is_own(call.node) {
@@ -144,7 +141,9 @@ fn own_builtin(tree: &Tree<'_>, name: &str, found: &mut Vec<NodeId>) {
 /// `exec code` of Python 2.
 fn exec_statements(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
     let statements = tree.all().filter(|&id| tree.kind(id) == "exec_statement");
-    found.extend(statements.filter(|&id| tree.parts(id).next().is_some_and(|code| !tree.is_constant_string(code))));
+    found.extend(
+        statements.filter(|&id| tree.parts(id).next().is_some_and(|code| !tree.is_constant_string(code))),
+    );
 }
 
 fn yaml_loader(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
@@ -155,7 +154,7 @@ fn yaml_loader(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
         let is_unsafe = UNSAFE.iter().any(|name| tree.text(loader).starts_with(name));
         let is_constant = call.positional(0).is_some_and(|first| tree.is_constant_string(first));
         let is_harmless = is_constant && call.arguments.len() == 2;
-        if is_unsafe && !is_harmless && tree.callee(call).is_some_and(|callee| callee == "yaml.load") {
+        if is_unsafe && !is_harmless && tree.calls_one_of(call, &["yaml.load"]) {
             found.push(call.node);
         }
     }
@@ -243,17 +242,24 @@ fn is_built_from_literal(tree: &Tree<'_>, value: NodeId) -> bool {
 fn through_shell(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
     const STARTERS: [&str; 5] = ["Popen", "run", "call", "check_call", "check_output"];
     for call in tree.calls_in(tree.all()) {
-        let callee = tree.callee(call).unwrap_or_default();
         let is_bare = call.receiver.is_none();
         let is_shell_function = is_bare
-            && (call.name == "create_subprocess_shell" || callee == "asyncio.create_subprocess_shell");
-        let starts = callee.starts_with("subprocess.") || is_bare && STARTERS.contains(&call.name);
+            && (call.name == "create_subprocess_shell"
+                || tree.calls_one_of(call, &["asyncio.create_subprocess_shell"]));
+        let starts = is_below(tree, call, "subprocess.") || is_bare && STARTERS.contains(&call.name);
         let uses_shell = starts && call.named("shell").is_some_and(|value| is_true(tree, value));
         let is_constant = call.positional(0).is_some_and(|first| tree.is_constant_string(first));
         if (is_shell_function || uses_shell) && !is_constant {
             found.push(call.node);
         }
     }
+}
+
+/// Whether a function of a module is called, as it is written or as imports resolve it.
+fn is_below(tree: &Tree<'_>, call: &Call<'_>, module: &str) -> bool {
+    tree.callees(call).is_some_and(|(written, resolved)| {
+        written.starts_with(module) || resolved.is_some_and(|resolved| resolved.starts_with(module))
+    })
 }
 
 /// `True`, also through a name.

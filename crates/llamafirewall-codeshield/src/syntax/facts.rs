@@ -279,6 +279,10 @@ impl<'t> Tree<'t> {
         let module = self.child(id, Field::Source);
         let named: Vec<NodeId> = self.parts(id).filter(|&part| Some(part) != module).collect();
         for part in named {
+            if let Some(module) = module.filter(|_| self.kind(part) == "wildcard_import") {
+                self.stars.insert(self.text(module));
+                continue;
+            }
             let name = self.child(part, Field::Name).unwrap_or(part);
             let alias = self.children(part).filter(|&child| child != name).last().unwrap_or(part);
             let full = match module {
@@ -307,19 +311,31 @@ impl<'t> Tree<'t> {
         Some(names.join("."))
     }
 
-    /// What is called, by its full path, imports resolved.
-    pub(crate) fn callee(&self, call: &Call<'t>) -> Option<String> {
+    /// What is called, by its full path: as it is written, and with imports resolved where they give another one.
+    pub(crate) fn callees(&self, call: &Call<'t>) -> Option<(String, Option<String>)> {
         let path = match call.receiver {
             Some(receiver) => format!("{}.{}", self.path(receiver)?, call.name),
             None => call.name.to_owned(),
         };
         let (first, rest) =
             path.split_once('.').map_or((path.as_str(), None), |(first, rest)| (first, Some(rest)));
-        Some(match (self.aliases.get(first), rest) {
-            (Some(full), Some(rest)) => format!("{full}.{rest}"),
-            (Some(full), None) => full.clone(),
-            (None, _) => path,
-        })
+        let resolved = match (self.aliases.get(first), rest) {
+            (Some(full), Some(rest)) => Some(format!("{full}.{rest}")),
+            (Some(full), None) => Some(full.clone()),
+            (None, _) => None,
+        };
+        Some((path, resolved))
+    }
+
+    /// Whether one of `names`, full paths, is called: by that path, whatever an import makes of it (`import cPickle as pickle`), by what
+    /// imports make of another one, or by its last part where everything of its module is imported.
+    pub(crate) fn calls_one_of(&self, call: &Call<'t>, names: &[&str]) -> bool {
+        let Some((written, resolved)) = self.callees(call) else { return false };
+        let is_from_star = |name: &str| {
+            let split = name.rsplit_once('.').filter(|_| call.receiver.is_none());
+            split.is_some_and(|(module, last)| last == call.name && self.stars.contains(module))
+        };
+        names.iter().any(|name| written == *name || resolved.as_deref() == Some(*name) || is_from_star(name))
     }
 
     /// The declared type of an expression, as it is written in the code.

@@ -1,7 +1,7 @@
 //! A syntax tree as one flat table in the order of the text, made without recursion.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::{ControlFlow, Range};
 
 use super::facts::{Binding, Bound, Call, Typed};
@@ -64,6 +64,8 @@ pub(crate) struct Tree<'t> {
     pub types: HashMap<&'t str, Vec<Typed<'t>>>,
     /// Names that imports bring, and what they stand for.
     pub aliases: HashMap<&'t str, String>,
+    /// Modules all of whose names are imported: `from os import *`.
+    pub stars: HashSet<&'t str>,
     /// Modules, namespaces and packages that imports name.
     pub imports: Vec<(String, NodeId)>,
     fuel: Cell<u64>,
@@ -88,6 +90,7 @@ impl<'t> Tree<'t> {
             bound_at: HashMap::new(),
             types: HashMap::new(),
             aliases: HashMap::new(),
+            stars: HashSet::new(),
             imports: Vec::new(),
             fuel,
         };
