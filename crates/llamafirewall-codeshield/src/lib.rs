@@ -9,7 +9,9 @@
 
 #![forbid(unsafe_code)]
 
+mod code;
 mod fences;
+mod html;
 mod issue;
 mod language;
 mod patterns;

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::code::{Code, Wrapping, with_line_feeds};
 use crate::fences::{self, Stretch, stretches};
 use crate::issue::{Issue, Severity, Treatment};
 use crate::language::{Language, Named};
@@ -79,7 +80,7 @@ pub fn rules() -> impl Iterator<Item = RuleInfo> {
 #[must_use]
 pub fn scan_code(code: &str, language: Option<Language>) -> Report {
     let named = language.map_or(Named::Nothing, Named::Known);
-    scan_stretches(code, &[Stretch { range: 0..code.len(), named, is_fenced: true }])
+    scan_whole(code, named)
 }
 
 /// Scans a text that says by a name what it is written in throughout, such as a file by its ending: `py`, `rs`. A name that is no
@@ -88,7 +89,7 @@ pub fn scan_code(code: &str, language: Option<Language>) -> Report {
 pub fn scan_named(text: &str, name: &str) -> Report {
     match Named::by(name) {
         Named::Nothing => scan_message(text),
-        named => scan_stretches(text, &[Stretch { range: 0..text.len(), named, is_fenced: true }]),
+        named => scan_whole(text, named),
     }
 }
 
@@ -97,14 +98,16 @@ pub fn scan_named(text: &str, name: &str) -> Report {
 /// exist for, those of the language hold that the code is of all the same, if any, and secrets are looked for.
 #[must_use]
 pub fn scan_message(text: &str) -> Report {
-    scan_stretches(text, &stretches(text))
+    let text = with_line_feeds(text);
+    scan_stretches(&text, &stretches(&text))
 }
 
 /// Of a message that goes on: up to where it is judged for good, whatever follows. That is the end of the last fence
 /// that closed, or the start of the one that is open; a scan may begin anew there.
 #[must_use]
 pub fn settled(text: &str) -> usize {
-    fences::settled(text)
+    // A carriage return at the end may be half of the end of a line.
+    fences::settled(&with_line_feeds(text.strip_suffix('\r').unwrap_or(text)))
 }
 
 /// Makes the tables that scans use, so that the first scan is as fast as the others.
@@ -116,14 +119,20 @@ pub fn prepare() {
     }
 }
 
+fn scan_whole(text: &str, named: Named) -> Report {
+    let text = with_line_feeds(text);
+    scan_stretches(&text, &[Stretch { range: 0..text.len(), named, wrapping: Wrapping::default() }])
+}
+
 fn scan_stretches(text: &str, stretches: &[Stretch]) -> Report {
     let mut report = Report::default();
     for stretch in stretches {
-        let scope = Scope::of(&text[stretch.range.clone()], stretch.named);
+        let code = Code::of(text, stretch.range.clone(), stretch.wrapping);
+        let scope = Scope::of(&code.text, stretch.named);
         if scope != Scope::Secrets {
-            read_trees(text, (stretch, scope), &mut report);
+            read_trees(&code, scope, &mut report);
         }
-        read_patterns(text, (stretch, scope), &mut report);
+        read_patterns(&code, scope, &mut report);
     }
     finish(text, report)
 }
@@ -163,16 +172,15 @@ impl Scope {
 
 /// Runs the rules over plain text on a stretch: those of its language, and where it is not of that language after all,
 /// those of every language.
-fn read_patterns(text: &str, (stretch, scope): (&Stretch, Scope), report: &mut Report) {
-    let code = &text[stretch.range.clone()];
-    let reading = Reading { code, scope, inert: OnceCell::new() };
-    report.issues.extend(patterns::find(code, &reading).into_iter().map(|hit| Issue {
+fn read_patterns(code: &Code<'_>, scope: Scope, report: &mut Report) {
+    let reading = Reading { code: &code.text, scope, inert: OnceCell::new() };
+    report.issues.extend(patterns::find(&code.text, &reading).into_iter().map(|hit| Issue {
         rule: hit.pattern.id,
         cwe: hit.pattern.cwe,
         severity: hit.pattern.severity,
         message: hit.pattern.message,
         language: hit.pattern.language,
-        span: stretch.range.start + hit.start..stretch.range.start + hit.end,
+        span: code.place(hit.start..hit.end),
         line: 0,
     }));
 }
@@ -270,22 +278,21 @@ const GRAMMARS: [(Grammar, Language); 5] = [
 
 /// Runs the rules over trees on a stretch: those of its language, and where it is not of that language after all,
 /// those of every language on the statements that can be read. Code is parsed only for rules whose words it has.
-fn read_trees(text: &str, (stretch, scope): (&Stretch, Scope), report: &mut Report) {
-    let code = &text[stretch.range.clone()];
-    let wanted = needles::wanted(code);
+fn read_trees(code: &Code<'_>, scope: Scope, report: &mut Report) {
+    let wanted = needles::wanted(&code.text);
     if wanted.is_empty() {
         return;
     }
     let own = scope.language().and_then(Language::grammar);
     if let Some((grammar, language)) = GRAMMARS.into_iter().find(|(grammar, _)| Some(*grammar) == own) {
-        let is_clean = read_as(code, (grammar, language), (&wanted, true), (stretch, report));
+        let is_clean = read_as(code, (grammar, language), (&wanted, true), report);
         if is_clean {
             return;
         }
     }
     for (grammar, language) in GRAMMARS.into_iter().filter(|(grammar, _)| Some(*grammar) != own) {
         if wanted.iter().any(|(of, _)| *of == language) {
-            read_as(code, (grammar, language), (&wanted, false), (stretch, report));
+            read_as(code, (grammar, language), (&wanted, false), report);
         }
     }
 }
@@ -293,16 +300,15 @@ fn read_trees(text: &str, (stretch, scope): (&Stretch, Scope), report: &mut Repo
 /// Runs the wanted rules of one language; says whether the code could be read as that language throughout. Code that
 /// does not say it is of this language counts only as far as its statements can be read.
 fn read_as(
-    code: &str,
+    code: &Code<'_>,
     (grammar, language): (Grammar, Language),
     (wanted, is_named): (&[(Language, &'static TreeRule)], bool),
-    (stretch, report): (&Stretch, &mut Report),
+    report: &mut Report,
 ) -> bool {
     let mut is_clean = true;
-    for piece in pieces(code) {
-        let place = stretch.range.start + piece.start..stretch.range.start + piece.end;
-        let Some(tree) = Tree::parse(&code[piece], grammar) else {
-            report.unread.push(place);
+    for piece in pieces(&code.text) {
+        let Some(tree) = Tree::parse(&code.text[piece.clone()], grammar) else {
+            report.unread.push(code.place(piece));
             is_clean = false;
             continue;
         };
@@ -311,12 +317,11 @@ fn read_as(
             (rule.check)(&tree, &mut found);
             found.retain(|&id| is_named || tree.is_clean_at(id));
             found.truncate(PLACES_PER_RULE);
-            report
-                .issues
-                .extend(found.into_iter().map(|id| issue(rule, language, tree.span(id, place.start))));
+            let places = found.into_iter().map(|id| code.place(tree.span(id, piece.start)));
+            report.issues.extend(places.map(|place| issue(rule, language, place)));
         }
         if tree.outcome() == Outcome::GaveUp {
-            report.unread.push(place);
+            report.unread.push(code.place(piece));
         }
         is_clean &= tree.is_clean();
     }

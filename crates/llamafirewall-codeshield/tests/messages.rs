@@ -107,6 +107,27 @@ fn code_is_found_without_fences_and_in_fences_that_never_close() {
 }
 
 #[test]
+fn code_is_found_whatever_stands_around_its_lines() {
+    for text in [
+        "> ```python\n> import os\n> os.system('ls ' + d)\n> ```\n",
+        "Look:\n\n1. > > ```python\n   > > import os\n   > > if d:\n   > >     os.system('ls ' + d)\n",
+        "- ```python\n  import os\n  os.system('ls ' + d)\n  ```\n",
+        "> import os\n> os.system('ls ' + d)\n",
+        "```python\rimport os\ros.system('ls ' + d)\r```\r",
+        "<p>Look:</p><pre><code class=\"language-python\">import os\nos.system('ls ' + d)\n</code></pre>",
+        "<pre lang=\"py\">\n<code>import os\nif a &lt; b:\n    <span>os</span>.system(&quot;ls &quot; + d)</code></pre>",
+        "> <pre><code class=\"lang-py\">\n> import os\n> if d:\n>     os.system(&#39;ls &#39; + d)\n> </code></pre>",
+    ] {
+        assert_eq!(rules(&scan_message(text)), ["insecure-os-system-use"], "{text}");
+        let (_, rest) = text.split_once("system").expect("the call");
+        let span = &scan_message(text).issues[0].span;
+        assert!(text[..span.end].ends_with(&rest[..=rest.find(')').expect("its end")]), "{text}");
+    }
+    let python = scan_code("import os\r# c\ros.system(d)\r", Some(Language::Python));
+    assert_eq!(rules(&python), ["insecure-os-system-use"]);
+}
+
+#[test]
 fn prose_about_functions_is_no_code() {
     for text in [
         "You can call eval(user_input) in Python, but you should not.",
@@ -156,9 +177,7 @@ fn messages_never_repeat_the_code() {
     assert!(!report.issues.is_empty() && report.issues.iter().all(|issue| !issue.message.contains("hush")));
 }
 
-#[test]
-fn what_is_settled_stays_as_it_is_whatever_follows() {
-    let text = "intro os.system(a)\n```py\nos.system(b)\n```\nmiddle\n```js\neval(c)\n```\n~~~\nexec(d)\n~~~\nend eval(e)";
+fn check_settled(text: &str) {
     let whole = scan_message(text);
     for end in (0..=text.len()).filter(|&end| text.is_char_boundary(end)) {
         let part = &text[..end];
@@ -169,6 +188,16 @@ fn what_is_settled_stays_as_it_is_whatever_follows() {
         };
         assert_eq!(before(scan_message(part)), before(whole.clone()), "{part:?}");
     }
+}
+
+#[test]
+fn what_is_settled_stays_as_it_is_whatever_follows() {
+    check_settled(
+        "intro os.system(a)\n```py\nos.system(b)\n```\nmiddle\n```js\neval(c)\n```\n~~~\nexec(d)\n~~~\nend eval(e)",
+    );
+    check_settled(
+        "> ```py\n> exec(a)\nexec(b)\n> exec(c)\n> ~~~\n> exec(d)\n> ~~~\n<pre>exec(e)</pre> x\n```py\r\nexec(f)\r\n```\r\nexec(g)",
+    );
 }
 
 #[test]
@@ -232,6 +261,14 @@ fn hostile_text_is_survived() {
         ".setFeature(\"http://",
         "Cipher.getInstance(\"",
         "<system.web><pages ",
+        "> ",
+        "> ```py\n> eval(a)\n",
+        "- > ",
+        "<pre>eval(a)</pre>",
+        "<pre>\n<code class=\"lang-js\">",
+        "&lt;&",
+        "eval /* ",
+        "eval(a)\r",
     ];
     for unit in units {
         let text = unit.repeat(6000 / unit.len());
@@ -260,6 +297,10 @@ fn patterns_take_linear_time() {
         ".setFeature(\"http://",
         "scanf(\"%s",
         "<system.web><pages ",
+        "> > ",
+        "<pre>x</pre>",
+        "<pre>&lt;",
+        "- ```",
     ] {
         let text = unit.repeat((1 << 20) / unit.len());
         assert!(scan_message(&text).issues.len() <= 64 * 108, "{unit}");
