@@ -93,18 +93,19 @@ const MOST_ALONE: usize = 16;
 
 impl ToolCall {
     /// What there is to scan, and where it stands: the name, the arguments as they are written, and the strings in them as the
-    /// tool gets them, so that a program is read with its line breaks; the values once more without anything between them, as a tool may
-    /// put them together.
+    /// tool gets them, so that a program is read with its line breaks, also out of JSON that a string holds; the values once more without
+    /// anything between them, as a tool may put them together.
     pub(crate) fn readings(&self) -> Vec<(&'static str, String)> {
         let [name_of_call, arguments] = PARTS_OF_CALLS;
         let strings = strings(&self.arguments);
-        let values: Vec<&str> = values(&strings).collect();
-        let joined = if values.len() > 1 { values.concat() } else { String::new() };
+        let packed = packed(&strings);
+        let all = || strings.iter().chain(packed.iter().flatten());
         let (mut alone, mut together): (Vec<_>, Vec<_>) =
-            strings.iter().map(|string| &string.text[..]).partition(|text| text.contains('\n'));
+            all().map(|string| &string.text[..]).partition(|text| text.contains('\n'));
         together.extend(alone.split_off(alone.len().min(MOST_ALONE)));
         let parts = std::iter::once(together.join("\n")).chain(alone.into_iter().map(str::to_owned));
-        let parts = parts.chain([joined]).filter(|text| !text.is_empty());
+        let of_packed: Vec<String> = packed.iter().map(|strings| joined(strings)).collect();
+        let parts = parts.chain([joined(&strings), of_packed.join("\n")]).filter(|text| !text.is_empty());
         let name = (name_of_call, self.name.clone());
         let whole = (arguments, self.arguments.clone());
         [whole, name].into_iter().chain(parts.map(|text| (arguments, text))).collect()
@@ -121,6 +122,38 @@ impl ToolCall {
 struct Quoted {
     text: String,
     is_key: bool,
+}
+
+/// The strings in each string that holds JSON, or what resembles it, again and again. A quote in a string takes twice the signs of
+/// one around it, so that this soon comes to an end.
+fn packed(outer: &[Quoted]) -> Vec<Vec<Quoted>> {
+    let is_packed = |string: &&Quoted| {
+        let text = string.text.trim();
+        text.len() > 1
+            && [('{', '}'), ('[', ']'), ('"', '"')]
+                .iter()
+                .any(|&(open, close)| text.starts_with(open) && text.ends_with(close))
+    };
+    let unpacked = |outer: &[Quoted]| -> Vec<Vec<Quoted>> {
+        outer
+            .iter()
+            .filter(is_packed)
+            .map(|string| strings(&string.text))
+            .filter(|inner| !inner.is_empty())
+            .collect()
+    };
+    let mut found = unpacked(outer);
+    let mut done = 0;
+    while done < found.len() {
+        found.extend(unpacked(&found[done]));
+        done += 1;
+    }
+    found
+}
+
+/// Values one behind the other, where there is more than one.
+fn joined(strings: &[Quoted]) -> String {
+    if values(strings).nth(1).is_some() { values(strings).collect() } else { String::new() }
 }
 
 fn values(strings: &[Quoted]) -> impl Iterator<Item = &str> {
@@ -366,6 +399,25 @@ mod tests {
         let readings: Vec<String> = split.readings().into_iter().map(|(_, text)| text).collect();
         assert_eq!(readings[2..], ["a\none\nb\nc\ntwo\nthree", "onetwothree"]);
         assert_eq!(call(r#"{"a": "one"}"#).readings().len(), 3);
+    }
+
+    #[test]
+    fn json_in_strings_is_unpacked() {
+        let readings = |arguments: &str| -> Vec<String> {
+            let call = ToolCall { name: "f".to_owned(), arguments: arguments.to_owned() };
+            call.readings().into_iter().skip(2).map(|(_, text)| text).collect()
+        };
+        let inner = r#"{"code": "import os\nx = 1"}"#;
+        for depth in 0..4 {
+            let text =
+                (0..depth).fold(inner.to_owned(), |text, _| serde_json::json!({ "a": text }).to_string());
+            assert!(readings(&text).contains(&"import os\nx = 1".to_owned()), "{text}");
+        }
+        assert_eq!(readings(r#"{"a": "[\"b\", \"c\"]"}"#), ["a\n[\"b\", \"c\"]\nb\nc", "bc"]);
+        assert_eq!(readings(r#"{"a": "\"b\""}"#), ["a\n\"b\"\nb"]);
+        assert_eq!(readings(r#"["{'b': 'c'}", "d"]"#)[0], "{'b': 'c'}\nd\nb\nc");
+        let wide = format!("[{}]", r#""[\"[]\"]","#.repeat(50_000));
+        assert!(readings(&wide).iter().map(String::len).sum::<usize>() < 4 * wide.len());
     }
 
     #[test]

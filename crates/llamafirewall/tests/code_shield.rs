@@ -151,6 +151,7 @@ fn code_in_the_arguments_of_a_tool_call_is_scanned() {
         r#"{"language": "python", "code": "eval(input())"}"#,
         r#"{"files": [{"path": "a.c", "text": "int main(void) {\n  char s[9];\n  gets(s);\n}\n"}]}"#,
         "import os\nos.system(command)\n",
+        r#"{"cmd": "{\"code\": \"import os\\nos.system('ls ' + d)\"}"}"#,
     ] {
         let result = call(insecure);
         assert_eq!(result.decision, ScanDecision::Block, "{insecure}");
