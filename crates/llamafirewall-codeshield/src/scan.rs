@@ -284,17 +284,25 @@ fn read_trees(code: &Code<'_>, scope: Scope, report: &mut Report) {
         return;
     }
     let own = scope.language().and_then(Language::grammar);
+    let before = report.issues.len();
     if let Some((grammar, language)) = GRAMMARS.into_iter().find(|(grammar, _)| Some(*grammar) == own) {
         let is_clean = read_as(code, (grammar, language), (&wanted, true), report);
         if is_clean {
             return;
         }
     }
+    let own_places: Vec<Range<usize>> =
+        report.issues[before..].iter().map(|issue| issue.span.clone()).collect();
+    let others = report.issues.len();
     for (grammar, language) in GRAMMARS.into_iter().filter(|(grammar, _)| Some(*grammar) != own) {
         if wanted.iter().any(|(of, _)| *of == language) {
             read_as(code, (grammar, language), (&wanted, false), report);
         }
     }
+    // What a rule of the code's own language says of a place is not said once more by another's.
+    let mut found = report.issues.split_off(others);
+    found.retain(|issue| !own_places.iter().any(|own| own.contains(&issue.span.start)));
+    report.issues.append(&mut found);
 }
 
 /// Runs the wanted rules of one language; says whether the code could be read as that language throughout. Code that

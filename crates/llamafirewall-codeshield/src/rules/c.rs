@@ -193,7 +193,10 @@ fn short_rsa_key(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
 
 /// A number of bits below 2048 that has been in use, also through a name.
 fn is_short(tree: &Tree<'_>, size: NodeId) -> bool {
-    let written = |id: NodeId| matches!(tree.text(id), "512" | "768" | "1024" | "1536");
+    let written = |id: NodeId| {
+        let number = tree.text(id).trim_end_matches(['u', 'U', 'l', 'L']);
+        matches!(number, "512" | "768" | "1024" | "1536")
+    };
     if tree.role(size) != Role::Name {
         return written(size);
     }

@@ -113,10 +113,10 @@ fn receiver_text<'t>(tree: &Tree<'t>, call: &Call<'_>) -> &'t str {
 /// Calls in a chain, outermost first: of `a.b().c()` the calls `c` and `b`; and what the chain starts with.
 fn chain<'a, 't>(tree: &'a Tree<'t>, call: &'a Call<'t>) -> (Vec<&'a Call<'t>>, Option<NodeId>) {
     let mut calls = vec![call];
-    let mut at = call.receiver;
+    let mut at = call.receiver.map(|receiver| tree.bare(receiver));
     while let Some(next) = at.and_then(|id| tree.calls_in(id..id + 1).first()).filter(|next| !next.makes) {
         calls.push(next);
-        at = next.receiver;
+        at = next.receiver.map(|receiver| tree.bare(receiver));
     }
     (calls, at)
 }
@@ -264,13 +264,19 @@ fn response_with_input(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
 
 /// Whether `name` was given a value that `is_it` accepts, in a block that goes on to `at`; and where.
 fn was_given(tree: &Tree<'_>, name: Option<&str>, at: NodeId, is_it: &dyn Fn(&Call<'_>) -> bool) -> bool {
-    let function = tree.node(at).function;
-    tree.within(function).take_while(|&id| id < at).any(|id| {
-        let Some((target, value)) = tree.given(id) else { return false };
-        let block = tree.block(id);
-        name.is_none_or(|name| tree.text(target) == name)
-            && tree.contains(block, at)
-            && tree.calls_in(value..value + 1).first().is_some_and(is_it)
+    let is_given = |id: NodeId| {
+        let value =
+            tree.given(id).map(|(_, value)| value).filter(|_| id < at && tree.contains(tree.block(id), at));
+        value.is_some_and(|value| tree.calls_in(value..value + 1).first().is_some_and(is_it))
+    };
+    let Some(name) = name else {
+        let function = tree.node(at).function;
+        return tree.within(function).take_while(|&id| id < at).any(is_given);
+    };
+    // Fields and names of the functions around count too.
+    tree.bindings.get(name).is_some_and(|all| {
+        tree.spend(0..all.len() as NodeId);
+        all.iter().any(|binding| is_given(binding.node))
     })
 }
 

@@ -244,7 +244,7 @@ fn module_calls(
     }
     for call in tree.calls_in(tree.all()).iter().filter(|call| !call.makes) {
         let name = match call.receiver {
-            Some(receiver) if names.whole.contains(tree.text(receiver)) => call.name,
+            Some(receiver) if names.whole.contains(tree.text(tree.bare(receiver))) => call.name,
             None => names.members.get(call.name).copied().unwrap_or_default(),
             _ => continue,
         };
@@ -357,9 +357,13 @@ fn unasserted_access(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
 }
 
 fn raw_html(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
-    for id in tree.all().filter(|&id| matches!(tree.role(id), Role::JsxAttribute | Role::Pair)) {
-        let name = tree.parts(id).next().map(|name| tree.text(name).trim_matches(['"', '\'']));
-        if name == Some("dangerouslySetInnerHTML") {
+    for id in tree.all() {
+        let name = match tree.role(id) {
+            Role::JsxAttribute | Role::Pair => tree.parts(id).next(),
+            Role::Name if tree.kind(id).starts_with("shorthand_property") => Some(id),
+            _ => None,
+        };
+        if name.is_some_and(|name| tree.text(name).trim_matches(['"', '\'']) == "dangerouslySetInnerHTML") {
             found.push(id);
         }
     }
@@ -374,8 +378,9 @@ fn buffer_of_parameter(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
         while function != 0 && !is_parameter {
             let is_named = tree.child(function, Field::Name).is_some();
             let parameters = tree.child(function, Field::Parameters).filter(|_| is_named);
-            is_parameter = parameters
-                .is_some_and(|list| tree.parts(list).any(|name| tree.text(name) == tree.text(size)));
+            let named = |part| tree.text(tree.child(part, Field::Left).unwrap_or(part));
+            is_parameter =
+                parameters.is_some_and(|list| tree.parts(list).any(|part| named(part) == tree.text(size)));
             function = tree.node(function).function;
         }
         if is_parameter && !uses_safe_buffer {
@@ -429,7 +434,9 @@ fn runs_code(tree: &Tree<'_>, call: &Call<'_>) -> bool {
         }),
         _ => false,
     };
-    let only = call.positional(0).filter(|_| call.arguments.len() == 1);
+    // What TypeScript says of an argument (`x as string`, `x!`) is no argument, and breaks the list.
+    let is_one = call.arguments.len() == 1 || tree.node(call.node).is_broken;
+    let only = call.positional(0).filter(|_| is_one);
     is_eval && only.is_some_and(|code| !tree.is_constant_string(code))
 }
 

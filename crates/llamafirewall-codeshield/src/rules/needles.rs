@@ -83,8 +83,8 @@ fn without_filler(mut text: &str) -> &str {
             .trim_start_matches(|c: char| c.is_whitespace() || SIGNS.contains(&c));
         let end = if text.starts_with('#') || text.starts_with("//") {
             text.find('\n')
-        } else if text.starts_with("/*") {
-            text[2..].find("*/").map(|end| end + 4)
+        } else if let Some(comment) = text.strip_prefix("/*") {
+            comment.find("*/").map(|end| end + 4)
         } else {
             return text;
         };

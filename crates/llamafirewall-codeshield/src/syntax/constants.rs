@@ -50,6 +50,13 @@ impl<'t> Tree<'t> {
                 Some(left + &right)
             }
             Role::Name => self.constant_name(id, depth - 1),
+            Role::Member if self.grammar == Grammar::Java => {
+                self.child(id, Field::Object).filter(|&object| self.text(object) == "this")?;
+                let name = self.text(self.child(id, Field::Name)?);
+                let mut fields = self.bindings.get(name)?.iter().filter(|binding| binding.function == 0);
+                let only = fields.next().filter(|_| fields.next().is_none())?;
+                self.constant_value(only, depth - 1)
+            }
             _ => None,
         }
     }
@@ -82,14 +89,14 @@ impl<'t> Tree<'t> {
     /// A name whose bindings are all constants, or whose last binding on the way here is one.
     fn constant_name(&self, id: NodeId, depth: u32) -> Option<String> {
         let bindings = self.bindings_at(self.text(id), id);
-        let value = |bound| match bound {
-            Bound::To(value) => self.constant(value, depth),
-            Bound::From(_) | Bound::Unknown => None,
-        };
+        let value = |binding: &Binding| self.constant_value(binding, depth);
+        if bindings.is_empty() && self.grammar == Grammar::Java {
+            return self.constant_field(self.text(id), depth);
+        }
         let is_here = bindings.first().is_some_and(|binding| binding.function == self.node(id).function);
         if !is_here {
             let [only] = bindings.as_slice() else { return None };
-            return value(only.value);
+            return value(only);
         }
         let is_before = |binding: &&Binding| match binding.value {
             Bound::To(_) => self.node(binding.node).last <= id,
@@ -98,10 +105,39 @@ impl<'t> Tree<'t> {
         let last = bindings.iter().rev().find(is_before)?;
         let block = self.block(last.node);
         if self.contains(block, id) {
-            return value(last.value);
+            return value(last);
         }
-        let values: Option<Vec<String>> = bindings.iter().map(|binding| value(binding.value)).collect();
+        let values: Option<Vec<String>> = bindings.iter().map(value).collect();
         values?.pop()
+    }
+
+    /// What a binding gives. A field of Java that others may set holds anything.
+    fn constant_value(&self, binding: &Binding, depth: u32) -> Option<String> {
+        let parent = self.node(binding.node).parent;
+        if self.grammar == Grammar::Java && self.kind(parent) == "field_declaration" && !self.is_kept(parent)
+        {
+            return None;
+        }
+        match binding.value {
+            Bound::To(value) => self.constant(value, depth),
+            Bound::From(_) | Bound::Unknown => None,
+        }
+    }
+
+    /// Whether nobody outside of its class sets a field of Java.
+    fn is_kept(&self, declaration: NodeId) -> bool {
+        let modifiers = self.children(declaration).find(|&part| self.kind(part) == "modifiers");
+        let mut words = modifiers.into_iter().flat_map(|modifiers| self.text(modifiers).split_whitespace());
+        words.any(|word| matches!(word, "private" | "final"))
+    }
+
+    /// A field of Java that a constructor alone gives its value.
+    fn constant_field(&self, name: &str, depth: u32) -> Option<String> {
+        let field = self.types.get(name)?.iter().find(|typed| typed.function == 0)?;
+        let declaration = self.node(self.node(field.node).parent).parent;
+        let [only] = self.bindings.get(name)?.as_slice() else { return None };
+        let is_made = self.kind(only.function) == "constructor_declaration";
+        (is_made && self.is_kept(declaration)).then(|| self.constant_value(only, depth)).flatten()
     }
 
     /// What stands between the quotes.

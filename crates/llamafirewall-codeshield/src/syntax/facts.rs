@@ -67,6 +67,11 @@ impl<'t> Call<'t> {
     }
 }
 
+/// A path without space around its dots.
+fn without_space(path: &str) -> String {
+    path.split('.').map(str::trim).collect::<Vec<_>>().join(".")
+}
+
 impl<'t> Tree<'t> {
     pub(super) fn collect_facts(&mut self) {
         for id in 0..self.nodes.len() as NodeId {
@@ -261,15 +266,15 @@ impl<'t> Tree<'t> {
             Grammar::Python => self.read_python_import(id),
             Grammar::Java => {
                 let text = self.text(id).trim_start_matches("import").trim().trim_end_matches(';').trim();
-                if let Some((_, last)) = text.rsplit_once('.').filter(|(_, last)| *last != "*") {
-                    self.aliases.insert(last, text.to_owned());
+                if let Some((_, last)) = text.rsplit_once('.').filter(|(_, last)| last.trim() != "*") {
+                    self.aliases.insert(last.trim(), without_space(text));
                 }
-                self.imports.push((text.to_owned(), id));
+                self.imports.push((without_space(text), id));
             }
             Grammar::CSharp => {
                 let text =
                     self.text(id).trim_start_matches("global").trim().trim_start_matches("using").trim();
-                self.imports.push((text.trim_end_matches(';').trim().to_owned(), id));
+                self.imports.push((without_space(text.trim_end_matches(';')), id));
             }
             Grammar::Cpp | Grammar::JavaScript => {}
         }
