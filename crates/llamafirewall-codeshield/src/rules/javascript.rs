@@ -51,10 +51,13 @@ pub(crate) const RULES: &[TreeRule] = &[
         check: |tree, found| {
             let names = ["Buffer.allocUnsafe", "Buffer.allocUnsafeSlow"];
             let calls = tree.calls_in(tree.all()).iter();
-            let is_it = |call: &&Call<'_>| tree.calls_one_of(call, &names);
-            found.extend(
-                calls.filter(|call| call.name.starts_with("alloc")).filter(is_it).map(|call| call.node),
-            );
+            // As the original: a receiver that may be missing is another one to it.
+            let is_it = |call: &&Call<'_>| {
+                call.name.starts_with("alloc")
+                    && tree.calls_one_of(call, &names)
+                    && !tree.text(call.node).starts_with("Buffer?")
+            };
+            found.extend(calls.filter(is_it).map(|call| call.node));
         },
     },
     TreeRule {

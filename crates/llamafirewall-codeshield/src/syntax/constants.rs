@@ -135,9 +135,34 @@ impl<'t> Tree<'t> {
     fn constant_field(&self, name: &str, depth: u32) -> Option<String> {
         let field = self.types.get(name)?.iter().find(|typed| typed.function == 0)?;
         let declaration = self.node(self.node(field.node).parent).parent;
-        let [only] = self.bindings.get(name)?.as_slice() else { return None };
-        let is_made = self.kind(only.function) == "constructor_declaration";
-        (is_made && self.is_kept(declaration)).then(|| self.constant_value(only, depth)).flatten()
+        if !self.is_kept(declaration) {
+            return None;
+        }
+        let is_made = |function: NodeId| self.kind(function) == "constructor_declaration";
+        match self.bindings.get(name).map(Vec::as_slice) {
+            Some([only]) => self.constant_value(only, depth).filter(|_| is_made(only.function)),
+            Some([_, ..]) => None,
+            Some([]) | None => {
+                let (assignment, value) = self.given_to_own(name)?;
+                self.constant(value, depth).filter(|_| is_made(self.node(assignment).function))
+            }
+        }
+    }
+
+    /// The one assignment `this.name = value`, and its value.
+    fn given_to_own(&self, name: &str) -> Option<(NodeId, NodeId)> {
+        self.spend(self.all());
+        let is_own = |target: NodeId| {
+            let is = |field: Field, text: &str| {
+                self.child(target, field).is_some_and(|part| self.text(part) == text)
+            };
+            is(Field::Object, "this") && is(Field::Name, name)
+        };
+        let mut found = self.all().filter_map(|id| {
+            let (target, value) = self.assigned(id)?;
+            is_own(target).then_some((id, value))
+        });
+        found.next().filter(|_| found.next().is_none())
     }
 
     /// What stands between the quotes.

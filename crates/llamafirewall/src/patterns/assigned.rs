@@ -62,7 +62,7 @@ pub(super) fn login(row: &Assigned, text: &str, sign: Range<usize>) -> Seen {
 fn names_secret(row: &Assigned, name: &str, value: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
     let is_uuid = || row.class == Class::Uuid || (value.len() == UUID && value.iter().all(is_hex_or_dash));
-    !name.contains("tokeniz") && !(name.ends_with("id") && is_uuid())
+    !name.contains("tokeniz") && (!name.ends_with("id") || !is_uuid())
 }
 
 fn is_hex_or_dash(byte: &u8) -> bool {
