@@ -75,6 +75,26 @@ impl Tensor {
         self.data.len() + self.scales.as_ref().map_or(0, |scales| scales.len())
     }
 
+    /// Whether shape and values are those of `other`, however each stores them.
+    pub fn same_values(&self, other: &Self) -> bool {
+        if self.shape != other.shape {
+            return false;
+        }
+        if self.ty == other.ty
+            && self.data[..] == other.data[..]
+            && self.scales.as_deref() == other.scales.as_deref()
+        {
+            return true;
+        }
+        let (mut a, mut b) = (vec![0.0; self.cols()], vec![0.0; self.cols()]);
+        let rows = if self.is_empty() { 0 } else { self.rows() };
+        (0..rows).all(|row| {
+            self.decode_row(row, &mut a);
+            other.decode_row(row, &mut b);
+            a == b
+        })
+    }
+
     /// Decodes row `row` into `out` with the reference codec.
     /// Panics unless `row < rows()` and `out.len() == cols()`.
     pub fn decode_row(&self, row: usize, out: &mut [f32]) {
@@ -143,6 +163,22 @@ mod tests {
         assert!(check(TensorType::F32, &[2], 8, Some(4)).is_err());
         assert!(check(TensorType::F32, &[], 4, None).is_ok());
         assert!(check(TensorType::F32, &[0, 7], 0, None).unwrap().is_empty());
+    }
+
+    #[test]
+    fn values_are_compared_across_types() {
+        let of = |ty, shape: &[usize], bytes: Vec<u8>| {
+            Tensor::new("t", ty, shape.to_vec(), bytes.into(), None).unwrap()
+        };
+        let floats = |values: [f32; 4]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
+        let whole = of(TensorType::F32, &[2, 2], floats([1.0, 2.0, 0.5, -4.0]));
+        let half = of(TensorType::F16, &[2, 2], vec![0x00, 0x3c, 0x00, 0x40, 0x00, 0x38, 0x00, 0xc4]);
+        let other = of(TensorType::F32, &[2, 2], floats([1.0, 2.0, 0.5, -4.25]));
+        assert!(whole.same_values(&whole.clone()) && whole.same_values(&half) && half.same_values(&whole));
+        assert!(!whole.same_values(&other) && !half.same_values(&other));
+        assert!(!whole.same_values(&of(TensorType::F32, &[4], floats([1.0, 2.0, 0.5, -4.0]))));
+        let none = of(TensorType::F32, &[1 << 40, 0], Vec::new());
+        assert!(none.same_values(&none.clone()));
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl Loader<'_> {
         let head = self.naming.name(Role::Head, None, Part::Weight);
         let unused = |name: &&str| {
             let known = self.used.contains(*name) || self.naming.is_redundant(name) || **name == head;
-            !known && !self.is_skipped(name)
+            !known && !self.naming.is_of_layers(name, &self.skipped)
         };
         let mut names = self.checkpoint.tensors.names().filter(unused);
         match names.next() {

@@ -114,10 +114,7 @@ pub(crate) fn model(
     layers: Vec<LayerSpec>,
     final_norm: NormSpec,
 ) -> Result<ModelSpec, ModelError> {
-    let tied_head = match c.dialect {
-        Dialect::Gguf => !c.has(Role::Head, None, Part::Weight),
-        Dialect::Json => c.flag(TIED)?.unwrap_or(false),
-    };
+    let tied_head = tied_head(c)?;
     Ok(ModelSpec {
         arch: c.arch.clone(),
         vocab: sizes.vocab,
@@ -136,6 +133,28 @@ pub(crate) fn model(
         context_limit: None,
         skipped_layers: 0,
     })
+}
+
+/// Whether the embedding table is the head too. A head in the file is used whatever `config.json` says, as in transformers, unless it is a
+/// copy of the table.
+fn tied_head(c: &Config<'_>) -> Result<bool, ModelError> {
+    let tensor = |role| match c.naming.find(role, None, Part::Weight) {
+        Some(name) if c.has_tensor(&name) => c.checkpoint().tensors.get(&name).map(Some),
+        _ => Ok(None),
+    };
+    if c.dialect == Dialect::Gguf {
+        return Ok(!c.has(Role::Head, None, Part::Weight));
+    }
+    if !c.flag(TIED)?.unwrap_or(false) {
+        return Ok(false);
+    }
+    let (Some(head), Some(table)) = (tensor(Role::Head)?, tensor(Role::TokenEmbedding)?) else {
+        return Ok(true);
+    };
+    let same = head.same_values(table);
+    // Having been compared is no reason to stay in memory.
+    [head, table].iter().for_each(|tensor| tensor.data.release());
+    Ok(same)
 }
 
 /// Whether a part has a bias: GGUF shows it by the tensor of the first layer, `config.json` by `flag`.

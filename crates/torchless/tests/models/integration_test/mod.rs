@@ -18,3 +18,4 @@ mod returned;
 mod sharded;
 mod stacked_adapters;
 mod support;
+mod tied;
