@@ -19,6 +19,10 @@ pub(crate) const FAMILIES: &[Family] = &[Family {
     },
     defaults: &[
         ("rope_theta", Float(150000.0)),
+        ("rope_parameters.rope_type", Text("yarn")),
+        ("rope_parameters.factor", Float(32.0)),
+        ("rope_parameters.truncate", Bool(false)),
+        ("rope_parameters.original_max_position_embeddings", Int(4096)),
         ("num_hidden_layers", Int(36)),
         ("num_local_experts", Int(128)),
         ("vocab_size", Int(201088)),

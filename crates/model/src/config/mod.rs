@@ -125,7 +125,7 @@ impl<'a> Config<'a> {
         let family = family(dialect, &arch)?;
         let naming = Naming::new(checkpoint, dialect, family);
         let defaults = match dialect {
-            Dialect::Json => family.defaults.iter().map(|(k, v)| (*k, v.value())).collect(),
+            Dialect::Json => defaults(family, &values),
             Dialect::Gguf => BTreeMap::new(),
         };
         let read = RefCell::default();
@@ -424,6 +424,17 @@ impl Config<'_> {
         let supported = "weights that are packed as ternary codes, or GGUF of ternary types".to_owned();
         Err(ModelError::Unsupported { what, supported })
     }
+}
+
+/// The two names of the object with the parameters of rotary embeddings.
+const ROTARY: [&str; 2] = ["rope_parameters", "rope_scaling"];
+
+/// What transformers takes for keys that a file leaves out. An object that the file has stands for the whole of a usual one.
+fn defaults(family: &'static Family, values: &BTreeMap<String, Value>) -> BTreeMap<&'static str, Value> {
+    let in_rotary = |key: &str| key.split_once('.').is_some_and(|(object, _)| ROTARY.contains(&object));
+    let has_rotary = values.keys().any(|key| in_rotary(key));
+    let all = family.defaults.iter().filter(|(key, _)| !has_rotary || !in_rotary(key));
+    all.map(|(key, fallback)| (*key, fallback.value())).collect()
 }
 
 /// The architecture that a GGUF file names, and the keys under its name; keys of our own under [`OWN`].

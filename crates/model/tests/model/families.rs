@@ -183,6 +183,33 @@ fn longrope_is_known_by_its_lists() {
     assert!(error.contains("short_factor") && error.contains("a list of 2 finite numbers"), "{error}");
 }
 
+/// transformers takes the usual object whole, or that of the file.
+#[test]
+fn gpt_oss_stretches_where_a_file_does_not_say_how() {
+    let scaling = |more: Json| {
+        let mut all = object!({"num_local_experts": 4, "num_experts_per_tok": 2});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let spec = spec_of_json(&tiny("gpt_oss", all)).unwrap();
+        attention(&spec, 0).rope.as_ref().map(|rope| (rope.theta, rope.scaling.clone())).unwrap()
+    };
+    let usual = RopeScaling::Yarn {
+        factor: 32.0,
+        original: 4096,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        magnitude: 0.1 * 32f32.ln() + 1.0,
+        truncate: false,
+    };
+    for said in [object!({}), object!({"rope_scaling": null}), object!({"rope_parameters": null})] {
+        assert_eq!(scaling(said), (150_000.0, usual.clone()));
+    }
+    assert_eq!(scaling(object!({"rope_theta": 1e4})), (1e4, usual.clone()));
+    let plain = object!({"rope_parameters": {"rope_theta": 1e4}});
+    assert_eq!(scaling(plain), (1e4, RopeScaling::None));
+    let own = object!({"rope_scaling": {"rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096}});
+    let RopeScaling::Yarn { truncate: true, .. } = scaling(own).1 else { panic!("its own keys count alone") };
+}
+
 #[test]
 fn granite_divides_its_logits() {
     let scales = [
