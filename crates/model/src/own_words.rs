@@ -21,6 +21,7 @@ const FUNCTION: Key = key(ACTIVATION, &[]);
 const WINDOWS: Key = key("own.attention.windows", &[]);
 const ROTATES: Key = key("own.attention.rotates", &[]);
 const SCALES: Key = key("own.attention.scales", &[]);
+const CLIP: Key = key("own.attention.clip", &[]);
 const LATENT_EPS: Key = key("own.attention.latent_norm_epsilon", &[]);
 const GROUPS_BY: Key = key("own.expert.group_score", &[]);
 const JITTER: Key = key("own.expert.sparse_mixer_jitter", &[]);
@@ -42,6 +43,9 @@ pub(crate) fn amend(c: &Config<'_>, spec: &mut ModelSpec) -> Result<(), ModelErr
     }
     if let Some(scales) = c.numbers(SCALES, layers)? {
         each_attention(spec, |i, attn| attn.scale = scales[i]);
+    }
+    if let Some(limit) = c.positive(CLIP)? {
+        each_attention(spec, |_, attn| attn.clip = Some(limit));
     }
     if let Some(eps) = c.positive(LATENT_EPS)? {
         each_latent(spec, |latent| latent.norm.eps = eps);
@@ -110,6 +114,8 @@ pub fn words(wanted: &ModelSpec, read: &ModelSpec) -> Vec<(String, Value)> {
     say(ROTATES, rotates(read), rotates(wanted));
     let scales = |spec: &ModelSpec| Said::Numbers(of_layers(spec, |attn| attn.scale));
     say(SCALES, scales(read), scales(wanted));
+    let clip = |spec: &ModelSpec| Said::Number(attentions(spec).find_map(|attn| attn.clip));
+    say(CLIP, clip(read), clip(wanted));
     let eps = |spec: &ModelSpec| Said::Number(latents(spec).map(|latent| latent.norm.eps).next());
     say(LATENT_EPS, eps(read), eps(wanted));
     say(GROUPS_BY, Said::Name(groups_by(read)), Said::Name(groups_by(wanted)));
@@ -207,6 +213,13 @@ fn functions_mut(layer: &mut LayerSpec) -> Vec<&mut Activation> {
 fn of_layers<T: Default>(spec: &ModelSpec, of: impl Fn(&AttnSpec) -> T) -> Vec<T> {
     let one = |mixer: &Mixer| if let Mixer::Attention(attn) = mixer { of(attn) } else { T::default() };
     spec.layers.iter().map(|layer| one(&layer.mixer)).collect()
+}
+
+fn attentions(spec: &ModelSpec) -> impl Iterator<Item = &AttnSpec> {
+    spec.layers.iter().filter_map(|layer| match &layer.mixer {
+        Mixer::Attention(attn) => Some(attn),
+        Mixer::Latent(_) | Mixer::Delta(_) => None,
+    })
 }
 
 fn latents(spec: &ModelSpec) -> impl Iterator<Item = &LatentSpec> {

@@ -210,7 +210,7 @@ pub struct AttnSpec {
     pub gated: bool,
     /// Biases of q, k and v.
     pub qkv_bias: bool,
-    /// Values of q, k and v beyond this are cut, at either side.
+    /// Values of q, k and v beyond this are cut, at either side, once they have been normed.
     pub clip: Option<f32>,
     /// Norms of q and k before they are rotated.
     pub qk_norm: Option<QkNorm>,

@@ -67,14 +67,14 @@ impl Attention {
             let parts = &[SplitPart { width, out: b.q, at: 0 }, SplitPart { width, out: gate, at: 0 }];
             dev.split(&Split { rows, input: both, heads: self.heads, parts })?;
         }
-        if let Some(limit) = self.clip {
-            for buf in [b.q, b.k, b.v] {
-                dev.elementwise(rows, Elementwise::Clamp(limit), buf)?;
-            }
-        }
         for (norm, buf) in [(self.q_norm, b.q), (self.k_norm, b.k), (self.v_norm, b.v)] {
             if let Some(norm) = norm {
                 dev.norm(rows, buf, &norm, buf)?;
+            }
+        }
+        if let Some(limit) = self.clip {
+            for buf in [b.q, b.k, b.v] {
+                dev.elementwise(rows, Elementwise::Clamp(limit), buf)?;
             }
         }
         dev.attend(&Attend {

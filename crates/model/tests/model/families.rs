@@ -380,6 +380,7 @@ fn each_family_asks_for_its_own_steps() {
         ("gpt_neox", object!({"num_key_value_heads": null})),
         ("granite", object!({"residual_multiplier": 0.25})),
         ("olmo", object!({"clip_qkv": 8.0})),
+        ("olmoe", object!({"clip_qkv": 8.0, "num_experts": 2, "num_experts_per_tok": 1})),
         ("olmo2", none.clone()),
         ("olmo3", object!({"layer_types": ["sliding_attention", "full_attention"]})),
         ("phi", none.clone()),

@@ -467,7 +467,8 @@ fn rotary(arch: &str, rope: &RopeSpec, context: usize) -> Vec<(String, Value)> {
 }
 
 /// Keys that are read here and that llama.cpp passes over: in its words the model would be another one.
-const PASSED_OVER: &[(&str, &str)] = &[("llama", "attention.sliding_window")];
+const PASSED_OVER: &[(&str, &str)] =
+    &[("llama", "attention.sliding_window"), ("olmoe", "attention.clamp_kqv")];
 
 /// Makes the metadata say what the original's says: in GGUF's words, and where these do not reach in some of our own.
 fn settle(book: &mut Book<'_>, translation: &Translation, output: &Path) -> Result<ModelSpec, Error> {

@@ -25,6 +25,7 @@ const OWN_WORDS: &[(&str, &str)] = &[
     ("mistral_sliding", "torchless.attention.windows"),
     ("phimoe", "torchless.expert.sparse_mixer_jitter"),
     ("phimoe", "torchless.rope.long_magnitude"),
+    ("olmoe, clipped", "torchless.attention.clip"),
     ("phi3_sliding", "torchless.attention.windows"),
     ("qwen2_sliding", "torchless.attention.windows"),
 ];
@@ -97,6 +98,19 @@ fn what_only_a_made_up_number_keeps_from_gguf_needs_no_words_without_it() {
             assert!(distance < tolerance(&base), "{name}: {distance}");
         }
     }
+}
+
+#[test]
+fn a_limit_that_llama_cpp_passes_over_is_said_in_other_words() {
+    let Some(fixtures) = fixtures() else { return };
+    let base = fixtures.join("goldens/olmoe");
+    let model = folder(&base, &tensors_of(&base), |config| config["clip_qkv"] = json!(0.5));
+    let file = model.path().join("model.gguf");
+    converted(model.path(), "olmoe, clipped", &file);
+    let prompt = &prompts(&base)[0];
+    let [a, b] = [model.path(), &file].map(|path| Session::open(path, &exact()).prefill(&prompt.ids, 512));
+    assert!(max_distance(&a, &b) < tolerance(&base));
+    assert!(max_distance(&a, &prompt.logits) > tolerance(&base), "it clips nothing");
 }
 
 /// Layers that guess at tokens further on are counted in the configuration, and may not be in the weights.
