@@ -160,7 +160,8 @@ fn gemma3(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     let sizes = read::sizes(c)?;
     let (norm, mut attn, ffn) = parts(c, &sizes)?;
     attn.scale = score_scale(c, &sizes, &attn, 62)?;
-    attn.softcap = c.positive(ATTN_SOFTCAP)?;
+    // transformers reads the key and does nothing with it; llama.cpp does not read it.
+    c.pass(ATTN_SOFTCAP);
     attn.qk_norm = Some(QkNorm { norm, over: NormedOver::Head });
     let (head_dim, context, pairing) = (attn.head_dim, sizes.context, Pairing::Halves);
     let ask = RopeAsk { head_dim, context, pairing, layer_type: Some("full_attention") };

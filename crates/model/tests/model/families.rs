@@ -92,7 +92,7 @@ fn gemma_3_rotates_layers_that_slide_by_a_base_of_their_own() {
     );
     let old = object!({
         "sliding_window": 16, "sliding_window_pattern": 2, "query_pre_attn_scalar": 4, "rms_norm_eps": 1e-5,
-        "rope_local_base_freq": 10000.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0}
+        "rope_local_base_freq": 10000.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0}, "attn_logit_softcapping": 2.0
     });
     let new = object!({
         "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"], "query_pre_attn_scalar": 4,
