@@ -439,7 +439,7 @@ pub struct Difference {
     pub lines: usize,
 }
 
-/// In what they are not the same; `None` where they are.
+/// In what the model `a` would become another one by becoming `b`; `None` where they are the same.
 pub fn difference(a: &ModelSpec, b: &ModelSpec) -> Option<Difference> {
     if same_model(a, b) {
         return None;

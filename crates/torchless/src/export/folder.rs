@@ -282,15 +282,11 @@ fn config(spec: &ModelSpec, model_type: &str) -> Map<String, Value> {
     put("max_position_embeddings", spec.context.into());
     put("tie_word_embeddings", spec.tied_head.into());
     put("lm_head_bias", spec.head_bias.into());
-    put("num_nextn_predict_layers", spec.skipped_layers.into());
-    let scale = |config: &mut Map<String, Value>, key: &str, value: f32| {
-        if value != 1.0 {
-            config.insert(key.to_owned(), number(value));
-        }
-    };
-    scale(&mut config, "embedding_multiplier", spec.embed_scale);
-    scale(&mut config, "logit_scale", spec.logit_scale);
-    scale(&mut config, "logits_scaling", 1.0 / spec.logit_scale);
+    // Layers that guess at tokens further on stay behind.
+    put("num_nextn_predict_layers", 0.into());
+    put("embedding_multiplier", number(spec.embed_scale));
+    put("logit_scale", number(spec.logit_scale));
+    put("logits_scaling", number(1.0 / spec.logit_scale));
     if let Some(cap) = spec.logit_softcap {
         config.insert("final_logit_softcapping".to_owned(), number(cap));
     }
@@ -299,7 +295,7 @@ fn config(spec: &ModelSpec, model_type: &str) -> Map<String, Value> {
         config.insert(key.to_owned(), number(first.norm.eps));
     }
     config.insert("use_parallel_residual".to_owned(), first.wiring.is_parallel().into());
-    scale(&mut config, "residual_multiplier", first.residual_scale);
+    config.insert("residual_multiplier".to_owned(), number(first.residual_scale));
     mixers(&mut config, spec);
     units(&mut config, spec);
     config
@@ -316,11 +312,15 @@ fn mixers(config: &mut Map<String, Value>, spec: &ModelSpec) {
         Mixer::Latent(_) | Mixer::Delta(_) => None,
     });
     let windows: Vec<_> = windows.collect();
-    if let Some(window) = windows.iter().copied().flatten().next() {
+    // No window is said too, and of which kind layers are: what is left out may have another default.
+    let window = windows.iter().copied().flatten().next();
+    config.insert("sliding_window".to_owned(), window.map_or(Value::Null, Value::from));
+    if window.is_some() {
+        config.insert("use_sliding_window".to_owned(), true.into());
+    }
+    if windows.len() == spec.layers.len() {
         let name =
             |window: &Option<usize>| if window.is_some() { "sliding_attention" } else { "full_attention" };
-        config.insert("sliding_window".to_owned(), window.into());
-        config.insert("use_sliding_window".to_owned(), true.into());
         config.insert("layer_types".to_owned(), windows.iter().map(name).collect());
     }
     let slides = |mixer: &&Mixer| matches!(mixer, Mixer::Attention(attn) if attn.window.is_some());

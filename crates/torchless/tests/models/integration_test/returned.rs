@@ -1,7 +1,9 @@
 //! Checkpoints of transformers that went to GGUF and back: the same tensors and the same logits, or a refusal that is listed here.
 
 use super::goldens::{cases, prompts, tolerance};
-use super::support::{Session, exact, max_distance};
+use super::made::{folder, tensors_of};
+use super::support::{Session, exact, fixtures, max_distance};
+use serde_json::{Value, json};
 use std::path::Path;
 use torchless::{FileType, Source, TensorType, convert_to_folder, convert_to_gguf};
 
@@ -64,4 +66,33 @@ fn what_went_to_gguf_comes_back() {
             assert!(distance < tolerance(case), "{name}: {distance}");
         }
     }
+}
+
+/// What equals nothing is said too: a `config.json` that left it out would mean something else.
+fn check_returns(name: &str, change: impl FnOnce(&mut Value)) {
+    let Some(fixtures) = fixtures() else { return };
+    let base = fixtures.join("goldens").join(name);
+    let model = folder(&base, &tensors_of(&base), change);
+    let (file, back) = (model.path().join("model.gguf"), model.path().join("back"));
+    let whole = FileType::from_name("F32").unwrap();
+    convert_to_gguf(&Source::Path(model.path().to_owned()), &file, whole, &mut |_, _| {}).unwrap();
+    convert_to_folder(&Source::Path(file), &back, TensorType::F32).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_same_tensors(name, model.path(), &back);
+    let ids = &prompts(&base)[0].ids;
+    let [a, b] = [model.path(), &back].map(|path| Session::open(path, &exact()).prefill(ids, 512));
+    assert!(max_distance(&a, &b) < 1e-4, "{name}");
+}
+
+#[test]
+fn logits_that_are_not_scaled_come_back() {
+    check_returns("cohere", |config| config["logit_scale"] = json!(1.0));
+}
+
+#[test]
+fn layers_without_a_window_come_back() {
+    check_returns("exaone4", |config| {
+        let layers = config["num_hidden_layers"].as_u64().unwrap() as usize;
+        config["sliding_window"] = Value::Null;
+        config["layer_types"] = json!(vec!["full_attention"; layers]);
+    });
 }
