@@ -2,6 +2,7 @@
 
 use crate::arch::Family;
 use crate::config::Dialect;
+use std::ops::Range;
 use torchless_formats::Checkpoint;
 
 /// Weight or bias of a role.
@@ -315,6 +316,14 @@ impl Naming {
             || name.ends_with("rotary_emb.inv_freq")
             || self.redundant.iter().any(|ending| name.ends_with(ending))
             || self.foreign.iter().any(|beginning| name.starts_with(beginning))
+    }
+
+    /// Whether a tensor belongs to one of these layers, by its name.
+    pub fn is_of_layers(&self, name: &str, layers: &Range<usize>) -> bool {
+        let norm = self.name(Role::MixerNorm, Some(0), Part::Weight);
+        let Some((before, _)) = norm.split_once('0') else { return false };
+        let number = name.strip_prefix(before).and_then(|rest| rest.split('.').next());
+        number.and_then(|n| n.parse().ok()).is_some_and(|n| layers.contains(&n))
     }
 
     /// The dialect of the names.

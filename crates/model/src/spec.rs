@@ -10,6 +10,7 @@ pub use latent::LatentSpec;
 pub use mixture::{ExpertStorage, MoeSpec, SharedNamed, SharedSpec};
 pub use streams::StreamsSpec;
 
+use std::ops::Range;
 use torchless_device::{Activation, Pairing};
 
 /// A decoder-only transformer.
@@ -367,6 +368,11 @@ impl ModelSpec {
     /// Bytes of KV cache that one position takes over all layers, at `value_bytes` bytes a value.
     pub fn kv_bytes_per_token(&self, value_bytes: usize) -> usize {
         self.layers.iter().map(|l| l.mixer.cached_values() * value_bytes).sum()
+    }
+
+    /// The numbers that layers have which nothing here runs.
+    pub fn skipped(&self) -> Range<usize> {
+        self.layers.len()..self.layers.len() + self.skipped_layers
     }
 
     /// The share of its experts that a token meets; 1 where there are none.

@@ -98,7 +98,9 @@ pub fn translate(checkpoint: &Checkpoint) -> Result<Translation, ModelError> {
         }
     }
     let Work { used, places, .. } = work;
-    let left = |name: &&str| !used.contains(*name) && !from.is_redundant(name);
+    let skipped = spec.skipped();
+    let needless = |name: &str| from.is_redundant(name) || from.is_of_layers(name, &skipped);
+    let left = |name: &&str| !used.contains(*name) && !needless(name);
     if let Some(name) = checkpoint.tensors.names().find(left) {
         let tied = spec.tied_head && Some(name) == from.find(Role::Head, None, Part::Weight).as_deref();
         if !tied {

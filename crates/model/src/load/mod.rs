@@ -81,7 +81,7 @@ pub fn load(
         blocks: (info.blocks, info.block_len),
         buffers: BufferPool::new(info.max_batch_tokens),
         used: BTreeSet::new(),
-        skipped: spec.layers.len()..spec.layers.len() + spec.skipped_layers,
+        skipped: spec.skipped(),
         ropes: Vec::new(),
         caches: Vec::new(),
         adapters: Adapters { all: options.adapters, ..Adapters::default() },
@@ -217,15 +217,7 @@ impl Loader<'_> {
         Ok(id)
     }
 
-    /// Layers beyond the last guess at tokens further on; transformers ignores them too.
-    fn is_skipped(&self, name: &str) -> bool {
-        let norm = self.naming.name(Role::MixerNorm, Some(0), Part::Weight);
-        let Some((before, _)) = norm.split_once('0') else { return false };
-        let number = name.strip_prefix(before).and_then(|rest| rest.split('.').next());
-        number.and_then(|n| n.parse().ok()).is_some_and(|n: usize| self.skipped.contains(&n))
-    }
-
-    /// A tied head may lie in the file a second time; transformers ignores it too.
+    /// The table that is the head too may lie in the file a second time; transformers ignores it too.
     fn refuse_unused(&self) -> Result<(), ModelError> {
         let head = self.naming.name(Role::Head, None, Part::Weight);
         let unused = |name: &&str| {

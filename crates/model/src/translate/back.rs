@@ -87,7 +87,9 @@ fn places(
         }
     }
     let Work { used, places, .. } = work;
-    let left = |name: &&str| !used.contains(*name) && !from.is_redundant(name);
+    let skipped = spec.skipped();
+    let needless = |name: &str| from.is_redundant(name) || from.is_of_layers(name, &skipped);
+    let left = |name: &&str| !used.contains(*name) && !needless(name);
     match checkpoint.tensors.names().find(left) {
         Some(name) => Err(refused(&format!("tensor '{name}' outside of GGUF"), "tensors with a place there")),
         None => Ok(places),

@@ -1,7 +1,7 @@
 //! Checkpoints of transformers after conversion to GGUF: the same logits, and which of them no other reader of GGUF would read.
 
 use super::goldens::{cases, prompts, tolerance};
-use super::made::{folder, tensors_of};
+use super::made::{Written, folder, tensors_of};
 use super::support::{Session, exact, fixtures, max_distance, ways};
 use serde_json::{Map, Value as Json, json};
 use std::path::Path;
@@ -124,6 +124,38 @@ fn layers_that_are_counted_and_not_there_are_left_out() {
     let prompt = &prompts(&base)[0];
     let distance = max_distance(&Session::open(&file, &exact()).prefill(&prompt.ids, 512), &prompt.logits);
     assert!(distance < tolerance(&base), "{distance}");
+}
+
+/// What a folder and the GGUF file made of it compute.
+fn check_alike(model: &Path, name: &str, ids: &[u32]) {
+    let file = model.join("model.gguf");
+    converted(model, name, &file);
+    let [a, b] = [model, &file].map(|path| Session::open(path, &exact()).prefill(ids, 512));
+    assert!(max_distance(&a, &b) < 1e-5, "{name}");
+}
+
+/// And where they are there too: all released ones of these families have one.
+#[test]
+fn layers_that_guess_at_tokens_further_on_stay_behind() {
+    let Some(fixtures) = fixtures() else { return };
+    for name in ["deepseek_v3", "glm4_moe"] {
+        let base = fixtures.join("goldens").join(name);
+        let mut tensors = tensors_of(&base);
+        let config: Json = serde_json::from_slice(&std::fs::read(base.join("config.json")).unwrap()).unwrap();
+        let guessing = format!("model.layers.{}.", config["num_hidden_layers"]);
+        for part in ["eh_proj", "enorm", "input_layernorm", "shared_head.head"] {
+            tensors.insert(format!("{guessing}{part}.weight"), Written::floats(&[8, 8], &[0.5; 64]));
+        }
+        let model = folder(&base, &tensors, |config| config["num_nextn_predict_layers"] = json!(1));
+        check_alike(model.path(), name, &prompts(&base)[0].ids);
+        let mut tensors = tensors_of(&base);
+        tensors.insert(format!("{guessing}enorm.weight"), Written::floats(&[8], &[0.5; 8]));
+        let model = folder(&base, &tensors, |config| config["num_nextn_predict_layers"] = json!(0));
+        let file = model.path().join("model.gguf");
+        let whole = FileType::from_name("F32").unwrap();
+        let error = convert_to_gguf(&Source::Path(model.path().to_owned()), &file, whole, &mut |_, _| {});
+        assert!(error.unwrap_err().to_string().contains("enorm"), "{name}");
+    }
 }
 
 /// A byte-level tokenizer of a few letters; `normalizer` and `rstrip` are what GGUF has no words for.
