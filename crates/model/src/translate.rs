@@ -107,7 +107,18 @@ pub fn translate(checkpoint: &Checkpoint) -> Result<Translation, ModelError> {
             return Err(refused(&format!("tensor '{name}' in GGUF"), "tensors that it has"));
         }
     }
+    let (rows, mut spec) = (inputs_in_gguf(&spec), spec);
+    if let (Some(inputs), Some(rows)) = (&mut spec.token_inputs, rows) {
+        inputs.rows = rows;
+    }
     Ok(Translation { spec, arch, places })
+}
+
+/// How many rows GGUF has where a checkpoint's inputs from tokens have another number of them: as many as there are tokens. A table that
+/// lacks more rows than it has is left as it is, so that no file asks for an endless one.
+fn inputs_in_gguf(spec: &ModelSpec) -> Option<usize> {
+    let rows = spec.token_inputs?.rows;
+    (rows != spec.vocab && spec.vocab / 2 <= rows).then_some(spec.vocab)
 }
 
 fn refused(what: &str, supported: &str) -> ModelError {
@@ -228,6 +239,7 @@ impl Work<'_> {
             (Layout::HeadsTakeTurns, Some(Mixer::Attention(attn))) if role == Role::FusedQkv => {
                 Change::Order(parts_together(attn.head_dim, shape[0]))
             }
+            _ if role == Role::TokenInputs => self.inputs_of_tokens(shape).unwrap_or(change),
             _ if role == Role::ExpertsDown && layer.is_some_and(|i| self.has_columns(i)) => {
                 if is_packed(tensor) || shape.len() != 3 {
                     return change;
@@ -243,6 +255,14 @@ impl Work<'_> {
             }
             _ => change,
         }
+    }
+
+    /// Rows of inputs for all tokens: those that the table does not reach take its first one, here as in transformers.
+    fn inputs_of_tokens(&self, shape: &mut [usize]) -> Option<Change> {
+        let (rows, wanted) = (self.spec.token_inputs?.rows, inputs_in_gguf(self.spec)?);
+        let there = shape.first_mut().filter(|there| **there == rows)?;
+        *there = wanted;
+        Some(Change::Order((0..wanted).map(|token| if token < rows { token } else { 0 }).collect()))
     }
 
     fn push(
