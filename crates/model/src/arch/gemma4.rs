@@ -58,6 +58,7 @@ const EXPERT_KEYS: &[&str] = &["num_experts", "top_k_experts", "moe_intermediate
 const KEYS_ARE_VALUES: Key = key("", &["attention_k_eq_v"]);
 const GLOBAL_HEAD_DIM: Key = key("", &["global_head_dim"]);
 const GLOBAL_KV_HEADS: Key = key("", &["num_global_key_value_heads"]);
+const LAYER_BY_LAYER: &str = "per_layer_config";
 const LOCAL_HEAD_DIM: Key = key("attention.key_length_swa", &[]);
 const LOCAL_V_DIM: Key = key("attention.value_length_swa", &[]);
 const LOCAL_ROPE_DIMS: Key = key("rope.dimension_count_swa", &[]);
@@ -181,10 +182,11 @@ fn heads(c: &Config<'_>, sizes: &Sizes, slides: &[bool]) -> Result<Vec<AttnSpec>
         c.size(GLOBAL_KV_HEADS, MAX_WIDTH)?.filter(|_| matches!(c.flag(KEYS_ARE_VALUES), Ok(Some(true))));
     let mut own = Vec::with_capacity(sizes.layers);
     for i in 0..sizes.layers {
-        let at = |field: &str, limit| c.size(key("", &[&format!("per_layer_config.{i}.{field}")]), limit);
+        let at = |field: &str, limit| c.size(key("", &[&format!("{LAYER_BY_LAYER}.{i}.{field}")]), limit);
         own.push((at("head_dim", MAX_WIDTH)?, at("num_key_value_heads", MAX_WIDTH)?));
     }
-    let layer_by_layer = own.iter().any(|o| *o != (None, None));
+    // Its being there is what counts: an empty one says that all layers are alike.
+    let layer_by_layer = c.names(LAYER_BY_LAYER);
     let mut all = base;
     for ((attn, own), slides) in all.iter_mut().zip(own).zip(slides) {
         let (head_dim, kv_heads) = match (c.dialect, slides) {

@@ -180,6 +180,13 @@ impl<'a> Config<'a> {
         self.spellings(key).any(|s| self.values.get(s).is_some_and(|v| *v != Value::Null))
     }
 
+    /// Whether `config.json` has a key of that name, be it empty or an object.
+    pub fn names(&self, name: &str) -> bool {
+        let within =
+            |key: &str| key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.dialect == Dialect::Json && self.values.keys().any(|key| within(key))
+    }
+
     /// Marks a key as read whose value does not matter here.
     pub fn pass(&self, key: Key<'_>) {
         self.get(key);

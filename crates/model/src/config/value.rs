@@ -75,12 +75,14 @@ const NATIVE_NAMES: &[(&str, &str)] = &[
 /// The key that stands in every native header.
 const WINDOW: &str = "sliding_window";
 
-/// Nested objects become dotted keys.
+/// Nested objects become dotted keys; one without keys is a key without a value.
 pub(super) fn flatten(json: &Json) -> BTreeMap<String, Value> {
     let mut out = BTreeMap::new();
     let mut todo = vec![(String::new(), json)];
     while let Some((prefix, value)) = todo.pop() {
-        if let Json::Object(map) = value {
+        if let Json::Object(map) = value
+            && (prefix.is_empty() || !map.is_empty())
+        {
             for (k, v) in map {
                 let path = if prefix.is_empty() { k.clone() } else { format!("{prefix}.{k}") };
                 todo.push((path, v));

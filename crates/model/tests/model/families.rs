@@ -243,6 +243,12 @@ fn gemma_4_has_heads_of_two_widths_in_both_spellings() {
     let new = more(object!({"per_layer_config": {"1": {"head_dim": 8}, "3": {"head_dim": 8}}}));
     assert_eq!(spec_of_json(&new).unwrap(), old);
     assert_eq!((attention(&old, 0).head_dim, attention(&old, 1).head_dim), (4, 8));
+    for alike in
+        [object!({"per_layer_config": {}}), object!({"per_layer_config": null, "global_head_dim": 8})]
+    {
+        let spec = spec_of_json(&more(alike)).unwrap();
+        assert_eq!((attention(&spec, 0).head_dim, attention(&spec, 1).head_dim), (4, 4));
+    }
     use torchless_model::KvSource::{Layer, Own};
     let kv: Vec<_> = (0..4).map(|i| attention(&old, i).kv).collect();
     assert_eq!(kv, [Own, Own, Layer(0), Layer(1)]);
