@@ -475,17 +475,18 @@ fn settle(book: &mut Book<'_>, translation: &Translation, output: &Path) -> Resu
     let wanted = &translation.spec;
     let passed_over = |key: &str| PASSED_OVER.iter().any(|(arch, name)| key == format!("{arch}.{name}"));
     book.metadata.retain(|(key, _)| !passed_over(key));
-    let mut made = read_back(book, output)?;
+    let read_back = |book: &mut Book<'_>| read_back(book, &wanted.arch, output);
+    let mut made = read_back(book)?;
     if let Some(word) = own_words::exact_gelu(wanted, &made) {
         book.metadata.push(word);
-        made = read_back(book, output)?;
+        made = read_back(book)?;
     }
     let words = own_words::words(wanted, &made);
     if translate::difference(wanted, &made).is_some() && !words.is_empty() {
         book.set(ARCHITECTURE, own_words::ARCHITECTURE);
         book.set(own_words::OF, translation.arch);
         book.metadata.extend(words);
-        made = read_back(book, output)?;
+        made = read_back(book)?;
     }
     match translate::difference(wanted, &made) {
         None => Ok(made),
@@ -500,7 +501,7 @@ fn settle(book: &mut Book<'_>, translation: &Translation, output: &Path) -> Resu
 
 /// Reads the metadata back, and drops what the architecture has no word for. The file that is read has all sizes and no weights: the
 /// system keeps no place for what was never written.
-fn read_back(book: &mut Book<'_>, output: &Path) -> Result<ModelSpec, Error> {
+fn read_back(book: &mut Book<'_>, arch: &str, output: &Path) -> Result<ModelSpec, Error> {
     let io = |source| Error::Io { path: output.to_owned(), source };
     let (trial, _) = Temporary::file_in(&workplace(output)).map_err(io)?;
     loop {
@@ -512,7 +513,12 @@ fn read_back(book: &mut Book<'_>, output: &Path) -> Result<ModelSpec, Error> {
             {
                 book.metadata.retain(|(there, _)| *there != key);
             }
-            made => return made.map_err(|e| Error::Model { path: output.to_owned(), source: e }),
+            made => {
+                let unsaid = |e| {
+                    Error::Mismatch(format!("{arch} is not converted, since GGUF cannot say what it is: {e}"))
+                };
+                return made.map_err(unsaid);
+            }
         }
     }
 }

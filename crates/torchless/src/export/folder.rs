@@ -12,6 +12,7 @@ use crate::Error;
 use crate::open::{Source, check};
 use crate::vocabulary;
 use serde_json::{Map, Value, json};
+use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tabagent_hardware::usable_cores;
@@ -142,22 +143,24 @@ fn settle(back: &BackTranslation, bias: Bias, output: &Path) -> Result<ModelSpec
         let checkpoint = open(output, &OpenOptions::default())?;
         match torchless_model::spec(&checkpoint) {
             Err(torchless_model::ModelError::UnknownKey { key, .. }) if drop_key(&mut config, &key) => {}
-            made => break made.map_err(|e| Error::Model { path: output.to_owned(), source: e })?,
+            made => break made.map_err(|e| unsaid(back, &e))?,
         }
     };
-    match translate::difference(&made, &back.spec) {
-        Some(Difference { first, lines }) => {
-            let (arch, ty) = (&back.spec.arch, back.model_type);
-            let error = Error::Mismatch(format!(
-                "{arch} is not converted, since config.json of '{ty}' cannot say what it is: {first}"
-            ));
-            Err(Failure { error, apart: lines })
-        }
+    match translate::difference(&back.spec, &made) {
+        Some(Difference { first, lines }) => Err(Failure { error: unsaid(back, &first), apart: lines }),
         None => {
             check(&Source::Path(output.to_owned()), &open(output, &OpenOptions::default())?, &made)?;
             Ok(made)
         }
     }
+}
+
+/// The error for a model that a `config.json` cannot describe.
+fn unsaid(back: &BackTranslation, why: &dyn Display) -> Error {
+    let (arch, ty) = (&back.spec.arch, back.model_type);
+    Error::Mismatch(format!(
+        "{arch} is not converted, since config.json of '{ty}' cannot say what it is: {why}"
+    ))
 }
 
 /// Removes a key, or one of an object; `false` where there is none.

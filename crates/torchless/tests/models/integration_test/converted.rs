@@ -171,6 +171,35 @@ fn inputs_of_tokens_become_as_many_as_tokens() {
     check_alike(model.path(), "gemma3n_text", &[5, rows as u32 - 1, 7, rows as u32 - 4, rows as u32 - 3]);
 }
 
+#[test]
+fn what_gguf_cannot_say_is_told_of_the_model_and_not_of_the_file() {
+    let Some(fixtures) = fixtures() else { return };
+    let base = fixtures.join("goldens/deepseek_v3");
+    let mut tensors = tensors_of(&base);
+    let layers =
+        1 + tensors.keys().filter_map(|name| name.split('.').nth(2)?.parse::<usize>().ok()).max().unwrap();
+    tensors.retain(|name, _| !name.contains(".mlp."));
+    for layer in 0..layers {
+        let down = tensors[&format!("model.layers.{layer}.input_layernorm.weight")].shape[0];
+        for (part, shape) in [("gate", [16, down]), ("up", [16, down]), ("down", [down, 16])] {
+            let values = vec![0.1; 16 * down];
+            tensors.insert(
+                format!("model.layers.{layer}.mlp.{part}_proj.weight"),
+                Written::floats(&shape, &values),
+            );
+        }
+    }
+    let model = folder(&base, &tensors, |config| {
+        config["first_k_dense_replace"] = json!(layers);
+        config["intermediate_size"] = json!(16);
+    });
+    let (file, whole) = (model.path().join("model.gguf"), FileType::from_name("F32").unwrap());
+    let error = convert_to_gguf(&Source::Path(model.path().to_owned()), &file, whole, &mut |_, _| {});
+    let said = error.unwrap_err().to_string();
+    assert!(said.starts_with("deepseek_v3 is not converted") && said.contains("expert_count"), "{said}");
+    assert!(!said.contains("model.gguf"), "{said}");
+}
+
 /// A byte-level tokenizer of a few letters; `normalizer` and `rstrip` are what GGUF has no words for.
 fn letters(normalizer: Json, rstrip: bool) -> Json {
     let pieces = ["a", "b", "c", "d", "e", "Ġ", "Ċ", "1", "2", "ab", "Ġab", "abc", "de", "<s>", "<end>"];

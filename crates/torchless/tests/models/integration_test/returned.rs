@@ -11,7 +11,7 @@ use torchless::{FileType, Source, TensorType, convert_to_folder, convert_to_gguf
 const REFUSED: &[(&str, &str)] = &[
     ("gemma3n_text", "num_kv_shared_layers"),
     ("gemma4_moe", "token_inputs"),
-    ("gemma4_text", "width: 256 would become width: 8"),
+    ("gemma4_text", "width: 8 would become width: 256"),
     ("gpt2", "output by output"),
     ("gpt_neox", "output by output"),
     ("gpt_neox_seq", "output by output"),
