@@ -334,7 +334,7 @@ fn change(spec: &ModelSpec, role: Role, layer: Option<usize>, part: Part) -> Opt
     let Some(layer) = layer.map(|i| &spec.layers[i]) else {
         return Some(match role {
             Role::FinalNorm => of(spec.final_norm.weight),
-            Role::Head if spec.tied_head => return None,
+            Role::Head if spec.tied_head && part == Part::Weight => return None,
             _ => Change::None,
         });
     };

@@ -33,7 +33,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     },
     Family {
         gguf: &["ernie4_5-moe"],
-        json: &["ernie4_5_moe"],
+        json: &[WITH_EXPERTS],
         names: Names {
             json: &[(Role::ChoiceBias, "model.layers.{}.mlp.moe_statics.e_score_correction_bias")],
             ..Names::USUAL
@@ -63,6 +63,8 @@ pub(crate) const FAMILIES: &[Family] = &[
     },
 ];
 
+/// The one of which the head has a bias too.
+const WITH_EXPERTS: &str = "ernie4_5_moe";
 const USE_BIAS: Key = key("", &["use_bias"]);
 
 /// Every so many layers have experts, between a first and a last one.
@@ -95,7 +97,8 @@ fn spec(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     let attn = Mixer::Attention(attn);
     let layers = ffns.into_iter().map(|ffn| LayerSpec::pre_norm(norm, attn.clone(), ffn)).collect();
     let model = read::model(c, sizes, layers, norm)?;
-    Ok(ModelSpec { context_limit, ..model })
+    let head_bias = bias && c.arch == WITH_EXPERTS;
+    Ok(ModelSpec { context_limit, head_bias, ..model })
 }
 
 fn ffns(c: &Config<'_>, sizes: &Sizes) -> Result<Vec<Ffn>, ModelError> {

@@ -298,6 +298,20 @@ fn gemma_3n_says_in_gguf_at_how_many_deviations_gates_are_cut() {
 }
 
 #[test]
+fn ernie_with_experts_has_a_bias_at_its_head() {
+    let spec = |model_type, bias| {
+        let more = object!({"use_bias": bias, "moe_num_experts": 2, "moe_k": 1});
+        spec_of_json(&tiny(
+            model_type,
+            if model_type == "ernie4_5" { object!({"use_bias": bias}) } else { more },
+        ))
+        .unwrap()
+    };
+    assert!(spec("ernie4_5_moe", true).head_bias && !spec("ernie4_5_moe", false).head_bias);
+    assert!(!spec("ernie4_5", true).head_bias);
+}
+
+#[test]
 fn a_model_may_be_taken_for_another_architecture() {
     let config = tiny("llama_of_tomorrow", object!({"rms_norm_eps": 1e-5}));
     assert!(spec_of_json(&config).is_err());
