@@ -106,8 +106,10 @@ impl<'a> Loader<'a> {
         let layers: Result<Vec<_>, _> =
             spec.layers.iter().enumerate().map(|(i, l)| self.layer(i, l, spec.dim)).collect();
         let mut layers = layers?;
-        if let Some(distance) = &spec.distance {
-            self.distances(distance, spec, &mut layers)?;
+        match &spec.distance {
+            Some(distance) => self.distances(distance, spec, &mut layers)?,
+            // transformers keeps the norm of distances where there are none, and does not use it.
+            None => self.pass_over(&self.stem(names.distance_norm)),
         }
         let conv = spec.conv.map(|conv| self.conv(&conv, spec.dim)).transpose()?;
         let final_norm =
@@ -250,6 +252,11 @@ impl Loader<'_> {
         let tensor = self.checkpoint.tensors.get(found)?.clone();
         self.used.insert(found.to_owned());
         Ok(tensor)
+    }
+
+    /// Counts a module's tensors as used that have no use here.
+    fn pass_over(&mut self, name: &str) {
+        self.used.extend(["weight", "bias"].map(|part| format!("{name}.{part}")));
     }
 
     fn vector(&mut self, name: &str, len: usize) -> Result<VectorId, ModelError> {

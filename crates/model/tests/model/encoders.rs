@@ -176,6 +176,16 @@ fn what_a_checkpoint_may_have_beside_is_left_out() {
 }
 
 #[test]
+fn the_norm_of_distances_may_stay_where_there_are_none() {
+    let tiny = Tiny::deberta()
+        .with("relative_attention", json!(false))
+        .tensor("deberta.encoder.rel_embeddings.weight", None);
+    tiny.load().unwrap();
+    let other = tiny.tensor("deberta.encoder.LayerNorm.scale", Some(&[DIM]));
+    other.refused(&["unused", "deberta.encoder.LayerNorm.scale"]);
+}
+
+#[test]
 fn norms_may_have_their_older_names() {
     let new = Tiny::bert();
     let mut old = new.clone();
