@@ -18,7 +18,7 @@ pub struct BackPlace {
     pub name: String,
     /// The tensor of the GGUF file.
     pub from: String,
-    /// Which of its matrices, where it holds several.
+    /// Which of its matrices, or of its rows where these are vectors, where it holds several.
     pub matrix: Option<usize>,
     /// Outermost first.
     pub shape: Vec<usize>,
@@ -142,7 +142,16 @@ impl Work<'_> {
             // Where the checkpoint's names have no ending, GGUF's have one.
             let target = [part, Part::Bare].into_iter().find(|other| in_gguf(role, *other) == (role, part));
             let target = target.and_then(|part| self.to.find(role, layer, part)).ok_or_else(unknown)?;
-            self.push((role, layer, part), target, &name, (None, shape));
+            match &shape[..] {
+                // Norms of single heads.
+                [heads, each] if target.contains("{}") => {
+                    for head in 0..*heads {
+                        let name_of = target.replacen("{}", &head.to_string(), 1);
+                        self.push((role, layer, part), name_of, &name, (Some(head), vec![*each]));
+                    }
+                }
+                _ => self.push((role, layer, part), target, &name, (None, shape)),
+            }
         }
         self.used.insert(name);
         Ok(())

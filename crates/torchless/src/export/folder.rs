@@ -187,9 +187,10 @@ fn write(
         let change = match change.map_err(|e| Error::Model { path: output.to_owned(), source: e })? {
             Change::LessOne => Rows::Plus(-1.0),
             Change::Order(order) => Rows::Order(order),
-            _ => match place.matrix {
-                Some(i) => Rows::Order((i * place.shape[0]..(i + 1) * place.shape[0]).collect()),
-                None => Rows::AsTheyAre,
+            _ => match (place.matrix, &place.shape[..]) {
+                (Some(i), [_]) => Rows::One(i),
+                (Some(i), [rows, ..]) => Rows::Order((i * rows..(i + 1) * rows).collect()),
+                _ => Rows::AsTheyAre,
             },
         };
         let (name, shape) = (place.name.clone(), place.shape.clone());

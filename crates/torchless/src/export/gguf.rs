@@ -25,6 +25,8 @@ pub(crate) enum Rows {
     PairsTogether { head_dim: usize },
     /// These, in this order. A vector's values are its rows.
     Order(Vec<usize>),
+    /// This one alone, as a vector.
+    One(usize),
     /// Of each row these values, in this order.
     Columns(Vec<usize>),
     /// They are columns of the one tensor, matrix by matrix: the column `first` of each and every `step`th after it.
@@ -84,6 +86,7 @@ impl<'a> Sheet<'a> {
             Rows::PairsTogether { head_dim } => self.decode_source(apart(row, *head_dim), out),
             Rows::Order(order) if self.shape.len() == 1 => self.pick(row, out, |i| order[i]),
             Rows::Order(order) => self.decode_source(order[row], out),
+            Rows::One(row) => self.decode_source(*row, out),
             Rows::Columns(order) => self.pick(row, out, |i| order[i]),
             Rows::Decay(order) => {
                 self.pick(row, out, |i| order[i]);

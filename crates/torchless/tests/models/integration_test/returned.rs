@@ -21,7 +21,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("qwen3_5_moe_text", "key_heads"),
     ("qwen3_5_text", "key_heads"),
     ("qwen3_next", "key_heads"),
-    ("stablelm_qknorm_parallel", "q_layernorm.norms.0"),
 ];
 
 /// Every tensor of the first folder is in the second, with the same values but for the rounding of a 1 that came and went.
