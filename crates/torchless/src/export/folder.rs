@@ -275,6 +275,18 @@ fn tokenizer(checkpoint: &Checkpoint, output: &Path) -> Result<bool, Error> {
     Ok(true)
 }
 
+/// Families in which experts have the width of dense units, and config.json no other key for it.
+const ONE_WIDTH: &[&str] = &[
+    "mixtral",
+    "olmoe",
+    "phimoe",
+    "granitemoe",
+    "granitemoeshared",
+    "granitemoehybrid",
+    "gpt_oss",
+    "minimax",
+];
+
 /// Everything that a specification says, in the words of many families; those that one does not have are dropped later.
 fn config(spec: &ModelSpec, model_type: &str) -> Map<String, Value> {
     let mut config = Map::new();
@@ -302,6 +314,9 @@ fn config(spec: &ModelSpec, model_type: &str) -> Map<String, Value> {
     config.insert("residual_multiplier".to_owned(), number(first.residual_scale));
     mixers(&mut config, spec);
     units(&mut config, spec);
+    if ONE_WIDTH.contains(&model_type) {
+        config.remove("moe_intermediate_size");
+    }
     config
 }
 
