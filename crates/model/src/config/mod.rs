@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use torchless_formats::gguf::GgufMetadata;
 use torchless_formats::{Checkpoint, Metadata};
 use torchless_quant::TensorType;
-use value::{flatten, gguf_value, native_values};
+use value::{flatten, gguf_value, native_values, outermost, spelled};
 
 /// How the two dialects of metadata spell a key; an empty spelling means that the dialect lacks it.
 #[derive(Clone, Copy, Debug)]
@@ -157,7 +157,7 @@ impl<'a> Config<'a> {
         match self.dialect {
             Dialect::Gguf if spelling.starts_with(OWN) => spelling.replacen(OWN, OWN_PREFIX, 1),
             Dialect::Gguf => format!("{}.{spelling}", self.prefix),
-            Dialect::Json => spelling.to_owned(),
+            Dialect::Json => spelled(spelling),
         }
     }
 
@@ -194,7 +194,7 @@ impl<'a> Config<'a> {
 
     /// Counts keys with these outermost names as read: they are judged elsewhere, or say nothing about the arithmetic.
     pub fn disregard(&self, names: &[&str]) {
-        let top = |key: &&String| names.contains(&key.split('.').next().unwrap_or(key));
+        let top = |key: &&String| names.contains(&outermost(key).as_str());
         self.read.borrow_mut().extend(self.values.keys().filter(top).cloned());
     }
 
@@ -398,11 +398,10 @@ impl<'a> Config<'a> {
         self.refuse_rounding_while_loading()?;
         let read = self.read.borrow();
         for (key, value) in &self.values {
-            let top = key.split('.').next().unwrap_or(key);
             if *value == Value::Null
                 || read.contains(key)
                 || harmless.contains(&key.as_str())
-                || harmless.contains(&top)
+                || harmless.contains(&outermost(key).as_str())
             {
                 continue;
             }

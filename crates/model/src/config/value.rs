@@ -75,7 +75,8 @@ const NATIVE_NAMES: &[(&str, &str)] = &[
 /// The key that stands in every native header.
 const WINDOW: &str = "sliding_window";
 
-/// Nested objects become dotted keys; one without keys is a key without a value.
+/// Nested objects become dotted keys; one without keys is a key without a value. A dot that is part of a name stands behind a backslash, so that it
+/// parts nothing.
 pub(super) fn flatten(json: &Json) -> BTreeMap<String, Value> {
     let mut out = BTreeMap::new();
     let mut todo = vec![(String::new(), json)];
@@ -84,7 +85,8 @@ pub(super) fn flatten(json: &Json) -> BTreeMap<String, Value> {
             && (prefix.is_empty() || !map.is_empty())
         {
             for (k, v) in map {
-                let path = if prefix.is_empty() { k.clone() } else { format!("{prefix}.{k}") };
+                let name = k.replace('\\', r"\\").replace('.', r"\.");
+                let path = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
                 todo.push((path, v));
             }
         } else if !prefix.is_empty() {
@@ -92,6 +94,21 @@ pub(super) fn flatten(json: &Json) -> BTreeMap<String, Value> {
         }
     }
     out
+}
+
+/// The outermost name of a flattened key, as the file spells it.
+pub(super) fn outermost(key: &str) -> String {
+    let mut name = String::new();
+    let mut letters = key.chars();
+    while let Some(letter) = letters.next().filter(|c| *c != '.') {
+        name.extend(if letter == '\\' { letters.next() } else { Some(letter) });
+    }
+    name
+}
+
+/// A flattened key for a person: with its names as the file spells them.
+pub(super) fn spelled(key: &str) -> String {
+    key.replace(r"\.", ".").replace(r"\\", r"\")
 }
 
 fn json_value(value: &Json) -> Value {

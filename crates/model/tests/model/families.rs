@@ -321,6 +321,24 @@ fn a_model_may_be_taken_for_another_architecture() {
     assert!(torchless_model::spec_as(&checkpoint, "fooformer").is_err());
 }
 
+/// A dot within a name parts nothing: neither is such an object another one, nor such a name a key of an object.
+#[test]
+fn a_dot_may_be_part_of_a_name() {
+    let js = object!({"transformers.js_config": {"dtype": "q4", "use_external_data_format": {"model.onnx": true}}});
+    let spec = spec_of_json(&tiny("llama", js)).unwrap();
+    assert_eq!(spec, spec_of_json(&tiny("llama", object!({}))).unwrap());
+    for more in [
+        object!({"transformers.js": {"x": 1}}),
+        object!({"rope_scaling.factor": 2.0}),
+        object!({"vision_config.x": 1}),
+        object!({"a\\.b": 1}),
+    ] {
+        let (key, _) = more.as_object().unwrap().iter().next().unwrap();
+        let error = spec_of_json(&tiny("llama", more.clone())).unwrap_err().to_string();
+        assert!(error.contains(&format!("unknown key '{key}")), "{error}");
+    }
+}
+
 #[test]
 fn unknown_values_are_refused_by_name() {
     let cases = [
