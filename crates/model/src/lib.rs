@@ -51,3 +51,11 @@ pub fn spec(checkpoint: &Checkpoint) -> Result<ModelSpec, ModelError> {
 pub fn spec_as(checkpoint: &Checkpoint, architecture: &str) -> Result<ModelSpec, ModelError> {
     arch::spec(checkpoint, Some(architecture))
 }
+
+/// Keys of `config.json` that say nothing by the value that they have, in the family that the checkpoint is of, though they may in others.
+///
+/// # Errors
+/// As for [`spec`].
+pub fn idle_keys(checkpoint: &Checkpoint) -> Result<Vec<String>, ModelError> {
+    arch::idle_keys(checkpoint)
+}

@@ -159,9 +159,19 @@ pub(crate) fn in_json(family: &'static Family, arch: &str) -> Vec<(&'static str,
 }
 
 pub(crate) fn spec(checkpoint: &Checkpoint, architecture: Option<&str>) -> Result<ModelSpec, ModelError> {
-    let config = Config::new(checkpoint, architecture)?;
-    let mut spec = (config.family.spec)(&config)?;
-    own_words::amend(&config, &mut spec)?;
+    read(&Config::new(checkpoint, architecture)?)
+}
+
+/// Keys of a checkpoint that its family does not read, and that say nothing by the value that they have.
+pub(crate) fn idle_keys(checkpoint: &Checkpoint) -> Result<Vec<String>, ModelError> {
+    let config = Config::new(checkpoint, None)?;
+    read(&config)?;
+    Ok(config.idle())
+}
+
+fn read(config: &Config<'_>) -> Result<ModelSpec, ModelError> {
+    let mut spec = (config.family.spec)(config)?;
+    own_words::amend(config, &mut spec)?;
     config.finish()?;
     Ok(spec)
 }

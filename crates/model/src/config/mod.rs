@@ -10,7 +10,7 @@ use crate::ModelError;
 use crate::arch::{self, Family};
 use crate::own_words;
 use crate::roles::{Naming, Part, Role};
-use harmless::{HARMLESS_GGUF, HARMLESS_JSON};
+use harmless::{HARMLESS_GGUF, is_harmless, is_idle};
 use serde_json::Value as Json;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -388,7 +388,6 @@ impl<'a> Config<'a> {
     /// # Errors
     /// The first such key.
     pub fn finish(&self) -> Result<(), ModelError> {
-        let harmless = if self.dialect == Dialect::Gguf { HARMLESS_GGUF } else { HARMLESS_JSON };
         if let Some(Value::Text(method)) = self.values.get(QUANT_METHOD)
             && !QUANT_METHODS.contains(&method.as_str())
         {
@@ -396,19 +395,35 @@ impl<'a> Config<'a> {
             return Err(ModelError::Unsupported { what, supported });
         }
         self.refuse_rounding_while_loading()?;
-        let read = self.read.borrow();
-        for (key, value) in &self.values {
-            if *value == Value::Null
-                || read.contains(key)
-                || harmless.contains(&key.as_str())
-                || harmless.contains(&outermost(key).as_str())
-            {
+        for (key, value) in self.unread() {
+            if self.dialect == Dialect::Json && is_idle(&self.arch, key, value) {
                 continue;
             }
             let (key, value) = (self.shown(key), value.to_string());
             return Err(ModelError::UnknownKey { key, value, arch: self.arch.clone() });
         }
         Ok(())
+    }
+
+    /// Keys that nobody read and that say nothing here by the value that they have, though they may elsewhere.
+    pub fn idle(&self) -> Vec<String> {
+        let idle = |(key, value): &(&String, &Value)| {
+            self.dialect == Dialect::Json && is_idle(&self.arch, key, value)
+        };
+        self.unread().into_iter().filter(idle).map(|(key, _)| self.shown(key)).collect()
+    }
+
+    /// Keys that have a value, that nobody read, and that are not known to be harmless everywhere.
+    fn unread(&self) -> Vec<(&String, &Value)> {
+        let harmless = |key: &String| match self.dialect {
+            Dialect::Gguf => HARMLESS_GGUF.contains(&key.as_str()),
+            Dialect::Json => is_harmless(key),
+        };
+        let read = self.read.borrow();
+        let unread = |(key, value): &(&String, &Value)| {
+            **value != Value::Null && !read.contains(*key) && !harmless(key)
+        };
+        self.values.iter().filter(unread).collect()
     }
 }
 

@@ -16,7 +16,6 @@ const MOST_LABELS: usize = 1 << 20;
 
 /// Keys of encoders that say nothing about the arithmetic of a forward pass.
 const HARMLESS: &[&str] = &[
-    "_num_labels",
     "add_cross_attention",
     "attention_probs_dropout_prob",
     "attn_pdrop",

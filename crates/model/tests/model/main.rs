@@ -3,6 +3,7 @@
 mod encoder_precision;
 mod encoders;
 mod families;
+mod hub;
 mod load;
 mod made;
 mod support;

@@ -143,6 +143,7 @@ fn settle(back: &BackTranslation, bias: Bias, output: &Path) -> Result<ModelSpec
         let checkpoint = open(output, &OpenOptions::default())?;
         match torchless_model::spec(&checkpoint) {
             Err(torchless_model::ModelError::UnknownKey { key, .. }) if drop_key(&mut config, &key) => {}
+            Ok(_) if drop_idle(&mut config, &checkpoint) => {}
             made => break made.map_err(|e| unsaid(back, &e))?,
         }
     };
@@ -161,6 +162,12 @@ fn unsaid(back: &BackTranslation, why: &dyn Display) -> Error {
     Error::Mismatch(format!(
         "{arch} is not converted, since config.json of '{ty}' cannot say what it is: {why}"
     ))
+}
+
+/// Removes keys that the architecture does not read and that say nothing; `false` where there are none.
+fn drop_idle(config: &mut Map<String, Value>, checkpoint: &Checkpoint) -> bool {
+    let idle = torchless_model::idle_keys(checkpoint).unwrap_or_default();
+    idle.iter().fold(false, |dropped, key| drop_key(config, key) || dropped)
 }
 
 /// Removes a key, or one of an object; `false` where there is none.
