@@ -36,6 +36,8 @@ pub(crate) const FAMILIES: &[Family] = &[
         json: &[WITH_EXPERTS],
         names: Names {
             json: &[(Role::ChoiceBias, "model.layers.{}.mlp.moe_statics.e_score_correction_bias")],
+            // The layer that guesses at tokens further on, with what leads into it.
+            foreign: &["model.mtp_", "mtp_"],
             ..Names::USUAL
         },
         defaults: &[

@@ -2,8 +2,10 @@
 //! for their family are passed over, others are refused.
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
-use crate::made::{json, spec_of_json};
+use crate::made::{json, spec_of_json, tensors_for};
 use serde_json::{Value as Json, json as object};
+use torchless_device::Recorder;
+use torchless_model::{LoadOptions, load, spec};
 
 /// Sizes that every family can have, with `more`.
 fn tiny(model_type: &str, more: &Json) -> Json {
@@ -256,4 +258,29 @@ fn idle_keys_are_named_and_read_ones_are_not() {
         &object!({"attention_bias": false, "qkv_bias": false, "use_mrope": false, "use_cache": true}),
     );
     assert_eq!(torchless_model::idle_keys(&json(&config, &[])).unwrap(), ["qkv_bias", "use_mrope"]);
+}
+
+/// transformers' class leaves out what begins with `mtp`.
+#[test]
+fn the_layer_of_ernie_that_guesses_on_is_left_out() {
+    let more = object!({"moe_num_experts": 2, "moe_k": 1, "moe_intermediate_size": 4, "num_nextn_predict_layers": 1});
+    let config = tiny("ernie4_5_moe", &more);
+    let mut tensors = tensors_for(&config);
+    for name in ["mtp_block.0.mlp.up_proj.weight", "mtp_linear_proj.0.weight", "mtp_emb_norm.0.weight"] {
+        tensors.push((format!("model.{name}"), vec![8]));
+    }
+    let loaded = |tensors: &[(String, Vec<usize>)]| {
+        let checkpoint = json(&config, tensors);
+        let spec = spec(&checkpoint).unwrap();
+        load(&checkpoint, spec, Box::new(Recorder::new()), &LoadOptions::default(), &mut |_, _| {})
+            .map(|_| ())
+    };
+    loaded(&tensors).unwrap();
+    tensors.push(("model.extra.weight".to_owned(), vec![8]));
+    assert!(
+        loaded(&tensors)
+            .unwrap_err()
+            .to_string()
+            .contains("1 tensors are unused, the first is 'model.extra.weight'")
+    );
 }
