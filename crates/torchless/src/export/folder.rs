@@ -167,7 +167,8 @@ fn unsaid(back: &BackTranslation, why: &dyn Display) -> Error {
 /// Removes keys that the architecture does not read and that say nothing; `false` where there are none.
 fn drop_idle(config: &mut Map<String, Value>, checkpoint: &Checkpoint) -> bool {
     let idle = torchless_model::idle_keys(checkpoint).unwrap_or_default();
-    idle.iter().fold(false, |dropped, key| drop_key(config, key) || dropped)
+    // All of them, not the first alone.
+    idle.iter().filter(|key| drop_key(config, key)).count() > 0
 }
 
 /// Removes a key, or one of an object; `false` where there is none.
