@@ -91,6 +91,9 @@ impl<'a> Preparation<'a> {
         tuples(map);
         infer_type(map);
         bound_integer(map)?;
+        if map.get("type") != Some(&json!("integer")) {
+            nudge_bounds(map);
+        }
         ["const", "enum"]
             .iter()
             .try_for_each(|key| map.get(*key).map_or(Ok(()), |value| exact(key, value)))?;
@@ -262,6 +265,33 @@ fn bound_integer(map: &mut Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
+/// llguidance takes a whole bound for one that belongs to the range where the other is less than 1 away.
+fn nudge_bounds(map: &mut Map<String, Value>) {
+    /// What is left out beside the bound.
+    const NEXT: f64 = 1e-9;
+    let of = |map: &Map<String, Value>, keys: [&str; 2]| {
+        let bounds = keys.iter().filter_map(|key| map.get(*key)?.as_f64());
+        bounds.collect::<Vec<f64>>()
+    };
+    let others = [of(map, ["maximum", "exclusiveMaximum"]), of(map, ["minimum", "exclusiveMinimum"])];
+    for (at, (excluded, included)) in
+        [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")].into_iter().enumerate()
+    {
+        let bound = map.get(excluded).and_then(Value::as_f64).filter(|bound| bound.fract() == 0.0);
+        let Some(bound) = bound.filter(|bound| others[at].iter().any(|other| (other - bound).abs() < 1.0))
+        else {
+            continue;
+        };
+        let given = map.get(included).and_then(Value::as_f64);
+        let inside = match at {
+            0 => (bound + NEXT).max(given.unwrap_or(f64::NEG_INFINITY)),
+            _ => (bound - NEXT).min(given.unwrap_or(f64::INFINITY)),
+        };
+        map.remove(excluded);
+        map.insert(included.to_owned(), json!(inside));
+    }
+}
+
 /// Refuses what llguidance would round to another number, and what was rounded when it was read.
 fn exact(key: &str, value: &Value) -> Result<(), String> {
     match value {
@@ -301,6 +331,18 @@ mod tests {
             (
                 r#"{"items": [{"const": 1}], "additionalItems": {"const": 2}}"#,
                 json!({"items": {"const": 2}, "prefixItems": [{"const": 1}], "minItems": 1, "type": "array"}),
+            ),
+            (
+                r#"{"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.5}"#,
+                json!({"type": "number", "minimum": 1e-9, "exclusiveMaximum": 0.5}),
+            ),
+            (
+                r#"{"type": "number", "exclusiveMinimum": -0.5, "exclusiveMaximum": 0}"#,
+                json!({"type": "number", "exclusiveMinimum": -0.5, "maximum": -1e-9}),
+            ),
+            (
+                r#"{"type": "number", "exclusiveMinimum": 0, "maximum": 1}"#,
+                json!({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
             ),
             (
                 r#"{"prefixItems": [{"const": 1}], "items": {"const": 2}, "additionalItems": false}"#,
