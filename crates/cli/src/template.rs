@@ -8,7 +8,7 @@ use torchless::Error;
 use torchless::conversation::{BUILTINS, builtin};
 
 /// Bytes of a template file at most.
-const MAX_TEMPLATE: u64 = 16 << 20;
+pub const MAX_TEMPLATE: u64 = 16 << 20;
 
 /// The source of the template that `word` names: a file if there is one of that name, else a built-in template.
 ///
