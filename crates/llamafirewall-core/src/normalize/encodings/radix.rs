@@ -29,7 +29,11 @@ pub(super) fn find(text: &str, blobs: &mut Vec<Blob>) {
         }
         let mut read = |line: &Range<usize>| read_run(text, line.clone(), &mut base58_left, blobs);
         let read = if lines.len() > 1 { lines.iter().filter(|line| read(line)).count() } else { 0 };
-        if read == 0 && is_opaque(&packed(&text[range.clone()])) {
+        // Names in a list, each in quotation marks, are no lines of one blob.
+        let run = &text[range.clone()];
+        let is_plain = run.bytes().all(|byte| is_digit64(byte) || byte == b'=' || byte.is_ascii_whitespace());
+        let is_line = |line: &Range<usize>| is_opaque(text[line.clone()].as_bytes());
+        if read == 0 && if is_plain { is_opaque(&packed(run)) } else { lines.iter().any(is_line) } {
             blobs.push(Blob { range, encoding: "opaque", text: None });
         }
     }
@@ -440,5 +444,8 @@ mod tests {
             })
             .collect();
         assert_eq!(read(&noise), [("opaque", None)]);
+        assert_eq!(read(&format!("> {noise}\n> {noise}\n")).len(), 1);
+        let names: String = (10..40).map(|i| format!("'GetNativeCell{i}Reference',\n")).collect();
+        assert_eq!(read(&names), []);
     }
 }
