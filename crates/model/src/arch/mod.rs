@@ -53,6 +53,14 @@ pub(crate) struct Family {
     pub spec: fn(&Config<'_>) -> Result<ModelSpec, ModelError>,
 }
 
+impl Family {
+    /// Whether transformers' class has a number of experts.
+    pub(crate) fn names_experts(&self) -> bool {
+        const KEYS: [&str; 4] = ["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"];
+        self.defaults.iter().any(|(key, _)| KEYS.contains(key))
+    }
+}
+
 const FAMILIES: &[&[Family]] = &[
     bitnet::FAMILIES,
     cohere::FAMILIES,
@@ -147,11 +155,14 @@ pub(crate) fn in_json(family: &'static Family, arch: &str) -> Vec<(&'static str,
     let named: Vec<_> = families().flat_map(|f| f.json.iter().map(move |name| (*name, f))).collect();
     let elsewhere = |name: &str| ELSEWHERE.iter().any(|(json, gguf)| *json == name && *gguf == arch);
     let same = |f: &Family| std::ptr::fn_addr_eq(f.spec, family.spec);
-    let rank = |(name, f): &(&'static str, &'static Family)| match () {
-        () if name.replace('_', "") == arch.replace(['-', '_'], "") => Some(0),
-        () if elsewhere(name) => Some(1),
-        () if same(f) => Some(2),
-        () => None,
+    let plain = arch.replace(['-', '_'], "");
+    // Where a family reads images too, a class of its own has what is left without these.
+    let rank = |(name, f): &(&'static str, &'static Family)| match name.replace('_', "") {
+        name if name == format!("{plain}text") => Some(0),
+        name if name == plain => Some(1),
+        _ if elsewhere(name) => Some(2),
+        _ if same(f) => Some(3),
+        _ => None,
     };
     let mut all: Vec<_> = named.into_iter().filter(|one| rank(one).is_some()).collect();
     all.sort_by_key(rank);

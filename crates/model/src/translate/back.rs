@@ -52,7 +52,11 @@ pub fn translate_back(checkpoint: &Checkpoint) -> Result<Vec<BackTranslation>, M
     let spec = own_words::with_exact_functions(arch::spec(checkpoint, None)?);
     let mut first_error = None;
     let mut all = Vec::new();
-    for (model_type, family) in arch::in_json(config.family, &config.arch) {
+    let has_experts = spec.layers.iter().any(|layer| matches!(layer.ffn, Ffn::Experts(_)));
+    let mut families = arch::in_json(config.family, &config.arch);
+    // One architecture of GGUF may stand for two families, of which one has experts.
+    families.sort_by_key(|(_, family)| has_experts && !family.names_experts());
+    for (model_type, family) in families {
         match places(checkpoint, &spec, (config.family, family)) {
             Ok(places) => all.push(BackTranslation { spec: spec.clone(), model_type, places }),
             Err(error) => first_error = first_error.or(Some(error)),
