@@ -442,7 +442,12 @@ fn tokenizer_json_refuses_what_it_does_not_know() {
         (
             "/normalizer/normalizers/1/content",
             json!("x".repeat(1000)),
-            "makes text longer: 4000 is more than the limit of 256",
+            "make text longer: 4000 is more than the limit of 256",
+        ),
+        (
+            "/pre_tokenizer",
+            json!({"type": "Sequence", "pretokenizers": vec![json!({"type": "ByteLevel"}); 16]}),
+            "make text longer",
         ),
         ("/decoder/decoders/0/content", json!("x".repeat(1000)), "makes text longer"),
         ("/pre_tokenizer", json!({"type": "UnicodeWords"}), "UnicodeWords"),

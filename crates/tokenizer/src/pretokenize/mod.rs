@@ -63,6 +63,21 @@ pub(crate) enum Splitter {
     },
 }
 
+impl Splitter {
+    /// By what factor the splitter can make a word longer, at most.
+    pub(crate) fn growth(&self) -> usize {
+        match self {
+            // A space before a word of one byte, and two bytes for each.
+            Self::ByteLevel { add_prefix_space: true, .. } => 4,
+            Self::ByteLevel { .. } => 2,
+            Self::Metaspace { replacement, prepend: PrependScheme::Never, .. } => replacement.len_utf8(),
+            // Each space becomes a sign, and one more stands before a word that begins with none.
+            Self::Metaspace { replacement, .. } => replacement.len_utf8() + 1,
+            Self::Split { .. } | Self::Scripts | Self::FixedLength(_) | Self::Threes { .. } => 1,
+        }
+    }
+}
+
 /// Splitters in order; each splits what the one before has made.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PreTokenizer(pub(crate) Vec<Splitter>);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::TokenizerError;
 use crate::error::excerpt;
 use crate::load::pattern;
-use crate::normalize::{Needle, Rewrite};
+use crate::normalize::Needle;
 use crate::pretokenize::PrependScheme;
 
 /// Most components in one chain.
@@ -73,12 +73,12 @@ pub(super) fn needle(place: &'static str, from: PatternJson) -> Result<Needle, T
     }
 }
 
-/// A chain of replacements must not turn a short text into one that fills the memory.
-pub(super) fn check_growth<'r>(
+/// A chain must not turn a short text into one that fills the memory; `growths` are the factors of its steps.
+pub(super) fn check_growth(
     what: &'static str,
-    steps: impl Iterator<Item = &'r Rewrite>,
+    growths: impl Iterator<Item = usize>,
 ) -> Result<(), TokenizerError> {
-    let found = steps.fold(1_usize, |factor, step| factor.saturating_mul(step.growth()));
+    let found = growths.fold(1, usize::saturating_mul);
     if found > MAX_GROWTH {
         return Err(TokenizerError::TooMany { what, found, limit: MAX_GROWTH });
     }

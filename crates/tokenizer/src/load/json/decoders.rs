@@ -49,7 +49,7 @@ pub(super) fn steps(value: &Value) -> Result<DecodeSteps, TokenizerError> {
     let steps = chain(PLACE, Some(value), "decoders")?;
     let steps = steps.into_iter().map(step).collect::<Result<Vec<_>, _>>()?;
     let replaces = steps.iter().filter_map(|step| match step {
-        DecodeStep::Replace(replace) => Some(&**replace),
+        DecodeStep::Replace(replace) => Some(replace.growth()),
         _ => None,
     });
     check_growth("times that decoder makes text longer", replaces)?;

@@ -29,6 +29,7 @@ use crate::special::end_ids;
 use crate::tokenizer::Parts;
 use crate::vocab::{Kind, Vocab};
 use crate::{SpecialIds, Tokenizer, TokenizerError};
+use components::check_growth;
 use model::{Entries, Lists, ModelJson};
 pub(super) use pretokenizers::bert as bert_splitters;
 
@@ -89,6 +90,9 @@ fn assemble(mut file: File, config: &Config) -> Result<Tokenizer, TokenizerError
     let (entries, scores) = file.model.entries(kind)?;
     let normalizer = normalizers::normalizer(file.normalizer.as_ref())?;
     let pre_tokenizer = pretokenizers::pre_tokenizer(file.pre_tokenizer.as_ref())?;
+    let growths = normalizer.0.iter().map(Rewrite::growth);
+    let growths = growths.chain(pre_tokenizer.0.iter().map(Splitter::growth));
+    check_growth("times that normalizer and pre_tokenizer make text longer", growths)?;
     let normalizes_to_bytes = normalizer.0.iter().any(|step| matches!(step, Rewrite::ByteLevel));
     let splits_to_bytes = pre_tokenizer.0.iter().any(|step| matches!(step, Splitter::ByteLevel { .. }));
     let byte_level = normalizes_to_bytes || splits_to_bytes;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::components::{PatternJson, chain, check_growth, needle, read, unknown};
+use super::components::{PatternJson, chain, needle, read, unknown};
 use crate::TokenizerError;
 use crate::load::base64;
 use crate::normalize::{Bert, Charsmap, Form, Normalizer, Rewrite};
@@ -15,9 +15,7 @@ const KNOWN: &str = "Sequence, NFC, NFD, NFKC, NFKD, Nmt, Lowercase, Prepend, Re
 pub(super) fn normalizer(value: Option<&Value>) -> Result<Normalizer, TokenizerError> {
     let steps = chain(PLACE, value, "normalizers")?;
     let steps = steps.into_iter().map(rewrite).collect::<Result<Vec<_>, _>>()?;
-    let steps: Vec<_> = steps.into_iter().flatten().collect();
-    check_growth("times that normalizer makes text longer", steps.iter())?;
-    Ok(Normalizer(steps))
+    Ok(Normalizer(steps.into_iter().flatten().collect()))
 }
 
 #[derive(Deserialize)]
