@@ -30,13 +30,23 @@ use crate::vocab::{Kind, Vocab};
 /// The sign that SentencePiece writes for a space.
 const SPACE_SIGN: char = '▁';
 
-/// Compiles a pattern that stands at `place`.
+/// Compiles a pattern that stands at `place`, as tiktoken means it.
 pub(crate) fn pattern(place: &'static str, source: &str) -> Result<Pattern, TokenizerError> {
-    Pattern::new(source).map_err(|error| TokenizerError::Pattern {
-        place,
-        pattern: excerpt(source.as_bytes()),
-        source: error,
-    })
+    named_pattern(place, source, Pattern::new)
+}
+
+/// Compiles a pattern that stands at `place`, as tokenizer.json means it.
+fn ruby_pattern(place: &'static str, source: &str) -> Result<Pattern, TokenizerError> {
+    named_pattern(place, source, Pattern::ruby)
+}
+
+fn named_pattern(
+    place: &'static str,
+    source: &str,
+    compile: fn(&str) -> Result<Pattern, crate::PatternError>,
+) -> Result<Pattern, TokenizerError> {
+    let pattern = excerpt(source.as_bytes());
+    compile(source).map_err(|source| TokenizerError::Pattern { place, pattern, source })
 }
 
 fn read_json<'a, T: Deserialize<'a>>(file: &'static str, text: &'a [u8]) -> Result<T, TokenizerError> {

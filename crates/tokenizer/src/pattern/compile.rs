@@ -23,6 +23,8 @@ enum Step {
     /// Goes on if the next symbol is in the set.
     Ahead(Symbols, u32),
     StartOfText(u32),
+    /// At the start of the text, or behind a line feed that does not end it.
+    StartOfLine(u32),
     /// Tries the first, then the second.
     Split(u32, u32),
     Match,
@@ -33,18 +35,21 @@ pub(super) fn compile(tree: &Tree) -> Result<Pattern, PatternError> {
     let mut program = Program { steps: vec![Step::Match], sets: &sets, alphabet: &alphabet };
     let first = program.emit(&tree.root, 0)?;
     let steps = program.steps;
-    let mut machine = Machine::new(&steps, &sets, alphabet.width());
-    let start_of_text = machine.state(vec![first], true)?;
-    let start = machine.state(vec![first], false)?;
+    let mut machine = Machine::new(&steps, &sets, &alphabet);
+    machine.line_feed = tree.line_feed.map(|set| sets[set]);
+    let start_of_text = machine.state(vec![first], Place::Text)?;
+    let start = machine.state(vec![first], Place::Inside)?;
+    let start_of_line =
+        machine.state(vec![first], if tree.line_feed.is_some() { Place::Line } else { Place::Inside })?;
     machine.fill()?;
     let width = alphabet.width();
     let matches_at_once =
         |state: u32| machine.table[state as usize * width..][..width].iter().any(|entry| entry & 1 == 1);
-    if matches_at_once(start) || matches_at_once(start_of_text) {
+    if [start, start_of_line, start_of_text].into_iter().any(matches_at_once) {
         return Err(PatternError::Empty);
     }
     let table = machine.table;
-    Ok(Pattern { alphabet, table, width, start_of_text, start })
+    Ok(Pattern { alphabet, table, width, start_of_text, start_of_line, start })
 }
 
 struct Program<'a> {
@@ -73,6 +78,12 @@ impl Program<'_> {
             Node::StartOfText => self.push(Step::StartOfText(next)),
             Node::EndOfText => {
                 let mut end = Symbols::default();
+                end.insert(self.alphabet.end());
+                self.push(Step::Ahead(end, next))
+            }
+            Node::StartOfLine => self.push(Step::StartOfLine(next)),
+            Node::EndOfLine(line_feed) => {
+                let mut end = self.sets[*line_feed];
                 end.insert(self.alphabet.end());
                 self.push(Step::Ahead(end, next))
             }
@@ -113,13 +124,27 @@ fn choice(body: u32, next: u32, greedy: bool) -> Step {
     if greedy { Step::Split(body, next) } else { Step::Split(next, body) }
 }
 
-/// Threads in order of preference, and whether they stand at the start of the text.
-type Threads = (Vec<u32>, bool);
+/// What stands before a thread, as far as a pattern asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    /// Nothing.
+    Text,
+    /// A line feed.
+    Line,
+    Inside,
+}
+
+/// Threads in order of preference, and where they stand.
+type Threads = (Vec<u32>, Place);
 
 struct Machine<'a> {
     steps: &'a [Step],
     sets: &'a [Symbols],
     width: usize,
+    /// Symbol of the end of the text.
+    end: usize,
+    /// The line feed, where the pattern asks for it.
+    line_feed: Option<Symbols>,
     known: HashMap<Threads, u32>,
     states: Vec<Threads>,
     table: Vec<u32>,
@@ -129,12 +154,14 @@ struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    fn new(steps: &'a [Step], sets: &'a [Symbols], width: usize) -> Self {
-        let none = (Vec::new(), false);
+    fn new(steps: &'a [Step], sets: &'a [Symbols], alphabet: &Alphabet) -> Self {
+        let none = (Vec::new(), Place::Inside);
         Self {
             steps,
             sets,
-            width,
+            width: alphabet.width(),
+            end: alphabet.end(),
+            line_feed: None,
             known: HashMap::from([(none.clone(), DEAD)]),
             states: vec![none],
             table: Vec::new(),
@@ -144,8 +171,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn state(&mut self, threads: Vec<u32>, at_start: bool) -> Result<u32, PatternError> {
-        let key = (threads, at_start);
+    fn state(&mut self, threads: Vec<u32>, place: Place) -> Result<u32, PatternError> {
+        let key = (threads, place);
         if let Some(&state) = self.known.get(&key) {
             return Ok(state);
         }
@@ -162,10 +189,11 @@ impl<'a> Machine<'a> {
     fn fill(&mut self) -> Result<(), PatternError> {
         let mut done = 0;
         while done < self.states.len() {
-            let (threads, at_start) = self.states[done].clone();
+            let (threads, place) = self.states[done].clone();
             for symbol in 0..self.width {
-                let (next, matched) = self.advance(&threads, at_start, symbol)?;
-                let next = self.state(next, false)?;
+                let (next, matched) = self.advance(&threads, place, symbol)?;
+                let starts_line = self.line_feed.is_some_and(|set| set.contains(symbol)) && !next.is_empty();
+                let next = self.state(next, if starts_line { Place::Line } else { Place::Inside })?;
                 self.table.push(next << 1 | u32::from(matched));
             }
             done += 1;
@@ -177,7 +205,7 @@ impl<'a> Machine<'a> {
     fn advance(
         &mut self,
         threads: &[u32],
-        at_start: bool,
+        place: Place,
         symbol: usize,
     ) -> Result<(Vec<u32>, bool), PatternError> {
         self.round += 1;
@@ -193,7 +221,9 @@ impl<'a> Machine<'a> {
                     next.push(to)
                 }
                 Step::Ahead(set, to) if set.contains(symbol) => stack.push(to),
-                Step::StartOfText(to) if at_start => stack.push(to),
+                Step::StartOfText(to) if place == Place::Text => stack.push(to),
+                Step::StartOfLine(to) if place == Place::Text => stack.push(to),
+                Step::StartOfLine(to) if place == Place::Line && symbol != self.end => stack.push(to),
                 Step::Split(first, second) => stack.extend([second, first]),
                 Step::Match => return Ok((next, true)),
                 _ => {}

@@ -1,6 +1,6 @@
 //! Regular expressions of tokenizers, compiled to one table and matched in linear time.
 //!
-//! The dialect is what pre-tokenizers use: classes with Unicode properties, groups, alternation, all
+//! The dialects are what pre-tokenizers use: classes with Unicode properties, groups, alternation, all
 //! repetitions, `^`, `$`, look-ahead by one character, `(?i:...)`. The leftmost match wins, then the earlier
 //! alternative, as in Perl. It is no general regex engine: captures, back-references, look-behind and long
 //! look-ahead are refused when the pattern is compiled.
@@ -12,6 +12,7 @@
 mod classes;
 mod compile;
 mod parse;
+mod ruby;
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -61,6 +62,15 @@ const STRETCH: usize = 64;
 /// States fit in so many bits; the compiler sees to it.
 const STATE_BITS: u32 = 13;
 
+/// Who reads a pattern the way that is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// The crate `regex`, as tiktoken has it.
+    Rust,
+    /// Oniguruma with Ruby's syntax, as in tokenizer.json.
+    Ruby,
+}
+
 /// A compiled pattern.
 #[derive(Debug, Clone)]
 pub struct Pattern {
@@ -69,16 +79,25 @@ pub struct Pattern {
     table: Vec<u32>,
     width: usize,
     start_of_text: u32,
+    start_of_line: u32,
     start: u32,
 }
 
 impl Pattern {
-    /// Compiles `source`.
+    /// Compiles `source` as the crate `regex` reads it.
     ///
     /// # Errors
     /// What the dialect does not have, and patterns whose table would be too large.
     pub fn new(source: &str) -> Result<Self, PatternError> {
-        compile::compile(&parse::parse(source)?)
+        compile::compile(&parse::parse(source, Dialect::Rust)?)
+    }
+
+    /// Compiles `source` as Oniguruma reads Ruby's syntax: `^` and `$` are the ends of a line, classes of POSIX are Unicode's.
+    ///
+    /// # Errors
+    /// As [`Pattern::new`], and what the two read differently and this matcher does not have.
+    pub fn ruby(source: &str) -> Result<Self, PatternError> {
+        compile::compile(&parse::parse(source, Dialect::Ruby)?)
     }
 
     /// All matches in `text` from left to right, none overlapping, none empty.
@@ -102,7 +121,11 @@ impl Matches<'_, '_> {
     /// End of the match that begins at `start`, if there is one.
     fn end_of_match(&mut self, start: usize) -> Option<usize> {
         let pattern = self.pattern;
-        let mut state = if start == 0 { pattern.start_of_text } else { pattern.start };
+        let mut state = match start.checked_sub(1).map(|before| self.text[before]) {
+            None => pattern.start_of_text,
+            Some(b'\n') => pattern.start_of_line,
+            Some(_) => pattern.start,
+        };
         let (mut pos, mut end) = (start, None);
         loop {
             let (symbol, len) = pattern.alphabet.symbol_at(self.text, pos);

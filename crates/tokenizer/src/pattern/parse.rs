@@ -1,12 +1,15 @@
 //! Reads the text of a pattern into a tree. Knows nothing of states.
 
-use super::PatternError;
 use super::classes::{CharSet, char_set};
+use super::{Dialect, PatternError, ruby};
 
 /// Deepest nesting of groups.
 const MAX_DEPTH: usize = 64;
 /// Largest count in `{n,m}`.
 const MAX_COUNT: u32 = 1000;
+const LINE_FEED: [(u32, u32); 1] = [(0x0A, 0x0A)];
+/// What Oniguruma does where case is ignored and this matcher does not.
+const LONG_FOLDING: &str = "ignoring case of what equals several characters, such as ß and ss,";
 
 /// A pattern as a tree; `Class` and `Look` name one of the sets beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,9 @@ pub(super) enum Node {
     },
     StartOfText,
     EndOfText,
+    StartOfLine,
+    /// Before a line feed, which the set holds, or at the end of the text.
+    EndOfLine(usize),
     Concat(Vec<Node>),
     Alternatives(Vec<Node>),
     Repeat {
@@ -35,6 +41,7 @@ impl Node {
         match self {
             Self::Class(_) => false,
             Self::Look { .. } | Self::StartOfText | Self::EndOfText => true,
+            Self::StartOfLine | Self::EndOfLine(_) => true,
             Self::Concat(nodes) => nodes.iter().all(Self::may_be_empty),
             Self::Alternatives(nodes) => nodes.iter().any(Self::may_be_empty),
             Self::Repeat { node, min, .. } => *min == 0 || node.may_be_empty(),
@@ -47,24 +54,38 @@ impl Node {
 pub(super) struct Tree {
     pub(super) root: Node,
     pub(super) sets: Vec<CharSet>,
+    /// The set of the line feed, where the start of a line is asked for.
+    pub(super) line_feed: Option<usize>,
 }
 
-pub(super) fn parse(source: &str) -> Result<Tree, PatternError> {
-    let mut parser =
-        Parser { chars: source.chars().collect(), at: 0, ignore_case: false, depth: 0, sets: Vec::new() };
+pub(super) fn parse(source: &str, dialect: Dialect) -> Result<Tree, PatternError> {
+    let mut parser = Parser {
+        chars: source.chars().collect(),
+        dialect,
+        at: 0,
+        ignore_case: false,
+        depth: 0,
+        sets: Vec::new(),
+        line_feed: None,
+        literal: None,
+    };
     let root = parser.alternatives()?;
     match parser.peek() {
-        None => Ok(Tree { root, sets: parser.sets }),
+        None => Ok(Tree { root, sets: parser.sets, line_feed: parser.line_feed }),
         Some(_) => Err(parser.bad("unmatched ')'")),
     }
 }
 
 struct Parser {
     chars: Vec<char>,
+    dialect: Dialect,
     at: usize,
     ignore_case: bool,
     depth: usize,
     sets: Vec<CharSet>,
+    line_feed: Option<usize>,
+    /// The character just read, where case is ignored as in Ruby.
+    literal: Option<char>,
 }
 
 impl Parser {
@@ -97,6 +118,7 @@ impl Parser {
         let outer_case = self.ignore_case;
         let mut branches = vec![self.sequence()?];
         while self.eat("|") {
+            self.literal = None;
             branches.push(self.sequence()?);
         }
         self.ignore_case = outer_case;
@@ -112,44 +134,119 @@ impl Parser {
             }
             if self.eat("(?i)") {
                 self.ignore_case = true;
+                if self.dialect == Dialect::Ruby {
+                    // The alternatives that follow are all under it, behind what stands before it.
+                    nodes.push(self.alternatives()?);
+                }
                 continue;
             }
+            let start = self.at;
             let node = self.atom(c)?;
+            if c != '(' {
+                self.check_foldings(start)?;
+            }
+            let end = self.at;
             nodes.push(self.repeated(node)?);
+            // A count of one may be nothing but another way to write the character.
+            if self.at > end && self.chars[self.at - 1] != '}' {
+                self.literal = None;
+            }
         }
         Ok(Node::Concat(nodes))
+    }
+
+    /// Refuses the atom since `start` where it and the character before it may equal one, as Ruby ignores case.
+    fn check_foldings(&mut self, start: usize) -> Result<(), PatternError> {
+        let source = &self.chars[start..self.at];
+        if !self.ignore_case || self.dialect != Dialect::Ruby || matches!(source, ['^' | '$' | '.']) {
+            return Ok(());
+        }
+        let next = match self.set(source, false)?.as_slice() {
+            [(low, high)] if low == high => char::from_u32(*low),
+            _ => None,
+        };
+        if let (Some(first), Some(second)) = (self.literal, next)
+            && ruby::make_one_folding(first, second)
+        {
+            return Err(self.unsupported(LONG_FOLDING));
+        }
+        self.literal = next;
+        Ok(())
     }
 
     fn atom(&mut self, c: char) -> Result<Node, PatternError> {
         match c {
             '(' => self.group(),
             '[' => {
-                let source = self.bracket()?;
-                self.class(&source)
+                let start = self.at;
+                self.bracket()?;
+                self.class(start)
             }
             '\\' => self.escape(),
-            '^' => self.assertion(Node::StartOfText),
-            '$' => self.assertion(Node::EndOfText),
-            '*' | '+' | '?' => Err(self.bad("nothing to repeat")),
-            '.' => {
+            '^' => {
                 self.at += 1;
-                self.class(".")
+                Ok(self.start())
             }
+            '$' => {
+                self.at += 1;
+                Ok(self.end())
+            }
+            '*' | '+' | '?' => Err(self.bad("nothing to repeat")),
             _ => {
                 self.at += 1;
-                self.class(&regex_syntax::escape(&c.to_string()))
+                self.class(self.at - 1)
             }
         }
     }
 
-    fn assertion(&mut self, node: Node) -> Result<Node, PatternError> {
-        self.at += 1;
-        Ok(node)
+    /// What `^` is.
+    fn start(&mut self) -> Node {
+        match self.dialect {
+            Dialect::Rust => Node::StartOfText,
+            Dialect::Ruby => {
+                self.line_feed = Some(self.intern(LINE_FEED.to_vec()));
+                Node::StartOfLine
+            }
+        }
     }
 
-    fn class(&mut self, source: &str) -> Result<Node, PatternError> {
-        let set = char_set(source, self.ignore_case, self.at)?;
+    /// What `$` is.
+    fn end(&mut self) -> Node {
+        match self.dialect {
+            Dialect::Rust => Node::EndOfText,
+            Dialect::Ruby => Node::EndOfLine(self.intern(LINE_FEED.to_vec())),
+        }
+    }
+
+    /// The class that was read since `start`.
+    fn class(&mut self, start: usize) -> Result<Node, PatternError> {
+        let source = &self.chars[start..self.at];
+        let ruby = self.dialect == Dialect::Ruby;
+        let is_property = matches!(source, ['\\', 'p' | 'P', ..]);
+        let ignores_case = self.ignore_case && !(ruby && is_property);
+        if ruby
+            && ignores_case
+            && (matches!(source, ['[', second, ..] if *second != '^') || source.len() == 1)
+        {
+            let set = self.set(source, false)?;
+            if source != ['.'] && ruby::has_long_folding(&set) {
+                return Err(self.unsupported(LONG_FOLDING));
+            }
+        }
+        let set = self.set(source, ignores_case)?;
         Ok(Node::Class(self.intern(set)))
+    }
+
+    /// The characters that a class stands for.
+    fn set(&self, source: &[char], ignore_case: bool) -> Result<CharSet, PatternError> {
+        let at = self.at - source.len();
+        let source = match (source, self.dialect) {
+            (['.'], _) => ".".to_owned(),
+            ([c], _) => regex_syntax::escape(&c.to_string()),
+            (_, Dialect::Rust) => source.iter().collect(),
+            (_, Dialect::Ruby) => ruby::class(source, at)?,
+        };
+        char_set(&source, ignore_case, self.at)
     }
 
     fn intern(&mut self, set: CharSet) -> usize {
@@ -174,6 +271,9 @@ impl Parser {
         let body = self.alternatives()?;
         if !self.eat(")") {
             return Err(self.bad("missing ')'"));
+        }
+        if look.is_some() || self.ignore_case != outer_case {
+            self.literal = None;
         }
         self.ignore_case = outer_case;
         match look {
@@ -211,8 +311,8 @@ impl Parser {
         }
     }
 
-    /// The source of a bracket expression with its nested brackets.
-    fn bracket(&mut self) -> Result<String, PatternError> {
+    /// Passes over a bracket expression with its nested brackets.
+    fn bracket(&mut self) -> Result<(), PatternError> {
         let (start, mut depth) = (self.at, 0_usize);
         while let Some(c) = self.peek() {
             self.at += 1;
@@ -224,7 +324,7 @@ impl Parser {
                 _ => {}
             }
             if depth == 0 {
-                return Ok(self.chars[start..self.at.min(self.chars.len())].iter().collect());
+                return Ok(());
             }
         }
         Err(self.bad("missing ']'"))
@@ -250,8 +350,7 @@ impl Parser {
             'p' | 'P' | 'x' | 'u' | 'U' => self.escape_argument(c)?,
             _ => {}
         }
-        let source: String = self.chars[start..self.at].iter().collect();
-        self.class(&source)
+        self.class(start)
     }
 
     /// Passes over `{...}` or the digits that follow `\p`, `\x`, `\u`.
@@ -284,7 +383,9 @@ impl Parser {
             if max != Some(1) && node.may_be_empty() {
                 return Err(self.unsupported("repetition of what may be empty"));
             }
-            let greedy = !self.eat("?");
+            // Ruby has no reluctant `{n}`, which could not be another: what follows may leave it out.
+            let exact = counted && self.dialect == Dialect::Ruby && max == Some(min);
+            let greedy = exact || !self.eat("?");
             node = Node::Repeat { node: Box::new(node), min, max, greedy };
         }
         Ok(node)

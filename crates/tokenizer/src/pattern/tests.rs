@@ -94,6 +94,54 @@ fn a_scan_that_fails_again_and_again_stays_linear() {
     assert_eq!(pieces("(?:aa)*b|(?:aaa)*c|a", &text).len(), 1 << 18);
 }
 
+fn ruby<'t>(pattern: &str, text: &'t str) -> Vec<&'t str> {
+    Pattern::ruby(pattern).unwrap().find_iter(text).map(|range| &text[range]).collect()
+}
+
+#[test]
+fn ruby_has_ends_of_lines() {
+    assert_eq!(ruby("a$", "a\na"), ["a", "a"]);
+    assert_eq!(ruby("^a", "a\naa"), ["a", "a"]);
+    assert_eq!(ruby(r"\s+$", "a  \n b"), ["  "]);
+    assert_eq!(ruby(r"\Aa|b\z", "ab\nab"), ["a", "b"]);
+    assert_eq!(ruby("a(?:\n^)?", "a\na\n"), ["a\n", "a"], "no line begins at the end");
+}
+
+#[test]
+fn ruby_has_classes_of_unicode() {
+    assert_eq!(ruby("[[:punct:]]", "a。b€"), ["。", "€"]);
+    assert_eq!(ruby("[[:alpha:]]+", "aé1Ж"), ["aé", "Ж"]);
+    assert_eq!(ruby("[^[:^digit:]]", "1٣a"), ["1", "٣"]);
+    assert_eq!(ruby(r"\w+", "a½²\u{200D}"), ["a½²"]);
+    assert_eq!(ruby(r"[^\w]", "a½\u{200D}"), ["½", "\u{200D}"]);
+    assert_eq!(ruby("[[:graph:]]+[[:^print:]]", "a\t b\n"), ["a\t", "b\n"]);
+    assert_eq!(ruby(r"(?i:\p{Lu})", "aA"), ["A"], "a property has its case");
+    assert_eq!(ruby("xa{2}?", "xaaxa"), ["xaa", "x"]);
+    assert_eq!(ruby("a(?i)b|c", "ac ab c aB"), ["ac", "ab", "aB"]);
+}
+
+#[test]
+fn what_ruby_reads_otherwise_is_refused() {
+    for source in [
+        r"\pL",
+        "[a~~b]",
+        "[a--b]",
+        r"\p{Script=Greek}",
+        r"\p{IsGreek}",
+        r"\u{61}",
+        "[[:foo:]]",
+        "(?i:ss)",
+        "(?i:s(?:s))",
+        "(?i)fix",
+        "(?i:ſt)",
+        "(?i:ß)",
+        r"(?i:[\p{Lu}])",
+    ] {
+        assert!(matches!(Pattern::ruby(source), Err(PatternError::Unsupported { .. })), "{source}");
+    }
+    assert!(Pattern::ruby(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|s").is_ok());
+}
+
 /// Reference: leftmost-first by plain backtracking over the same tree.
 fn backtrack(tree: &parse::Tree, text: &[char]) -> Vec<(usize, usize)> {
     type Next<'a> = &'a mut dyn FnMut(usize) -> Option<usize>;
@@ -132,6 +180,20 @@ fn backtrack(tree: &parse::Tree, text: &[char]) -> Vec<(usize, usize)> {
             }
             Node::EndOfText => {
                 if at == text.len() {
+                    next(at)
+                } else {
+                    None
+                }
+            }
+            Node::StartOfLine => {
+                if at == 0 || (text[at - 1] == '\n' && at < text.len()) {
+                    next(at)
+                } else {
+                    None
+                }
+            }
+            Node::EndOfLine(_) => {
+                if text.get(at).is_none_or(|c| *c == '\n') {
                     next(at)
                 } else {
                     None
@@ -185,13 +247,15 @@ fn backtrack(tree: &parse::Tree, text: &[char]) -> Vec<(usize, usize)> {
 fn the_table_agrees_with_backtracking_on_random_patterns() {
     let mut random = crate::testing::Random::new(7);
     let mut compared = 0;
-    for _ in 0..1000 {
+    for round in 0..2000 {
         let source = random_pattern(&mut random, 3);
-        let Ok(pattern) = Pattern::new(&source) else { continue };
-        let tree = parse::parse(&source).unwrap();
+        let dialect = if round % 2 == 0 { Dialect::Rust } else { Dialect::Ruby };
+        let compile = if round % 2 == 0 { Pattern::new } else { Pattern::ruby };
+        let Ok(pattern) = compile(&source) else { continue };
+        let tree = parse::parse(&source, dialect).unwrap();
         for _ in 0..12 {
             let text: String =
-                (0..random.below(12)).map(|_| *random.pick(&['a', 'b', 'c', ' ', 'é'])).collect();
+                (0..random.below(12)).map(|_| *random.pick(&['a', 'b', 'c', ' ', 'é', '\n'])).collect();
             let chars: Vec<char> = text.chars().collect();
             let got: Vec<String> = pattern.find_iter(&text).map(|range| text[range].to_owned()).collect();
             let want: Vec<String> =
@@ -215,5 +279,6 @@ fn random_pattern(random: &mut crate::testing::Random, depth: usize) -> String {
         _ => return format!("{}(?!b)", random_pattern(random, depth - 1)),
     };
     let suffix = *random.pick(&["", "", "", "*", "+", "?", "{1,2}", "*?", "+?", "(?=[ab])", "$"]);
+    let atom = if random.below(6) == 0 { format!("(?:^|a){atom}") } else { atom };
     if suffix.is_empty() { atom } else { format!("(?:{atom}){suffix}") }
 }

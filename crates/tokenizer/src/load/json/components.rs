@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::TokenizerError;
 use crate::error::excerpt;
-use crate::load::pattern;
+use crate::load::ruby_pattern;
 use crate::normalize::Needle;
 use crate::pretokenize::PrependScheme;
 
@@ -69,7 +69,7 @@ pub(super) fn needle(place: &'static str, from: PatternJson) -> Result<Needle, T
             Err(unknown(place, "an empty pattern", "any other text"))
         }
         PatternJson::String(text) => Ok(Needle::Literal(text)),
-        PatternJson::Regex(source) => Ok(Needle::Pattern(Box::new(pattern(place, &source)?))),
+        PatternJson::Regex(source) => Ok(Needle::Pattern(Box::new(ruby_pattern(place, &source)?))),
     }
 }
 
