@@ -245,7 +245,7 @@ pub(crate) fn writes_signs(name: &str) -> bool {
 }
 
 fn split(source: &str) -> Result<Splitter, TokenizerError> {
-    let delimiter = Delimiter::Pattern(pattern(PLACE, source)?);
+    let delimiter = Delimiter::Pattern(Box::new(pattern(PLACE, source)?));
     Ok(Splitter::Split { delimiter, behavior: Behavior::Isolated, invert: false })
 }
 

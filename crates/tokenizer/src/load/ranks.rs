@@ -73,7 +73,7 @@ pub(super) fn assemble(parts: RankParts<'_>) -> Result<Tokenizer, TokenizerError
         Kind::Normal => byte_level_bytes(text),
         _ => text.to_vec(),
     });
-    let delimiter = Delimiter::Pattern(pattern(parts.file, parts.pattern)?);
+    let delimiter = Delimiter::Pattern(Box::new(pattern(parts.file, parts.pattern)?));
     let splitters = vec![
         Splitter::Split { delimiter, behavior: Behavior::Isolated, invert: false },
         Splitter::ByteLevel { add_prefix_space: false, pattern: None },

@@ -21,7 +21,7 @@ pub(crate) enum Behavior {
 /// What a splitter looks for.
 #[derive(Debug, Clone)]
 pub(crate) enum Delimiter {
-    Pattern(Pattern),
+    Pattern(Box<Pattern>),
     Literal(String),
     /// Each character of which this is true.
     Char(fn(char) -> bool),
@@ -51,7 +51,7 @@ pub(crate) enum Splitter {
     /// Ends in bytes: later splitters see GPT-2's alphabet.
     ByteLevel {
         add_prefix_space: bool,
-        pattern: Option<Pattern>,
+        pattern: Option<Box<Pattern>>,
     },
     /// A word per stretch of one script.
     Scripts,
@@ -140,7 +140,7 @@ fn run(splitters: &[Splitter], word: Word<'_>, sink: Sink<'_>) {
             metaspace(word, (*replacement, *prepend, *split), rest, sink);
         }
         Splitter::ByteLevel { add_prefix_space, pattern } => {
-            byte_level(word, *add_prefix_space, pattern.as_ref(), rest, sink);
+            byte_level(word, *add_prefix_space, pattern.as_deref(), rest, sink);
         }
     }
 }
@@ -273,7 +273,7 @@ mod tests {
     }
 
     fn at_dash(behavior: Behavior, invert: bool) -> Vec<String> {
-        let delimiter = Delimiter::Pattern(Pattern::new("-").unwrap());
+        let delimiter = Delimiter::Pattern(Box::new(Pattern::new("-").unwrap()));
         words(vec![Splitter::Split { delimiter, behavior, invert }], "the-final--countdown")
     }
 
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn splitters_after_byte_level_see_its_alphabet() {
-        let digits = Delimiter::Pattern(Pattern::new("[0-9]").unwrap());
+        let digits = Delimiter::Pattern(Box::new(Pattern::new("[0-9]").unwrap()));
         let split = Splitter::Split { delimiter: digits, behavior: Behavior::Isolated, invert: false };
         let bytes = Splitter::ByteLevel { add_prefix_space: true, pattern: None };
         assert_eq!(words(vec![bytes.clone()], "a1 é"), [" a1 é"]);

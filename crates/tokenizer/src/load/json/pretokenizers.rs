@@ -81,7 +81,7 @@ fn splitters((kind, value): (&str, &Value)) -> Result<Vec<Splitter>, TokenizerEr
         "ByteLevel" => {
             let ByteLevelJson { add_prefix_space, use_regex } = read(PLACE, value)?;
             let pattern = use_regex.then(|| pattern(PLACE, GPT2)).transpose()?;
-            Splitter::ByteLevel { add_prefix_space, pattern }
+            Splitter::ByteLevel { add_prefix_space, pattern: pattern.map(Box::new) }
         }
         "Metaspace" => {
             let meta: MetaspaceJson = read(PLACE, value)?;
@@ -92,7 +92,7 @@ fn splitters((kind, value): (&str, &Value)) -> Result<Vec<Splitter>, TokenizerEr
             let split: SplitJson = read(PLACE, value)?;
             let delimiter = match needle(PLACE, split.pattern)? {
                 Needle::Literal(text) => Delimiter::Literal(text),
-                Needle::Pattern(pattern) => Delimiter::Pattern(*pattern),
+                Needle::Pattern(pattern) => Delimiter::Pattern(pattern),
             };
             Splitter::Split { delimiter, behavior: behavior(&split.behavior)?, invert: split.invert }
         }
@@ -105,7 +105,7 @@ fn splitters((kind, value): (&str, &Value)) -> Result<Vec<Splitter>, TokenizerEr
             at(is_punctuation, behavior(asked.as_deref().unwrap_or("Isolated"))?)
         }
         "Whitespace" => {
-            let delimiter = Delimiter::Pattern(pattern(PLACE, r"\w+|[^\w\s]+")?);
+            let delimiter = Delimiter::Pattern(Box::new(pattern(PLACE, r"\w+|[^\w\s]+")?));
             Splitter::Split { delimiter, behavior: Behavior::Removed, invert: true }
         }
         "WhitespaceSplit" => at(char::is_whitespace, Behavior::Removed),
