@@ -57,9 +57,20 @@ impl Charsmap {
         Ok(map)
     }
 
-    /// By what factor a text can grow, at most.
+    /// By what factor a text can grow, at most. What is replaced is looked up where it has one or two bytes; the long replacements of
+    /// Unicode's own forms are for characters of three.
     pub(crate) fn growth(&self) -> usize {
-        self.longest.max(1)
+        let ascii = || (0..0x80_u8).map(char::from);
+        let pairs = ascii().flat_map(|first| ascii().map(move |second| format!("{first}{second}")));
+        let chars = ('\u{80}'..'\u{800}').map(String::from);
+        let mut growth = self.longest.div_ceil(3).max(1);
+        for text in pairs.chain(chars) {
+            self.prefixes(text.as_bytes(), |len, replacement| {
+                growth = growth.max(replacement.len().div_ceil(len));
+                true
+            });
+        }
+        growth
     }
 
     /// Calls `found` with the length and the replacement of each prefix of `text` that has one.
