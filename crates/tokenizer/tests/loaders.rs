@@ -397,3 +397,37 @@ fn tokenizer_streams_of_every_decoder_equal_the_whole() {
         }
     }
 }
+
+/// A BPE model without merges.
+fn letters(vocab: &Value, options: &Value, pre_tokenizer: &Value) -> Value {
+    let mut model = json!({"type": "BPE", "unk_token": "<unk>", "vocab": vocab, "merges": []});
+    let options = options.as_object().unwrap().clone();
+    model.as_object_mut().unwrap().extend(options);
+    json!({"pre_tokenizer": pre_tokenizer, "model": model})
+}
+
+fn added(file: &Value, id: u32, text: &str, normalizer: &Value) -> Tokenizer {
+    let mut file = file.clone();
+    file["added_tokens"] = json!([{"id": id, "content": text, "single_word": true, "normalized": false}]);
+    file["normalizer"] = normalizer.clone();
+    json_file(&file)
+}
+
+#[test]
+fn tokenizer_json_models_do_not_make_what_was_only_added() {
+    let ids = |tokenizer: &Tokenizer, text| raw(&tokenizer.encode(text, BARE));
+    let lower = json!({"type": "Lowercase"});
+    let vocab = json!({"<unk>": 0, "a": 1, "##b": 2, "##c": 3});
+    let pieces = json!({"pre_tokenizer": {"type": "Whitespace"},
+        "model": {"type": "WordPiece", "unk_token": "<unk>", "vocab": vocab}});
+    let tokenizer = added(&pieces, 5, "ab", &lower);
+    assert_eq!(ids(&tokenizer, "AB ABC ab"), [1, 2, 1, 2, 3, 5]);
+    let words = json!({"pre_tokenizer": {"type": "Whitespace"},
+        "model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": {"<unk>": 0, "a": 1}}});
+    assert_eq!(ids(&added(&words, 2, "ab", &lower), "AB ab"), [0, 2]);
+    for ignore_merges in [false, true] {
+        let options = json!({"ignore_merges": ignore_merges});
+        let bpe = letters(&json!({"<unk>": 0, "a": 1, "b": 2}), &options, &json!(null));
+        assert_eq!(ids(&added(&bpe, 3, "é", &lower), "aéb é"), [1, 0, 2, 0, 3]);
+    }
+}

@@ -194,9 +194,7 @@ impl Tokenizer {
         let unused = |id: u32, text: &str| text == format!("[PAD{id}]");
         let vocab: Map<String, Value> = self
             .entries()
-            .filter(|(id, text, kind)| {
-                !unused(*id, text) && !matches!(kind, Kind::Control | Kind::UserDefined)
-            })
+            .filter(|(id, text, kind)| !unused(*id, text) && *kind != Kind::Control)
             .map(|(id, text, _)| (text, Value::from(id)))
             .collect();
         let unknown = self.special_ids().unk.and_then(|id| self.text_of(id.0));

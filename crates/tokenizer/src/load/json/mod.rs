@@ -10,7 +10,7 @@ mod normalizers;
 mod postprocessors;
 mod pretokenizers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -98,6 +98,7 @@ fn assemble(mut file: File, config: &Config) -> Result<Tokenizer, TokenizerError
     let byte_level = normalizes_to_bytes || splits_to_bytes;
 
     let added = added_tokens(file.added_tokens, config)?;
+    let listed: HashSet<u32> = entries.iter().map(|(_, id)| *id).collect();
     let (mut vocab, index) = vocabulary(entries, &added)?;
     if file.model.byte_fallback {
         vocab.mark_byte_tokens();
@@ -112,8 +113,13 @@ fn assemble(mut file: File, config: &Config) -> Result<Tokenizer, TokenizerError
     {
         vocab.set_kind(id, Kind::Unknown);
     }
+    // The model has no token that was only added: its text is found as a whole, and never put together.
+    let only_added = added.iter().filter(|token| !listed.contains(&token.id));
+    let only_added: Vec<_> = only_added.map(|token| (token.id, vocab.kind(token.id))).collect();
+    only_added.iter().for_each(|(id, _)| vocab.set_kind(*id, Kind::Hole));
     let lists = Lists { vocab: &vocab, scores, unknown: unknown.map(|id| id.0), byte_level };
     let model = file.model.build(kind, lists)?;
+    only_added.into_iter().for_each(|(id, kind)| vocab.set_kind(id, kind));
     let steps = decode_steps(file.decoder.as_ref(), kind, byte_level)?;
     let post = postprocessors::post_processor(file.post_processor.as_ref())?.unwrap_or_default();
     post.check(postprocessors::PLACE, &vocab)?;
