@@ -431,3 +431,22 @@ fn tokenizer_json_models_do_not_make_what_was_only_added() {
         assert_eq!(ids(&added(&bpe, 3, "é", &lower), "aéb é"), [1, 0, 2, 0, 3]);
     }
 }
+
+#[test]
+fn tokenizer_byte_level_heeds_what_writes_letters_that_are_missing() {
+    let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "use_regex": false});
+    let ids = |file: &Value, text| raw(&json_file(file).encode(text, BARE));
+    let vocab = json!({"<unk>": 0, "a": 1, "b": 2});
+    assert_eq!(ids(&letters(&vocab, &json!({"fuse_unk": true}), &bytes), "axyzb"), [1, 0, 2]);
+    let mut all: serde_json::Map<_, _> =
+        (0..256).map(|byte| (format!("<0x{byte:02X}>"), json!(byte))).collect();
+    all.insert("a".to_owned(), json!(256));
+    let options = json!({"byte_fallback": true, "unk_token": null});
+    let file = letters(&all.into(), &options, &bytes);
+    assert_eq!(ids(&file, "axé"), [256, 0x78, 0xC3, 0x83, 0xC2, 0xA9]);
+    assert_eq!(json_file(&file).describe().uncovered_bytes, 0);
+    let sign = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": false});
+    let both = json!({"type": "Sequence", "pretokenizers": [bytes, sign]});
+    let vocab = json!({"<unk>": 0, "a": 1, "▁": 2, "Ã": 3, "©": 4});
+    assert_eq!(ids(&letters(&vocab, &json!({}), &both), "aé"), [2, 1, 3, 4]);
+}

@@ -22,9 +22,9 @@ use super::{SPACE_SIGN, read_json};
 use crate::added::{AddedToken, AddedTokens};
 use crate::decode::{DecodeStep, DecodeSteps};
 use crate::error::excerpt;
-use crate::normalize::Rewrite;
+use crate::normalize::{Normalizer, Rewrite};
 use crate::postprocess::{Piece, PostProcessor};
-use crate::pretokenize::Splitter;
+use crate::pretokenize::{PreTokenizer, Splitter};
 use crate::special::end_ids;
 use crate::tokenizer::Parts;
 use crate::vocab::{Kind, Vocab};
@@ -117,7 +117,12 @@ fn assemble(mut file: File, config: &Config) -> Result<Tokenizer, TokenizerError
     let only_added = added.iter().filter(|token| !listed.contains(&token.id));
     let only_added: Vec<_> = only_added.map(|token| (token.id, vocab.kind(token.id))).collect();
     only_added.iter().for_each(|(id, _)| vocab.set_kind(*id, Kind::Hole));
-    let lists = Lists { vocab: &vocab, scores, unknown: unknown.map(|id| id.0), byte_level };
+    let by_letters = byte_level
+        && (kind != model::Kind::Bpe
+            || file.model.has_affixes()
+            || writes_past_bytes(&normalizer, &pre_tokenizer));
+    let unknown_id = unknown.map(|id| id.0);
+    let lists = Lists { vocab: &vocab, scores, unknown: unknown_id, byte_level: byte_level && !by_letters };
     let model = file.model.build(kind, lists)?;
     only_added.into_iter().for_each(|(id, kind)| vocab.set_kind(id, kind));
     let steps = decode_steps(file.decoder.as_ref(), kind, byte_level)?;
@@ -131,7 +136,7 @@ fn assemble(mut file: File, config: &Config) -> Result<Tokenizer, TokenizerError
         added: AddedTokens::new(&added, &normalizer)?,
         normalizer,
         normalizes_to_bytes,
-        wants_byte_chars: byte_level && (kind != model::Kind::Bpe || file.model.has_affixes()),
+        wants_byte_chars: by_letters,
         pre_tokenizer,
         model,
         decoder: decoders::decoder(&steps, &vocab)?,
@@ -140,6 +145,15 @@ fn assemble(mut file: File, config: &Config) -> Result<Tokenizer, TokenizerError
         end: end_ids(&vocab, special, &[]),
         vocab,
     }))
+}
+
+/// Whether a step behind `ByteLevel` may write what is no letter of its alphabet.
+fn writes_past_bytes(normalizer: &Normalizer, pre_tokenizer: &PreTokenizer) -> bool {
+    let first = normalizer.0.iter().position(|step| matches!(step, Rewrite::ByteLevel));
+    let rewrites = first.is_some_and(|at| at + 1 < normalizer.0.len());
+    let is_bytes = |step: &Splitter| first.is_some() || matches!(step, Splitter::ByteLevel { .. });
+    let mut splitters = pre_tokenizer.0.iter().skip_while(|step| !is_bytes(step));
+    rewrites || splitters.any(|step| matches!(step, Splitter::Metaspace { .. }))
 }
 
 fn name(kind: model::Kind, byte_level: bool, byte_fallback: bool) -> &'static str {

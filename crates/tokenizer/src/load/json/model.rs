@@ -131,7 +131,7 @@ pub(super) struct Lists<'a> {
     /// Scores of the first ids.
     pub(super) scores: Vec<f64>,
     pub(super) unknown: Option<u32>,
-    /// The vocabulary is written in GPT-2's alphabet.
+    /// Words are bytes, which the vocabulary writes in GPT-2's alphabet.
     pub(super) byte_level: bool,
 }
 
@@ -213,7 +213,7 @@ impl ModelJson {
             vocab,
             merges: Merges::Listed(&merges),
             affixes: self.affixes(),
-            byte_level: byte_level && !self.has_affixes(),
+            byte_level,
             byte_fallback: self.byte_fallback,
             unknown: Unknown { id, fuse: self.fuse_unk },
             ignore_merges: self.ignore_merges,

@@ -70,8 +70,11 @@ struct Merge {
 
 #[derive(Debug, Clone)]
 enum Units {
-    /// Token of each byte.
-    Bytes(Box<[u32; 256]>),
+    /// Token of each byte by its letter, and for letters without one the tokens of their own bytes.
+    Letters {
+        letters: Box<[u32; 256]>,
+        bytes: Option<Box<ByteTokens>>,
+    },
     Chars {
         chars: HashMap<char, u32>,
         bytes: Option<Box<ByteTokens>>,
@@ -127,9 +130,11 @@ impl Bpe {
             Ok::<_, TokenizerError>(bytes.map(Box::new))
         };
         let units = if parts.byte_level {
-            let mut bytes = Box::new([NONE; 256]);
-            written().filter(|(text, _)| text.len() == 1).for_each(|(text, id)| bytes[text[0] as usize] = id);
-            Units::Bytes(bytes)
+            let mut letters = Box::new([NONE; 256]);
+            written()
+                .filter(|(text, _)| text.len() == 1)
+                .for_each(|(text, id)| letters[text[0] as usize] = id);
+            Units::Letters { letters, bytes: bytes()? }
         } else if plain {
             let one = |text: &[u8]| {
                 let mut chars = std::str::from_utf8(text).ok()?.chars();
@@ -157,7 +162,15 @@ impl Bpe {
 
     pub(super) fn uncovered_bytes(&self) -> usize {
         match &self.units {
-            Units::Bytes(bytes) => bytes.iter().filter(|&&id| id == NONE).count(),
+            Units::Letters { letters, bytes } => {
+                let writes = |byte: &u8| {
+                    letters[*byte as usize] != NONE
+                        || bytes
+                            .as_ref()
+                            .is_some_and(|own| own.push_all(letter(*byte).as_bytes(), &mut Vec::new()))
+                };
+                (0..=255).filter(|byte| !writes(byte)).count()
+            }
             Units::Chars { bytes: Some(bytes), .. } | Units::Affixed { bytes: Some(bytes), .. } => {
                 bytes.0.iter().filter(|id| id.is_none()).count()
             }
@@ -166,7 +179,7 @@ impl Bpe {
     }
 
     pub(super) fn encode(&self, word: Word<'_>, scratch: &mut Scratch, out: &mut Vec<u32>) {
-        if word.byte_chars && matches!(self.units, Units::Bytes(_)) {
+        if word.byte_chars && matches!(self.units, Units::Letters { .. }) {
             let bytes = alphabet::to_bytes(word.text).unwrap_or_else(|| word.text.as_bytes().to_vec());
             self.encode_piece(&bytes, scratch, out);
         } else if self.cut_at_sign {
@@ -197,10 +210,17 @@ impl Bpe {
 
     fn push_units(&self, piece: &[u8], ids: &mut Vec<u32>) {
         match &self.units {
-            Units::Bytes(bytes) => {
-                // What has neither a token nor an unknown one is lost here, and its neighbours may merge.
-                let of = |&byte: &u8| Some(bytes[byte as usize]).filter(|&id| id != NONE).or(self.unknown.id);
-                ids.extend(piece.iter().filter_map(of));
+            Units::Letters { letters, bytes } => {
+                let start = ids.len();
+                for &byte in piece {
+                    // What has neither a token nor an unknown one is lost here, and its neighbours may merge.
+                    if letters[byte as usize] != NONE {
+                        ids.push(letters[byte as usize]);
+                    } else if !bytes.as_ref().is_some_and(|own| own.push_all(letter(byte).as_bytes(), ids)) {
+                        ids.extend(self.unknown.id);
+                    }
+                }
+                self.fuse_unknown(start, ids);
             }
             Units::Chars { chars, bytes } => {
                 let start = ids.len();
@@ -305,6 +325,11 @@ impl Bpe {
         }
         ids.retain(|&id| id != NONE);
     }
+}
+
+/// How GPT-2's alphabet writes a byte.
+fn letter(byte: u8) -> String {
+    alphabet::of_bytes(&[byte])
 }
 
 fn pair(left: u32, right: u32) -> u64 {
