@@ -450,3 +450,20 @@ fn tokenizer_byte_level_heeds_what_writes_letters_that_are_missing() {
     let vocab = json!({"<unk>": 0, "a": 1, "▁": 2, "Ã": 3, "©": 4});
     assert_eq!(ids(&letters(&vocab, &json!({}), &both), "aé"), [2, 1, 3, 4]);
 }
+
+#[test]
+fn tokenizer_json_decoders_see_joined_text_behind_byte_level() {
+    let mut file = letters(&json!({"<unk>": 0, "a": 1, "b": 2, "Ġ": 3}), &json!({}), &json!(null));
+    let with = |last: Value| json!({"type": "Sequence", "decoders": [{"type": "ByteLevel"}, last]});
+    let ids = [3, 2, 3, 1].map(TokenId);
+    file["decoder"] = with(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+    assert_eq!(json_file(&file).decode(&ids), "b a");
+    file["decoder"] = with(json!({"type": "Replace", "pattern": {"String": "a"}, "content": "x"}));
+    assert!(refused(file.to_string().as_bytes()).contains("Replace behind Fuse, ByteLevel"));
+    let words =
+        json!({"type": "WordLevel", "unk_token": "<unk>", "vocab": {"<unk>": 0, "hello": 1, "world": 2}});
+    let tokenizer = json_file(&json!({"model": words, "decoder": null}));
+    assert_eq!(tokenizer.decode(&[1, 2].map(TokenId)), "hello world");
+    let mut stream = tokenizer.stream(Controls::Hide);
+    assert_eq!([1, 2].map(|id| stream.push(TokenId(id))).concat(), "hello world");
+}

@@ -472,7 +472,7 @@ fn tokenizer_json_refuses_what_it_does_not_know() {
         ("/post_processor/special_tokens/<s>/ids", json!([99999]), "99999"),
         ("/decoder", json!({"type": "CTC"}), "CTC"),
         ("/decoder", json!({"type": "BPEDecoder", "suffix": ""}), "empty suffix"),
-        ("/decoder/decoders/3/content", json!("é"), "after Fuse"),
+        ("/decoder/decoders/3/content", json!("é"), "Strip behind Fuse"),
         ("/added_tokens/3/id", json!(4_000_000_000_u32), "highest token id"),
         ("/added_tokens/3/id", json!(5), "stand once"),
         ("/added_tokens/1/id", json!(2), "has the ids 1 and 2"),

@@ -21,6 +21,8 @@ pub(crate) enum DecodeStep {
         sign: char,
         strips_first: bool,
     },
+    /// A space before each token but the first.
+    Words,
     /// A space before each token that does not continue a word.
     WordPiece {
         prefix: String,
@@ -38,6 +40,36 @@ pub(crate) enum DecodeStep {
     },
 }
 
+impl DecodeStep {
+    /// Its `type` in tokenizer.json.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Replace(_) => "Replace",
+            Self::ByteFallback => "ByteFallback",
+            Self::ByteLevel => "ByteLevel",
+            Self::Fuse => "Fuse",
+            Self::Strip { .. } => "Strip",
+            Self::Metaspace { .. } => "Metaspace",
+            Self::Words => "none",
+            Self::WordPiece { .. } => "WordPiece",
+            Self::WordEnd { .. } => "BPEDecoder",
+            Self::Ctc { .. } => "CTC",
+        }
+    }
+
+    /// Whether what tokens of bytes have become stays as it is, unless several in a row spell what is replaced.
+    fn leaves_bytes(&self) -> bool {
+        match self {
+            Self::ByteFallback | Self::Fuse => true,
+            Self::Metaspace { sign, .. } => !sign.is_ascii(),
+            Self::Replace(rewrite) => {
+                matches!(&**rewrite, Rewrite::Replace(Needle::Literal(from), _) if !from.is_ascii())
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Steps in order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DecodeSteps(pub(crate) Vec<DecodeStep>);
@@ -49,10 +81,14 @@ impl DecodeSteps {
         Self(vec![DecodeStep::Replace(Box::new(Rewrite::Replace(sign, " ".to_owned())))])
     }
 
-    /// The steps that see single tokens, and those that see the whole text.
+    /// The steps that see single tokens, and those that see the whole text, as all do behind `ByteLevel`.
     fn halves(&self) -> (&[DecodeStep], &[DecodeStep]) {
-        let is_fuse = |step: &DecodeStep| matches!(step, DecodeStep::Fuse);
-        self.0.split_at(self.0.iter().position(is_fuse).unwrap_or(self.0.len()))
+        let end = self.0.iter().enumerate().find_map(|(at, step)| match step {
+            DecodeStep::Fuse => Some(at),
+            DecodeStep::ByteLevel => Some(at + 1),
+            _ => None,
+        });
+        self.0.split_at(end.unwrap_or(self.0.len()))
     }
 
     /// What a token contributes to a text, at its start or later.
@@ -75,6 +111,8 @@ impl DecodeSteps {
                 DecodeStep::Metaspace { sign, strips_first } => {
                     text = text.replace(*sign, if is_first && *strips_first { "" } else { " " });
                 }
+                DecodeStep::Words if is_first => {}
+                DecodeStep::Words => text.insert(0, ' '),
                 DecodeStep::WordPiece { prefix, cleanup } => {
                     if !is_first {
                         text = match text.strip_prefix(prefix.as_str()) {
@@ -100,7 +138,12 @@ impl DecodeSteps {
     /// Whether the first token of a text is written unlike others.
     fn first_differs(&self) -> bool {
         self.halves().0.iter().any(|step| {
-            matches!(step, DecodeStep::Metaspace { strips_first: true, .. } | DecodeStep::WordPiece { .. })
+            matches!(
+                step,
+                DecodeStep::Metaspace { strips_first: true, .. }
+                    | DecodeStep::Words
+                    | DecodeStep::WordPiece { .. }
+            )
         })
     }
 
@@ -112,6 +155,10 @@ impl DecodeSteps {
     /// What the steps do to the ends of a whole text; the step that cannot be done as an error.
     pub(crate) fn ends(&self) -> Result<(Start, End), &DecodeStep> {
         let (single, whole) = self.halves();
+        let mut behind = single.iter().skip_while(|step| !matches!(step, DecodeStep::ByteFallback)).skip(1);
+        if let Some(step) = behind.find(|step| !step.leaves_bytes()) {
+            return Err(step);
+        }
         let first_differs = self.first_differs();
         let mut start = if first_differs { Start::Steps(self.clone()) } else { Start::KEEP };
         let mut end = End::default();
@@ -201,5 +248,19 @@ mod tests {
         assert_eq!(end, End { byte: b' ', count: 1 });
         assert!(steps(strip('é', 1, 0)).ends().is_err());
         assert!(steps(DecodeStep::ByteLevel).ends().is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_done_to_joined_tokens_or_bytes_is_refused() {
+        let strip = || DecodeStep::Strip { content: ' ', start: 1, stop: 0 };
+        let bytes = |last| DecodeSteps(vec![DecodeStep::ByteLevel, last]);
+        assert!(matches!(bytes(strip()).ends(), Ok((Start::Strip { byte: b' ', count: 1 }, _))));
+        assert_eq!(
+            bytes(DecodeStep::WordEnd { suffix: "a".to_owned() }).ends().unwrap_err().name(),
+            "BPEDecoder"
+        );
+        let fallback = |last| DecodeSteps(vec![DecodeStep::ByteFallback, last, DecodeStep::Fuse]);
+        assert_eq!(fallback(strip()).ends().unwrap_err().name(), "Strip");
+        assert!(fallback(DecodeStep::Metaspace { sign: '▁', strips_first: true }).ends().is_ok());
     }
 }

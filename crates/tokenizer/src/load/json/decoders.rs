@@ -59,8 +59,9 @@ pub(super) fn steps(value: &Value) -> Result<DecodeSteps, TokenizerError> {
 /// The decoder that `steps` describe for the tokens of `vocab`.
 pub(super) fn decoder(steps: &DecodeSteps, vocab: &Vocab) -> Result<Decoder, TokenizerError> {
     Decoder::of_steps(steps, vocab.iter().map(|(_, text, _)| text)).map_err(|step| {
-        let known = "one Strip of an ASCII character at each end";
-        unknown(PLACE, &format!("after Fuse: {step:?}"), known)
+        let known = "behind Fuse or ByteLevel one Strip of an ASCII character at each end, behind ByteFallback \
+                     also Metaspace and Replace of a text beyond ASCII";
+        unknown(PLACE, &format!("{} behind Fuse, ByteLevel or ByteFallback", step.name()), known)
     })
 }
 

@@ -248,6 +248,7 @@ fn decode_steps(
         _ if kind == model::Kind::WordPiece => {
             Ok(DecodeSteps(vec![DecodeStep::WordPiece { prefix: "##".to_owned(), cleanup: false }]))
         }
+        _ if kind == model::Kind::WordLevel => Ok(DecodeSteps(vec![DecodeStep::Words])),
         _ => Ok(DecodeSteps::signs(SPACE_SIGN)),
     }
 }
