@@ -172,7 +172,9 @@ impl Tokenizer {
 
     fn encode_text(&self, stretch: Stretch<'_>, scratch: &mut Scratch, ids: &mut Vec<u32>) {
         let Stretch { text, first, source } = stretch;
-        let text = self.parts.normalizer.apply(text);
+        // Only what the whole text begins with begins it: what stands behind a blank that is stripped does not.
+        let (text, keeps_start) = self.parts.normalizer.apply_at_start(text);
+        let first = first && keeps_start;
         let finder = self.parts.added.normalized(source);
         if finder.is_empty() {
             return self.encode_words(&text, first, scratch, ids);

@@ -452,6 +452,16 @@ fn tokenizer_byte_level_heeds_what_writes_letters_that_are_missing() {
 }
 
 #[test]
+fn tokenizer_metaspace_takes_for_the_first_what_the_text_begins_with() {
+    let first = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"});
+    let mut file = letters(&json!({"<unk>": 0, "a": 1, "▁": 2}), &json!({}), &first);
+    let ids = |file: &Value, text| raw(&json_file(file).encode(text, BARE));
+    assert_eq!(ids(&file, "a"), [2, 1]);
+    file["normalizer"] = json!({"type": "Strip", "strip_left": true, "strip_right": false});
+    assert_eq!((ids(&file, "a"), ids(&file, " a")), (vec![2, 1], vec![1]));
+}
+
+#[test]
 fn tokenizer_json_decoders_see_joined_text_behind_byte_level() {
     let mut file = letters(&json!({"<unk>": 0, "a": 1, "b": 2, "Ġ": 3}), &json!({}), &json!(null));
     let with = |last: Value| json!({"type": "Sequence", "decoders": [{"type": "ByteLevel"}, last]});

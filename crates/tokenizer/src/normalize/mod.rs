@@ -20,6 +20,16 @@ pub(crate) enum Needle {
     Pattern(Box<Pattern>),
 }
 
+impl Needle {
+    /// The length of what is found where `text` begins.
+    fn at_start(&self, text: &str) -> Option<usize> {
+        match self {
+            Self::Literal(from) => text.starts_with(from.as_str()).then_some(from.len()),
+            Self::Pattern(pattern) => pattern.match_at_start(text),
+        }
+    }
+}
+
 /// One rewriting.
 #[derive(Debug, Clone)]
 pub(crate) enum Rewrite {
@@ -54,9 +64,35 @@ impl Normalizer {
             None => text,
         })
     }
+
+    /// The rewritten text, and whether it still begins with what `text` begins with.
+    pub(crate) fn apply_at_start<'a>(&self, text: &'a str) -> (Cow<'a, str>, bool) {
+        self.0.iter().fold((Cow::Borrowed(text), true), |(text, keeps), rewrite| {
+            let keeps = keeps && !rewrite.drops_start(&text);
+            match rewrite.apply(&text) {
+                Some(changed) => (Cow::Owned(changed), keeps),
+                None => (text, keeps),
+            }
+        })
+    }
 }
 
 impl Rewrite {
+    /// Whether nothing comes of the first character of `text` that stands in its place.
+    fn drops_start(&self, text: &str) -> bool {
+        let first = text.chars().next().map_or("", |c| &text[..c.len_utf8()]);
+        match self {
+            Self::Strip { start: true, .. } | Self::StripAccents | Self::Nmt | Self::Bert(_) => {
+                self.apply(first).is_some_and(|changed| changed.is_empty())
+            }
+            // In `tokenizers` what replaces several characters stands where the last of them stood.
+            Self::Replace(needle, to) => {
+                needle.at_start(text).is_some_and(|found| to.is_empty() || found > first.len())
+            }
+            _ => false,
+        }
+    }
+
     /// By what factor the rewriting can make a long text longer, at most.
     pub(crate) fn growth(&self) -> usize {
         match self {
@@ -160,6 +196,26 @@ mod tests {
             apply(vec![Rewrite::Replace(Needle::Pattern(Box::new(digits)), "#".to_owned())], "a12b3"),
             "a#b#"
         );
+    }
+
+    #[test]
+    fn a_start_that_is_dropped_is_told() {
+        let strip = Rewrite::Strip { start: true, end: true };
+        let without = Rewrite::Replace(Needle::Pattern(Box::new(Pattern::new("a+").unwrap())), String::new());
+        for (rewrite, text, keeps) in [
+            (&strip, " a", false),
+            (&strip, "a ", true),
+            (&Rewrite::Nmt, "\u{1}a", false),
+            (&Rewrite::StripAccents, "\u{301}a", false),
+            (&without, "aab", false),
+            (&without, "ba", true),
+            (&Rewrite::Replace(Needle::Literal("ab".to_owned()), "x".to_owned()), "ab", false),
+            (&Rewrite::Replace(Needle::Literal("a".to_owned()), "xy".to_owned()), "ab", true),
+        ] {
+            let steps = Normalizer(vec![rewrite.clone(), Rewrite::Prepend("x".to_owned())]);
+            assert_eq!(steps.apply_at_start(text).1, keeps, "{rewrite:?} {text:?}");
+            assert_eq!(steps.apply_at_start(text).0, steps.apply(text));
+        }
     }
 
     #[test]

@@ -100,6 +100,11 @@ impl Pattern {
         compile::compile(&parse::parse(source, Dialect::Ruby)?)
     }
 
+    /// The end of the match that begins where `text` begins.
+    pub(crate) fn match_at_start(&self, text: &str) -> Option<usize> {
+        self.find_iter(text).end_of_match(0)
+    }
+
     /// All matches in `text` from left to right, none overlapping, none empty.
     pub fn find_iter<'p, 't>(&'p self, text: &'t str) -> Matches<'p, 't> {
         Matches { pattern: self, text: text.as_bytes(), at: 0, barren: HashSet::default(), trail: Vec::new() }
