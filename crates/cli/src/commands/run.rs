@@ -128,15 +128,17 @@ fn generate_options(args: &RunArgs) -> Result<GenerateOptions> {
 
 /// What the reply has to look like: from a file of that name, or from the word itself.
 fn grammar(args: &RunArgs) -> Result<Option<Grammar>> {
-    let source = |word: &str, is_source: &dyn Fn(&str) -> bool, what: &str| match Path::new(word) {
-        path if input::is_there(path) => {
-            let text = String::from_utf8(input::bounded(path, template::MAX_TEMPLATE)?);
-            let wrong = |_| Usage(format!("{} is not UTF-8, and no {what}", path.display()));
-            Ok(input::without_mark(text.map_err(wrong)?))
+    let source = |word: &str, is_source: &dyn Fn(&str) -> bool, what: &str| -> Result<String> {
+        match Path::new(word) {
+            path if input::is_there(path) => {
+                let text = String::from_utf8(input::bounded(path, template::MAX_TEMPLATE)?);
+                let wrong = |_| Usage(format!("{} is not UTF-8, and no {what}", path.display()));
+                Ok(input::without_mark(text.map_err(wrong)?))
+            }
+            _ if is_source(word.trim()) => Ok(word.to_owned()),
+            _ if word.trim().is_empty() => Err(Usage(format!("an empty text is no {what}")).into()),
+            _ => Err(Usage(format!("{word}: there is no such file, and it is no {what}")).into()),
         }
-        _ if is_source(word.trim()) => Ok(word.to_owned()),
-        _ if word.trim().is_empty() => Err(Usage(format!("an empty text is no {what}")).into()),
-        _ => Err(Usage(format!("{word}: there is no such file, and it is no {what}")).into()),
     };
     if let Some(word) = &args.json_schema {
         let is_json = |text: &str| {
