@@ -54,10 +54,9 @@ pub(crate) struct Family {
 }
 
 impl Family {
-    /// Whether transformers' class has a number of experts.
-    pub(crate) fn names_experts(&self) -> bool {
-        const KEYS: [&str; 4] = ["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"];
-        self.defaults.iter().any(|(key, _)| KEYS.contains(key))
+    /// Whether transformers' class has one of these keys, with a value where it is left out.
+    pub(crate) fn has_keys(&self, keys: &[&str]) -> bool {
+        self.defaults.iter().any(|(key, _)| keys.contains(key))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::arch::{self, Family};
 use crate::config::{Config, Dialect};
 use crate::own_words;
 use crate::roles::{Layout, Naming, Part, Role};
-use crate::spec::{Ffn, ModelSpec};
+use crate::spec::{Ffn, LayerSpec, Mixer, ModelSpec};
 use std::collections::BTreeSet;
 use torchless_formats::Checkpoint;
 
@@ -38,6 +38,9 @@ pub struct BackTranslation {
     pub places: Vec<BackPlace>,
 }
 
+/// Keys for a number of experts.
+const EXPERTS: &[&str] = &["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"];
+
 /// The ways to put a GGUF checkpoint that some `model_type` may have, likeliest first; which of them are right shows when
 /// the `config.json` is read back.
 ///
@@ -53,9 +56,15 @@ pub fn translate_back(checkpoint: &Checkpoint) -> Result<Vec<BackTranslation>, M
     let mut first_error = None;
     let mut all = Vec::new();
     let has_experts = spec.layers.iter().any(|layer| matches!(layer.ffn, Ffn::Experts(_)));
+    let is_windowed =
+        |layer: &LayerSpec| matches!(&layer.mixer, Mixer::Attention(attn) if attn.window.is_some());
+    let has_windows = spec.layers.iter().any(is_windowed);
     let mut families = arch::in_json(config.family, &config.arch);
-    // One architecture of GGUF may stand for two families, of which one has experts.
-    families.sort_by_key(|(_, family)| has_experts && !family.names_experts());
+    // One architecture of GGUF may stand for several families, of which one has experts and one windows.
+    let lacks = |family: &Family, has: bool, keys: &[&str]| has && !family.has_keys(keys);
+    families.sort_by_key(|(_, family)| {
+        lacks(family, has_experts, EXPERTS) || lacks(family, has_windows, &["sliding_window"])
+    });
     for (model_type, family) in families {
         match places(checkpoint, &spec, (config.family, family)) {
             Ok(places) => all.push(BackTranslation { spec: spec.clone(), model_type, places }),
@@ -144,7 +153,8 @@ impl Work<'_> {
             }
         } else {
             // Where the checkpoint's names have no ending, GGUF's have one.
-            let target = [part, Part::Bare].into_iter().find(|other| in_gguf(role, *other) == (role, part));
+            let bare_or_own = if part == Part::Bias { [Part::Bare, part] } else { [part, Part::Bare] };
+            let target = bare_or_own.into_iter().find(|other| in_gguf(role, *other) == (role, part));
             let target = target.and_then(|part| self.to.find(role, layer, part)).ok_or_else(unknown)?;
             match &shape[..] {
                 // Norms of single heads.
@@ -153,6 +163,10 @@ impl Work<'_> {
                         let name_of = target.replacen("{}", &head.to_string(), 1);
                         self.push((role, layer, part), name_of, &name, (Some(head), vec![*each]));
                     }
+                }
+                // ERNIE keeps room for the statistics of a second kind of tokens.
+                [experts] if target.ends_with("moe_statics.e_score_correction_bias") => {
+                    self.push((role, layer, part), target, &name, (None, vec![1, *experts]));
                 }
                 _ => self.push((role, layer, part), target, &name, (None, shape)),
             }

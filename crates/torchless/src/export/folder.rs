@@ -378,7 +378,7 @@ fn attention(config: &mut Map<String, Value>, attn: &AttnSpec, spec: &ModelSpec)
     put("use_bias", attn.out_bias.into());
     put("use_qkv_bias", attn.qkv_bias.into());
     put("attention_multiplier", number(attn.scale));
-    put("query_pre_attn_scalar", number((1.0 / (attn.scale * attn.scale)).round()));
+    put("query_pre_attn_scalar", ((1.0 / (attn.scale * attn.scale)).round() as i64).into());
     put("attn_logit_softcapping", attn.softcap.map_or(Value::Null, number));
     put("use_qk_norm", attn.qk_norm.is_some().into());
     put("qk_layernorm", attn.qk_norm.is_some().into());
