@@ -353,6 +353,11 @@ impl Naming {
         Some(name)
     }
 
+    /// Whether a family names this role otherwise than others.
+    pub fn has_own(&self, role: Role) -> bool {
+        self.own.iter().any(|(of, _)| *of == role)
+    }
+
     /// A tensor's name without what the model is wrapped in.
     pub fn unwrapped(&self, name: &str) -> String {
         let own = self.wrapping.iter().filter(|(_, to)| name.starts_with(to)).max_by_key(|(_, to)| to.len());

@@ -60,11 +60,11 @@ pub fn translate_back(checkpoint: &Checkpoint) -> Result<Vec<BackTranslation>, M
         |layer: &LayerSpec| matches!(&layer.mixer, Mixer::Attention(attn) if attn.window.is_some());
     let has_windows = spec.layers.iter().any(is_windowed);
     let mut families = arch::in_json(config.family, &config.arch);
-    // One architecture of GGUF may stand for several families, of which one has experts and one windows.
-    let lacks = |family: &Family, has: bool, keys: &[&str]| has && !family.has_keys(keys);
-    families.sort_by_key(|(_, family)| {
-        lacks(family, has_experts, EXPERTS) || lacks(family, has_windows, &["sliding_window"])
-    });
+    // One architecture of GGUF may stand for several families, of which one has experts, and one windows.
+    if has_experts && families.iter().any(|(_, family)| family.has_keys(EXPERTS)) {
+        families.retain(|(_, family)| family.has_keys(EXPERTS));
+    }
+    families.sort_by_key(|(_, family)| has_windows && !family.has_keys(&["sliding_window"]));
     for (model_type, family) in families {
         match places(checkpoint, &spec, (config.family, family)) {
             Ok(places) => all.push(BackTranslation { spec: spec.clone(), model_type, places }),
@@ -142,6 +142,10 @@ impl Work<'_> {
             _ => None,
         };
         let unknown = || refused(&format!("tensor '{name}' outside of GGUF"), "tensors with a place there");
+        // Matrices that lie in one with others are not put together.
+        if each.is_some() && self.to.has_own(Role::ExpertsGateUp) {
+            return Err(unknown());
+        }
         if let (Some(each), Some(experts), [count, rows, cols]) = (each, experts, &shape[..]) {
             let stem =
                 self.to.find(each, layer, part).filter(|stem| stem.contains("{}") && *count == experts);

@@ -306,6 +306,8 @@ fn config(spec: &ModelSpec, model_type: &str) -> Map<String, Value> {
     put("max_position_embeddings", spec.context.into());
     put("tie_word_embeddings", spec.tied_head.into());
     put("lm_head_bias", spec.head_bias.into());
+    // A usual one may lie beyond the table.
+    put("pad_token_id", Value::Null);
     // Layers that guess at tokens further on stay behind.
     put("num_nextn_predict_layers", 0.into());
     put("embedding_multiplier", number(spec.embed_scale));

@@ -10,7 +10,7 @@ use torchless::{FileType, Source, TensorType, convert_to_folder, convert_to_gguf
 /// What does not come back, by a part of the message.
 const REFUSED: &[(&str, &str)] = &[
     ("gemma3n_text", "num_kv_shared_layers"),
-    ("gemma4_moe", "token_inputs"),
+    ("gemma4_moe", "ffn_gate_exps"),
     ("gemma4_text", "width: 8 would become width: 256"),
     ("gpt2", "output by output"),
     ("gpt_neox", "output by output"),
@@ -18,6 +18,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("gpt_oss", "ffn_gate_exps.bias"),
     // Divisors are all that GGUF has of a rule, and these are of no released model.
     ("llama_rope_llama3", "rotary embedding"),
+    ("granite_moe", "ffn_gate_exps"),
     ("qwen3_5_moe_text", "key_heads"),
     ("qwen3_5_text", "key_heads"),
     ("qwen3_next", "key_heads"),
