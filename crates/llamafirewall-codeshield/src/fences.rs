@@ -201,7 +201,7 @@ mod tests {
         check("```python\nx\n```", &[("x\n", Some(Language::Python))]);
         check("a\n~~~ C++ title\nx\n~~~\nb", &[("a\n", None), ("x\n", Some(Language::Cpp)), ("b", None)]);
         check("```{.js .numbered}\nx\n```", &[("x\n", Some(Language::JavaScript))]);
-        check("```TSX\nx\n```", &[("x\n", Some(Language::JavaScript))]);
+        check("```TSX\nx\n```", &[("x\n", Some(Language::TypeScript))]);
         check("```klingon\nx\n```", &[("x\n", None)]);
         check("```\nx\n```", &[("x\n", None)]);
         check(

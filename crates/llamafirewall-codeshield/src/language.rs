@@ -14,12 +14,14 @@ pub enum Language {
     CSharp,
     /// Java.
     Java,
-    /// JavaScript, JSX and, as far as the grammar reads it, TypeScript.
+    /// JavaScript and JSX.
     JavaScript,
     /// PHP: patterns only.
     Php,
     /// Python.
     Python,
+    /// TypeScript and TSX; the rules of JavaScript hold for it.
+    TypeScript,
 }
 
 /// What a name says code is written in.
@@ -53,11 +55,11 @@ const FENCES: &[(&str, Language)] = &[
     ("mjs", Language::JavaScript),
     ("cjs", Language::JavaScript),
     ("node", Language::JavaScript),
-    ("ts", Language::JavaScript),
-    ("mts", Language::JavaScript),
-    ("cts", Language::JavaScript),
-    ("tsx", Language::JavaScript),
-    ("typescript", Language::JavaScript),
+    ("ts", Language::TypeScript),
+    ("mts", Language::TypeScript),
+    ("cts", Language::TypeScript),
+    ("tsx", Language::TypeScript),
+    ("typescript", Language::TypeScript),
     ("php", Language::Php),
     ("py", Language::Python),
     ("py3", Language::Python),
@@ -189,10 +191,18 @@ impl Named {
 
 impl Language {
     /// All languages.
-    pub const ALL: [Self; 7] =
-        [Self::C, Self::Cpp, Self::CSharp, Self::Java, Self::JavaScript, Self::Php, Self::Python];
+    pub const ALL: [Self; 8] = [
+        Self::C,
+        Self::Cpp,
+        Self::CSharp,
+        Self::Java,
+        Self::JavaScript,
+        Self::Php,
+        Self::Python,
+        Self::TypeScript,
+    ];
 
-    /// Its name in reports, which is the one in the Python CodeShield.
+    /// Its name in reports, which is the one in the Python CodeShield where that knows it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -203,6 +213,7 @@ impl Language {
             Self::JavaScript => "javascript",
             Self::Php => "php",
             Self::Python => "python",
+            Self::TypeScript => "typescript",
         }
     }
 
@@ -222,21 +233,25 @@ impl Language {
 
     /// Whether rules for `rule` hold for code of this language.
     pub(crate) fn is_ruled_by(self, rule: Self) -> bool {
-        self == rule || (self == Self::Cpp && rule == Self::C)
+        self == rule || matches!((self, rule), (Self::Cpp, Self::C) | (Self::TypeScript, Self::JavaScript))
     }
 
-    pub(crate) fn grammar(self) -> Option<Grammar> {
+    /// The grammars that may read its code. The first that reads it from end to end is right: assertions of TypeScript (`<string>x`) look
+    /// like JSX, so that each has a grammar, and TypeScript is often called JavaScript, which both read. The last has the fewest words of its
+    /// own, and is the one for code among prose.
+    pub(crate) fn grammars(self) -> &'static [Grammar] {
         match self {
-            Self::C | Self::Cpp => Some(Grammar::Cpp),
-            Self::CSharp => Some(Grammar::CSharp),
-            Self::Java => Some(Grammar::Java),
-            Self::JavaScript => Some(Grammar::JavaScript),
-            Self::Php => None,
-            Self::Python => Some(Grammar::Python),
+            Self::C | Self::Cpp => &[Grammar::Cpp],
+            Self::CSharp => &[Grammar::CSharp],
+            Self::Java => &[Grammar::Java],
+            Self::JavaScript => &[Grammar::Tsx, Grammar::TypeScript, Grammar::JavaScript],
+            Self::Php => &[],
+            Self::Python => &[Grammar::Python],
+            Self::TypeScript => &[Grammar::TypeScript, Grammar::Tsx],
         }
     }
 
-    /// The rules over syntax trees that are written for this language; those of C++ are C's.
+    /// The rules over syntax trees that are written for this language; those of C++ are C's, those of TypeScript JavaScript's.
     pub(crate) fn tree_rules(self) -> &'static [TreeRule] {
         match self {
             Self::C => rules::C,
@@ -244,7 +259,7 @@ impl Language {
             Self::Java => rules::JAVA,
             Self::JavaScript => rules::JAVASCRIPT,
             Self::Python => rules::PYTHON,
-            Self::Cpp | Self::Php => &[],
+            Self::Cpp | Self::Php | Self::TypeScript => &[],
         }
     }
 }

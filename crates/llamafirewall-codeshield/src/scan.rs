@@ -10,7 +10,7 @@ use crate::issue::{Issue, Severity, Treatment};
 use crate::language::{Language, Named};
 use crate::patterns::{self, Known, PATTERNS, Pattern};
 use crate::rules::{TreeRule, needles};
-use crate::syntax::{Grammar, Inert, MAX_BYTES, NodeId, Outcome, Tree};
+use crate::syntax::{Inert, MAX_BYTES, NodeId, Outcome, Tree};
 
 /// At most so many places of one rule are listed; the first ones.
 pub(crate) const PLACES_PER_RULE: usize = 64;
@@ -114,7 +114,7 @@ pub fn settled(text: &str) -> usize {
 pub fn prepare() {
     patterns::prepare();
     needles::wanted("");
-    for (grammar, _) in GRAMMARS {
+    for grammar in Language::ALL.into_iter().flat_map(Language::grammars) {
         grammar.vocabulary();
     }
 }
@@ -153,11 +153,9 @@ impl Scope {
             Named::Nothing => Self::Every,
             // A wrong name hides nothing: what looks like a language with rules and can be read as it from end to end, is.
             Named::Other => {
-                let is_clean = |grammar| inert(code, grammar).is_some();
-                let mut likely = Language::suggested_by(code);
-                likely
-                    .find(|language| language.grammar().is_none_or(is_clean))
-                    .map_or(Self::Secrets, Self::Of)
+                let is_clean =
+                    |language: &Language| language.grammars().is_empty() || inert(code, *language).is_some();
+                Language::suggested_by(code).find(is_clean).map_or(Self::Secrets, Self::Of)
             }
         }
     }
@@ -198,7 +196,7 @@ type Pieces = Vec<(usize, Inert)>;
 impl Reading<'_> {
     /// `None` where part of the code cannot be read.
     fn inert(&self) -> Option<&Pieces> {
-        self.inert.get_or_init(|| inert(self.code, self.scope.language()?.grammar()?)).as_ref()
+        self.inert.get_or_init(|| inert(self.code, self.scope.language()?)).as_ref()
     }
 }
 
@@ -219,12 +217,31 @@ impl Known for Reading<'_> {
     }
 }
 
-fn inert(code: &str, grammar: Grammar) -> Option<Pieces> {
+/// `None` where a piece cannot be read from end to end.
+fn inert(code: &str, language: Language) -> Option<Pieces> {
     let of = |piece: Range<usize>| {
-        let tree = Tree::parse(&code[piece.clone()], grammar)?;
-        tree.is_clean().then(|| (piece.start, tree.inert()))
+        let tree = first_clean(&code[piece.clone()], language)?;
+        Some((piece.start, tree.inert()))
     };
     pieces(code).map(of).collect()
+}
+
+/// The tree of the first grammar that reads the code from end to end.
+fn first_clean(code: &str, language: Language) -> Option<Tree<'_>> {
+    language.grammars().iter().find_map(|&grammar| Tree::parse_clean(code, grammar))
+}
+
+/// The same, or where there is none, the tree that leaves least unread, if the code says that it is of this language, or else that of the
+/// last grammar: words in prose may look like code to the others.
+fn best_tree(code: &str, language: Language, is_named: bool) -> Option<Tree<'_>> {
+    let (last, others) = language.grammars().split_last()?;
+    let clean = if others.is_empty() { None } else { first_clean(code, language) };
+    if clean.is_some() {
+        return clean;
+    }
+    let others = if is_named { others } else { &[] };
+    let trees = others.iter().chain([last]).filter_map(|&grammar| Tree::parse(code, grammar));
+    trees.min_by_key(Tree::broken_bytes)
 }
 
 /// Code in pieces that can be parsed, cut between lines. A single line that is too long stays as it is.
@@ -267,14 +284,9 @@ fn finish(text: &str, mut report: Report) -> Report {
     report
 }
 
-/// The grammars, and the languages whose rules look at their trees.
-const GRAMMARS: [(Grammar, Language); 5] = [
-    (Grammar::Cpp, Language::C),
-    (Grammar::CSharp, Language::CSharp),
-    (Grammar::Java, Language::Java),
-    (Grammar::JavaScript, Language::JavaScript),
-    (Grammar::Python, Language::Python),
-];
+/// The languages that rules over trees are written for.
+const RULED: [Language; 5] =
+    [Language::C, Language::CSharp, Language::Java, Language::JavaScript, Language::Python];
 
 /// Runs the rules over trees on a stretch: those of its language, and where it is not of that language after all,
 /// those of every language on the statements that can be read. Code is parsed only for rules whose words it has.
@@ -283,20 +295,17 @@ fn read_trees(code: &Code<'_>, scope: Scope, report: &mut Report) {
     if wanted.is_empty() {
         return;
     }
-    let own = scope.language().and_then(Language::grammar);
+    let own = scope.language().filter(|language| !language.grammars().is_empty());
     let before = report.issues.len();
-    if let Some((grammar, language)) = GRAMMARS.into_iter().find(|(grammar, _)| Some(*grammar) == own) {
-        let is_clean = read_as(code, (grammar, language), (&wanted, true), report);
-        if is_clean {
-            return;
-        }
+    if own.is_some_and(|language| read_as(code, language, (&wanted, true), report)) {
+        return;
     }
     let own_places: Vec<Range<usize>> =
         report.issues[before..].iter().map(|issue| issue.span.clone()).collect();
     let others = report.issues.len();
-    for (grammar, language) in GRAMMARS.into_iter().filter(|(grammar, _)| Some(*grammar) != own) {
+    for language in RULED.into_iter().filter(|of| !own.is_some_and(|own| own.is_ruled_by(*of))) {
         if wanted.iter().any(|(of, _)| *of == language) {
-            read_as(code, (grammar, language), (&wanted, false), report);
+            read_as(code, language, (&wanted, false), report);
         }
     }
     // What a rule of the code's own language says of a place is not said once more by another's.
@@ -305,28 +314,28 @@ fn read_trees(code: &Code<'_>, scope: Scope, report: &mut Report) {
     report.issues.append(&mut found);
 }
 
-/// Runs the wanted rules of one language; says whether the code could be read as that language throughout. Code that
+/// Runs the wanted rules that hold for a language; says whether the code could be read as that language throughout. Code that
 /// does not say it is of this language counts only as far as its statements can be read.
 fn read_as(
     code: &Code<'_>,
-    (grammar, language): (Grammar, Language),
+    language: Language,
     (wanted, is_named): (&[(Language, &'static TreeRule)], bool),
     report: &mut Report,
 ) -> bool {
     let mut is_clean = true;
     for piece in pieces(&code.text) {
-        let Some(tree) = Tree::parse(&code.text[piece.clone()], grammar) else {
+        let Some(tree) = best_tree(&code.text[piece.clone()], language, is_named) else {
             report.unread.push(code.place(piece));
             is_clean = false;
             continue;
         };
-        for (_, rule) in wanted.iter().filter(|(of, _)| *of == language) {
+        for (of, rule) in wanted.iter().filter(|(of, _)| language.is_ruled_by(*of)) {
             let mut found: Vec<NodeId> = Vec::new();
             (rule.check)(&tree, &mut found);
             found.retain(|&id| is_named || tree.is_clean_at(id));
             found.truncate(PLACES_PER_RULE);
             let places = found.into_iter().map(|id| code.place(tree.span(id, piece.start)));
-            report.issues.extend(places.map(|place| issue(rule, language, place)));
+            report.issues.extend(places.map(|place| issue(rule, *of, place)));
         }
         if tree.outcome() == Outcome::GaveUp {
             report.unread.push(code.place(piece));

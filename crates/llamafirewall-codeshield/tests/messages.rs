@@ -94,13 +94,27 @@ fn a_file_is_read_as_its_ending_says() {
     assert_eq!(found("HPP", "std::auto_ptr<int> p;"), ["deprecated-auto_ptr-usage"]);
 }
 
-/// TypeScript breaks the grammar, and all rules are tried: of one place the language's own speaks.
+/// Code that breaks the grammar, so that all rules are tried: of one place the language's own speaks.
 #[test]
 fn rules_of_other_languages_do_not_repeat_what_the_own_say() {
-    for code in
-        ["eval(x as string)", "eval(x!)", "const y: string = eval(x)", "interface A { b: string }\neval(x)"]
-    {
+    for code in ["eval(x as string) ...", "eval(x!)\n) (", "const y: = eval(x)", "interface A {}}\neval(x)"] {
         assert_eq!(rules(&scan_named(code, "ts")), ["eval-with-expression"], "{code}");
+    }
+}
+
+#[test]
+fn typescript_is_read_whatever_it_is_called() {
+    let code = [
+        "const y = <string>eval(x);",
+        "function run(code: string): unknown { return eval(code); }",
+        "export const A: React.FC<P> = ({ code }: P) => <b>{eval(code) as string}</b>;",
+        "class A<T> { constructor(private code?: string) { eval(code!); } }",
+    ];
+    for code in code {
+        for name in ["ts", "tsx", "typescript", "js", "jsx", ""] {
+            let message = format!("So:\n```{name}\n{code}\n```\n");
+            assert!(rules(&scan_message(&message)).contains(&"eval-with-expression"), "{message}");
+        }
     }
 }
 

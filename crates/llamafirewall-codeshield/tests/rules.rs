@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use llamafirewall_codeshield::{Language, RuleInfo, rules, scan_code};
 
-const FILES: [(&str, &[Language]); 6] = [
+const FILES: [(&str, &[Language]); 7] = [
     ("c.txt", &[Language::C, Language::Cpp]),
     ("csharp.txt", &[Language::CSharp]),
     ("java.txt", &[Language::Java]),
-    ("javascript.txt", &[Language::JavaScript]),
+    ("javascript.txt", &[Language::JavaScript, Language::TypeScript]),
     ("python.txt", &[Language::Python]),
+    ("typescript.txt", &[Language::JavaScript, Language::TypeScript]),
     ("patterns.txt", &[]),
 ];
 

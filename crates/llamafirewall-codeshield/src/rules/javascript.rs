@@ -1,4 +1,4 @@
-//! Rules for JavaScript, and for TypeScript as far as the grammar reads it.
+//! Rules for JavaScript and TypeScript.
 
 use std::collections::{HashMap, HashSet};
 
@@ -182,7 +182,7 @@ fn module_names<'t>(tree: &Tree<'t>, modules: &[&str]) -> Names<'t> {
     let is_module = |id: NodeId| tree.string(id).is_some_and(|name| modules.contains(&name.as_str()));
     for id in tree.all() {
         match tree.role(id) {
-            Role::Import if tree.child(id, Field::Source).is_some_and(is_module) => {
+            Role::Import if imported(tree, id).is_some_and(is_module) => {
                 for part in tree.within(id) {
                     match tree.kind(part) {
                         "import_specifier" => add_member(tree, part, &mut names),
@@ -197,6 +197,7 @@ fn module_names<'t>(tree: &Tree<'t>, modules: &[&str]) -> Names<'t> {
                 let Some((target, value)) = tree.given(id).or_else(|| pattern_given(tree, id)) else {
                     continue;
                 };
+                let value = tree.bare(value);
                 let call = tree.calls_in(value..value + 1).first().filter(|call| is_bare(call, "require"));
                 if !call.and_then(|call| call.positional(0)).is_some_and(is_module) {
                     continue;
@@ -218,6 +219,12 @@ fn module_names<'t>(tree: &Tree<'t>, modules: &[&str]) -> Names<'t> {
         }
     }
     names
+}
+
+/// The module that an import names: `import a from 'm'`, and in TypeScript `import a = require('m')`.
+fn imported(tree: &Tree<'_>, import: NodeId) -> Option<NodeId> {
+    let source = |id| tree.child(id, Field::Source);
+    source(import).or_else(|| tree.parts(import).find_map(source))
 }
 
 /// `const { a } = value`.
@@ -270,7 +277,7 @@ fn message_to_anyone(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
 
 fn message_from_anyone(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
     for call in tree.calls_in(tree.all()).iter().filter(|call| call.name == "addEventListener") {
-        let is_window = call.receiver.is_some_and(|receiver| tree.text(receiver) == "window");
+        let is_window = call.receiver.is_some_and(|receiver| tree.text(tree.bare(receiver)) == "window");
         let is_message =
             call.positional(0).and_then(|event| tree.string(event)).is_some_and(|event| event == "message");
         let handler = call.positional(1).filter(|_| is_window && is_message);
@@ -286,10 +293,15 @@ fn message_from_anyone(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
     }
 }
 
-/// Whether a handler of one parameter consists of one statement, which looks at the parameter's origin.
+/// Whether a handler of one parameter consists of one statement, which looks at the parameter's origin. As in the original, one that is
+/// `async` does not count.
 fn begins_with_origin(tree: &Tree<'_>, handler: NodeId) -> bool {
+    let after = tree.text(handler).strip_prefix("async").map(str::trim_start);
+    if after.is_some_and(|after| !after.starts_with("=>")) {
+        return false;
+    }
     let Some(body) = tree.child(handler, Field::Body) else { return false };
-    let names = |list: NodeId| tree.parts(list).map(|name| tree.text(name)).collect::<Vec<_>>();
+    let names = |list: NodeId| tree.parts(list).map(|part| parameter(tree, part)).collect::<Vec<_>>();
     let parameters = match tree.child(handler, Field::Parameters) {
         Some(only) if tree.role(only) == Role::Name => vec![tree.text(only)],
         Some(list) => names(list),
@@ -299,6 +311,11 @@ fn begins_with_origin(tree: &Tree<'_>, handler: NodeId) -> bool {
     let is_one = tree.role(body) != Role::Block || tree.parts(body).count() == 1;
     let origin = format!("{event}.origin");
     is_one && tree.within(body).any(|id| tree.role(id) == Role::Member && tree.text(id) == origin)
+}
+
+/// The name of a parameter, whatever its type and default, or what stands in its place.
+fn parameter<'t>(tree: &Tree<'t>, part: NodeId) -> &'t str {
+    tree.text(tree.declared_name(part).unwrap_or(part))
 }
 
 fn is_path(tree: &Tree<'_>, id: NodeId, path: &str) -> bool {
@@ -312,6 +329,7 @@ fn unencrypted_request(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
     }
     for id in tree.all() {
         let Some((request, value)) = tree.given(id) else { continue };
+        let value = tree.bare(value);
         let is_request = tree
             .calls_in(value..value + 1)
             .first()
@@ -352,7 +370,7 @@ fn unasserted_access(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
         kind == "Int8" || wide.is_some_and(|wide| matches!(wide, "Int16" | "Int32" | "Float" | "Double"))
     };
     for call in tree.calls_in(tree.all()) {
-        let is_last_true = call.values().last().is_some_and(|last| tree.text(last) == "true");
+        let is_last_true = call.values().last().is_some_and(|last| tree.text(tree.bare(last)) == "true");
         if call.receiver.is_some() && is_last_true && is_access(call.name) {
             found.push(call.node);
         }
@@ -375,15 +393,15 @@ fn raw_html(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
 fn buffer_of_parameter(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
     let uses_safe_buffer = module_text(tree, "safe-buffer");
     for call in tree.calls_in(tree.all()).iter().filter(|call| call.makes && call.name == "Buffer") {
-        let Some(size) = call.positional(0).filter(|&size| tree.role(size) == Role::Name) else { continue };
+        let size = call.positional(0).map(|size| tree.bare(size));
+        let Some(size) = size.filter(|&size| tree.role(size) == Role::Name) else { continue };
         let mut function = tree.node(call.node).function;
         let mut is_parameter = false;
         while function != 0 && !is_parameter {
             let is_named = tree.child(function, Field::Name).is_some();
             let parameters = tree.child(function, Field::Parameters).filter(|_| is_named);
-            let named = |part| tree.text(tree.child(part, Field::Left).unwrap_or(part));
-            is_parameter =
-                parameters.is_some_and(|list| tree.parts(list).any(|part| named(part) == tree.text(size)));
+            let is_it = |part| parameter(tree, part) == tree.text(size);
+            is_parameter = parameters.is_some_and(|list| tree.parts(list).any(is_it));
             function = tree.node(function).function;
         }
         if is_parameter && !uses_safe_buffer {
@@ -396,7 +414,7 @@ fn buffer_of_parameter(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
 fn module_text(tree: &Tree<'_>, module: &str) -> bool {
     let is_it = |id: NodeId| tree.literal(id) == Some(module);
     tree.all().any(|id| match tree.role(id) {
-        Role::Import => tree.child(id, Field::Source).is_some_and(is_it),
+        Role::Import => imported(tree, id).is_some_and(is_it),
         Role::Call => tree
             .calls_in(id..id + 1)
             .first()
@@ -437,9 +455,7 @@ fn runs_code(tree: &Tree<'_>, call: &Call<'_>) -> bool {
         }),
         _ => false,
     };
-    // What TypeScript says of an argument (`x as string`, `x!`) is no argument, and breaks the list.
-    let is_one = call.arguments.len() == 1 || tree.node(call.node).is_broken;
-    let only = call.positional(0).filter(|_| is_one);
+    let only = call.positional(0).filter(|_| call.arguments.len() == 1);
     is_eval && only.is_some_and(|code| !tree.is_constant_string(code))
 }
 
@@ -497,6 +513,7 @@ fn is_unescaped(template: &str) -> bool {
 fn returns_its_argument(tree: &Tree<'_>, function: NodeId) -> bool {
     let Some(list) = tree.child(function, Field::Parameters) else { return false };
     let only = if tree.role(list) == Role::Name { Some(list) } else { tree.parts(list).next() };
+    let only = only.map(|only| parameter(tree, only));
     let (Some(only), Some(body)) = (only, tree.child(function, Field::Body)) else { return false };
     let value = match tree.role(body) {
         Role::Block => {
@@ -505,16 +522,16 @@ fn returns_its_argument(tree: &Tree<'_>, function: NodeId) -> bool {
         }
         _ => Some(body),
     };
-    value.is_some_and(|value| tree.text(value) == tree.text(only))
+    value.is_some_and(|value| tree.text(value) == only)
 }
 
 fn built_pattern(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
     for call in
         tree.calls_in(tree.all()).iter().filter(|call| call.receiver.is_none() && call.name == "RegExp")
     {
-        let is_constant = call
-            .positional(0)
-            .is_some_and(|pattern| tree.role(pattern) == Role::Regex || tree.is_constant_string(pattern));
+        let is_constant = call.positional(0).is_some_and(|pattern| {
+            tree.role(tree.bare(pattern)) == Role::Regex || tree.is_constant_string(pattern)
+        });
         if !is_constant {
             found.push(call.node);
         }

@@ -57,7 +57,42 @@ impl<'t> Tree<'t> {
                 let only = fields.next().filter(|_| fields.next().is_none())?;
                 self.constant_value(only, depth - 1)
             }
+            Role::Member if self.grammar.reads_scripts() => self.constant_own(id, depth - 1),
             _ => None,
+        }
+    }
+
+    /// `this.name` of JavaScript where the class gives it one value, a constant, in its declaration or constructor.
+    fn constant_own(&self, id: NodeId, depth: u32) -> Option<String> {
+        let mut class = self.node(id).parent;
+        while self.kind(class) != "class_body" {
+            class = self.node(Some(class).filter(|&inner| inner != 0)?).parent;
+        }
+        let name = self.text(self.child(id, Field::Name)?);
+        let is_own = |target: NodeId| {
+            let of = |field: Field| self.child(target, field).map_or("", |part| self.text(part));
+            self.role(target) == Role::Member && of(Field::Object) == "this" && of(Field::Name) == name
+        };
+        if !is_own(id) {
+            return None;
+        }
+        let is_given = |&id: &NodeId| match self.role(id) {
+            Role::Assign | Role::Augment => self.parts(id).next().is_some_and(is_own),
+            _ => {
+                matches!(self.kind(id), "field_definition" | "public_field_definition")
+                    && self.child(id, Field::Value).is_some()
+                    && self.child(id, Field::Name).is_some_and(|field| self.text(field) == name)
+            }
+        };
+        let mut given = self.within(class).filter(is_given);
+        let only = given.next().filter(|_| given.next().is_none())?;
+        let is_made = || {
+            let function = self.node(only).function;
+            self.child(function, Field::Name).is_some_and(|name| self.text(name) == "constructor")
+        };
+        match self.assigned(only) {
+            Some((_, value)) => self.constant(value, depth).filter(|_| is_made()),
+            None => self.constant(self.child(only, Field::Value)?, depth),
         }
     }
 

@@ -276,7 +276,7 @@ impl<'t> Tree<'t> {
                     self.text(id).trim_start_matches("global").trim().trim_start_matches("using").trim();
                 self.imports.push((without_space(text.trim_end_matches(';')), id));
             }
-            Grammar::Cpp | Grammar::JavaScript => {}
+            Grammar::Cpp | Grammar::JavaScript | Grammar::Tsx | Grammar::TypeScript => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! Syntax trees: code of five grammars as one flat table of nodes, and questions that rules ask of it.
+//! Syntax trees: code of seven grammars as one flat table of nodes, and questions that rules ask of it.
 
 mod constants;
 mod facts;

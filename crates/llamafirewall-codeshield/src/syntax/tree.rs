@@ -74,10 +74,19 @@ pub(crate) struct Tree<'t> {
 impl<'t> Tree<'t> {
     /// Parses `text`; `None` if it is too long or takes the parser too many steps.
     pub(crate) fn parse(text: &'t str, grammar: Grammar) -> Option<Self> {
+        Self::of(text, grammar, false)
+    }
+
+    /// The same, but only text that can be parsed from end to end: anything else is mostly given up at its first error.
+    pub(crate) fn parse_clean(text: &'t str, grammar: Grammar) -> Option<Self> {
+        Self::of(text, grammar, true).filter(Self::is_clean)
+    }
+
+    fn of(text: &'t str, grammar: Grammar, is_clean: bool) -> Option<Self> {
         if text.len() > MAX_BYTES {
             return None;
         }
-        let parsed = parse(text, grammar)?;
+        let parsed = parse(text, grammar, is_clean)?;
         let (nodes, comments) = flatten(&parsed, grammar);
         let fuel = Cell::new(LOOKS.max(nodes.len() as u64 * LOOKS_PER_NODE));
         let mut tree = Self {
@@ -194,15 +203,23 @@ impl<'t> Tree<'t> {
         !self.node(id).in_broken && !self.node(self.node(id).statement).is_broken
     }
 
+    /// How much of the text lies in what could not be parsed.
+    pub(crate) fn broken_bytes(&self) -> usize {
+        let length = |node: &Node| (node.end - node.start) as usize;
+        let Some(root) = self.nodes.first().filter(|root| !root.in_broken) else { return self.text.len() };
+        let outermost = |node: &&Node| node.in_broken && !self.node(node.parent).in_broken;
+        if root.is_broken { self.nodes.iter().filter(outermost).map(length).sum() } else { 0 }
+    }
+
     /// Where it is no code.
     pub(crate) fn inert(&self) -> Inert {
         Inert::of(&self.nodes, &self.comments)
     }
 
-    /// The node without brackets around it.
+    /// The node without brackets around it, and without what TypeScript asserts of it (`x as string`).
     pub(crate) fn bare(&self, mut id: NodeId) -> NodeId {
         while self.role(id) == Role::Paren {
-            match self.parts(id).next() {
+            match self.parts(id).find(|&part| self.kind(part) != "type_arguments") {
                 Some(inner) => id = inner,
                 None => break,
             }
@@ -232,13 +249,18 @@ impl Iterator for Children<'_, '_> {
     }
 }
 
-fn parse(text: &str, grammar: Grammar) -> Option<tree_sitter::Tree> {
+/// Parses until it takes too many steps, or where only clean text is asked for, there is an error.
+fn parse(text: &str, grammar: Grammar, is_clean: bool) -> Option<tree_sitter::Tree> {
     let mut parser = tree_sitter::Parser::new();
     parser.set_language(&grammar.vocabulary().language).ok()?;
     let mut steps = STEPS + (text.len() as u64 >> 10) * STEPS_PER_KB;
-    let mut watch = |_: &tree_sitter::ParseState| {
+    let mut watch = |state: &tree_sitter::ParseState| {
         steps = steps.saturating_sub(1);
-        if steps == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if steps == 0 || (is_clean && state.has_error()) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
     let options = tree_sitter::ParseOptions::new().progress_callback(&mut watch);
     let bytes = text.as_bytes();

@@ -9,9 +9,12 @@ pub(crate) enum Grammar {
     Cpp,
     CSharp,
     Java,
-    /// JavaScript with JSX; TypeScript is read with it as far as it goes.
+    /// JavaScript with JSX.
     JavaScript,
     Python,
+    /// TypeScript with JSX, but without assertions in angle brackets; it reads JavaScript too.
+    Tsx,
+    TypeScript,
 }
 
 /// What a node is to a rule.
@@ -91,9 +94,14 @@ pub(crate) struct Vocabulary {
 }
 
 impl Grammar {
+    /// Whether it is one of JavaScript's or TypeScript's.
+    pub(crate) fn reads_scripts(self) -> bool {
+        matches!(self, Self::JavaScript | Self::Tsx | Self::TypeScript)
+    }
+
     /// The grammar's vocabulary, made once.
     pub(crate) fn vocabulary(self) -> &'static Vocabulary {
-        static MADE: [OnceLock<Vocabulary>; 5] = [const { OnceLock::new() }; 5];
+        static MADE: [OnceLock<Vocabulary>; 7] = [const { OnceLock::new() }; 7];
         MADE[self as usize].get_or_init(|| self.read_vocabulary())
     }
 
@@ -104,6 +112,8 @@ impl Grammar {
             Self::Java => tree_sitter_java::LANGUAGE.into(),
             Self::JavaScript => tree_sitter_javascript::LANGUAGE.into(),
             Self::Python => tree_sitter_python::LANGUAGE.into(),
+            Self::Tsx => tree_sitter_typescript::LANGUAGE_TSX.into(),
+            Self::TypeScript => tree_sitter_typescript::LANGUAGE_TYPESCRIPT.into(),
         };
         let kinds = u16::try_from(language.node_kind_count()).unwrap_or(u16::MAX);
         let name = |id| language.node_kind_for_id(id).unwrap_or_default().to_owned();
@@ -254,9 +264,17 @@ const ROLES: &[(Role, &[&str])] = &[
     (Role::Pair, &["pair", "pair_pattern"]),
     (
         Role::Parameter,
-        &["parameter", "formal_parameter", "typed_parameter", "default_parameter", "parameter_declaration"],
+        &[
+            "parameter",
+            "formal_parameter",
+            "typed_parameter",
+            "default_parameter",
+            "parameter_declaration",
+            "required_parameter",
+            "optional_parameter",
+        ],
     ),
-    (Role::Paren, &["parenthesized_expression", "condition_clause"]),
+    (Role::Paren, &["parenthesized_expression", "condition_clause", "as_expression", "type_assertion"]),
     (Role::Pointer, &["pointer_expression"]),
     (Role::Regex, &["regex"]),
     (Role::Return, &["return_statement"]),
