@@ -81,6 +81,13 @@ impl View {
         self.kind
     }
 
+    /// Bytes of this form that are not as in the form it was made from, in order, an empty range where something was left out; `None` for a
+    /// form all of which is new: the text as it came, and what was unpacked or deciphered.
+    pub fn changed(&self) -> Option<Vec<Range<usize>>> {
+        let last = self.back.first().filter(|_| self.kind == ViewKind::InPlace)?;
+        Some(last.changed(self.text.len()))
+    }
+
     /// Of a text that goes on: the first byte of this form from which a continuation could change how it is read.
     pub fn open_tail(&self) -> usize {
         match self.kind {

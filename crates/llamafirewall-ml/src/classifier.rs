@@ -1,7 +1,8 @@
 //! From a text of any length to how likely it is an attack, by the detector inside or by a model.
 
-use crate::{Detector, DetectorError, Judgement, LoadError, NativeEngine, NativeOptions, Origin};
+use crate::{Detector, DetectorError, Judgement, LoadError, NativeEngine, NativeOptions, Origin, ReadBefore};
 use llamafirewall_core::{InferenceEngine, InferenceError, Role, TorchDevice, model_for};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -76,7 +77,31 @@ impl AttackClassifier {
             Source::Inside(detector) => {
                 detector.judge(origin, text).map_err(|e| InferenceError(e.to_string()))
             }
-            Source::Engine(engine) => judged_by(&**engine, origin, text),
+            Source::Engine(engine) => judged_by(&**engine, origin, text, None),
+        }
+    }
+
+    /// The same of one form of a text, such as the one without its escapes, after others: only windows are seen in which something
+    /// `changed`, and that were not seen `before`. `None` where there are none.
+    ///
+    /// # Errors
+    /// As of [`judge`](Self::judge).
+    pub fn judge_form(
+        &self,
+        role: Role,
+        text: &str,
+        changed: Option<&[Range<usize>]>,
+        before: &mut ReadBefore,
+    ) -> Result<Option<Judgement>, InferenceError> {
+        let origin = Origin::of(role);
+        match &self.source {
+            Source::Inside(detector) => {
+                detector.judge_form(origin, text, changed, before).map_err(|e| InferenceError(e.to_string()))
+            }
+            Source::Engine(engine) => {
+                let judged = judged_by(&**engine, origin, text, changed)?;
+                Ok(Some(judged).filter(|judged| judged.logit > f32::NEG_INFINITY))
+            }
         }
     }
 }
@@ -96,9 +121,22 @@ fn by_torch(model: &Path, _tokenizer: &Path) -> Result<AttackClassifier, LoadErr
     Err(LoadError::Unfit { path: model.to_owned(), reason: reason.to_owned() })
 }
 
-fn judged_by(engine: &dyn InferenceEngine, origin: Origin, text: &str) -> Result<Judgement, InferenceError> {
+fn judged_by(
+    engine: &dyn InferenceEngine,
+    origin: Origin,
+    text: &str,
+    changed: Option<&[Range<usize>]>,
+) -> Result<Judgement, InferenceError> {
     let mut worst = Judgement { score: 0.0, logit: f32::NEG_INFINITY, span: 0..text.len() };
-    for windows in engine.windows(text)?.chunks(BATCH) {
+    let mut windows = engine.windows(text)?;
+    if let Some(changed) = changed {
+        // They are in order and apart.
+        windows.retain(|window| {
+            let first = changed.partition_point(|place| place.end < window.start);
+            changed.get(first).is_some_and(|place| place.start <= window.end)
+        });
+    }
+    for windows in windows.chunks(BATCH) {
         let texts: Vec<&str> = windows.iter().map(|window| &text[window.clone()]).collect();
         let logits = engine.infer_batch(&texts)?;
         if logits.len() != windows.len() {
@@ -167,6 +205,18 @@ mod tests {
         let judged = judge(Role::User, "0 0\n0 5\n0 -5\n").unwrap();
         assert!((judged.score - 0.993_307).abs() < 1e-5);
         assert_eq!(judged.span, 4..8);
+    }
+
+    #[test]
+    fn of_another_form_what_changed_counts() {
+        let classifier = AttackClassifier::with_engine(Arc::new(Numbers));
+        let judge = |changed: &[Range<usize>]| {
+            let before = &mut ReadBefore::default();
+            classifier.judge_form(Role::User, "0 9\n0 5\n0 -5\n", Some(changed), before).unwrap()
+        };
+        assert_eq!(judge(&[5..6, 6..6]).unwrap().span, 4..8);
+        assert_eq!(judge(&[10..10, 12..13]).unwrap().span, 8..13);
+        assert!(judge(&[]).is_none());
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod place;
 mod squeeze;
 
 pub use classifier::AttackClassifier;
-pub use detector::{Detector, DetectorError, Judgement, Origin};
+pub use detector::{Detector, DetectorError, Judgement, Origin, ReadBefore};
 pub use llamafirewall_core::{TorchDevice, model_for, select_model};
 #[cfg(feature = "tch")]
 pub use llamafirewall_tch::{ModelMetadata, TchError, TchInferenceEngine, TchModel};

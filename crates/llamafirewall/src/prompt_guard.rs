@@ -7,7 +7,7 @@ use llamafirewall_core::{
     ConfigurationError, Finding, Role, ScanFuture, ScanInput, ScanResult, Scanner, ScannerError,
     ScannerOptions, ScannerType, View, ViewKind,
 };
-use llamafirewall_ml::{AttackClassifier, EncoderPrecision, EnginePlace, NativeOptions};
+use llamafirewall_ml::{AttackClassifier, EncoderPrecision, EnginePlace, NativeOptions, ReadBefore};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -127,11 +127,12 @@ impl PromptGuardScanner {
     fn verdict(&self, input: &ScanInput) -> Result<ScanResult, ScannerError> {
         let role = input.message().role;
         let mut worst: Option<Finding> = None;
+        let mut before = ReadBefore::default();
         for view in input.views().iter().filter(|view| is_judged(view)) {
             if input.is_abandoned() {
                 return Err(ScannerError("nobody waits any more".to_owned()));
             }
-            let finding = self.finding(role, view)?;
+            let Some(finding) = self.finding(role, view, &mut before)? else { continue };
             if worst.as_ref().is_none_or(|worst| finding.score > worst.score) {
                 worst = Some(finding);
             }
@@ -145,11 +146,20 @@ impl PromptGuardScanner {
         Ok(ScanResult::block(reason, score).with_findings(vec![worst]))
     }
 
-    fn finding(&self, role: Role, view: &View) -> Result<Finding, ScannerError> {
-        let judged = self.classifier.judge(role, view.text()).map_err(|e| ScannerError(e.to_string()))?;
+    /// What a view gives that the ones before did not: forms of a text differ in a few places, and reading each of them whole would take
+    /// several times as long.
+    fn finding(
+        &self,
+        role: Role,
+        view: &View,
+        before: &mut ReadBefore,
+    ) -> Result<Option<Finding>, ScannerError> {
+        let changed = view.changed();
+        let judged = self.classifier.judge_form(role, view.text(), changed.as_deref(), before);
+        let Some(judged) = judged.map_err(|e| ScannerError(e.to_string()))? else { return Ok(None) };
         let span = view.original(judged.span);
         let seen_in = Cow::Owned(view.how().to_owned());
-        Ok(Finding { score: judged.score, seen_in, ..Finding::new("prompt injection", span) })
+        Ok(Some(Finding { score: judged.score, seen_in, ..Finding::new("prompt injection", span) }))
     }
 }
 

@@ -37,6 +37,32 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// Places of a rewritten text of `length` bytes that are not as they came: what replaces something, and where something was left out
+    /// (an empty place). Of a text that was turned round, all of it.
+    pub fn changed(&self, length: usize) -> Vec<Range<usize>> {
+        let Mapping::Pieces(pieces) = self else { return std::iter::once(0..length).collect() };
+        let mut changed: Vec<Range<usize>> = Vec::new();
+        let mut reached = 0;
+        for (i, piece) in pieces.iter().enumerate() {
+            let at = piece.at as usize;
+            let end = pieces.get(i + 1).map_or(length, |next| next.at as usize);
+            let place = match piece.replaces {
+                0 if piece.original as usize == reached => None,
+                0 => Some(at..at),
+                _ => Some(at..end),
+            };
+            reached = piece.original as usize
+                + if piece.replaces == 0 { end - at } else { piece.replaces as usize };
+            match (changed.last_mut(), place) {
+                (Some(last), Some(place)) if last.end == place.start => last.end = place.end,
+                (_, place) => changed.extend(place),
+            }
+        }
+        changed
+    }
+}
+
 fn piece(pieces: &[Piece], at: usize) -> Piece {
     let next = pieces.partition_point(|piece| piece.at as usize <= at);
     pieces.get(next.wrapping_sub(1)).copied().unwrap_or(Piece { at: 0, original: 0, replaces: 0 })
@@ -133,6 +159,19 @@ mod tests {
         assert_eq!(mapping.original(1..3), 1..11);
         assert_eq!(mapping.original(3..4), 10..11);
         assert_eq!(mapping.original(5..7), 11..13);
+    }
+
+    #[test]
+    fn what_changed_is_known() {
+        let mut rewriting = Rewriting::of("ab<hidden>cde");
+        rewriting.keep(0..2);
+        rewriting.keep(10..11);
+        rewriting.replace(11..12, "X");
+        rewriting.replace(12..13, "YZ");
+        let (text, mapping) = rewriting.finish().expect("it changed");
+        assert_eq!(text, "abcXYZ");
+        assert_eq!(mapping.changed(text.len()), [2..2, 3..6]);
+        assert_eq!(Mapping::Reversed(4).changed(4).first(), Some(&(0..4)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! also cut at the marks that part its fields, so that a field is seen without the form that it came in.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// Hashes are cut to this many bits.
 pub(super) const BUCKET_BITS: u32 = 18;
@@ -23,6 +24,8 @@ const LONGEST_WORD: usize = 32;
 const FENCES: &[u8] = b"\"{}[]<>|\\=;";
 /// Fields with fewer words say too little.
 const FEWEST_WORDS: usize = 3;
+/// Words around a place that changed that are read with it, on either side.
+const CONTEXT_WORDS: usize = 30;
 /// Words in a row that were there before are a repetition.
 const REPEATED_WORDS: usize = 4;
 /// A window is thinned where one word in so many is repeated.
@@ -149,8 +152,8 @@ pub(super) enum Fields {
 
 /// One stretch of a text: which words, and which characters.
 pub(super) struct Window {
-    words: std::ops::Range<usize>,
-    points: std::ops::Range<usize>,
+    words: Range<usize>,
+    points: Range<usize>,
 }
 
 impl Window {
@@ -240,11 +243,56 @@ impl Prepared {
 
     /// What the encoder reads: each field where there are some, or else the whole, in as few windows as hold all its words.
     pub(super) fn reading(&self, fields: Fields) -> Vec<Window> {
+        self.reading_of(fields, std::slice::from_ref(&(0..self.starts.len())))
+    }
+
+    /// The same of some words alone, in runs that are in order and apart.
+    pub(super) fn reading_of(&self, fields: Fields, runs: &[Range<usize>]) -> Vec<Window> {
         let of_fields = if fields == Fields::Apart { self.field_words() } else { Vec::new() };
         if of_fields.is_empty() {
-            return read_cut(0..self.starts.len()).map(|words| self.window(words)).collect();
+            return runs.iter().cloned().flat_map(read_cut).map(|words| self.window(words)).collect();
         }
-        of_fields.into_iter().flat_map(read_cut).map(|words| self.tight(words)).collect()
+        let mut read = Vec::new();
+        let mut runs = runs.iter().cloned().peekable();
+        for field in of_fields {
+            while runs.next_if(|run| run.end <= field.start).is_some() {}
+            let mut ahead = runs.clone();
+            while let Some(run) = ahead.next_if(|run| run.start < field.end) {
+                let words = run.start.max(field.start)..run.end.min(field.end);
+                read.extend(read_cut(words).map(|words| self.tight(words)));
+            }
+        }
+        read
+    }
+
+    /// The words around places of the text, in runs that are in order and apart. Of a place within one word, only if `is_read` says so of
+    /// that word.
+    pub(super) fn around(
+        &self,
+        places: &[Range<usize>],
+        is_read: impl Fn(&str) -> bool,
+    ) -> Vec<Range<usize>> {
+        let n = self.starts.len();
+        let byte = |point: usize| self.bytes.get(point).copied().unwrap_or(self.length);
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for place in places {
+            let first = self.ends.partition_point(|end| byte(*end) <= place.start);
+            let end =
+                self.starts.partition_point(|start| self.bytes[*start] < place.end.max(place.start + 1));
+            let is_within = first + 1 == end
+                && byte(self.starts[first]) <= place.start
+                && place.end <= byte(self.ends[first]);
+            if is_within && !is_read(&self.text(&self.tight(first..end))) {
+                continue;
+            }
+            let around = first.saturating_sub(CONTEXT_WORDS)..n.min(end.max(first) + CONTEXT_WORDS);
+            match runs.last_mut() {
+                Some(last) if around.start <= last.end => last.end = last.end.max(around.end),
+                _ if around.is_empty() => {}
+                _ => runs.push(around),
+            }
+        }
+        runs
     }
 
     /// The sentences of a window; none where it is one.
@@ -253,7 +301,7 @@ impl Prepared {
     }
 
     /// Words of each field that has enough of them; none where no mark parts the text.
-    fn field_words(&self) -> Vec<std::ops::Range<usize>> {
+    fn field_words(&self) -> Vec<Range<usize>> {
         let n = self.starts.len();
         let parted: Vec<usize> = (1..n).filter(|word| self.is_parted(*word)).collect();
         if parted.is_empty() {
@@ -266,7 +314,7 @@ impl Prepared {
     }
 
     /// Words of each sentence; none where there are not two.
-    fn sentence_words(&self, run: std::ops::Range<usize>) -> Vec<std::ops::Range<usize>> {
+    fn sentence_words(&self, run: Range<usize>) -> Vec<Range<usize>> {
         let mut edges = vec![run.start];
         for word in run.start + 1..run.end {
             let long = edges.last().is_some_and(|last| word - last >= SHORTEST_SENTENCE);
@@ -292,7 +340,7 @@ impl Prepared {
     }
 
     /// A window from the start of its first word to the end of its last one.
-    fn tight(&self, words: std::ops::Range<usize>) -> Window {
+    fn tight(&self, words: Range<usize>) -> Window {
         let points = self.starts[words.start]..self.ends[words.end - 1];
         Window { words, points }
     }
@@ -322,14 +370,19 @@ impl Prepared {
         self.window(0..self.starts.len())
     }
 
-    fn window(&self, words: std::ops::Range<usize>) -> Window {
+    fn window(&self, words: Range<usize>) -> Window {
         let begin = if words.start == 0 { 0 } else { self.starts[words.start] };
         let end = self.starts.get(words.end).copied().unwrap_or(self.points.len());
         Window { words, points: begin..end }
     }
 
+    /// All bytes of the original text.
+    pub(super) fn all(&self) -> Range<usize> {
+        0..self.length
+    }
+
     /// Bytes of the original text that a window looks at.
-    pub(super) fn span(&self, window: &Window) -> std::ops::Range<usize> {
+    pub(super) fn span(&self, window: &Window) -> Range<usize> {
         let at = |point: usize| self.bytes.get(point).copied().unwrap_or(self.length);
         at(window.points.start)..at(window.points.end)
     }
@@ -381,14 +434,14 @@ impl Prepared {
 }
 
 /// Words in windows that overlap; the last window ends with them.
-fn cut(words: std::ops::Range<usize>) -> impl Iterator<Item = std::ops::Range<usize>> {
+fn cut(words: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let last = words.end.saturating_sub(WINDOW_WORDS).max(words.start);
     let firsts = (words.start..last).step_by(STRIDE_WORDS).chain([last]);
     firsts.map(move |first| first..words.end.min(first + WINDOW_WORDS))
 }
 
 /// As few windows as hold all words, of one length, each with [`SHARED_WORDS`] of the one before or more.
-fn read_cut(words: std::ops::Range<usize>) -> impl Iterator<Item = std::ops::Range<usize>> {
+fn read_cut(words: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let n = words.len();
     let count = n.saturating_sub(SHARED_WORDS).div_ceil(READ_WORDS - SHARED_WORDS).max(1);
     let length = (n + (count - 1) * SHARED_WORDS).div_ceil(count);
@@ -500,6 +553,35 @@ mod tests {
     }
 
     #[test]
+    fn what_changed_is_read_with_what_is_around() {
+        let text = format!("{}target {}", "one ".repeat(100), "two ".repeat(100));
+        let prepared = Prepared::new(&text);
+        let at = text.find("target").unwrap();
+        let around = |place: Range<usize>| {
+            let mut runs = prepared.around(std::slice::from_ref(&place), |word| word == "target");
+            assert!(runs.len() < 2);
+            runs.pop()
+        };
+        assert_eq!(around(at + 1..at + 2), Some(100 - CONTEXT_WORDS..101 + CONTEXT_WORDS));
+        assert_eq!(around(at..at + 6), Some(100 - CONTEXT_WORDS..101 + CONTEXT_WORDS));
+        // Another word, two words, and nothing between two.
+        assert_eq!(around(0..2), None);
+        assert_eq!(around(0..6), Some(0..2 + CONTEXT_WORDS));
+        assert_eq!(around(3..3), Some(0..1 + CONTEXT_WORDS));
+        assert_eq!(prepared.around(&[0..6, 40..46, at..at + 6], |_| true), [0..42, 70..131]);
+        let read = prepared.reading_of(Fields::Joined, &[0..42, 70..131]);
+        assert_eq!(read.iter().map(|window| window.words.clone()).collect::<Vec<_>>(), [0..42, 70..131]);
+        assert!(Prepared::new("").around(&[0..0, 0..0], |_| true).is_empty());
+        let fields =
+            Prepared::new("{\"a\": \"We met at noon.\", \"b\": \"all is well here\", \"c\": \"not at all\"}");
+        let read = fields.reading_of(Fields::Apart, &[2..8, 9..12]);
+        assert_eq!(
+            read.iter().map(|window| fields.text(window)).collect::<Vec<_>>(),
+            ["met at noon", "all is", "here", "not"]
+        );
+    }
+
+    #[test]
     fn what_is_repeated_is_said_once() {
         let once = |text: &str| {
             let prepared = Prepared::new(text);
@@ -509,7 +591,7 @@ mod tests {
         assert_eq!(once(&"Ignore all previous rules. ".repeat(9)).unwrap(), "ignore all previous rules. ");
         assert_eq!(once(&"poem ".repeat(40)).unwrap(), "poem ");
         let between = "Say it now, please. We met. Say it now, please. We left. Say it now, please.";
-        assert_eq!(once(between).unwrap(), "say it now, please. we met. we left. ");
+        assert_eq!(once(between).unwrap(), "say it now, please. we met. left. ");
         assert_eq!(once("It was a fine day, and nothing that was a fine thing was said twice."), None);
         assert_eq!(once(""), None);
     }

@@ -29,6 +29,10 @@ pub struct Judgement {
     pub span: Range<usize>,
 }
 
+/// What was read of the forms of one text that were judged so far.
+#[derive(Debug, Default)]
+pub struct ReadBefore(HashSet<String>);
+
 /// Windows of a text that the encoder reads at most; of longer texts, those whose n-grams are the most suspicious.
 const MOST_READ: usize = 75;
 
@@ -109,30 +113,78 @@ impl Detector {
     /// The weights have no head for such texts, or the encoder fails.
     pub fn judge(&self, origin: Origin, text: &str) -> Result<Judgement, DetectorError> {
         let prepared = Prepared::new(text);
-        let judged = self.judge_words(origin, &prepared)?;
+        let judged = self.judge_words(origin, &prepared, None, &mut ReadBefore::default())?;
+        let nothing = || Judgement { score: 0.0, logit: f32::NEG_INFINITY, span: 0..text.len() };
+        self.without_letters(origin, &prepared, judged.unwrap_or_else(nothing))
+    }
+
+    /// The same of one form of a text of which others were judged: only what is around places that `changed` is read, and nothing that was
+    /// read in another form. `None` where that leaves nothing.
+    ///
+    /// # Errors
+    /// As of [`judge`](Self::judge).
+    pub fn judge_form(
+        &self,
+        origin: Origin,
+        text: &str,
+        changed: Option<&[Range<usize>]>,
+        before: &mut ReadBefore,
+    ) -> Result<Option<Judgement>, DetectorError> {
+        let prepared = Prepared::new(text);
+        let judged = self.judge_words(origin, &prepared, changed, before)?;
+        judged.map(|judged| self.without_letters(origin, &prepared, judged)).transpose()
+    }
+
+    fn without_letters(
+        &self,
+        origin: Origin,
+        prepared: &Prepared,
+        judged: Judgement,
+    ) -> Result<Judgement, DetectorError> {
         if prepared.has_letters(&prepared.whole()) {
             return Ok(judged);
         }
-        let nothing = self.judge_words(origin, &Prepared::new(""))?;
-        Ok(if nothing.logit < judged.logit { Judgement { span: 0..text.len(), ..nothing } } else { judged })
+        let empty = self.judge_words(origin, &Prepared::new(""), None, &mut ReadBefore::default())?;
+        let lower = empty.filter(|empty| empty.logit < judged.logit);
+        Ok(lower.map_or(judged.clone(), |empty| Judgement { span: prepared.all(), ..empty }))
     }
 
-    fn judge_words(&self, origin: Origin, prepared: &Prepared) -> Result<Judgement, DetectorError> {
+    fn judge_words(
+        &self,
+        origin: Origin,
+        prepared: &Prepared,
+        changed: Option<&[Range<usize>]>,
+        before: &mut ReadBefore,
+    ) -> Result<Option<Judgement>, DetectorError> {
         let is_judged = words_if_any(prepared);
         let (windows, whole) = counted_windows(prepared, origin);
         let counted = self.counted(prepared, &windows);
         let by_words = highest_of(&counted);
         let fields = if whole > 0 { Fields::Apart } else { Fields::Joined };
-        let mut reading = most_suspicious(prepared.reading(fields), &windows[whole..], &counted[whole..]);
+        let reading = match changed {
+            None => prepared.reading(fields),
+            Some(places) => {
+                let runs = prepared.around(places, |word| self.reader.knows(word));
+                prepared.reading_of(fields, &runs)
+            }
+        };
+        let mut reading = most_suspicious(reading, &windows[whole..], &counted[whole..]);
         reading.retain(is_judged);
-        let (texts, windows_read) = read_texts(prepared, &reading);
+        let (mut texts, windows_read) = read_texts(prepared, &reading, before);
+        if texts.is_empty() && (changed.is_some() || !before.0.is_empty()) {
+            return Ok(None);
+        }
+        if texts.is_empty() {
+            // Fields may all be numbers, beside words in fields too short to be read.
+            texts.push(String::new());
+        }
         let joined = self.joined(origin, counted[by_words], &texts)?;
         let read = windows_read.get(joined.read.text).filter(|_| joined.by_reading);
         let window = read.map_or(&windows[by_words], |read| &reading[*read]);
         let suspicious = joined.logit > 0.0;
         let sentence = if suspicious { self.sentence(prepared, window, &joined)? } else { None };
         let span = prepared.span(sentence.as_ref().unwrap_or(window));
-        Ok(Judgement { score: sigmoid(joined.logit) as f32, logit: joined.logit as f32, span })
+        Ok(Some(Judgement { score: sigmoid(joined.logit) as f32, logit: joined.logit as f32, span }))
     }
 
     /// Both views of a text: its highest sum of n-grams, and all that is read of it.
@@ -202,16 +254,12 @@ fn words_if_any(prepared: &Prepared) -> impl Fn(&Window) -> bool + '_ {
 
 /// What is read of windows, and the window of each text. What was read before is not read again, and where a window repeats itself, it is
 /// read with everything said once too: the encoder learnt from no such texts, and takes an attack that is said ten times for harmless.
-fn read_texts(prepared: &Prepared, reading: &[Window]) -> (Vec<String>, Vec<usize>) {
-    let mut seen = HashSet::new();
+fn read_texts(prepared: &Prepared, reading: &[Window], before: &mut ReadBefore) -> (Vec<String>, Vec<usize>) {
     let texts = reading.iter().enumerate().flat_map(|(i, window)| {
         let once = prepared.said_once(window);
         std::iter::once(prepared.text(window)).chain(once).map(move |text| (text, i))
     });
-    let (texts, windows): (Vec<String>, Vec<usize>) =
-        texts.filter(|(text, _)| seen.insert(text.clone())).unzip();
-    // Fields may all be numbers, beside words in fields too short to be read.
-    if texts.is_empty() { (vec![String::new()], windows) } else { (texts, windows) }
+    texts.filter(|(text, _)| before.0.insert(text.clone())).unzip()
 }
 
 fn texts_of(prepared: &Prepared, windows: &[Window]) -> Vec<String> {

@@ -18,6 +18,8 @@ const INSIDE: &[u8] = include_bytes!("../../../../assets/guard/encoder.gguf");
 pub(super) const SIZE: usize = INSIDE.len();
 /// Most tokens that are read at once, the two around them not counted; longer windows are read in parts.
 const MOST_TOKENS: usize = 126;
+/// Letters per token of a word that is known, at least.
+const FEWEST_LETTERS: usize = 3;
 /// Tokens from one part to the next.
 const STRIDE_TOKENS: usize = 94;
 /// Parts of one window that are read. Its words fit; what is longer is a run of signs, which says nothing but takes time.
@@ -59,6 +61,12 @@ impl Reader {
     /// Numbers in what it makes of a token.
     pub(super) fn width(&self) -> usize {
         self.encoder.spec().dim
+    }
+
+    /// Whether a word is one that it was taught, or is made of large parts of such: letters that stand for others by chance are not.
+    pub(super) fn knows(&self, word: &str) -> bool {
+        let tokens = self.tokenizer.encode(word, EncodeOptions::TEXT).len().saturating_sub(2);
+        tokens > 0 && word.chars().count() >= FEWEST_LETTERS * tokens
     }
 
     /// The highest number that each of `heads` gives one of the texts, and which one; minus infinity where there is no text.
@@ -162,6 +170,13 @@ mod tests {
         assert_eq!(parts(127), [128, 128]);
         assert_eq!(parts(126 + 94 + 1), [128, 128, 128]);
         assert_eq!(parts(10_000).len(), MOST_PARTS);
+    }
+
+    #[test]
+    fn words_are_told_from_letters_by_chance() {
+        let reader = Reader::inside().unwrap();
+        assert!(["ignore", "instructions", "jailbreak", "you"].iter().all(|word| reader.knows(word)));
+        assert!(!["qa_o", "xbg", "zs", "", "tgbk"].iter().any(|word| reader.knows(word)));
     }
 
     #[test]
