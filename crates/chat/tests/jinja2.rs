@@ -31,6 +31,16 @@ fn small_templates_are_rendered_as_by_jinja2() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// Nothing is escaped by itself here: a template that counts on it is refused, wherever that stands.
+#[test]
+fn automatic_escaping_is_refused() {
+    for asked in ["true", "escaping", "not false"] {
+        let source = format!("{{% if false %}}{{% autoescape {asked} %}}x{{% endautoescape %}}{{% endif %}}");
+        let error = ChatTemplate::new(&source).err().map_or_else(String::new, |e| e.to_string());
+        assert!(error.contains("only {% autoescape false %}"), "{error}");
+    }
+}
+
 /// A hostile template ends with an error, soon, and without much memory.
 #[test]
 fn hostile_templates_end_with_an_error() {

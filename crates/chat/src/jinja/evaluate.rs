@@ -191,6 +191,11 @@ impl<'t> Machine<'t> {
         if !value.is_undefined() && name.starts_with("__") && name.ends_with("__") {
             return Ok(Some(unsafe_attribute(value, name)));
         }
+        if let Value::Seq(seq) = value
+            && let Some(at) = seq.names.iter().position(|own| *own == name)
+        {
+            return Ok(seq.items.get(at).cloned());
+        }
         Ok(match methods::of(value, name) {
             methods::Found::Nothing => None,
             methods::Found::Method => Some(Value::Method(Arc::new((value.clone(), name.into())))),

@@ -6,8 +6,8 @@ use super::json::Layout;
 use super::lexer::is_space;
 use super::machine::Machine;
 use super::str_methods::{capitalize, strip_chars};
-use super::text::{Text, TextBuilder};
-use super::value::Value;
+use super::text::{Origin, Text, TextBuilder};
+use super::value::{SeqKind, Value};
 
 impl Machine<'_> {
     /// `value|name(args)`
@@ -60,6 +60,9 @@ impl Machine<'_> {
                 let missing = value.is_undefined() || (boolean && !value.is_true());
                 return Ok(Some(if missing { default } else { value.clone() }));
             }
+            "urlencode" if matches!(value, Value::Dict(_) | Value::Seq(_) | Value::Object(_)) => {
+                return self.url_query(value).map(Some);
+            }
             "string" | "safe" | "trim" | "upper" | "lower" | "title" | "capitalize" | "replace"
             | "indent" | "truncate" | "center" | "escape" | "e" | "forceescape" | "urlencode"
             | "striptags" | "pprint" | "wordcount" => self.text(value)?,
@@ -90,7 +93,7 @@ impl Machine<'_> {
             "escape" | "e" => self.as_markup(&text, true)?,
             "forceescape" => self.escape(&text)?,
             "safe" => text.with_markup(true),
-            "urlencode" => text.map_runs(url_encoded),
+            "urlencode" => text.map_runs(|run| url_encoded(run, "/")),
             "wordcount" => {
                 let words = text.as_str().split(|c: char| c != '_' && !c.is_alphanumeric());
                 return Ok(Some(Value::Int(words.filter(|word| !word.is_empty()).count() as i128)));
@@ -100,6 +103,28 @@ impl Machine<'_> {
             }
             _ => text,
         })))
+    }
+
+    /// Pairs as the query of an address: `name=value&name=value`.
+    fn url_query(&mut self, value: &Value) -> Result<Value> {
+        let pairs = match value {
+            Value::Dict(dict) => self.pairs(dict, SeqKind::List)?,
+            other => other.clone(),
+        };
+        let mut out = TextBuilder::default();
+        for (i, pair) in self.iterate(&pairs)?.iter().enumerate() {
+            let [name, value] = &self.iterate(pair)?[..] else {
+                return value_error("urlencode needs pairs of names and values");
+            };
+            for (sign, part) in [(if i > 0 { "&" } else { "" }, name), ("=", value)] {
+                let part = self.text(part)?;
+                self.budget.bytes(part.len())?;
+                out.push(sign, Origin::Template);
+                let part = part.map_runs(|run| url_encoded(run, "").replace("%20", "+"));
+                out.push_text(&part);
+            }
+        }
+        Ok(Value::Str(out.finish()))
     }
 
     fn layout(&mut self, args: &mut Bound) -> Result<Layout> {
@@ -235,11 +260,13 @@ fn title(text: &Text) -> Text {
     })
 }
 
-fn url_encoded(run: &str) -> String {
+/// `safe` stays as it is, beside what is safe everywhere.
+fn url_encoded(run: &str, safe: &str) -> String {
     let mut out = String::new();
     for byte in run.bytes() {
         match byte {
-            b if b.is_ascii_alphanumeric() || b"_.-~/".contains(&b) => out.push(char::from(b)),
+            b if b.is_ascii_alphanumeric() || b"_.-~".contains(&b) => out.push(char::from(b)),
+            b if safe.as_bytes().contains(&b) => out.push(char::from(b)),
             b => out.push_str(&format!("%{b:02X}")),
         }
     }

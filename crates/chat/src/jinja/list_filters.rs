@@ -234,6 +234,16 @@ impl Machine<'_> {
         if name == "sort" {
             return Value::list(sorted.into_iter().map(|(_, item)| item).collect(), &mut self.budget);
         }
+        self.groups(sorted, attribute.as_ref(), default)
+    }
+
+    /// Neighbours whose keys are equal, under the key of the first one as it is spelt there.
+    fn groups(
+        &mut self,
+        sorted: Vec<(Value, Value)>,
+        attribute: Option<&Value>,
+        default: Option<Value>,
+    ) -> Result<Value> {
         let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
         for (key, item) in sorted {
             match groups.last_mut() {
@@ -242,9 +252,11 @@ impl Machine<'_> {
             }
         }
         let mut out = Vec::new();
-        for (key, items) in groups {
+        for (_, items) in groups {
+            let spelt = self.sort_key(&items[0], attribute, true)?;
+            let key = default.clone().filter(|_| spelt.is_undefined()).unwrap_or(spelt);
             let items = Value::list(items, &mut self.budget)?;
-            out.push(Value::tuple(vec![key, items], &mut self.budget)?);
+            out.push(Value::named_tuple(&["grouper", "list"], vec![key, items], &mut self.budget)?);
         }
         Value::list(out, &mut self.budget)
     }

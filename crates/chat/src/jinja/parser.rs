@@ -3,6 +3,7 @@
 use super::ast::{CallBlock, Expr, For, Macro, Mentions, Stmt, Target, What};
 use super::error::{Kind, Result, TemplateError};
 use super::lexer::{Spanned, Token, tokenize};
+use super::value::Value;
 
 /// Nested expressions and blocks.
 const MAX_DEPTH: usize = 200;
@@ -195,7 +196,9 @@ impl Parser {
             }
             "generation" => What::Plain(self.body("endgeneration")?),
             "autoescape" => {
-                self.expression()?;
+                if !matches!(self.expression()?, Expr::Const(Value::Bool(false))) {
+                    return syntax("only {% autoescape false %} is supported: escape texts by |e");
+                }
                 What::Plain(self.body("endautoescape")?)
             }
             "block" => self.named_block()?,

@@ -55,6 +55,8 @@ pub(crate) enum SeqKind {
 pub(crate) struct Seq {
     pub kind: SeqKind,
     pub items: Vec<Value>,
+    /// Of the first items, which can be asked for by them: a tuple may be a named one.
+    pub names: &'static [&'static str],
     depth: usize,
 }
 
@@ -187,12 +189,26 @@ impl Value {
         Self::seq(SeqKind::Tuple, items, budget)
     }
 
+    /// A tuple whose items have names.
+    pub fn named_tuple(
+        names: &'static [&'static str],
+        items: Vec<Value>,
+        budget: &mut Budget,
+    ) -> Result<Self> {
+        budget.items(items.len())?;
+        Self::seq_named(SeqKind::Tuple, names, items)
+    }
+
     pub fn seq_unpaid(kind: SeqKind, items: Vec<Value>) -> Result<Self> {
+        Self::seq_named(kind, &[], items)
+    }
+
+    fn seq_named(kind: SeqKind, names: &'static [&'static str], items: Vec<Value>) -> Result<Self> {
         let mut depth = 1;
         for item in &items {
             depth = depth.max(1 + nested(item)?);
         }
-        Ok(Value::Seq(Arc::new(Seq { kind, items, depth })))
+        Ok(Value::Seq(Arc::new(Seq { kind, items, names, depth })))
     }
 
     pub fn dict(pairs: Vec<(Value, Value)>, budget: &mut Budget) -> Result<Self> {
