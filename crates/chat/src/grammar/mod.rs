@@ -199,6 +199,11 @@ fn in_words(error: &str) -> String {
     let said = error.split("<backtrace>").next().unwrap_or_default();
     let known = [
         ("NoExtensionBias", "it derives no text: no token of the vocabulary may come first"),
+        (
+            "Unable to determine if regex is empty",
+            "whether any text fulfils it takes more work than there is for it: shorten its patterns and how often they repeat",
+        ),
+        ("Regex is empty", "no text fulfils it: what it asks of one text contradicts itself"),
         ("symbols.len()", "more than 65525 symbols (rules, alternatives, characters)"),
     ];
     match known.iter().find(|(name, _)| said.contains(name)) {
@@ -414,12 +419,18 @@ mod tests {
             let error = vocabulary.constraint(&grammar).err().unwrap().to_string();
             assert!(error.contains("derives no text"), "{error}");
         }
+        let apart = |n: usize| {
+            let more = format!(r#"[{{"pattern": "^[ab]{{{}}}$"}}]"#, n + 1);
+            format!(r#"{{"type": "string", "pattern": "^a{{{n}}}$", "allOf": {more}}}"#)
+        };
         let words = (10_000..24_000).map(|i| format!("\"{i}\"")).collect::<Vec<_>>().join(" | ");
         let letters = |i: u32| i.to_string().chars().map(|c| format!("/{c}/ ")).collect::<String>();
         let groups = (10_000..24_000).map(letters).collect::<Vec<_>>().join("| ");
         for (grammar, word) in [
             (Grammar::Gbnf(format!("root ::= {words}")), "65000"),
             (Grammar::Lark(format!("start: {groups}")), "symbols"),
+            (Grammar::JsonSchema(apart(30)), "no text fulfils it"),
+            (Grammar::JsonSchema(apart(900)), "shorten its patterns"),
         ] {
             let error = vocabulary.constraint(&grammar).err().map_or_else(String::new, |e| e.to_string());
             assert!(error.contains(word) && !error.contains("backtrace"), "{error}");
