@@ -57,6 +57,20 @@ fn a_message_is_as_long_as_what_was_pasted_and_comes_back_by_the_arrow_key() {
 }
 
 #[test]
+fn each_line_that_is_typed_ahead_is_a_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut session, model) = talk(folder.path());
+    // More than the editor reads at once.
+    let long = "seven..".repeat(200);
+    type_in(&mut session, &format!("a\rbb\r\x1b[200~c\rc\x1b[201~c\r{long}\r/bye\r"));
+    for length in [1, 2, 4, long.len()] {
+        expect_length(&mut session, &model, length);
+    }
+    session.exp_eof().unwrap();
+    assert!(matches!(session.process().wait(), Ok(WaitStatus::Exited(_, 0))));
+}
+
+#[test]
 fn signals_give_the_terminal_back() {
     for signal in [Signal::SIGTERM, Signal::SIGHUP] {
         let folder = tempfile::tempdir().unwrap();
