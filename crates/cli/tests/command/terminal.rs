@@ -71,6 +71,37 @@ fn each_line_that_is_typed_ahead_is_a_message() {
 }
 
 #[test]
+fn pasted_control_characters_are_part_of_the_message_and_steer_no_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut session, model) = talk(folder.path());
+    type_in(&mut session, "\x1b[200~a\x07b\u{9b}31mc\x1b[201~\r");
+    let shown = session.exp_string("control characters: \\u0007 \\u009b").unwrap();
+    assert!(shown.contains("ab31mc") && !shown.contains(['\x07', '\u{9b}']), "{shown:?}");
+    expect_length(&mut session, &model, "a.b.31mc".len());
+}
+
+#[test]
+fn prompts_go_to_the_terminal_and_not_into_a_file() {
+    for term in ["xterm", "dumb"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, talked) = (folder.path().join("talks.gguf"), folder.path().join("talk.txt"));
+        Remake::story().with("tokenizer.chat_template", "{{ messages[-1].content }}").write(&model);
+        let of = command(&[text(&model), "--chat", "--grammar", "root ::= \"done\""]);
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", r#"talked=$1; shift; exec "$@" > "$talked""#, "sh", text(&talked)]);
+        command.arg(of.get_program()).args(of.get_args()).current_dir(of.get_current_dir().unwrap());
+        command.env("TERM", term);
+        let mut session = spawn_command(command, Some(60_000)).unwrap();
+        for said in ["one", "two", "/bye"] {
+            session.exp_string("> ").unwrap();
+            session.send_line(said).unwrap();
+        }
+        session.exp_eof().unwrap();
+        assert_eq!(std::fs::read_to_string(&talked).unwrap(), "done\ndone\n", "{term}");
+    }
+}
+
+#[test]
 fn signals_give_the_terminal_back() {
     for signal in [Signal::SIGTERM, Signal::SIGHUP] {
         let folder = tempfile::tempdir().unwrap();
