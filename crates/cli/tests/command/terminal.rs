@@ -141,6 +141,9 @@ fn commands_are_no_messages() {
     session.send_line("/help").unwrap();
     session.exp_string("/clear  begin anew").unwrap();
     session.exp_string("> ").unwrap();
+    type_in(&mut session, "\x1b[200~/clear\n/bye\x1b[201~\r");
+    session.exp_string("/clear is a command on a line of its own").unwrap();
+    session.exp_string("> ").unwrap();
     session.send_line("/claer").unwrap();
     session.exp_string("/claer is no command").unwrap();
     session.exp_string("> ").unwrap();
@@ -161,6 +164,9 @@ fn a_full_conversation_says_so_and_can_begin_anew() {
     session.send_line("Then it slept until the sun went down.").unwrap();
     session.exp_string("the conversation is full").unwrap();
     session.exp_string("/clear begins anew").unwrap();
+    session.exp_string("> ").unwrap();
+    session.send_line(&"Then it slept until the sun went down. ".repeat(3)).unwrap();
+    session.exp_string("the context holds 16: shorten it").unwrap();
     session.exp_string("> ").unwrap();
     session.send_line("/clear").unwrap();
     session.exp_string("> ").unwrap();

@@ -69,7 +69,7 @@ pub(super) fn talk(session: &Session, beginning: &Conversation) -> Result<()> {
     let mut talk = Talk { session, lines, beginning, messages: beginning.clone(), calls: Vec::new() };
     loop {
         match talk.ask()? {
-            ControlFlow::Continue(asked) => talk.answer(asked)?,
+            ControlFlow::Continue((asked, alone)) => talk.answer(asked, alone)?,
             ControlFlow::Break(Command::Clear) => {
                 talk.messages = beginning.clone();
                 talk.calls.clear();
@@ -80,30 +80,31 @@ pub(super) fn talk(session: &Session, beginning: &Conversation) -> Result<()> {
 }
 
 impl Talk<'_> {
-    /// The conversation with what is typed next: a message, or the results of calls.
-    fn ask(&mut self) -> Result<ControlFlow<Command, Conversation>> {
-        let mut asked = self.messages.clone();
+    /// The conversation with what is typed next, a message or the results of calls; and that behind the beginning alone.
+    fn ask(&mut self) -> Result<ControlFlow<Command, (Conversation, Conversation)>> {
+        let (mut asked, mut alone) = (self.messages.clone(), self.beginning.clone());
         if self.calls.is_empty() {
             match typed(&mut self.lines, PROMPT)? {
-                ControlFlow::Continue(text) => asked.push("user", &text),
+                ControlFlow::Continue(text) => [&mut asked, &mut alone].map(|c| c.push("user", &text)),
                 ControlFlow::Break(command) => return Ok(ControlFlow::Break(command)),
-            }
+            };
         }
         for call in &self.calls {
             match typed(&mut self.lines, &format!("result of {}{PROMPT}", output::escaped(&call.name)))? {
-                ControlFlow::Continue(text) => asked.push_fields("tool", result(call, &text)),
+                ControlFlow::Continue(text) => {
+                    [&mut asked, &mut alone].map(|c| c.push_fields("tool", result(call, &text)))
+                }
                 ControlFlow::Break(command) => return Ok(ControlFlow::Break(command)),
-            }
+            };
         }
-        Ok(ControlFlow::Continue(asked))
+        Ok(ControlFlow::Continue((asked, alone)))
     }
 
-    fn answer(&mut self, mut asked: Conversation) -> Result<()> {
+    fn answer(&mut self, mut asked: Conversation, alone: Conversation) -> Result<()> {
         let mut reply = match self.session.reply(Prompt::Conversation(asked.clone())) {
             Ok(reply) => reply,
             Err(error) if can_go_on(&error) => {
-                let is_first = self.messages.len() == self.beginning.len();
-                output::note(&format!("torchless: {}", complaint(&error, is_first)));
+                output::note(&format!("torchless: {}", self.complaint(error, alone)));
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -119,6 +120,21 @@ impl Talk<'_> {
         self.messages = asked;
         self.calls = reply.calls;
         Ok(())
+    }
+
+    /// Where a message is too long, it may be so by itself, or because of what was said before.
+    fn complaint(&self, error: anyhow::Error, alone: Conversation) -> String {
+        let Some(&Error::PromptTooLong { tokens, limit }) = error.downcast_ref() else {
+            return exit::message(&error);
+        };
+        let model = self.session.model;
+        let alone = model.admit(Prompt::Conversation(alone)).and_then(|prompt| model.encode(&prompt));
+        match alone.map(|ids| ids.len()) {
+            Ok(tokens) if tokens > limit => exit::message(&Error::PromptTooLong { tokens, limit }.into()),
+            _ => format!(
+                "the conversation is full: with this message it has {tokens} tokens, the context holds {limit}: {MORE_ROOM}"
+            ),
+        }
     }
 }
 
@@ -152,22 +168,14 @@ fn result(call: &ToolCall, text: &str) -> Vec<(&'static str, Data)> {
 }
 
 fn no_command(word: &str) -> String {
-    format!(
-        "{word} is no command (/help shows them); a message that begins with a slash is typed with two: /{word}"
-    )
+    let why = match Line::of(word) {
+        Line::Unknown(_) => "is no command (/help shows them)",
+        _ => "is a command on a line of its own",
+    };
+    format!("{word} {why}; a message that begins with a slash is typed with two: /{word}")
 }
 
 const MORE_ROOM: &str = "/clear begins anew, a larger --max-seq-len holds more";
-
-/// Where more than one message is too long, a shorter one helps no more.
-fn complaint(error: &anyhow::Error, is_first: bool) -> String {
-    match error.downcast_ref() {
-        Some(Error::PromptTooLong { tokens, limit }) if !is_first => format!(
-            "the conversation is full: with this message it has {tokens} tokens, the context holds {limit}: {MORE_ROOM}"
-        ),
-        _ => exit::message(error),
-    }
-}
 
 /// Before the first message a template may object to what is not there yet; that there is none at all, or that it has no place
 /// for tools, messages cannot change.
@@ -202,5 +210,8 @@ mod tests {
         ] {
             assert_eq!(Line::of(line), want, "{line:?}");
         }
+        assert!(matches!(Line::of("/clear\n/bye"), Line::Unknown("/clear")));
+        assert!(no_command("/clear").contains("/clear is a command on a line of its own"));
+        assert!(no_command("/hlep").contains("/hlep is no command"));
     }
 }
