@@ -37,6 +37,8 @@ pub struct Summary {
     pub reason: DoneReason,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
+    /// Those of them that were read: all, unless the reply was cancelled before.
+    pub prompt_read: usize,
     /// Tokens of the reply.
     pub reply_tokens: usize,
     /// From the request to the whole prompt computed.
@@ -87,6 +89,7 @@ pub struct Generation<'m> {
     door: Option<ReplyDoor>,
     tokens: Vec<TokenId>,
     prompt_tokens: usize,
+    prompt_read: usize,
     state: State,
 }
 
@@ -115,6 +118,7 @@ impl<'m> Generation<'m> {
             door: None,
             tokens: Vec::new(),
             prompt_tokens: 0,
+            prompt_read: 0,
             state: State::Running,
         }
     }
@@ -218,6 +222,7 @@ impl<'m> Generation<'m> {
         Event::Done(Summary {
             reason,
             prompt_tokens: self.prompt_tokens,
+            prompt_read: self.prompt_read,
             reply_tokens: tokens.len(),
             prompt_time: prompt.saturating_duration_since(times.asked),
             reply_time: times.end.unwrap_or(now).saturating_duration_since(prompt),
@@ -275,7 +280,7 @@ impl Iterator for Generation<'_> {
             }
             match self.ticket.recv() {
                 Some(EngineEvent::Prompt { done, total }) => {
-                    self.prompt_tokens = total;
+                    (self.prompt_tokens, self.prompt_read) = (total, done);
                     return Some(Ok(Event::Prompt { done, total }));
                 }
                 Some(EngineEvent::Token { id, .. }) => self.token(id),

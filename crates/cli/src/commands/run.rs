@@ -432,12 +432,9 @@ impl View<'_> {
     }
 
     fn done(&self, summary: &Summary, seed: u64) -> Result<()> {
-        let rate =
-            |n: usize, time: Duration| if time.is_zero() { 0.0 } else { n as f64 / time.as_secs_f64() };
-        let (fast, slow) = (
-            rate(summary.prompt_tokens, summary.prompt_time),
-            rate(summary.reply_tokens, summary.reply_time),
-        );
+        let fast = rate(summary.prompt_read, summary.prompt_time);
+        // The first token comes with the prompt.
+        let slow = rate(summary.reply_tokens.saturating_sub(1), summary.reply_time);
         let show = self.show.as_asked;
         if show.json || show.jsonl {
             let mut report = json!({
@@ -464,10 +461,17 @@ impl View<'_> {
         if !show.quiet {
             let (prompt, reply, reason) =
                 (summary.prompt_tokens, summary.reply_tokens, summary.reason.name());
-            output::note(&format!(
-                "[{prompt} + {reply} tokens, {slow:.1} tok/s, prompt {fast:.1} tok/s, seed {seed}, {reason}]"
-            ));
+            let told = |what: &str, speed: Option<f64>| {
+                speed.map_or(String::new(), |speed| format!("{what}{speed:.1} tok/s, "))
+            };
+            let speeds = told("", slow) + &told("prompt ", fast);
+            output::note(&format!("[{prompt} + {reply} tokens, {speeds}seed {seed}, {reason}]"));
         }
         Ok(())
     }
+}
+
+/// Tokens per second; none where there was none.
+fn rate(tokens: usize, time: Duration) -> Option<f64> {
+    (tokens > 0 && !time.is_zero()).then(|| tokens as f64 / time.as_secs_f64())
 }

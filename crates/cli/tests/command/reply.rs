@@ -67,6 +67,15 @@ fn json_has_the_text_and_the_numbers() {
 }
 
 #[test]
+fn a_speed_is_told_where_there_was_one() {
+    let words = &["--prompt", "One day", "--max-tokens", "1", "--seed", "3"];
+    let report = json(words);
+    assert!(report["prompt_tokens_per_second"].is_f64() && report["tokens_per_second"].is_null(), "{report}");
+    let told = run(words).err;
+    assert!(told.matches("tok/s").count() == 1 && told.contains("tokens, prompt "), "{told}");
+}
+
+#[test]
 fn jsonl_tells_events_as_they_happen() {
     let words = &["--prompt", "One day", "--max-tokens", "9", "--seed", "3"];
     let lines = output(&[&words[..], &["--jsonl"]].concat());

@@ -40,6 +40,29 @@ fn tell(model: &Model, temperature: f32, seed: u64, tokens: usize) -> (String, S
 }
 
 #[test]
+fn a_cancelled_reply_tells_how_much_of_the_prompt_was_read() {
+    let options = ModelOptions { threads: Some(1), max_seq_len: Some(20_000), ..ModelOptions::default() };
+    let model = Model::open(&Source::Inside, &options, &mut |_, _| {}).unwrap();
+    let prompt = model.admit(Prompt::Text("One day a dog ran home. ".repeat(1500))).unwrap();
+    let generation = model.generate(&prompt, &GenerateOptions::default()).unwrap();
+    let canceller = generation.canceller();
+    let mut read = 0;
+    for event in generation {
+        match event.unwrap() {
+            Event::Prompt { done, .. } => {
+                read = done;
+                canceller.cancel();
+            }
+            Event::Done(summary) => {
+                assert_eq!((summary.reason, summary.prompt_read), (DoneReason::Cancelled, read));
+                assert!(0 < read && read < summary.prompt_tokens, "{summary:?}");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
 fn the_file_is_small_and_quantised() {
     assert!(FILE.len() < 2_000_000, "{} bytes", FILE.len());
     let checkpoint = Source::Inside.checkpoint().unwrap();
