@@ -137,6 +137,7 @@ fn grammar(args: &RunArgs) -> Result<Option<Grammar>> {
             }
             _ if is_source(word.trim()) => Ok(word.to_owned()),
             _ if word.trim().is_empty() => Err(Usage(format!("an empty text is no {what}")).into()),
+            path if path.is_dir() => Err(Usage(format!("{word} is a folder, and no {what}")).into()),
             _ => Err(Usage(format!("{word}: there is no such file, and it is no {what}")).into()),
         }
     };

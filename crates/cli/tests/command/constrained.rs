@@ -58,6 +58,7 @@ fn what_is_no_grammar_is_wrong_usage() {
         ("--json-schema", "5", "a schema is an object"),
         ("--json-schema", "", "an empty text is no JSON schema"),
         ("--json-schema", "{\"type\": \"kaboom\"}", "JSON schema"),
+        ("--json-schema", "docs", "docs is a folder, and no JSON schema"),
     ] {
         assert_refused(&run(&["--prompt", "Once", option, source]), 2, &[word]);
     }
