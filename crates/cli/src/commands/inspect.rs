@@ -153,7 +153,7 @@ impl View<'_> {
         writeln!(out, "context    {}", spec.context)?;
         for need in self.needs(spec) {
             let (weights, cache) = (output::size(need.weights), output::size(need.cache));
-            let total = output::size(need.weights + need.cache);
+            let total = output::size(need.weights.saturating_add(need.cache));
             writeln!(
                 out,
                 "memory     context {}: {weights} weights + {cache} cache = {total}",
@@ -198,7 +198,7 @@ impl View<'_> {
                 "dim": spec.dim, "vocab": spec.vocab, "context": spec.context, "spec": format!("{spec:?}"),
                 "memory": self.needs(spec).iter().map(|n| json!({
                     "context": n.context, "weights": n.weights, "cache": n.cache,
-                    "resident": n.weights + n.cache, "mapped": n.cache,
+                    "resident": n.weights.saturating_add(n.cache), "mapped": n.cache,
                 })).collect::<Vec<_>>(),
             }),
             What::Encoder(spec) => json!({
@@ -210,7 +210,7 @@ impl View<'_> {
     }
 
     fn needs(&self, spec: &ModelSpec) -> Vec<MemoryNeed> {
-        let longest = self.args.max_seq_len.map_or(spec.context, |most| most.min(spec.context));
+        let longest = self.args.max_seq_len.unwrap_or(spec.context);
         let mut contexts: Vec<_> = CONTEXTS.into_iter().filter(|&c| c < longest).collect();
         contexts.push(longest);
         let options = ModelOptions { placement: self.args.placement.placement(), ..ModelOptions::default() };

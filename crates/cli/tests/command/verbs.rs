@@ -119,6 +119,18 @@ fn inspect_is_there_as_json() {
 }
 
 #[test]
+fn inspect_counts_memory_for_the_context_that_a_run_would_have() {
+    let needs = |positions: &str| {
+        let report = json(&["inspect", STORY, "--max-seq-len", positions]);
+        let need = report["model"]["memory"].as_array().unwrap().last().unwrap().clone();
+        (need["context"].as_u64().unwrap(), need["cache"].as_u64().unwrap())
+    };
+    let (few, many) = (needs("100"), needs("4096"));
+    assert_eq!((few.0, many), (100, (4096, few.1 / 100 * 4096)));
+    assert_eq!(needs(&usize::MAX.to_string()).1, u64::MAX);
+}
+
+#[test]
 fn inspect_shows_what_cannot_run_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let model =
