@@ -344,8 +344,9 @@ pub struct RunArgs {
     /// Let prompt and reply pass a firewall: a policy file, or general, chatbot, coding-assistant [default: none]
     #[arg(long, value_name = "FILE|NAME")]
     pub policy: Option<String>,
-    /// Tokens of the reply at most [default: a quarter of the context, 2048 at least (1024 below a context of 4096)]
-    #[arg(short = 'n', long, value_name = "N")]
+    /// Tokens of the reply at most [default: a quarter of the context, 2048 at least (1024 below a context of 4096), 32768 at
+    /// most]
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     pub max_tokens: Option<usize>,
     /// How the next token is chosen.
     #[command(flatten)]
@@ -521,7 +522,8 @@ pub struct ConvertArgs {
     /// In a .bin: element type of the gate and up projections; everything else stays f32 [default: f32]
     #[arg(long, value_enum)]
     pub quant: Option<NativeQuant>,
-    /// In a GGUF: type of the matrices, F32, F16, BF16 or Q8_0; in a folder, F32, F16 or BF16 [default: that of the input, or F32]
+    /// In a GGUF: type of the matrices, F32, F16, BF16 or Q8_0; in a folder, F32, F16 or BF16 [default: that of
+    /// the input where it is F32, F16 or BF16 throughout, else F32]
     #[arg(long = "type", value_name = "TYPE")]
     pub ty: Option<String>,
 }
