@@ -5,6 +5,7 @@ use crate::encoder_args::{ClassifyArgs, EmbedArgs, RerankArgs};
 use crate::firewall_args::ScanArgs;
 use crate::guard_args::GuardArgs;
 use crate::libllama_args::LibllamaArgs;
+use crate::output;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -13,7 +14,9 @@ use torchless::{Place, Placement, gpu};
 
 /// Runs open-weight language models on this machine.
 #[derive(Debug, Parser)]
-#[command(name = "torchless", version, about, args_conflicts_with_subcommands = true)]
+#[command(name = "torchless", version, about = ABOUT, args_conflicts_with_subcommands = true)]
+const ABOUT: &str = "Runs open-weight language models on this machine";
+
 #[command(
     after_help = "Without a model, the small story model inside the program runs. A first word that is a \
     verb is taken as one; a model of that name is given as ./NAME."
@@ -91,11 +94,22 @@ const VERBS: &[&str] = &[
 ];
 
 /// Parses the words of the command line, program name first. A verb is a verb whatever files there are: which one runs is not for
-/// the current folder to say.
+/// the current folder to say. Errors show control characters of the words spelled, since names of files may be among them.
 pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
     let is_verb = words.get(1).and_then(|w| w.to_str()).is_some_and(|w| VERBS.contains(&w));
     if is_verb {
         let mut cli = Cli::try_parse_from(words)?;
+    parse_words(words.clone()).map_err(|error| {
+        let spelled = words.iter().map(|word| output::escaped(&word.to_string_lossy()).into());
+        parse_words(spelled.collect()).err().unwrap_or(error)
+    })
+}
+
+fn parse_words(mut words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    // Alone it asks for the help of the whole, as `--help` does.
+    if words.len() == 2 && words[1] == "help" {
+        words[1] = "--help".into();
+    }
         if let Some(Verb::Run(run)) = &mut cli.verb {
             run.take_dash_for_prompt();
         }
@@ -121,7 +135,7 @@ impl RunArgs {
 
 /// The command line without verbs; its help is that of the whole.
 #[derive(Debug, Parser)]
-#[command(name = "torchless", version, about = "Runs open-weight language models on this machine")]
+#[command(name = "torchless", version, about = ABOUT)]
 #[command(override_usage = "torchless [OPTIONS] [MODEL] [PROMPT]\n       torchless <VERB> [OPTIONS] ...")]
 #[command(after_help = AFTER_HELP)]
 struct RunCli {
@@ -152,6 +166,7 @@ Verbs (`torchless <VERB> --help` says more):
 
 Without a model, the small story model inside the program runs. A first word that is a verb is taken as one; a model
 of that name is given as ./NAME.
+  help        Show this, or what a verb takes
 Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 the model is at fault, 4 out of resources,
 5 refused by the firewall, 6 a person has to decide, 7 the firewall could not scan, 130 interrupted.";
 

@@ -1,6 +1,7 @@
 //! From errors to exit codes and one clear line.
 
 use crate::output;
+use std::io::Write;
 use torchless::firewall::ScanDecision;
 use torchless::{Error, ErrorKind};
 
@@ -56,11 +57,14 @@ const HUMAN: u8 = 6;
 const NOT_SCANNED: u8 = 7;
 const INTERRUPTED: u8 = 130;
 
-/// Help and version go to standard output and are no error.
+/// Help and version go to standard output and are no error, unless they cannot be written.
 pub fn from_clap(error: &clap::Error) -> u8 {
-    // Nothing is left to do where even this cannot be written.
-    let _ = error.print();
-    if error.use_stderr() { USAGE } else { DONE }
+    let printed = error.print();
+    if error.use_stderr() {
+        // Nothing is left to do where even this cannot be written.
+        return USAGE;
+    }
+    from_result(printed.and_then(|()| std::io::stdout().flush()).map_err(Into::into))
 }
 
 /// Prints what went wrong and picks the code.

@@ -1,5 +1,7 @@
 //! Help, and what is said about usage that cannot be answered.
 
+#[cfg(target_os = "linux")]
+use super::support::command;
 use super::support::{NATIVE, Ran, STORY, assert_refused, output, run, run_with};
 
 #[test]
@@ -21,6 +23,24 @@ fn help_says_what_there_is() {
         "libllama",
     ] {
         insta::assert_snapshot!(format!("help_{verb}"), output(&[verb, "--help"]));
+    }
+}
+
+#[test]
+fn help_is_a_verb_and_says_the_same() {
+    assert_eq!(output(&["help"]), output(&["--help"]));
+    assert_eq!(output(&["help", "inspect"]), output(&["inspect", "--help"]));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn help_that_cannot_be_written_is_no_success() {
+    for word in ["--help", "--version", "help"] {
+        let mut command = command(&[word]);
+        command.stdout(std::fs::File::create("/dev/full").unwrap());
+        let ran = command.output().unwrap();
+        let said = String::from_utf8(ran.stderr).unwrap();
+        assert!(ran.status.code() == Some(1) && said.contains("No space left"), "{word}: {said}");
     }
 }
 
