@@ -539,7 +539,15 @@ fn positions(model: &Model, config: &ContextConfig) -> Result<u32, Error> {
         }
     }
     let trained = model.context_train_size().clamp(1, UNASKED_POSITIONS);
-    Ok(config.context_size.unwrap_or(trained as u32))
+    let positions = config.context_size.unwrap_or(trained as u32);
+    // The library ends the process where the tokens of a step are fewer than sequences.
+    let most = positions.min(config.batch_size.unwrap_or(MOST_TOKENS));
+    match config.sequences {
+        Some(sequences) if sequences > most => {
+            option("sequences", sequences, format!("1 to {most}, as many as a step has tokens"))
+        }
+        _ => Ok(positions),
+    }
 }
 
 fn params<'a>(model: &'a Model, config: &ContextConfig, positions: u32) -> Result<Params<'a>, Error> {

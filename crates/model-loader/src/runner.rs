@@ -20,7 +20,7 @@ pub struct LlamaRunnerOptions {
     pub max_seq_len: Option<u32>,
     /// Sequences of full length that there is room for. Default 1.
     pub sequences: u32,
-    /// Sequences that may run side by side, long or short. Default 16.
+    /// Sequences that may run side by side, long or short; no more than there are tokens in a step. Default 16.
     pub max_running: u32,
     /// Tokens per step. Default 512.
     pub max_batch_tokens: u32,
@@ -66,10 +66,12 @@ impl LlamaRunner {
         let trained = u32::try_from(model.context_train_size()).unwrap_or(u32::MAX);
         let sequences = options.sequences.max(1);
         let positions = asked.unwrap_or(trained.clamp(1, 4096));
-        let running = options.max_running.max(sequences);
+        let (all, batch) = (positions.saturating_mul(sequences), options.max_batch_tokens.max(1));
+        // No more of them can be in a step, and the library has to have room for a token of each.
+        let running = options.max_running.max(sequences).min(all).min(batch);
         let config = ContextConfig {
-            context_size: Some(positions.saturating_mul(sequences)),
-            batch_size: Some(options.max_batch_tokens.max(1)),
+            context_size: Some(all),
+            batch_size: Some(batch),
             sequences: Some(running),
             ..own.clone()
         };

@@ -75,6 +75,16 @@ fn a_missing_library_is_said_with_what_would_help() {
 }
 
 #[test]
+fn a_short_context_is_no_reason_to_abort() {
+    let Some(library) = library() else { return };
+    let library = library.to_str().unwrap();
+    let short = output(&[&[STORY, "Once", "--llama-lib", library, "--max-seq-len", "9"], GREEDY].concat());
+    assert_eq!(short, output(&[&[STORY, "Once", "--max-seq-len", "9"], GREEDY].concat()));
+    let parity = output(&["doctor", "--parity", STORY, "--llama-lib", library, "--threads", "1", "-n", "0"]);
+    assert!(parity.contains("verdict    within the tolerance"), "{parity}");
+}
+
+#[test]
 fn parity_is_told_and_judged() {
     let Some(library) = library() else { return };
     let library = library.to_str().unwrap();

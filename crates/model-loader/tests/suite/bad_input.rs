@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use model_loader::{Error, Library, Model, ModelConfig, Pooling, TokenId};
+use model_loader::{ContextConfig, Error, Library, Model, ModelConfig, Pooling, TokenId};
 
 use crate::support::{config, fixtures, library, load, story};
 
@@ -120,7 +120,7 @@ fn a_context_larger_than_memory_is_refused() {
 #[test]
 fn numbers_out_of_range_are_refused_by_name() {
     let Some(model) = load(|config| config) else { return };
-    let refused = |change: &dyn Fn(&mut model_loader::ContextConfig)| {
+    let refused = |change: &dyn Fn(&mut ContextConfig)| {
         let mut config = model.context_config().clone();
         change(&mut config);
         model.create_context_with(&config).unwrap_err().to_string()
@@ -135,6 +135,13 @@ fn numbers_out_of_range_are_refused_by_name() {
     }
     assert!(refused(&|config| config.batch_size = Some(0)).contains("batch size is 0"));
     assert!(refused(&|config| config.ubatch_size = Some(u32::MAX)).contains("ubatch size"));
+    for (context_size, batch_size) in [(15, 512), (64, 15)] {
+        let said = refused(&|config| {
+            (config.context_size, config.batch_size) = (Some(context_size), Some(batch_size));
+            config.sequences = Some(16);
+        });
+        assert!(said.contains("sequences is 16, it has to be 1 to 15"), "{said}");
+    }
     let shares = Model::load_with(library().unwrap(), config(&story()).with_tensor_split([f32::NAN]));
     assert!(shares.unwrap_err().to_string().contains("tensor split"));
 }

@@ -1,5 +1,7 @@
 //! The engine's scheduler on top of the library.
 
+use std::sync::Arc;
+
 use model_loader::{GenerateOptions, LlamaRunner, LlamaRunnerOptions, SamplerConfig, TokenId};
 use torchless_base::{Logits, Runner, SeqId, StepPlan, Wanted};
 use torchless_engine::{Engine, EngineConfig, Event, Request};
@@ -104,4 +106,18 @@ fn sequences_are_forked_cut_and_released_by_the_schedulers_numbers() {
     plan.push((SeqId(73), 0), &tokens[..9], &blocks, Wanted::Last);
     runner.step(&plan, &mut logits).unwrap();
     assert!(close(logits.row(0), &at_8));
+}
+
+#[test]
+fn short_contexts_and_steps_hold_as_many_sequences_as_tokens() {
+    let Some(model) = load(|config| config) else { return };
+    let model = Arc::new(model);
+    for (max_seq_len, max_batch_tokens, sequences) in
+        [(1, 512, 1), (15, 512, 15), (16, 512, 16), (64, 1, 1), (64, 5, 5)]
+    {
+        let options =
+            LlamaRunnerOptions { max_seq_len: Some(max_seq_len), max_batch_tokens, ..Default::default() };
+        let runner = LlamaRunner::new(Arc::clone(&model), options).unwrap();
+        assert_eq!((runner.info().max_seq_len, runner.max_sequences()), (max_seq_len as usize, sequences));
+    }
 }
