@@ -31,6 +31,12 @@ fn quantize_refuses_what_it_cannot_do() {
     assert_refused(&odd, 2, &["'I8' is no tensor type that can be written"]);
     let wrong = run(&["quantize", STORY, made, "Q4_0", "--imatrix", STORY]);
     assert_refused(&wrong, 3, &["holds no importance matrix"]);
+    let folder_of_none = run(&["quantize", STORY, made, "Q4_0", "--imatrix", "docs"]);
+    assert_refused(&folder_of_none, 3, &["docs: is no file"]);
+    if cfg!(unix) {
+        let endless = run(&["quantize", STORY, made, "Q4_0", "--imatrix", "/dev/zero"]);
+        assert_refused(&endless, 3, &["/dev/zero: is no file"]);
+    }
     assert!(!folder.path().join("made.gguf").exists());
 }
 

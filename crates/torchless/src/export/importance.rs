@@ -34,6 +34,10 @@ impl Importance {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.to_owned(), source };
         let mut magic = [0; 4];
+        if !path.metadata().map_err(io)?.is_file() {
+            // Others say no size, which what is read could be held to.
+            return Err(wrong(path, "is no file: copy what it gives into one".to_owned()));
+        }
         let mut file = std::fs::File::open(path).map_err(io)?;
         match std::io::Read::read_exact(&mut file, &mut magic) {
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
