@@ -9,14 +9,17 @@ use crate::output;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
+use std::str::FromStr;
 use torchless::{Place, Placement, gpu};
+
+const ABOUT: &str = "Runs open-weight language models on this machine";
 
 /// Runs open-weight language models on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "torchless", version, about = ABOUT, args_conflicts_with_subcommands = true)]
-const ABOUT: &str = "Runs open-weight language models on this machine";
-
 #[command(
     after_help = "Without a model, the small story model inside the program runs. A first word that is a \
     verb is taken as one; a model of that name is given as ./NAME."
@@ -96,9 +99,6 @@ const VERBS: &[&str] = &[
 /// Parses the words of the command line, program name first. A verb is a verb whatever files there are: which one runs is not for
 /// the current folder to say. Errors show control characters of the words spelled, since names of files may be among them.
 pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let is_verb = words.get(1).and_then(|w| w.to_str()).is_some_and(|w| VERBS.contains(&w));
-    if is_verb {
-        let mut cli = Cli::try_parse_from(words)?;
     parse_words(words.clone()).map_err(|error| {
         let spelled = words.iter().map(|word| output::escaped(&word.to_string_lossy()).into());
         parse_words(spelled.collect()).err().unwrap_or(error)
@@ -110,6 +110,9 @@ fn parse_words(mut words: Vec<OsString>) -> Result<Cli, clap::Error> {
     if words.len() == 2 && words[1] == "help" {
         words[1] = "--help".into();
     }
+    let is_verb = words.get(1).and_then(|w| w.to_str()).is_some_and(|w| VERBS.contains(&w));
+    if is_verb {
+        let mut cli = Cli::try_parse_from(words)?;
         if let Some(Verb::Run(run)) = &mut cli.verb {
             run.take_dash_for_prompt();
         }
@@ -163,10 +166,10 @@ Verbs (`torchless <VERB> --help` says more):
   guard       Measure the classifier that finds injections and jailbreaks
   doctor      Show what this machine is and what runs well on it
   libllama    Get a prebuilt library of llama.cpp, or show which are there
+  help        Show this, or what a verb takes
 
 Without a model, the small story model inside the program runs. A first word that is a verb is taken as one; a model
 of that name is given as ./NAME.
-  help        Show this, or what a verb takes
 Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 the model is at fault, 4 out of resources,
 5 refused by the firewall, 6 a person has to decide, 7 the firewall could not scan, 130 interrupted.";
 
@@ -175,7 +178,7 @@ Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 the model is at fau
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// Positions of the context: prompt and reply together [default: what the model was trained for, up to 1048576]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_seq_len: Option<usize>,
     /// Take the model for this architecture, whatever its metadata names
     #[arg(long, value_name = "NAME")]
@@ -197,13 +200,13 @@ pub struct ModelArgs {
     #[arg(long)]
     pub lazy: bool,
     /// Keep the program's memory below about this much, such as 2G, by reading weights anew; implies --lazy
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_negative_numbers = true)]
     pub memory_limit: Option<u64>,
     /// Element type of the KV cache [default: f16 for quantised weights and on a GPU; f32 for others and with --exact]
     #[arg(long, value_name = "TYPE", value_enum)]
     pub kv_dtype: Option<KvType>,
     /// Threads [default: the number of physical cores]
-    #[arg(short = 't', long, value_name = "N", value_parser = at_least_one)]
+    #[arg(short = 't', long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Keep activations and KV cache in f32 instead of quantising them: slower, for comparisons
     #[arg(long)]
@@ -261,10 +264,10 @@ pub struct PlacementArgs {
     #[arg(long, value_name = "NAME", default_value = "auto", value_enum)]
     pub backend: Backend,
     /// Layers on the GPU, counted from the last one; the others run on the CPU [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     pub gpu_layers: Option<usize>,
     /// Number of the GPU among those of the backend, or several between commas, which share the layers [default: 0]
-    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = whole, allow_negative_numbers = true)]
     pub device: Vec<usize>,
     /// What several GPUs share: the layers, or every layer, of which each has a part
     #[arg(long, value_name = "WHAT", default_value = "layers", value_enum)]
@@ -382,7 +385,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "T", default_value_t = 0.7, allow_negative_numbers = true)]
     pub temperature: f32,
     /// Keep the K likeliest tokens; 0 keeps all
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, value_name = "K", default_value_t = 0, value_parser = whole, allow_negative_numbers = true)]
     pub top_k: usize,
     /// Keep the likeliest tokens that together reach probability P; 1 keeps all
     #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
@@ -403,7 +406,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "ID=BIAS", value_parser = bias)]
     pub logit_bias: Vec<(u32, f32)>,
     /// Seed of the choices [default: another one each time]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// End the reply before this text; may be given several times
     #[arg(long, value_name = "TEXT")]
@@ -443,7 +446,7 @@ pub struct InspectArgs {
     #[arg(long)]
     pub tensors: bool,
     /// Positions of the context that memory is counted for [default: some, up to what the model was trained for]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_seq_len: Option<usize>,
     /// Where it would run.
     #[command(flatten)]
@@ -471,7 +474,7 @@ pub struct DetokenizeArgs {
     /// Model file or folder
     pub model: PathBuf,
     /// Token ids, separated by blanks or commas
-    #[arg(required = true)]
+    #[arg(required = true, allow_negative_numbers = true)]
     pub ids: Vec<String>,
 }
 
@@ -515,7 +518,7 @@ pub struct LogitsArgs {
     /// Model file or folder
     pub model: PathBuf,
     /// Token ids: 1,2,3, or @FILE with ids separated by blanks or commas
-    #[arg(long, value_name = "IDS")]
+    #[arg(long, value_name = "IDS", allow_negative_numbers = true)]
     pub ids: String,
     /// File for raw little-endian f32, [tokens, vocabulary]
     #[arg(short, long, value_name = "FILE", value_parser = output())]
@@ -582,7 +585,7 @@ pub struct QuantizeArgs {
     #[arg(long)]
     pub allow_requantize: bool,
     /// Threads [default: the number of physical cores]
-    #[arg(short = 't', long, value_name = "N", value_parser = at_least_one)]
+    #[arg(short = 't', long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub threads: Option<usize>,
 }
 
@@ -597,10 +600,10 @@ pub struct ImatrixArgs {
     #[arg(value_parser = output())]
     pub output: PathBuf,
     /// Tokens of a stretch, which is read from the start of the context
-    #[arg(short = 'c', long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 512, value_parser = at_least_one, allow_negative_numbers = true)]
     pub context: usize,
     /// Read so many stretches at most
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub chunks: Option<usize>,
     /// Measure the head too
     #[arg(long)]
@@ -618,10 +621,10 @@ pub struct PerplexityArgs {
     /// Text file; `-` reads standard input
     pub file: PathBuf,
     /// Tokens of a stretch, of which the second half is scored
-    #[arg(short = 'c', long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 512, value_parser = at_least_one, allow_negative_numbers = true)]
     pub context: usize,
     /// Score so many stretches at most
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub chunks: Option<usize>,
     /// Print JSON
     #[arg(long)]
@@ -647,19 +650,19 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FILE", value_parser = output())]
     pub write: Option<PathBuf>,
     /// Tokens of the prompt; 0 leaves this test out
-    #[arg(short = 'p', long, value_name = "N", default_value_t = 512)]
+    #[arg(short = 'p', long, value_name = "N", default_value_t = 512, value_parser = whole, allow_negative_numbers = true)]
     pub prompt: usize,
     /// Tokens to generate; 0 leaves this test out
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 128)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 128, value_parser = whole, allow_negative_numbers = true)]
     pub generate: usize,
     /// Tokens in the cache before anything is measured
-    #[arg(short = 'd', long, value_name = "N", default_value_t = 0)]
+    #[arg(short = 'd', long, value_name = "N", default_value_t = 0, value_parser = whole, allow_negative_numbers = true)]
     pub depth: usize,
     /// Sequences at once
-    #[arg(short = 'b', long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    #[arg(short = 'b', long, value_name = "N", default_value_t = 1, value_parser = at_least_one, allow_negative_numbers = true)]
     pub batch: usize,
     /// Repetitions of each test
-    #[arg(short = 'r', long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    #[arg(short = 'r', long, value_name = "N", default_value_t = 5, value_parser = at_least_one, allow_negative_numbers = true)]
     pub repetitions: usize,
     /// Print JSON
     #[arg(long)]
@@ -679,10 +682,27 @@ pub fn output() -> impl TypedValueParser<Value = PathBuf> {
 
 /// A number above 0.
 pub fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse::<usize>() {
-        Ok(0) => Err("it has to be at least 1".to_owned()),
-        Ok(n) => Ok(n),
-        Err(e) => Err(e.to_string()),
+    within(text, 1, usize::MAX)
+}
+
+/// A number that may be 0.
+pub fn whole(text: &str) -> Result<usize, String> {
+    within(text, 0, usize::MAX)
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    within(text, 0, u64::MAX)
+}
+
+fn within<T: FromStr<Err = ParseIntError> + PartialOrd + Display>(
+    text: &str,
+    least: T,
+    most: T,
+) -> Result<T, String> {
+    match text.parse::<T>() {
+        Ok(n) if n >= least => Ok(n),
+        Err(e) if *e.kind() == IntErrorKind::PosOverflow => Err(format!("it has to be at most {most}")),
+        _ => Err(format!("it has to be a whole number, at least {least}")),
     }
 }
 
@@ -776,6 +796,38 @@ mod tests {
             run(&["--max-tokens", "3", "inspect"]).unwrap().model.as_deref(),
             Some(Path::new("inspect"))
         );
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_told_what_would_work() {
+        let most = usize::MAX.to_string();
+        for (words, want) in [
+            (&["--top-k", "-1"][..], "it has to be a whole number, at least 0"),
+            (&["-n", "-1"], "it has to be a whole number, at least 0"),
+            (&["-t", "-1"], "it has to be a whole number, at least 1"),
+            (&["-t", "x"], "it has to be a whole number, at least 1"),
+            (&["-n", "99999999999999999999"], &most),
+            (&["--seed", "-1"], "it has to be a whole number, at least 0"),
+            (&["--memory-limit", "-1"], "'-1' is no size"),
+        ] {
+            let error = run(words).unwrap_err();
+            assert!(error.contains(want), "{words:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn errors_of_usage_spell_control_characters() {
+        for words in [
+            &["--\u{1b}[31mfoo"][..],
+            &["m", "x", "--temperature", "\u{1b}[31m1"],
+            &["m", "--kv-dtype", "\u{9b}"],
+        ] {
+            let words =
+                std::iter::once("torchless").chain(words.iter().copied()).map(OsString::from).collect();
+            let error = parse(words).unwrap_err().render().ansi().to_string();
+            assert!(error.contains("\\u001b[31m") || error.contains("\\u009b"), "{error:?}");
+            assert!(!error.contains("\u{1b}[31mf") && !error.contains('\u{9b}'), "{error:?}");
+        }
     }
 
     #[test]

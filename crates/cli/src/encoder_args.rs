@@ -13,10 +13,10 @@ pub struct EncoderOpenArgs {
     #[arg(long)]
     pub lazy: bool,
     /// Hold about this much of the weights in memory, such as 2G, and read the others anew; implies --lazy
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_negative_numbers = true)]
     pub memory_limit: Option<u64>,
     /// Threads [default: the number of physical cores]
-    #[arg(short = 't', long, value_name = "N", value_parser = at_least_one)]
+    #[arg(short = 't', long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Keep activations in f32 instead of quantising them: slower with quantised weights, for comparisons
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! What can be said to `torchless guard`.
 
-use crate::args::{Backend, at_least_one};
+use crate::args::{Backend, at_least_one, whole};
 use crate::encoder_args::precision;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub struct GuardEvalArgs {
     #[arg(long, value_name = "FOLDER")]
     pub model: Option<PathBuf>,
     /// Threads of the model of --model [default: the number of processors]
-    #[arg(short = 't', long, value_name = "N", value_parser = at_least_one, requires = "model")]
+    #[arg(short = 't', long, value_name = "N", value_parser = at_least_one, requires = "model", allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Numbers in which the layers of --model multiply: f32, bf16 or int8
     #[arg(long, value_name = "NUMBERS", default_value = "f32", value_parser = precision, requires = "model")]
@@ -40,7 +40,7 @@ pub struct GuardEvalArgs {
     #[arg(long, value_name = "NAME", default_value = "cpu", value_enum, requires = "model")]
     pub backend: Backend,
     /// Number of the GPU among those of the backend [default: 0]
-    #[arg(long, value_name = "N", requires = "model")]
+    #[arg(long, value_name = "N", requires = "model", value_parser = whole, allow_negative_numbers = true)]
     pub device: Option<usize>,
     /// Print one JSON object instead of a table
     #[arg(long)]
