@@ -2,6 +2,8 @@
 
 use crate::conversation::ROLES;
 use crate::jinja::{Dict, Value};
+use std::cmp::Ordering;
+use std::collections::HashSet;
 
 /// The texts of a message, or of what a tool says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,14 +14,105 @@ pub struct Said {
     pub parts: Vec<String>,
     /// Calls of tools: the name, and the arguments in JSON or as they were written.
     pub calls: Vec<(String, String)>,
-    /// All other texts, each behind the place where it stands.
+    /// All other texts, each behind the place where it stands: values, and then the keys that are no words of chat.
     pub fields: Vec<(String, String)>,
 }
 
+/// Words of the interfaces of chat that stand as keys beside the content: they name a place, and say nothing.
+const KNOWN_KEYS: [&str; 32] = [
+    "annotations",
+    "arguments",
+    "audio",
+    "cache_control",
+    "content",
+    "created",
+    "detail",
+    "file",
+    "finish_reason",
+    "format",
+    "function",
+    "function_call",
+    "id",
+    "image",
+    "image_url",
+    "index",
+    "input",
+    "logprobs",
+    "metadata",
+    "model",
+    "name",
+    "reasoning_content",
+    "refusal",
+    "role",
+    "text",
+    "timestamp",
+    "title",
+    "tool_call_id",
+    "tool_calls",
+    "type",
+    "url",
+    "usage",
+];
+
+/// How the place of a key ends, as that of `{"metadata": {"note": ""}}` is `metadata.{key}`.
+const KEY: &str = "{key}";
+/// Places that are told apart: what comes beyond them has one.
+const MOST_PLACES: usize = 10_000;
+
+/// Texts beside the content of a message, keys and numbers among them, each behind the place where it stands.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    values: Vec<(String, String)>,
+    keys: Vec<(String, String)>,
+    /// Each key is told once.
+    told: HashSet<String>,
+}
+
+impl Beside {
+    /// Adds a value.
+    pub fn value(&mut self, place: &str, text: String) {
+        if !text.is_empty() {
+            add(&mut self.values, place, text);
+        }
+    }
+
+    /// Adds a key of the object at `place`, and gives the place of its value.
+    pub fn key(&mut self, place: &str, key: &str) -> String {
+        let says_something = !key.is_empty() && !KNOWN_KEYS.contains(&key);
+        if says_something && self.told.insert(key.to_owned()) {
+            let dot = if place.is_empty() { "" } else { "." };
+            add(&mut self.keys, &format!("{place}{dot}{KEY}"), key.to_owned());
+        }
+        place_within(place, place_of_key(key))
+    }
+
+    /// Values in their order, and then keys.
+    pub fn into_fields(mut self) -> Vec<(String, String)> {
+        self.values.append(&mut self.keys);
+        self.values
+    }
+}
+
+fn add(fields: &mut Vec<(String, String)>, place: &str, text: String) {
+    match fields.len().cmp(&MOST_PLACES) {
+        Ordering::Less => fields.push((place.to_owned(), text)),
+        Ordering::Equal => {
+            let place = if place.ends_with(KEY) { format!("*.{KEY}") } else { "*".to_owned() };
+            fields.push((place, text));
+        }
+        Ordering::Greater => {
+            let last = &mut fields[MOST_PLACES].1;
+            last.push('\n');
+            last.push_str(&text);
+        }
+    }
+}
+
 /// What a key is called in the names of places: a plain word as it is, and `*` for one that could say something itself.
-pub fn place_of_key(key: &str) -> &str {
-    let is_plain = key.len() <= 24 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-    if is_plain { key } else { "*" }
+fn place_of_key(key: &str) -> &str {
+    let is_plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    let digits = key.bytes().filter(u8::is_ascii_digit).count();
+    if is_plain && key.len() <= 24 && digits <= 4 { key } else { "*" }
 }
 
 /// The name of a place inside another. Deep inside it is that of the other: names of many places take no memory without bound.
@@ -42,20 +135,29 @@ impl Said {
 
     pub(crate) fn of_message(message: &Dict) -> Self {
         let role = message.get_str("role").and_then(Value::as_str).unwrap_or_default();
-        let mut said = Self { role: role.to_owned(), ..Self::default() };
+        let mut said =
+            Reader { said: Self { role: role.to_owned(), ..Self::default() }, beside: Beside::default() };
         for (key, value) in message.iter() {
             match key.as_str() {
                 // A role that templates know is a word of theirs; any other is a text that somebody wrote.
                 Some("role") if ROLES.contains(&role) => {}
                 Some("content") => said.content(value),
-                Some("tool_calls") => said.each("tool_calls", value, Self::call),
+                Some("tool_calls") => said.each("tool_calls", value, Reader::call),
                 Some("function_call") => said.function("function_call", value),
                 _ => said.entry("", key, value),
             }
         }
-        said
+        Self { fields: said.beside.into_fields(), ..said.said }
     }
+}
 
+/// A message while it is read.
+struct Reader {
+    said: Said,
+    beside: Beside,
+}
+
+impl Reader {
     fn content(&mut self, value: &Value) {
         match value {
             Value::Seq(_) => self.each("content", value, Self::part),
@@ -65,10 +167,10 @@ impl Said {
 
     fn part(&mut self, place: &str, value: &Value) {
         match value {
-            Value::Str(text) => self.parts.push(text.as_str().to_owned()),
+            Value::Str(text) => self.said.parts.push(text.as_str().to_owned()),
             Value::Dict(part) => self.entries(place, part, |said, key, value| match (key, value) {
                 ("text", Value::Str(text)) => {
-                    said.parts.push(text.as_str().to_owned());
+                    said.said.parts.push(text.as_str().to_owned());
                     true
                 }
                 ("type", value) => value.as_str() == Some("text"),
@@ -108,7 +210,7 @@ impl Said {
             Some(value) => write_json(value, &mut arguments),
             None => {}
         }
-        self.calls.push((name.to_owned(), arguments));
+        self.said.calls.push((name.to_owned(), arguments));
     }
 
     /// The items of a list, or the one thing that stands in its place.
@@ -138,20 +240,16 @@ impl Said {
     }
 
     fn entry(&mut self, place: &str, key: &Value, value: &Value) {
-        let key = key.as_str().unwrap_or_default();
-        let name = place_of_key(key);
-        let place = place_within(place, name);
-        if name != key {
-            self.fields.push((place.clone(), key.to_owned()));
-        }
+        let place = self.beside.key(place, key.as_str().unwrap_or_default());
         self.field(&place, value);
     }
 
-    /// Every text of a value. Values come from JSON and nest as little as it may.
+    /// Every text and number of a value. Values come from JSON and nest as little as it may.
     fn field(&mut self, place: &str, value: &Value) {
         match value {
-            Value::Str(text) if text.is_empty() => {}
-            Value::Str(text) => self.fields.push((place.to_owned(), text.as_str().to_owned())),
+            Value::Str(text) => self.beside.value(place, text.as_str().to_owned()),
+            Value::Int(number) => self.beside.value(place, number.to_string()),
+            Value::Float(number) => self.beside.value(place, number.to_string()),
             Value::Seq(_) => self.each(place, value, Self::field),
             Value::Dict(dict) => self.entries(place, dict, |_, _, _| false),
             _ => {}
@@ -223,7 +321,13 @@ mod tests {
             "function": {"name": "f", "arguments": {"k": "v\"", "n": [1, null, true, 0.5]}}}, {"name": "g", "arguments": "raw"}]}]"#;
         let [user, assistant] = &said(json)[..] else { panic!() };
         assert_eq!(user.parts, ["a", "b", ""]);
-        let fields = [("name", "bob"), ("content[2].type", "image"), ("content[2].url.x[0]", "c")];
+        let fields = [
+            ("name", "bob"),
+            ("content[2].type", "image"),
+            ("content[2].url.x[0]", "c"),
+            ("content[2].url.x[1]", "1"),
+            ("content[2].url.{key}", "x"),
+        ];
         assert_eq!(user.fields, pairs(&fields));
         let arguments = r#"{"k":"v\"","n":[1,null,true,0.5]}"#;
         assert_eq!(assistant.calls, pairs(&[("f", arguments), ("g", "raw")]));
@@ -242,10 +346,27 @@ mod tests {
             ("tool_calls[0].arguments", "a"),
             ("tool_calls[1]", "s"),
             ("function_call.note", "n"),
-            ("*", "say this aloud"),
             ("*.w", "x"),
+            ("function_call.{key}", "note"),
+            ("{key}", "say this aloud"),
+            ("*.{key}", "w"),
         ];
         assert_eq!(odd.fields, pairs(&fields));
+        let odd = of(r#"{"role": "user", "content": "", "4111111111111111": {"AKIA": 5}}"#);
+        let fields = [("*.AKIA", "5"), ("{key}", "4111111111111111"), ("*.{key}", "AKIA")];
+        assert_eq!(odd.fields, pairs(&fields));
+    }
+
+    #[test]
+    fn many_values_have_few_places() {
+        let mut beside = Beside::default();
+        for number in 0..20_000 {
+            beside.value("x", number.to_string());
+        }
+        let fields = beside.into_fields();
+        assert_eq!(fields.len(), MOST_PLACES + 1);
+        let texts: Vec<&str> = fields.iter().flat_map(|field| field.1.lines()).collect();
+        assert_eq!((texts.len(), texts[19_999]), (20_000, "19999"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::configuration::Entry;
 use crate::execution::{self, block_on, caught};
-use crate::message::{FIELD, JOINED};
+use crate::message::{FIELD, JOINED, place_without};
 use crate::threads::Threads;
 use crate::verdict::{combined, merged, scored, unscanned};
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
 };
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -194,8 +195,9 @@ impl Firewall {
             }
         }
         if !message.fields.is_empty() {
-            let result = self.scan_fields(input, &of_readings).await;
-            results.push(("field", scored(result, of_readings.len())));
+            for result in self.scan_fields(input, &of_readings).await {
+                results.push(("field", scored(result, of_readings.len())));
+            }
         }
         self.recorded(message, merged(results, |name, result| format!("{name}: {}", result.reason)))
     }
@@ -225,23 +227,32 @@ impl Firewall {
         verdict
     }
 
-    /// Scans the texts beside the content, in one.
-    async fn scan_fields(&self, input: &Arc<ScanInput>, entries: &[&Entry]) -> ScanResult {
-        let message = input.message();
-        let (mut text, mut ends) = (String::new(), Vec::new());
-        for field in &message.fields {
-            text.push_str(&field.text);
-            text.push('\n');
-            ends.push(text.len());
+    /// Scans the texts beside the content, in one, and so the keys that they stand under. A key with a finding is in no name of a place.
+    async fn scan_fields(&self, input: &Arc<ScanInput>, entries: &[&Entry]) -> Vec<ScanResult> {
+        let (keys, values): (Vec<&Field>, Vec<&Field>) =
+            input.message().fields.iter().partition(|field| field.is_key());
+        let mut results = Vec::new();
+        let mut unsaid = HashSet::new();
+        for fields in [keys, values].into_iter().filter(|fields| !fields.is_empty()) {
+            let together = Together::of(&fields);
+            let reading = Arc::new(input.instead(Message::new(input.message().role, &together.text[..])));
+            let result = self.scan_one(&reading, entries).await;
+            if fields[0].is_key() {
+                let found = result.findings.iter().flat_map(|found| &fields[together.fields(&found.span)]);
+                unsaid.extend(found.flat_map(|field| field.text.lines()));
+            }
+            results.push((together, fields, result));
         }
-        let reading = Arc::new(input.instead(Message::new(message.role, text)));
-        let mut result = self.scan_one(&reading, entries).await;
-        for finding in &mut result.findings {
-            let field = message.fields.get(ends.partition_point(|end| *end <= finding.span.start));
-            finding.seen_in = format!("{FIELD}{}", field.map_or("", |field| &field.place)).into();
-            finding.span = 0..0;
-        }
-        result
+        let placed = results.into_iter().rev().map(|(together, fields, mut result)| {
+            for finding in &mut result.findings {
+                let field = fields.get(together.fields(&finding.span).start);
+                let place = field.map_or(String::new(), |field| place_without(&field.place, &unsaid));
+                finding.seen_in = format!("{FIELD}{place}").into();
+                finding.span = 0..0;
+            }
+            result
+        });
+        placed.collect()
     }
 
     /// Scans every reading of a call; what is found in several of them is told of the first.

@@ -1,5 +1,6 @@
 //! Who said what.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
@@ -233,7 +234,7 @@ pub struct Message {
 /// A text beside the content of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Where it stands, such as `metadata.note`.
+    /// Where it stands, such as `metadata.note`; the key `note` itself stands at `metadata.{key}`.
     pub place: String,
     /// The text.
     pub text: String,
@@ -241,6 +242,22 @@ pub struct Field {
 
 /// How what findings are seen in begins where it is a field.
 pub(crate) const FIELD: &str = "field ";
+
+impl Field {
+    /// Whether the text is a key: names of places may repeat it.
+    pub(crate) fn is_key(&self) -> bool {
+        self.place.ends_with("{key}")
+    }
+}
+
+/// A place without the words that are in `unsaid`.
+pub(crate) fn place_without(place: &str, unsaid: &HashSet<&str>) -> String {
+    let words = place.split('.').map(|word| {
+        let index = word.find('[').unwrap_or(word.len());
+        if unsaid.contains(&word[..index]) { format!("*{}", &word[index..]) } else { word.to_owned() }
+    });
+    words.collect::<Vec<_>>().join(".")
+}
 
 impl Message {
     /// A message.

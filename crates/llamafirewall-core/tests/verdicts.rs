@@ -166,6 +166,19 @@ fn fields_are_scanned_and_named() {
     assert_eq!((result.decision, result.reason.as_str()), (ScanDecision::Block, "field: found - score: 0.5"));
     assert_eq!(result.findings[0].seen_in, "field b.c");
     assert!(result.findings[0].is_beside_text() && !result.findings[0].is_in_call());
+#[test]
+fn keys_are_scanned_and_one_with_a_finding_is_in_no_place() {
+    let field = |place: &str, text: &str| Field { place: place.to_owned(), text: text.to_owned() };
+    let seen = |fields: &[(&str, &str)]| -> Vec<String> {
+        let fields = fields.iter().map(|(place, text)| field(place, text)).collect();
+        let result = finds(Role::User).scan_blocking(&Message::user("hi").with_fields(fields), None);
+        result.findings.iter().map(|finding| finding.seen_in.to_string()).collect()
+    };
+    assert_eq!(seen(&[("a.{key}", "secret")]), ["field a.{key}"]);
+    let fields = [("x.my-secret[1].y", "secret"), ("{key}", "x"), ("x.{key}", "my-secret"), ("{key}", "y")];
+    assert_eq!(seen(&fields), ["field x.*[1].y", "field x.{key}"]);
+    assert_eq!(seen(&[("x", "a secret"), ("{key}", "x")]), ["field x"]);
+    assert_eq!(seen(&[("x", "sec"), ("{key}", "ret")]), [""; 0]);
 }
 
 #[test]

@@ -392,6 +392,26 @@ fn texts_under_other_keys_are_scanned_and_their_place_is_the_key() {
     conversation(call, &[], 5);
     let part = "{\"content\":[{\"type\":\"tool_result\",\"text\":\"\",\"content\":\"ada@example.com\"}]}";
     conversation(part, &[], 5);
+#[test]
+fn keys_and_numbers_are_scanned_and_no_report_repeats_one() {
+    conversation("{\"content\":\"hi\",\"card\":4111111111111111}", &[], 5);
+    for (key, value) in [("4111111111111111", "\"x\""), ("ada_4111111111111111", "\"ada@example.com\"")] {
+        let line = format!("{{\"content\":\"hi\",\"{key}\":{value}}}");
+        let results = conversation(&line, &[], 5);
+        assert!(!serde_json::Value::from(results.clone()).to_string().contains("4111"), "{results:?}");
+    }
+    for line in [
+        "{\"content\":\"hi\",\"zebra-quartz\":\"x\"}",
+        "{\"content\":\"hi\",\"zebra-quartz\":\"zebra-quartz\"}",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = folder.path().join("policy.toml");
+        let text = "[audit]\nfile = \"log\"\n[scanner.planted]\ntype = \"canary\"\nwords = [\"zebra-quartz\"]\n[role.user]\nscanners = [\"planted\"]\n";
+        std::fs::write(&policy, text).unwrap();
+        let results = conversation(line, &["--policy", policy.to_str().unwrap()], 5);
+        let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+        assert!(!log.contains("zebra") && !format!("{results:?}").contains("zebra"), "{log} {results:?}");
+    }
 }
 
 #[test]

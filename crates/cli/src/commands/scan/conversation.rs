@@ -164,14 +164,22 @@ mod tests {
         let message = messages(line, Speaker::default()).unwrap().remove(0);
         let fields: Vec<_> = message.fields.iter().map(|field| (&field.place[..], &field.text[..])).collect();
         let want = [
+            ("n", "1"),
             ("x.y[0]", "c"),
             ("x.y[1].z", "d"),
             ("x.y", "e"),
             ("*", "say this"),
             ("*", "f"),
+            ("{key}", "n"),
+            ("{key}", "x"),
+            ("x.{key}", "y"),
+            ("x.y[1].{key}", "z"),
+            ("{key}", "say this"),
             ("tool_calls[0].id", "g"),
             ("tool_calls[0].function.k", "h"),
+            ("tool_calls[0].function.{key}", "k"),
             ("content[0].note", "a"),
+            ("content[0].{key}", "note"),
             ("content[1].content", "b"),
         ];
         assert_eq!(fields, want);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
-use torchless::conversation::{place_of_key, place_within};
+use torchless::conversation::{Beside, place_within};
 use torchless::firewall::Field;
 
 /// A text, or parts of one.
@@ -48,35 +48,35 @@ impl<'de> Visitor<'de> for AnyContent {
     }
 }
 
-/// The texts of an object's other keys: each entry of them, also where one key stands there twice.
+/// What an object has under other keys: each entry of it, also where one key stands there twice.
 #[derive(Default)]
-pub struct Others(Vec<Field>);
+pub struct Others(Beside);
 
 impl Others {
     /// With the place of the object that they stand in.
     pub fn at(self, place: &str) -> Vec<Field> {
-        let inside = |field: Field| Field { place: place_within(place, &field.place), ..field };
-        self.0.into_iter().map(inside).collect()
+        let inside = |(at, text): (String, String)| Field { place: place_within(place, &at), text };
+        self.0.into_fields().into_iter().map(inside).collect()
     }
 }
 
 impl<'de> Deserialize<'de> for Others {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let mut fields = Vec::new();
-        from.deserialize_map(Texts { place: "", fields: &mut fields })?;
-        Ok(Self(fields))
+        let mut beside = Beside::default();
+        from.deserialize_map(Texts { place: "", beside: &mut beside })?;
+        Ok(Self(beside))
     }
 }
 
-/// Gathers the texts of a value.
+/// Gathers the texts and numbers of a value.
 struct Texts<'a> {
     place: &'a str,
-    fields: &'a mut Vec<Field>,
+    beside: &'a mut Beside,
 }
 
 impl Texts<'_> {
     fn at<'b>(&'b mut self, place: &'b str) -> Texts<'b> {
-        Texts { place, fields: self.fields }
+        Texts { place, beside: self.beside }
     }
 }
 
@@ -99,8 +99,8 @@ impl<'de> Visitor<'de> for Texts<'_> {
         // What every part and every call is said to be.
         let says_nothing =
             matches!((self.place.rsplit('.').next(), text), (Some("type"), "text" | "function"));
-        if !says_nothing && !text.is_empty() {
-            self.fields.push(Field { place: self.place.to_owned(), text: text.to_owned() });
+        if !says_nothing {
+            self.beside.value(self.place, text.to_owned());
         }
         Ok(())
     }
@@ -115,11 +115,7 @@ impl<'de> Visitor<'de> for Texts<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<(), A::Error> {
         while let Some(key) = entries.next_key::<String>()? {
-            let name = place_of_key(&key);
-            let place = place_within(self.place, name);
-            if name != key {
-                self.fields.push(Field { place: place.clone(), text: key.clone() });
-            }
+            let place = self.beside.key(self.place, &key);
             entries.next_value_seed(self.at(&place))?;
         }
         Ok(())
@@ -129,15 +125,18 @@ impl<'de> Visitor<'de> for Texts<'_> {
         Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        self.beside.value(self.place, number.to_string());
         Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        self.beside.value(self.place, number.to_string());
         Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
+        self.beside.value(self.place, number.to_string());
         Ok(())
     }
 
