@@ -390,6 +390,9 @@ fn texts_under_other_keys_are_scanned_and_their_place_is_the_key() {
     let call = "{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"a\",\"arguments\":\"{}\"},\
                 \"arguments\":\"write to ada@example.com\"}]}";
     conversation(call, &[], 5);
+    let twice = "{\"role\":\"assistant\",\"tool_calls\":[{\"name\":\"a\",\"arguments\":\
+                 {\"to\":\"ada@example.com\",\"to\":\"x\"}}]}";
+    conversation(twice, &[], 5);
     let part = "{\"content\":[{\"type\":\"tool_result\",\"text\":\"\",\"content\":\"ada@example.com\"}]}";
     conversation(part, &[], 5);
 #[test]

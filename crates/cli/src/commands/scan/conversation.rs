@@ -5,6 +5,7 @@ use super::inputs::{Entry, Unseen};
 use crate::input;
 use crate::speaker::Speaker;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use torchless::firewall::{Field, ToolCall};
 use torchless::{Message, Role};
 
@@ -29,7 +30,7 @@ struct Row {
 struct CallRow {
     function: Option<FunctionRow>,
     name: Option<String>,
-    arguments: Option<serde_json::Value>,
+    arguments: Option<Box<RawValue>>,
     #[serde(flatten)]
     others: Others,
 }
@@ -37,7 +38,7 @@ struct CallRow {
 #[derive(Deserialize)]
 struct FunctionRow {
     name: String,
-    arguments: serde_json::Value,
+    arguments: Box<RawValue>,
     #[serde(flatten)]
     others: Others,
 }
@@ -69,7 +70,7 @@ fn messages(line: &str, speaker: Speaker) -> Result<Vec<Message>, String> {
         call.read(&format!("tool_calls[{at}]"), &mut calls, &mut fields)?;
     }
     if let Some(function) = row.function_call {
-        function.read("function_call", &mut calls, &mut fields);
+        function.read("function_call", &mut calls, &mut fields)?;
     }
     if row.content.is_none() && calls.is_empty() && row.reasoning_content.is_none() {
         return Err("neither content nor tool_calls".to_owned());
@@ -96,30 +97,40 @@ impl CallRow {
             return Err("a tool call without a name".to_owned());
         }
         if self.name.is_some() || self.arguments.is_some() {
-            calls.push(called(self.name.unwrap_or_default(), self.arguments.unwrap_or_default()));
+            calls.push(called(self.name.unwrap_or_default(), self.arguments.as_deref())?);
         }
         if let Some(function) = self.function {
-            function.read(&format!("{place}.function"), calls, fields);
+            function.read(&format!("{place}.function"), calls, fields)?;
         }
         Ok(())
     }
 }
 
 impl FunctionRow {
-    fn read(self, place: &str, calls: &mut Vec<ToolCall>, fields: &mut Vec<Field>) {
+    fn read(self, place: &str, calls: &mut Vec<ToolCall>, fields: &mut Vec<Field>) -> Result<(), String> {
         fields.extend(self.others.at(place));
-        calls.push(called(self.name, self.arguments));
+        calls.push(called(self.name, Some(&self.arguments))?);
+        Ok(())
     }
 }
 
-fn called(name: String, arguments: serde_json::Value) -> ToolCall {
-    let arguments = arguments.as_str().map_or_else(|| arguments.to_string(), str::to_owned);
-    ToolCall { name, arguments }
+/// Arguments in a string are what it says, all others as they are written: of a key that stands there twice both values count.
+fn called(name: String, arguments: Option<&RawValue>) -> Result<ToolCall, String> {
+    let written = arguments.map_or("null", RawValue::get);
+    let arguments = match written.starts_with('"') {
+        true => serde_json::from_str(written).map_err(|_| "arguments that are no text".to_owned())?,
+        false => written.to_owned(),
+    };
+    Ok(ToolCall { name, arguments })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn call(name: &str, arguments: &str) -> ToolCall {
+        ToolCall { name: name.to_owned(), arguments: arguments.to_owned() }
+    }
 
     #[test]
     fn lines_are_messages_in_the_forms_of_endpoints() {
@@ -143,8 +154,21 @@ mod tests {
             r#"{"content": null, "tool_calls": null, "function_call": {"name": "f", "arguments": "{}"}}"#,
         ] {
             let calls = said(line).map(|m| m[0].tool_calls.clone());
-            assert_eq!(calls, Ok(vec![called("f".into(), "{}".into())]), "{line}");
+            assert_eq!(calls, Ok(vec![call("f", "{}")]), "{line}");
         }
+    }
+
+    #[test]
+    fn every_value_of_arguments_is_kept() {
+        let twice = r#"{"to":"a","x": {"to":"b" , "to":1.0}, "to":"c"}"#;
+        let line =
+            |arguments: &str| format!(r#"{{"tool_calls": [{{"name": "f", "arguments": {arguments}}}]}}"#);
+        let quoted = serde_json::Value::from(twice).to_string();
+        for arguments in [twice, &quoted] {
+            let said = messages(&line(arguments), Speaker::default());
+            assert_eq!(said.map(|m| m[0].tool_calls.clone()), Ok(vec![call("f", twice)]));
+        }
+        assert!(messages(&line(r#""\ud800""#), Speaker::default()).is_err());
     }
 
     #[test]
@@ -168,7 +192,6 @@ mod tests {
             ("x.y[0]", "c"),
             ("x.y[1].z", "d"),
             ("x.y", "e"),
-            ("*", "say this"),
             ("*", "f"),
             ("{key}", "n"),
             ("{key}", "x"),
@@ -183,7 +206,7 @@ mod tests {
             ("content[1].content", "b"),
         ];
         assert_eq!(fields, want);
-        let calls = [called("m".into(), "i".into()), called("n".into(), "{}".into())];
+        let calls = [call("m", "i"), call("n", "{}")];
         assert_eq!(message.tool_calls, calls);
     }
 
