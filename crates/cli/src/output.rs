@@ -22,9 +22,14 @@ pub fn write(text: &str) -> std::io::Result<()> {
 /// # Errors
 /// Standard output is closed or full.
 pub fn json(value: &serde_json::Value) -> std::io::Result<()> {
+    write(&format!("{}\n", sorted(value)))
+}
+
+/// JSON whose keys are in alphabetical order.
+pub fn sorted(value: &serde_json::Value) -> String {
     let mut value = value.clone();
     value.sort_all_objects();
-    write(&format!("{value}\n"))
+    value.to_string()
 }
 
 /// Says something to the person on a line of standard error, control characters [`escaped`]: names and reasons come from files of

@@ -13,13 +13,14 @@ use crate::{output, policy};
 use anyhow::Result;
 use inputs::{Entry, Input, Source, Unseen};
 use places::{Place, places};
+use report::{Form, Report};
 use std::cmp::Reverse;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use torchless::firewall::{Finding, ScanDecision, ScanResult, ScanStatus};
 use torchless::{Firewall, Message, Role};
 
-/// A text and what the firewall makes of it; or what could not be scanned, and why. The text itself is not kept.
+/// A text and what the firewall makes of it; or what could not be scanned, and why. Told at once and not kept: a conversation may have
+/// a million lines.
 struct Scanned {
     source: Source,
     role: Role,
@@ -33,72 +34,79 @@ struct Scanned {
 /// Findings of one text that are told at most: more would say nothing to anybody, and take memory.
 const MOST_TOLD: usize = 1000;
 
-/// Everything that was scanned.
+/// What everything that was scanned comes to.
 #[derive(Default)]
 struct Scans {
-    all: Vec<Scanned>,
-    /// Texts among them.
+    decision: ScanDecision,
+    /// Whether a scan failed, or something could not be read.
+    has_errors: bool,
+    /// Texts that were there.
     texts: usize,
-    /// Whose text no scanner looked at.
-    unseen: Option<Role>,
+    /// Whose texts no scanner looked at.
+    unseen: Vec<Role>,
 }
 
 /// Runs the verb.
 pub fn run(args: &ScanArgs) -> Result<()> {
     let firewall = policy::firewall(&args.policy)?;
     let mut scans = Scans::default();
-    inputs::each(args, &mut |input| scan(&firewall, input, args.speaker().role(), &mut scans))?;
-    if scans.texts == 0 {
-        output::note("torchless: there was no text to scan");
-    } else if let Some(role) = scans.unseen {
-        let unseen = format!("the policy has no scanner for the role {role}: what it says was not scanned");
-        output::note(&format!("torchless: {unseen}"));
+    let mut report = Report::new(match (args.json, args.sarif) {
+        (true, _) => Form::Json,
+        (_, true) => Form::Sarif(Box::default()),
+        _ => Form::Text,
+    });
+    let role = args.speaker().role();
+    let read = inputs::each(args, &mut |input| scan(&firewall, input, role, &mut scans, &mut report));
+    if read.is_ok() {
+        scans.note();
     }
-    let written = match (args.json, args.sarif) {
-        (true, _) => output::json(&report::json(&scans)),
-        (_, true) => output::json(&sarif::log(&scans)),
-        _ => output::write(&report::text(&scans.all)),
-    };
-    match written {
-        // Whoever reads has had enough; the verdict stands all the same.
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => {}
-        written => written?,
+    if read.is_ok() || report.has_begun() {
+        report.finish(&scans)?;
     }
+    read?;
     scans.verdict()
 }
 
 /// Scans each message with those before it as its past.
-fn scan(firewall: &Firewall, input: Input, role: Role, scans: &mut Scans) {
+fn scan(firewall: &Firewall, input: Input, role: Role, scans: &mut Scans, report: &mut Report) {
     let mut messages = Vec::new();
     let mut entries = Vec::new();
     for (entry, line) in input.entries {
-        let source = Source { file: input.file.clone(), line };
         entries.push(match entry {
-            Entry::Unseen(unseen) => (source, Err(unseen)),
+            Entry::Unseen(unseen) => (line, Err(unseen)),
             Entry::Message(message) => {
                 messages.push(message);
-                (source, Ok(messages.len() - 1))
+                (line, Ok(messages.len() - 1))
             }
         });
     }
     let messages: Arc<[Message]> = messages.into();
-    for (source, entry) in entries {
-        scans.all.push(match entry {
+    for (line, entry) in entries {
+        let source = Source { file: input.file.clone(), line };
+        let one = match entry {
             Err(unseen) => unscanned(source, role, unseen),
             Ok(at) => {
-                let message = &messages[at];
-                let mut result = firewall.scan_at_blocking(&messages, at);
-                let untold = leave_out(&mut result.findings);
-                let places = places(&message.content, &result.findings);
-                if has_text(message) {
-                    scans.texts += 1;
-                    scans.unseen =
-                        scans.unseen.or((result.status == ScanStatus::Skipped).then_some(message.role));
+                let one = scanned(firewall, source, &messages, at);
+                if has_text(&messages[at]) {
+                    scans.saw(&one);
                 }
-                Scanned { source, role: message.role, result, places, untold }
+                one
             }
-        });
+        };
+        scans.count(&one);
+        report.tell(&one);
     }
+}
+
+fn scanned(firewall: &Firewall, source: Source, messages: &Arc<[Message]>, at: usize) -> Scanned {
+    let message = &messages[at];
+    let mut result = firewall.scan_at_blocking(messages, at);
+    if result.status == ScanStatus::Skipped {
+        result.reason = format!("no scanner of the policy looks at the role {}", message.role);
+    }
+    let untold = leave_out(&mut result.findings);
+    let places = places(&message.content, &result.findings);
+    Scanned { source, role: message.role, result, places, untold }
 }
 
 /// Leaves the worst findings, in the order of their places, and says how many went.
@@ -126,19 +134,39 @@ fn unscanned(source: Source, role: Role, unseen: Unseen) -> Scanned {
 }
 
 impl Scans {
-    fn decision(&self) -> ScanDecision {
-        self.all.iter().map(|one| one.result.decision).max().unwrap_or(ScanDecision::Allow)
+    fn count(&mut self, one: &Scanned) {
+        self.decision = self.decision.max(one.result.decision);
+        self.has_errors |= one.result.status == ScanStatus::Error;
+    }
+
+    /// Counts a text that was there to be scanned.
+    fn saw(&mut self, one: &Scanned) {
+        self.texts += 1;
+        if one.result.status == ScanStatus::Skipped && !self.unseen.contains(&one.role) {
+            self.unseen.push(one.role);
+        }
+    }
+
+    /// Says on standard error what else keeps it from being a scan of everything.
+    fn note(&self) {
+        let roles: Vec<&str> = self.unseen.iter().map(|role| role.name()).collect();
+        let without = "torchless: the policy has no scanner for the role";
+        match &roles[..] {
+            _ if self.texts == 0 => output::note("torchless: there was no text to scan"),
+            [] => {}
+            [role] => output::note(&format!("{without} {role}: what it says was not scanned")),
+            roles => output::note(&format!("{without}s {}: what they say was not scanned", roles.join(", "))),
+        }
     }
 
     /// Whether something was not scanned that should have been.
     fn failed(&self) -> bool {
-        let nothing_seen = self.texts == 0 || self.unseen.is_some();
-        nothing_seen || self.all.iter().any(|one| one.result.status == ScanStatus::Error)
+        self.has_errors || self.texts == 0 || !self.unseen.is_empty()
     }
 
     /// The exit code says the worst.
     fn verdict(&self) -> Result<()> {
-        let verdict = match self.decision() {
+        let verdict = match self.decision {
             _ if self.failed() => Verdict::Failed,
             ScanDecision::Block => Verdict::Blocked,
             ScanDecision::HumanInTheLoopRequired => Verdict::Human,

@@ -43,11 +43,18 @@ struct FunctionRow {
     others: Others,
 }
 
+/// Lines of a conversation at most: each message is kept as the past of those after it.
+const MOST_LINES: usize = 1 << 20;
+
 /// The messages of a conversation with their lines, and which lines are none.
 pub fn conversation(text: &str, speaker: Speaker) -> Vec<(Entry, Option<usize>)> {
+    lines_of(text, speaker, MOST_LINES)
+}
+
+fn lines_of(text: &str, speaker: Speaker, most: usize) -> Vec<(Entry, Option<usize>)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let entries = lines.flat_map(|(at, line)| {
+    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let entries = lines.by_ref().take(most).flat_map(|(at, line)| {
         let entries = match messages(line, speaker) {
             Ok(messages) => messages.into_iter().map(Entry::Message).collect(),
             Err(reason) => vec![Entry::Unseen(Unseen::error(format!("not a message: {reason}")))],
@@ -55,6 +62,10 @@ pub fn conversation(text: &str, speaker: Speaker) -> Vec<(Entry, Option<usize>)>
         entries.into_iter().map(move |entry| (entry, Some(at + 1)))
     });
     let mut entries: Vec<_> = entries.collect();
+    if let Some((at, _)) = lines.next() {
+        let reason = format!("more than {most} lines, the most that is read: divide the file");
+        entries.push((Entry::Unseen(Unseen::error(reason)), Some(at + 1)));
+    }
     if entries.is_empty() {
         entries.push((Entry::Unseen(Unseen::skipped("a conversation without messages")), None));
     }
@@ -228,6 +239,11 @@ mod tests {
             };
             assert!(unseen.reason.contains(why), "{}", unseen.reason);
         }
+        let long = lines_of("\n{}\n\n{}\n{}\n", Speaker::default(), 2);
+        assert_eq!(long.iter().map(|(_, line)| *line).collect::<Vec<_>>(), [Some(2), Some(4), Some(5)]);
+        assert!(
+            matches!(&long[2].0, Entry::Unseen(unseen) if unseen.reason.starts_with("more than 2 lines"))
+        );
         assert!(matches!(&conversation("\n", Speaker::default())[..], [(Entry::Unseen(_), None)]));
     }
 }

@@ -2,8 +2,9 @@
 
 use super::places::Place;
 use super::{Scanned, Scans};
+use crate::output;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 use torchless::firewall::{Finding, ScanDecision, ScanStatus};
 
@@ -18,32 +19,81 @@ struct Told<'a> {
     place: Option<&'a Place>,
 }
 
-/// The log of one run.
-pub fn log(scans: &Scans) -> Value {
-    let told: Vec<Told> = scans.all.iter().flat_map(told).collect();
-    let rules: BTreeMap<&str, &str> = told.iter().map(|told| (&told.rule[..], &told.words[..])).collect();
-    let index: BTreeMap<&str, usize> = rules.keys().enumerate().map(|(at, rule)| (*rule, at)).collect();
-    let files: BTreeSet<String> = scans.all.iter().map(|one| uri(&one.source.file)).collect();
-    let unseen = scans.all.iter().filter(|one| one.result.status != ScanStatus::Success);
-    let untold = scans.all.iter().filter(|one| one.untold > 0);
-    json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
+/// How the log of one run begins, up to its results.
+pub const BEGINNING: &str = "{\"$schema\":\"https://json.schemastore.org/sarif-2.1.0.json\",\"version\":\"2.1.0\",\"runs\":[{\"results\":[";
+
+/// Notifications at most; of the others, how many they are.
+const MOST_NOTIFICATIONS: usize = 1000;
+
+/// What of a log stands behind its results.
+#[derive(Default)]
+pub struct Log {
+    has_results: bool,
+    /// By their ids, each with its place in the list.
+    rules: HashMap<String, usize>,
+    rule_list: Vec<Value>,
+    files: BTreeSet<String>,
+    notifications: Vec<Value>,
+    /// Beyond those that are told.
+    untold: usize,
+}
+
+impl Log {
+    /// Writes the results of a text.
+    pub fn tell(&mut self, one: &Scanned, out: &mut String) {
+        self.files.insert(uri(&one.source.file));
+        for told in told(one) {
+            let rule = match self.rules.get(&told.rule) {
+                Some(index) => *index,
+                None => {
+                    self.rule_list.push(rule(&told.rule, &told.words));
+                    self.rules.insert(told.rule.clone(), self.rule_list.len() - 1);
+                    self.rule_list.len() - 1
+                }
+            };
+            out.push_str(if self.has_results { "," } else { "" });
+            out.push_str(&output::sorted(&result(&told, rule)));
+            self.has_results = true;
+        }
+        if one.result.status != ScanStatus::Success {
+            self.notify(|| notification(one));
+        }
+        if one.untold > 0 {
+            self.notify(|| more(one));
+        }
+    }
+
+    fn notify(&mut self, notification: impl FnOnce() -> Value) {
+        if self.notifications.len() < MOST_NOTIFICATIONS {
+            self.notifications.push(notification());
+        } else {
+            self.untold += 1;
+        }
+    }
+
+    /// The rest of the log.
+    pub fn end(&self, scans: &Scans) -> String {
+        let beyond = (self.untold > 0).then(|| {
+            json!({ "level": "error", "message": { "text": format!("and {} notifications more", self.untold) } })
+        });
+        let files: Vec<Value> =
+            self.files.iter().map(|file| json!({ "location": { "uri": file } })).collect();
+        let rest = json!({
+            "artifacts": files,
+            "columnKind": "unicodeCodePoints",
+            "invocations": [{
+                "executionSuccessful": !scans.failed(),
+                "toolExecutionNotifications": self.notifications.iter().chain(&beyond).collect::<Vec<_>>(),
+            }],
             "tool": { "driver": {
                 "name": "torchless",
                 "version": env!("CARGO_PKG_VERSION"),
-                "rules": rules.iter().map(|(id, words)| rule(id, words)).collect::<Vec<_>>(),
+                "rules": self.rule_list,
             }},
-            "invocations": [{
-                "executionSuccessful": !scans.failed(),
-                "toolExecutionNotifications": unseen.map(notification).chain(untold.map(more)).collect::<Vec<_>>(),
-            }],
-            "artifacts": files.iter().map(|file| json!({ "location": { "uri": file } })).collect::<Vec<_>>(),
-            "columnKind": "unicodeCodePoints",
-            "results": told.iter().map(|told| result(told, index[&told.rule[..]])).collect::<Vec<_>>(),
-        }],
-    })
+        });
+        // Its own brace is open already.
+        format!("],{}]}}\n", &output::sorted(&rest)[1..])
+    }
 }
 
 fn told(one: &Scanned) -> Vec<Told<'_>> {
