@@ -1,7 +1,7 @@
 //! Which scanners look at whom, and what happens when they cannot.
 
 use crate::execution::{asked, caught};
-use crate::{AuditLog, Role, ScanDecision, ScanResult, ScanStatus, Scanner};
+use crate::{AuditLog, Finding, Role, ScanDecision, ScanResult, ScanStatus, Scanner};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,9 +145,17 @@ impl Entry {
     pub fn decided(&self, mut result: ScanResult) -> ScanResult {
         let is_score = (0.0..=1.0).contains(&result.score) && result.status == ScanStatus::Success;
         let Some(threshold) = self.threshold.filter(|_| is_score) else { return result };
-        result.decision = threshold.decision(result.score);
+        // One that panics when it is asked goes by its scores.
+        let by_rule = caught(|| self.scanner.asks_by_rule()).unwrap_or(false);
+        let is_asked = |decision| by_rule && decision == ScanDecision::HumanInTheLoopRequired;
+        if !is_asked(result.decision) {
+            let asked = result.findings.iter().any(|finding| is_asked(finding.decision));
+            let least = if asked { ScanDecision::HumanInTheLoopRequired } else { ScanDecision::Allow };
+            result.decision = threshold.decision(result.score).max(least);
+        }
         // What the scanner only wants to be known stays so.
-        for finding in result.findings.iter_mut().filter(|finding| !finding.decision.is_allow()) {
+        let is_settled = |finding: &Finding| finding.decision.is_allow() || is_asked(finding.decision);
+        for finding in result.findings.iter_mut().filter(|finding| !is_settled(finding)) {
             finding.decision = threshold.decision(finding.score);
         }
         result

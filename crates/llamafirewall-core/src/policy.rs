@@ -16,8 +16,8 @@
 //! patterns = [{ name = "Project name", regex = "project bluebird" }]
 //!
 //! [role.user]
-//! scanners = ["house_rules", "hidden_ascii"]
-//! threshold.house_rules = { block = 0.9, human = 0.5 }
+//! scanners = ["house_rules", "hidden_ascii", "prompt_guard"]
+//! threshold.prompt_guard = { block = 0.99, human = 0.9 }
 //! ```
 
 use crate::{

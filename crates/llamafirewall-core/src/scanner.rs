@@ -93,6 +93,11 @@ pub trait Scanner: Send + Sync {
         None
     }
 
+    /// Whether it asks a person only where a rule says so by name. A threshold, which is for scores, leaves such findings as they are.
+    fn asks_by_rule(&self) -> bool {
+        false
+    }
+
     /// Whether it can say nothing without the messages before.
     fn require_full_trace(&self) -> bool {
         false

@@ -117,6 +117,10 @@ impl Scanner for CodeShieldScanner {
         ScannerType::CodeShield
     }
 
+    fn asks_by_rule(&self) -> bool {
+        true
+    }
+
     fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
         Box::pin(async move {
             let text = input.text();

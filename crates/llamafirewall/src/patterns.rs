@@ -78,6 +78,12 @@ pub(crate) fn build_secrets(options: &ScannerOptions) -> Result<Arc<dyn Scanner>
 
 fn named(options: &ScannerOptions, groups: &[Group]) -> Result<Arc<dyn Scanner>, ConfigurationError> {
     let read: Options = options.read()?;
+    let finds_blobs = read.opaque.is_some_and(|decision| decision != ScanDecision::Allow);
+    if read.groups.as_ref().is_some_and(Vec::is_empty) && read.patterns.is_empty() && !finds_blobs {
+        let reason =
+            "it looks for nothing: name groups (injection, personal, secrets) or patterns".to_owned();
+        return Err(ConfigurationError::Options { scanner: options.name().to_owned(), reason });
+    }
     let mut scanner = RegexScanner::with(read.groups.as_deref().unwrap_or(groups), read.patterns)?;
     scanner.opaque = read.opaque.or(scanner.opaque);
     Ok(Arc::new(scanner.called(options.name())))
@@ -284,6 +290,10 @@ impl Scanner for RegexScanner {
 
     fn placement(&self) -> Placement {
         Placement::Task
+    }
+
+    fn asks_by_rule(&self) -> bool {
+        true
     }
 
     fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {

@@ -391,6 +391,10 @@ fn policies_that_do_not_hold_together_are_refused() {
         ("[role.user]\nscanners = [\"regex\"]\nthreshold.regex = 2.0", "from 0 to 1"),
         ("[role.user]\nscanners = [\"regex\"]\nthreshold.secrets = 0.5", "no such scanner"),
         ("[role.user]\nscanners = [\"regex\", \"regex\"]", "taken"),
+        (
+            "[scanner.a]\ntype = \"secrets\"\ngroups = []\n[role.user]\nscanners = [\"a\"]",
+            "looks for nothing",
+        ),
         ("[limits]\ntime_ms = 0", "limit of 0"),
         (
             "[scanner.a]\ntype = \"regex\"\npatterns = [{ name = \"x\", regex = \"(\" }]\n[role.user]\nscanners = [\"a\"]",
@@ -404,6 +408,27 @@ fn policies_that_do_not_hold_together_are_refused() {
         let error =
             Configuration::from_policy(policy, None, &registry()).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains(reason), "{policy}\n{error}");
+    }
+}
+
+#[test]
+fn a_pattern_that_asks_a_person_does_so_whatever_the_threshold() {
+    for threshold in ["0.9", "{ block = 0.9, human = 0.5 }"] {
+        let policy = format!(
+            "[scanner.a]\ntype = \"regex\"\npatterns = [{{ name = \"Codename\", regex = \"bluebird\", decision = \
+             \"human_in_the_loop_required\" }}, {{ name = \"Known\", regex = \"harbour\", decision = \"allow\" }}]\n\
+             [role.user]\nscanners = [\"a\"]\nthreshold.a = {threshold}\n"
+        );
+        let firewall =
+            Firewall::new(Configuration::from_policy(&policy, None, &registry()).unwrap()).unwrap();
+        for (text, decision) in [
+            ("about bluebird", ScanDecision::HumanInTheLoopRequired),
+            ("bluebird, ada@example.com", ScanDecision::Block),
+            ("the harbour, ada@example.com", ScanDecision::Block),
+            ("the harbour", ScanDecision::Allow),
+        ] {
+            assert_eq!(firewall.scan_blocking(&Message::user(text), None).decision, decision, "{text}");
+        }
     }
 }
 
