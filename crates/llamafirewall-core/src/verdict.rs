@@ -100,6 +100,11 @@ impl Finding {
         }
     }
 
+    /// A finding that blocks, in the name of a tool that is called.
+    pub fn of_called_tool(rule: impl Into<Cow<'static, str>>) -> Self {
+        Self { seen_in: Cow::Borrowed(PARTS_OF_CALLS[0]), ..Self::new(rule, 0..0) }
+    }
+
     /// Whether it is in a call of a tool, and so at no place of the text.
     pub fn is_in_call(&self) -> bool {
         PARTS_OF_CALLS.contains(&self.seen_in.as_ref())

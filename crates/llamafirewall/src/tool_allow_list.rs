@@ -66,7 +66,7 @@ impl Scanner for ToolAllowList {
                     format!("{refused} of {} calls are of tools that are not allowed", calls.len()),
                     1.0,
                 )
-                .with_findings(vec![Finding::new("Tool not allowed", 0..0)]),
+                .with_findings(vec![Finding::of_called_tool("Tool not allowed")]),
             })
         })
     }
@@ -79,6 +79,7 @@ impl Scanner for ToolAllowList {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use llamafirewall_core::{Configuration, Firewall, Message, Role, ToolCall};
 
     #[test]
     fn names_and_beginnings_are_allowed() {
@@ -86,5 +87,14 @@ mod tests {
         assert!(list.allows("search") && list.allows("read_file"));
         assert!(!list.allows("search2") && !list.allows("write_file") && !list.allows(""));
         assert!(!ToolAllowList::new([] as [&str; 0]).allows("search"));
+    }
+
+    #[test]
+    fn a_call_has_no_place_in_the_text() {
+        let list = Arc::new(ToolAllowList::new(["search"]));
+        let firewall = Firewall::new(Configuration::new().add_scanner(Role::Assistant, list)).expect("valid");
+        let call = ToolCall { name: "rm".to_owned(), arguments: "{}".to_owned() };
+        let result = firewall.scan_blocking(&Message::assistant("").with_tool_calls(vec![call]), None);
+        assert!(result.findings[0].is_in_call(), "{result:?}");
     }
 }
