@@ -73,7 +73,8 @@ impl FailMode {
 pub struct Limits {
     /// For each scanner and message, from where it begins; for a thread to begin on it waits as long at most.
     pub time: Duration,
-    /// Longest text that is scanned; a longer one counts as a failure.
+    /// Longest text that is scanned: a content, the arguments of a call, the fields of a message, the conversation for whoever sees all of
+    /// it. A longer one counts as a failure.
     pub text_bytes: usize,
 }
 
@@ -139,6 +140,11 @@ impl Entry {
     /// Whether its scanner is shown no readings of calls; one that panics when it is asked is.
     pub fn sees_calls(&self) -> bool {
         caught(|| self.scanner.sees_calls()).unwrap_or(false)
+    }
+
+    /// Whether its scanner is to see all that was said before; one that panics when it is asked is not.
+    pub fn needs_trace(&self) -> bool {
+        caught(|| self.scanner.require_full_trace()).unwrap_or(false)
     }
 
     /// What its threshold, where it has one, makes of a verdict.

@@ -307,15 +307,28 @@ impl Firewall {
             return Vec::new();
         }
         let limits = self.configuration.limits;
-        let calls = input.message().tool_calls.iter().map(|call| call.arguments.len().max(call.name.len()));
-        let bytes = calls.fold(input.text().len(), usize::max);
+        let bytes = bytes_of(input.message());
         if bytes > limits.text_bytes {
             let reason = format!("the text has {bytes} bytes, at most {} are scanned", limits.text_bytes);
             return vec![("", self.failure(&reason, 0.0))];
         }
-        let outcomes = execution::run(entries, input, limits.time, &self.threads).await;
-        let said = entries.iter().zip(outcomes);
-        said.map(|(entry, outcome)| (entry.name.as_str(), self.verdict(entry, outcome))).collect()
+        // A trace is one text to whoever is shown all of it.
+        let most = limits.text_bytes;
+        let fits = |entry: &&Entry| !entry.needs_trace() || fits(input.trace(), most - bytes);
+        let fitting: Vec<bool> = entries.iter().map(fits).collect();
+        let shown = entries.iter().zip(&fitting).filter(|(_, fits)| **fits).map(|(entry, _)| *entry);
+        let shown: Vec<&Entry> = shown.collect();
+        let mut outcomes = execution::run(&shown, input, limits.time, &self.threads).await.into_iter();
+        let said = entries.iter().zip(fitting).map(|(entry, fits)| {
+            let outcome = if fits { outcomes.next() } else { None };
+            let too_long = || {
+                execution::failed(&format!(
+                    "the conversation has over {most} bytes, the most that are scanned"
+                ))
+            };
+            (entry.name.as_str(), self.verdict(entry, outcome.unwrap_or_else(too_long)))
+        });
+        said.collect()
     }
 
     fn verdict(&self, entry: &Entry, outcome: Result<ScanResult, ScannerError>) -> ScanResult {
@@ -355,6 +368,52 @@ impl Firewall {
         let score = if decision == ScanDecision::Allow { 0.0 } else { 1.0 };
         let result = ScanResult::new(decision, format!("scan failed: {reason}"), score);
         ScanResult { status: ScanStatus::Error, coverage, ..result }
+    }
+}
+
+/// Bytes of the longest text that is scanned of a message: its content, a call, or its fields together.
+fn bytes_of(message: &Message) -> usize {
+    let calls = message.tool_calls.iter().map(|call| call.arguments.len().max(call.name.len()));
+    let fields = message.fields.iter().map(|field| field.text.len()).sum();
+    calls.fold(message.content.len().max(fields), usize::max)
+}
+
+/// Whether the messages have no more than so many bytes, as far as that has to be counted.
+fn fits(trace: Option<&[Message]>, bytes: usize) -> bool {
+    let mut left = Some(bytes);
+    let calls = |message: &Message| {
+        message.tool_calls.iter().map(|call| call.name.len() + call.arguments.len()).sum::<usize>()
+    };
+    let fields = |message: &Message| message.fields.iter().map(|field| field.text.len()).sum::<usize>();
+    trace.unwrap_or_default().iter().all(|message| {
+        left =
+            left.and_then(|left| left.checked_sub(message.content.len() + calls(message) + fields(message)));
+        left.is_some()
+    })
+}
+
+/// Fields as one text, a line or more for each.
+struct Together {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Together {
+    fn of(fields: &[&Field]) -> Self {
+        let (mut text, mut ends) = (String::new(), Vec::new());
+        for field in fields {
+            text.push_str(&field.text);
+            text.push('\n');
+            ends.push(text.len());
+        }
+        Self { text, ends }
+    }
+
+    /// Which fields a place of the text meets; none behind the end.
+    fn fields(&self, span: &Range<usize>) -> Range<usize> {
+        let start = self.ends.partition_point(|end| *end <= span.start);
+        let end = self.ends.partition_point(|end| *end < span.end) + 1;
+        start..end.clamp(start, self.ends.len().max(start))
     }
 }
 

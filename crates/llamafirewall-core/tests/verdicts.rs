@@ -75,6 +75,37 @@ fn failures_of_every_kind_follow_the_fail_mode() {
             }
         }
     }
+#[test]
+fn fields_and_traces_count_as_texts() {
+    struct All;
+    impl Scanner for All {
+        fn name(&self) -> &str {
+            "all"
+        }
+        fn sees_calls(&self) -> bool {
+            true
+        }
+        fn require_full_trace(&self) -> bool {
+            true
+        }
+        fn scan<'a>(&'a self, _: &'a ScanInput) -> ScanFuture<'a> {
+            Box::pin(async { Ok(ScanResult::allow("fine")) })
+        }
+    }
+    let limits = Limits { text_bytes: 100, ..Limits::default() };
+    let configuration = Configuration::new().add_scanner(Role::User, Arc::new(All)).with_limits(limits);
+    let firewall = Firewall::new(configuration).unwrap();
+    let long = "x".repeat(60);
+    let status = |fields: usize, before: usize| {
+        let field = Field { place: "a".to_owned(), text: long.clone() };
+        let message = Message::user("hi").with_fields(vec![field; fields]);
+        let trace = vec![Message::assistant(&long); before];
+        firewall.scan_blocking(&message, Some(&trace)).status
+    };
+    assert_eq!([status(1, 0), status(0, 1)], [ScanStatus::Success; 2]);
+    assert_eq!([status(2, 0), status(0, 2)], [ScanStatus::Error; 2]);
+}
+
 }
 
 #[test]
