@@ -1,6 +1,7 @@
 //! What passes the one door to a model: [`Firewall::admit`](crate::Firewall::admit).
 
 use crate::{Message, Role, ScanDecision};
+use sha2::{Digest, Sha256};
 
 /// What can be scanned before it is let in: messages in their order.
 pub trait Content {
@@ -56,6 +57,55 @@ impl<T> Admitted<T> {
     }
 }
 
+/// Which messages of a conversation have passed a firewall, so that [`Firewall::admit_after`](crate::Firewall::admit_after) scans what
+/// is new alone. A message counts as the same after the same messages only; one whose scan failed has not passed.
+#[derive(Clone, Debug, Default)]
+pub struct Passed {
+    by: u64,
+    links: Vec<Option<Link>>,
+}
+
+impl Passed {
+    pub(crate) fn has(&self, by: u64, at: usize, link: Link) -> bool {
+        self.by == by && self.links.get(at) == Some(&Some(link))
+    }
+
+    pub(crate) fn put(&mut self, by: u64, at: usize, link: Link) {
+        if self.by != by {
+            *self = Self { by, links: Vec::new() };
+        }
+        // What comes behind another message than before was said after something else.
+        self.links.truncate(at);
+        self.links.resize(at, None);
+        self.links.push(Some(link));
+    }
+}
+
+/// A message and all before it, by their SHA-256.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Link([u8; 32]);
+
+impl Link {
+    /// Goes on to the next message. Of no two messages the same bytes are hashed: before each text stands its length.
+    pub fn to(self, message: &Message) -> Self {
+        let Message { role, content, tool_calls, written_in, joints, fields } = message;
+        let mut hash = Sha256::new_with_prefix(self.0);
+        let mut number = |number: usize| hash.update((number as u64).to_le_bytes());
+        [tool_calls.len(), written_in.iter().len(), joints.len(), fields.len()]
+            .into_iter()
+            .for_each(&mut number);
+        joints.iter().copied().for_each(&mut number);
+        let calls = tool_calls.iter().flat_map(|call| [&call.name, &call.arguments]);
+        let fields = fields.iter().flat_map(|field| [&field.place, &field.text]);
+        let texts = [content].into_iter().chain(calls).chain(written_in).chain(fields).map(String::as_str);
+        for text in std::iter::once(role.name()).chain(texts) {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        Self(hash.finalize().into())
+    }
+}
+
 /// Why content was not let in. Never repeats the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the firewall refused the {} message: {reason}", role.name())]
@@ -103,6 +153,31 @@ mod tests {
         assert!(!another.has_admitted(&by_one) && !one.has_admitted(&by_open));
         // Nothing would have been refused.
         assert!(open.has_admitted(&by_one) && Firewall::open().has_admitted(&by_open));
+    }
+
+    #[test]
+    fn no_two_messages_are_one() {
+        use crate::{Field, ToolCall};
+        let call = |name: &str, arguments: &str| ToolCall { name: name.into(), arguments: arguments.into() };
+        let field = |place: &str, text: &str| vec![Field { place: place.into(), text: text.into() }];
+        let parts = Message::of_parts(Role::User, ["a", "b"]);
+        let messages = [
+            Message::user("a\nb"),
+            Message { role: Role::Tool, ..parts.clone() },
+            parts,
+            Message::user("ab"),
+            Message::user("a").with_tool_calls(vec![call("b", "")]),
+            Message::user("a").with_tool_calls(vec![call("", "b")]),
+            Message::user("a").with_fields(field("b", "")),
+            Message::user("a").with_fields(field("", "b")),
+            Message::user("a").written_in("b"),
+        ];
+        let mut links: Vec<Link> = messages.iter().map(|message| Link::default().to(message)).collect();
+        let first = links[0];
+        links.extend(messages.iter().map(|message| first.to(message)));
+        for (at, link) in links.iter().enumerate() {
+            assert!(!links[..at].contains(link), "{at}");
+        }
     }
 
     #[test]

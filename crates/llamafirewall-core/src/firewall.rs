@@ -1,13 +1,14 @@
 //! The firewall: what a configuration makes of a message, of a trace, and of what is to be let in.
 
+use crate::admission::Link;
 use crate::configuration::Entry;
 use crate::execution::{self, block_on, caught};
 use crate::message::{FIELD, JOINED, place_without};
 use crate::threads::Threads;
 use crate::verdict::{combined, merged, scored, unscanned};
 use crate::{
-    Admitted, Configuration, ConfigurationError, Content, Finding, Message, OutputGuard, Refusal, Role,
-    ScanDecision, ScanInput, ScanResult, ScanStatus, ScannerError, ToolCall, Trace,
+    Admitted, Configuration, ConfigurationError, Content, Field, Finding, Message, OutputGuard, Passed,
+    Refusal, Role, ScanDecision, ScanInput, ScanResult, ScanStatus, ScannerError, ToolCall, Trace,
 };
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -74,6 +75,10 @@ impl Firewall {
             return self.recorded(message, unscanned());
         }
         self.scan_input(&Arc::new(ScanInput::new(message, trace))).await
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// Begins to scan a reply while it is made, after the messages of `trace`.
@@ -147,16 +152,35 @@ impl Firewall {
     /// # Errors
     /// One of the texts may not pass.
     pub fn admit<T: Content>(&self, content: T) -> Result<Admitted<T>, Refusal> {
+        self.admit_after(content, &mut Passed::default())
+    }
+
+    /// [`admit`](Self::admit) for a conversation that grows: what `passed` before and is the same, to the last message before it, is not
+    /// scanned again.
+    ///
+    /// # Errors
+    /// One of the texts may not pass.
+    pub fn admit_after<T: Content>(&self, content: T, passed: &mut Passed) -> Result<Admitted<T>, Refusal> {
         if self.is_open() {
             return Ok(Admitted::new(content, self.id));
         }
         let mut messages = Vec::new();
         content.visit(&mut |message| messages.push(message));
         let messages: Arc<[Message]> = messages.into();
+        let mut failures = Vec::new();
+        let mut link = Link::default();
         for (at, message) in messages.iter().enumerate() {
+            link = link.to(message);
+            if passed.has(self.id, at, link) {
+                continue;
+            }
             let result = block_on(self.scan_input(&Arc::new(ScanInput::of_trace(&messages, at))));
             if !result.is_allowed() {
                 return Err(Refusal { role: message.role, reason: result.reason, decision: result.decision });
+            }
+            match result.failure(message.role) {
+                Some(failure) => failures.push(failure),
+                None => passed.put(self.id, at, link),
             }
         }
         Ok(Admitted::new(content, self.id))

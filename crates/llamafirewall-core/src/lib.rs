@@ -24,7 +24,7 @@ mod threads;
 mod torchscript;
 mod verdict;
 
-pub use admission::{Admitted, Content, Refusal};
+pub use admission::{Admitted, Content, Passed, Refusal};
 pub use audit::{AuditError, AuditLog, verify as verify_audit_log};
 pub use configuration::{Configuration, ConfigurationError, FailMode, Limits, Threshold};
 pub use execution::block_on;

@@ -1,7 +1,8 @@
 //! A reply on its way out: released as far as no scanner could still object to it, and not a byte further.
 
+use crate::admission::Link;
 use crate::execution::block_on;
-use crate::{Firewall, Message, Role, ScanInput, ScanResult, ToolCall};
+use crate::{Firewall, Message, Passed, Role, ScanInput, ScanResult, ScanStatus, ToolCall};
 use std::sync::Arc;
 
 /// Bytes before what is undecided that scanners are shown again, so that they see what stands before a match.
@@ -38,6 +39,8 @@ pub struct OutputGuard {
     /// What needs a person's decision is not released, but may yet come to be blocked.
     held: Option<usize>,
     stopped: Option<ScanResult>,
+    /// Whether all of it was scanned at its end, and passed.
+    has_passed: bool,
 }
 
 impl OutputGuard {
@@ -53,6 +56,7 @@ impl OutputGuard {
             looked: 0,
             held: None,
             stopped: None,
+            has_passed: false,
         }
     }
 
@@ -109,7 +113,19 @@ impl OutputGuard {
         let left = message.content[self.released..].to_owned();
         self.released = message.content.len();
         self.text = message.content;
+        self.has_passed = result.status != ScanStatus::Error;
         (Released::Text(left), result)
+    }
+
+    /// Counts the reply, where it has ended and passed, to what has passed of its conversation: it is not scanned again as the next
+    /// message there, if that is the same.
+    pub fn remember(&self, passed: &mut Passed) {
+        if self.has_passed {
+            let before = self.trace.as_deref().unwrap_or_default();
+            let link = before.iter().fold(Link::default(), |link, message| link.to(message));
+            let link = link.to(&Message::new(self.role, &self.text[..]));
+            passed.put(self.firewall.id(), before.len(), link);
+        }
     }
 
     /// Scans calls of tools that the reply asks for, their arguments included.

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 use llamafirewall_core::{
-    AuditLog, Configuration, ConfigurationError, FailMode, Field, Finding, Firewall, Limits, Message,
+    AuditLog, Configuration, ConfigurationError, FailMode, Field, Finding, Firewall, Limits, Message, Passed,
     Placement, Released, Role, ScanDecision, ScanFuture, ScanInput, ScanResult, ScanStatus, Scanner,
     ScannerError, Threshold, ToolCall, block_on,
 };
@@ -75,6 +75,8 @@ fn failures_of_every_kind_follow_the_fail_mode() {
             }
         }
     }
+}
+
 #[test]
 fn fields_and_traces_count_as_texts() {
     struct All;
@@ -106,6 +108,71 @@ fn fields_and_traces_count_as_texts() {
     assert_eq!([status(2, 0), status(0, 2)], [ScanStatus::Error; 2]);
 }
 
+/// Fails where it is told to, and counts what it is asked.
+struct Counts(Arc<Mutex<Vec<String>>>);
+
+impl Scanner for Counts {
+    fn name(&self) -> &str {
+        "counts"
+    }
+
+    fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
+        self.0.lock().unwrap().push(input.text().to_owned());
+        let fails = input.text() == "fail";
+        Box::pin(async move {
+            if fails { Err(ScannerError("no model".to_owned())) } else { Ok(ScanResult::allow("fine")) }
+        })
+    }
+}
+
+fn counting() -> (Firewall, Arc<Mutex<Vec<String>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let scanner = Arc::new(Counts(asked.clone()));
+    let configuration =
+        Configuration::new().with_fail_mode(FailMode::Open).add_scanner(Role::User, scanner.clone());
+    (Firewall::new(configuration.add_scanner(Role::Assistant, scanner)).unwrap(), asked)
+}
+
+#[test]
+fn what_has_passed_is_scanned_again_only_where_something_changed() {
+    let (firewall, asked) = counting();
+    let mut passed = Passed::default();
+    let mut admit = |texts: &[&str]| {
+        let talk: Vec<Message> = texts.iter().map(|text| Message::user(*text)).collect();
+        let admitted = firewall.admit_after(talk, &mut passed).unwrap();
+        (asked.lock().unwrap().drain(..).collect::<Vec<_>>().join(" "), admitted.failures().len())
+    };
+    assert_eq!(admit(&["a", "b"]), ("a b".to_owned(), 0));
+    assert_eq!(admit(&["a", "b", "c"]), ("c".to_owned(), 0));
+    assert_eq!(admit(&["a", "x", "c"]), ("x c".to_owned(), 0));
+    assert_eq!(admit(&["c"]), ("c".to_owned(), 0));
+    // Who could not be asked is asked again.
+    assert_eq!(admit(&["c", "fail"]), ("fail".to_owned(), 1));
+    assert_eq!(admit(&["c", "fail", "d"]), ("fail d".to_owned(), 1));
+    assert_eq!(admit(&["c", "fail", "d"]), ("fail".to_owned(), 1));
+    let (another, asked) = counting();
+    another.admit_after(vec![Message::user("c")], &mut passed).unwrap();
+    assert_eq!(asked.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_reply_that_passed_is_not_scanned_again_as_it_is() {
+    let (firewall, asked) = counting();
+    let mut passed = Passed::default();
+    let mut talk = vec![Message::user("hi")];
+    firewall.admit_after(talk.clone(), &mut passed).unwrap();
+    let mut guard = firewall.output_guard(Role::Assistant, Some(talk.clone()));
+    guard.push("a reply");
+    guard.remember(&mut passed);
+    guard.finish();
+    guard.remember(&mut passed);
+    talk.push(Message::assistant("a reply"));
+    asked.lock().unwrap().clear();
+    let same = firewall.admit_after(talk.clone(), &mut passed).unwrap();
+    assert!(same.failures().is_empty() && asked.lock().unwrap().is_empty());
+    talk[1].content.push('!');
+    firewall.admit_after(talk, &mut passed).unwrap();
+    assert_eq!(asked.lock().unwrap()[..], ["a reply!"]);
 }
 
 #[test]
@@ -197,6 +264,8 @@ fn fields_are_scanned_and_named() {
     assert_eq!((result.decision, result.reason.as_str()), (ScanDecision::Block, "field: found - score: 0.5"));
     assert_eq!(result.findings[0].seen_in, "field b.c");
     assert!(result.findings[0].is_beside_text() && !result.findings[0].is_in_call());
+}
+
 #[test]
 fn keys_are_scanned_and_one_with_a_finding_is_in_no_place() {
     let field = |place: &str, text: &str| Field { place: place.to_owned(), text: text.to_owned() };

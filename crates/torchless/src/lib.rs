@@ -53,7 +53,7 @@ pub(crate) use vocabulary::fits_vocab;
 pub use vocabulary::{chat_template, check_ids, fits, tokenizer, tokenizer_at};
 
 pub use llamafirewall as firewall;
-pub use llamafirewall_core::{Admitted, Firewall, Message, Role};
+pub use llamafirewall_core::{Admitted, Firewall, Message, Passed, Role};
 pub use tabagent_hardware as hardware;
 pub use torchless_base::TokenId;
 pub use torchless_chat as conversation;

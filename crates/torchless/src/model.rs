@@ -10,7 +10,7 @@ use crate::placement::Layout;
 use crate::prompt::Prompt;
 use crate::vocabulary::{chat_template, fits_vocab, tokenizer};
 use crate::{Error, chat};
-use llamafirewall_core::{Admitted, Firewall};
+use llamafirewall_core::{Admitted, Firewall, Passed};
 use std::sync::{Once, OnceLock};
 use torchless_base::{RunnerInfo, TokenId};
 use torchless_chat::{
@@ -153,6 +153,14 @@ impl Model {
     /// It is refused.
     pub fn admit(&self, prompt: Prompt) -> Result<Admitted<Prompt>, Error> {
         Ok(self.firewall.admit(prompt)?)
+    }
+
+    /// [`admit`](Self::admit) for a conversation that grows: what `passed` before and is the same is not scanned again.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn admit_after(&self, prompt: Prompt, passed: &mut Passed) -> Result<Admitted<Prompt>, Error> {
+        Ok(self.firewall.admit_after(prompt, passed)?)
     }
 
     /// The tokens that the model will see.

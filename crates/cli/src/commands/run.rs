@@ -16,8 +16,8 @@ use std::path::Path;
 use std::time::Duration;
 use torchless::conversation::{Conversation, Data, Grammar, ToolCall};
 use torchless::{
-    DoneReason, Error, Event, Firewall, GenerateOptions, Model, Prompt, Role, SamplerConfig, Source, Summary,
-    TokenId, gpu,
+    DoneReason, Error, Event, Firewall, GenerateOptions, Model, Passed, Prompt, Role, SamplerConfig, Source,
+    Summary, TokenId, gpu,
 };
 
 /// Runs the verb.
@@ -38,7 +38,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let seed = args.sampling.seed;
     let session = Session { model: &model, options, seed, show, interrupt: &interrupt };
     match asked {
-        Asked::Once(prompt) => match session.reply(prompt)? {
+        Asked::Once(prompt) => match session.reply(prompt, &mut Passed::default())? {
             Reply { interrupted: true, .. } => Err(Interrupted.into()),
             _ => Ok(()),
         },
@@ -256,9 +256,10 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Makes one reply and shows it; it comes back for a conversation to go on. What goes wrong is shown to programs as the last event.
-    fn reply(&self, prompt: Prompt) -> Result<Reply> {
+    /// What of the conversation has `passed` the firewall is not shown to it again.
+    fn reply(&self, prompt: Prompt, passed: &mut Passed) -> Result<Reply> {
         let mut view = View { show: self.show, reply: Reply::default(), last: Last::Nothing };
-        let done = self.show_reply(prompt, &mut view);
+        let done = self.show_reply(prompt, passed, &mut view);
         self.interrupt.forget();
         if let Err(error) = &done {
             // What cannot be written either is no news.
@@ -267,8 +268,8 @@ impl Session<'_> {
         done.map(|()| view.reply)
     }
 
-    fn show_reply(&self, prompt: Prompt, view: &mut View) -> Result<()> {
-        let prompt = self.model.admit(prompt)?;
+    fn show_reply(&self, prompt: Prompt, passed: &mut Passed, view: &mut View) -> Result<()> {
+        let prompt = self.model.admit_after(prompt, passed)?;
         if self.show.as_asked.debug {
             let tokens: Vec<_> = self.model.encode(&prompt)?.iter().map(|t| t.0).collect();
             output::note(&format!("Tokens: {tokens:?}"));
@@ -276,15 +277,16 @@ impl Session<'_> {
         }
         let mut options = self.options.clone();
         options.sampler.seed = self.seed.unwrap_or_else(any_seed);
-        let generation = self.model.generate(&prompt, &options)?;
+        let mut generation = self.model.generate(&prompt, &options)?;
         self.interrupt.watch(generation.canceller());
         let mut summary = None;
-        for event in generation {
+        for event in &mut generation {
             match event? {
                 Event::Done(done) => summary = Some(done),
                 event => view.event(&event)?,
             }
         }
+        generation.remember(passed);
         if let Some(summary) = summary {
             view.done(&summary, options.sampler.seed)?;
             if self.show.as_asked.debug {

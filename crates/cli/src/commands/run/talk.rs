@@ -7,7 +7,7 @@ use crate::output;
 use anyhow::Result;
 use std::ops::ControlFlow;
 use torchless::conversation::{Conversation, Data, ToolCall};
-use torchless::{Error, Prompt};
+use torchless::{Error, Passed, Prompt};
 
 const PROMPT: &str = "> ";
 const HELP: &str = "\
@@ -56,6 +56,8 @@ struct Talk<'a> {
     messages: Conversation,
     /// Of the last reply: their results come next.
     calls: Vec<ToolCall>,
+    /// What of the messages the firewall has seen.
+    passed: Passed,
 }
 
 /// Turn by turn until the input ends. What cannot be answered is said, and leaves the conversation as it was.
@@ -66,7 +68,8 @@ pub(super) fn talk(session: &Session, beginning: &Conversation) -> Result<()> {
     if !session.show.as_asked.quiet {
         output::note("Type a message; /help shows more, /bye or Ctrl-D ends, Ctrl-C stops a reply.");
     }
-    let mut talk = Talk { session, lines, beginning, messages: beginning.clone(), calls: Vec::new() };
+    let (messages, calls) = (beginning.clone(), Vec::new());
+    let mut talk = Talk { session, lines, beginning, messages, calls, passed: Passed::default() };
     loop {
         match talk.ask()? {
             ControlFlow::Continue((asked, alone)) => talk.answer(asked, alone)?,
@@ -101,7 +104,7 @@ impl Talk<'_> {
     }
 
     fn answer(&mut self, mut asked: Conversation, alone: Conversation) -> Result<()> {
-        let mut reply = match self.session.reply(Prompt::Conversation(asked.clone())) {
+        let mut reply = match self.session.reply(Prompt::Conversation(asked.clone()), &mut self.passed) {
             Ok(reply) => reply,
             Err(error) if can_go_on(&error) => {
                 output::note(&format!("torchless: {}", self.complaint(error, alone)));
