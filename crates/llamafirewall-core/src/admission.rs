@@ -35,11 +35,16 @@ pub struct Admitted<T> {
     content: T,
     /// Which configuration let it in.
     by: u64,
+    failures: Vec<String>,
 }
 
 impl<T> Admitted<T> {
     pub(crate) fn new(content: T, by: u64) -> Self {
-        Self { content, by }
+        Self { content, by, failures: Vec::new() }
+    }
+
+    pub(crate) fn with_failures(self, failures: Vec<String>) -> Self {
+        Self { failures, ..self }
     }
 
     pub(crate) fn by(&self) -> u64 {
@@ -49,6 +54,11 @@ impl<T> Admitted<T> {
     /// The content.
     pub fn get(&self) -> &T {
         &self.content
+    }
+
+    /// Why texts of it are let in that could not be scanned, where the policy says so (`fail_mode = "open"`).
+    pub fn failures(&self) -> &[String] {
+        &self.failures
     }
 
     /// The content, given up.

@@ -183,7 +183,7 @@ impl Firewall {
                 None => passed.put(self.id, at, link),
             }
         }
-        Ok(Admitted::new(content, self.id))
+        Ok(Admitted::new(content, self.id).with_failures(failures))
     }
 
     /// Whether this firewall, or a clone of it, let the content in; an open one would have let in everything.

@@ -1,5 +1,6 @@
 //! What scanners found, and what follows from it. No reason ever repeats the text that was scanned.
 
+use crate::Role;
 use crate::message::{FIELD, PARTS_OF_CALLS};
 use std::borrow::Cow;
 use std::fmt;
@@ -166,6 +167,12 @@ impl ScanResult {
     pub fn with_findings(mut self, findings: Vec<Finding>) -> Self {
         self.findings = findings;
         self
+    }
+
+    /// Why it passes though scanning failed, if it does.
+    pub fn failure(&self, role: Role) -> Option<String> {
+        let passes = self.is_allowed() && self.status == ScanStatus::Error;
+        passes.then(|| format!("{role} message: {}", self.reason))
     }
 
     /// Whether the message may pass.

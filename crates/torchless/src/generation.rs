@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::guarded::ReplyDoor;
-use llamafirewall_core::Refusal;
+use llamafirewall_core::{OutputGuard, Passed, Refusal};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use torchless_base::TokenId;
@@ -46,8 +46,11 @@ pub struct Summary {
     /// From there to the end.
     pub reply_time: Duration,
     /// The tokens themselves, all that the model made: those of its thinking, of calls and of what a stop string cut off are
-    /// among them. Which token which text came from is not always told.
+    /// among them. Which token which text came from is not always told. Behind a firewall those of what a stop string cut off are left
+    /// out, for no scanner saw that.
     pub tokens: Vec<TokenId>,
+    /// Why parts of the prompt or the reply passed that could not be scanned, where the policy says so (`fail_mode = "open"`).
+    pub scan_failures: Vec<String>,
 }
 
 /// Why a reply ended.
@@ -87,10 +90,43 @@ pub struct Generation<'m> {
     /// What the door let pass.
     passed: VecDeque<Event>,
     door: Option<ReplyDoor>,
+    guarded: Option<Guarded>,
     tokens: Vec<TokenId>,
     prompt_tokens: usize,
     prompt_read: usize,
     state: State,
+}
+
+/// What is known of a reply behind a door.
+#[derive(Default)]
+struct Guarded {
+    failures: Vec<String>,
+    /// Has scanned the text to its end.
+    text: Option<OutputGuard>,
+    /// For each token, how many bytes the reply had behind it.
+    ends: Vec<usize>,
+    decoded: usize,
+    /// Bytes that were offered to the door.
+    offered: usize,
+    is_cut: bool,
+}
+
+impl Guarded {
+    /// Adds a token that so many bytes came from.
+    fn token(&mut self, bytes: usize) {
+        self.decoded += bytes;
+        self.ends.push(self.decoded);
+    }
+
+    /// Tokens whose bytes were all offered to the door, up to the last that brought any: those of a stop string were not.
+    fn seen(&self) -> usize {
+        if !self.is_cut {
+            return self.ends.len();
+        }
+        let within = self.ends.partition_point(|end| *end <= self.offered);
+        let last = within.checked_sub(1).map_or(0, |at| self.ends[at]);
+        if last == 0 { 0 } else { self.ends.partition_point(|end| *end < last) + 1 }
+    }
 }
 
 enum State {
@@ -116,6 +152,7 @@ impl<'m> Generation<'m> {
             pending: VecDeque::new(),
             passed: VecDeque::new(),
             door: None,
+            guarded: None,
             tokens: Vec::new(),
             prompt_tokens: 0,
             prompt_read: 0,
@@ -123,10 +160,18 @@ impl<'m> Generation<'m> {
         }
     }
 
-    /// The same reply, which has to pass a door.
-    pub(crate) fn behind(mut self, door: Option<ReplyDoor>) -> Self {
+    /// The same reply, which has to pass a door, to a prompt that was let in with these failures.
+    pub(crate) fn behind(mut self, door: Option<ReplyDoor>, failures: &[String]) -> Self {
+        self.guarded = door.is_some().then(|| Guarded { failures: failures.to_vec(), ..Guarded::default() });
         self.door = door;
         self
+    }
+
+    /// Counts the text of the reply, once that has ended and passed the firewall, to what has passed of its conversation.
+    pub fn remember(&self, passed: &mut Passed) {
+        if let Some(text) = self.guarded.as_ref().and_then(|guarded| guarded.text.as_ref()) {
+            text.remember(passed);
+        }
     }
 
     /// Cancels from elsewhere, such as a signal handler's thread.
@@ -137,15 +182,20 @@ impl<'m> Generation<'m> {
     fn token(&mut self, id: TokenId) {
         self.tokens.push(id);
         let text = self.decoder.push(id);
+        let mut bytes = text.len();
         let mut pieces = Vec::new();
         match &mut self.reply {
             None => pieces.push(Piece::Text(text)),
             Some((reply, tokenizer)) => {
                 pieces.extend(reply.push(&text));
                 if let Some(name) = tokenizer.piece(id).filter(|_| tokenizer.is_control(id)) {
+                    bytes += name.len();
                     pieces.extend(reply.control(&name));
                 }
             }
+        }
+        if let Some(guarded) = &mut self.guarded {
+            guarded.token(bytes);
         }
         if self.tell(pieces) {
             self.ticket.cancel();
@@ -158,6 +208,7 @@ impl<'m> Generation<'m> {
         for piece in pieces {
             let (text, stopped) = match piece {
                 Piece::Reasoning(text) => {
+                    self.guarded.iter_mut().for_each(|guarded| guarded.offered += text.len());
                     self.tell_beside_text(Event::Reasoning(text));
                     continue;
                 }
@@ -171,9 +222,10 @@ impl<'m> Generation<'m> {
                 },
             };
             if !text.is_empty() {
-                self.pending.push_back(Event::Text(text));
+                self.tell_text(text);
             }
             if stopped {
+                self.guarded.iter_mut().for_each(|guarded| guarded.is_cut = true);
                 return true;
             }
         }
@@ -190,8 +242,13 @@ impl<'m> Generation<'m> {
     fn tell_held(&mut self) {
         let held = self.stop.finish();
         if !held.is_empty() {
-            self.pending.push_back(Event::Text(held));
+            self.tell_text(held);
         }
+    }
+
+    fn tell_text(&mut self, text: String) {
+        self.guarded.iter_mut().for_each(|guarded| guarded.offered += text.len());
+        self.pending.push_back(Event::Text(text));
     }
 
     /// Lets what is to be told pass the door; whether there was anything.
@@ -206,16 +263,26 @@ impl<'m> Generation<'m> {
         if !matches!(self.state, State::Ending(_)) {
             return Ok(false);
         }
-        match self.door.take() {
-            Some(door) => self.passed.extend(door.close()?),
-            None => return Ok(false),
+        let Some(door) = self.door.take() else { return Ok(false) };
+        let closed = door.close()?;
+        self.passed.extend(closed.events);
+        if let Some(guarded) = &mut self.guarded {
+            guarded.failures.extend(closed.failures);
+            guarded.text = Some(closed.text);
         }
         Ok(true)
     }
 
     fn summary(&mut self, reason: DoneReason) -> Event {
         self.state = State::Over;
-        let tokens = std::mem::take(&mut self.tokens);
+        let mut tokens = std::mem::take(&mut self.tokens);
+        let reply_tokens = tokens.len();
+        let mut scan_failures = Vec::new();
+        if let Some(guarded) = &mut self.guarded {
+            tokens.truncate(guarded.seen());
+            scan_failures = std::mem::take(&mut guarded.failures);
+            scan_failures.dedup();
+        }
         let times = self.ticket.times();
         let now = Instant::now();
         let prompt = times.prompt.unwrap_or(now);
@@ -223,10 +290,11 @@ impl<'m> Generation<'m> {
             reason,
             prompt_tokens: self.prompt_tokens,
             prompt_read: self.prompt_read,
-            reply_tokens: tokens.len(),
+            reply_tokens,
             prompt_time: prompt.saturating_duration_since(times.asked),
             reply_time: times.end.unwrap_or(now).saturating_duration_since(prompt),
             tokens,
+            scan_failures,
         })
     }
 
@@ -298,5 +366,27 @@ impl Iterator for Generation<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_what_was_cut_off_are_not_seen() {
+        let seen = |bytes: &[usize], offered: usize| {
+            let mut guarded = Guarded { offered, is_cut: true, ..Guarded::default() };
+            bytes.iter().for_each(|bytes| guarded.token(*bytes));
+            guarded.seen()
+        };
+        assert_eq!(seen(&[3, 4, 5], 7), 2);
+        assert_eq!(seen(&[3, 4, 5], 8), 2);
+        assert_eq!(seen(&[3, 4, 5], 6), 1);
+        // One that brought nothing may be the beginning of a character that was cut off.
+        assert_eq!(seen(&[0, 3, 0, 4], 3), 2);
+        assert_eq!(seen(&[0, 3], 0), 0);
+        let whole = Guarded { ends: vec![1, 2], ..Guarded::default() };
+        assert_eq!(whole.seen(), 2);
     }
 }

@@ -40,12 +40,15 @@ impl Stream {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), Refusal> {
+    /// Ends it, and says why it passes though scanning failed, if it does.
+    fn finish(&mut self) -> Result<Option<String>, Refusal> {
         match self.guard.finish() {
-            (Released::Text(text), result) if result.is_allowed() => self.may_leave += text.len(),
-            (_, result) => return Err(refusal(result)),
+            (Released::Text(text), result) if result.is_allowed() => {
+                self.may_leave += text.len();
+                Ok(result.failure(Role::Assistant))
+            }
+            (_, result) => Err(refusal(result)),
         }
-        Ok(())
     }
 }
 
@@ -57,6 +60,17 @@ pub(crate) struct ReplyDoor {
     /// Whether calls have a part in what is scanned together.
     has_values: bool,
     waiting: VecDeque<Waiting>,
+    /// Why calls were told that could not be scanned.
+    failures: Vec<String>,
+}
+
+/// What is left of a reply at its end.
+pub(crate) struct Closed {
+    pub events: Vec<Event>,
+    /// Why it was told though it could not be scanned.
+    pub failures: Vec<String>,
+    /// Has scanned the text.
+    pub text: OutputGuard,
 }
 
 impl ReplyDoor {
@@ -66,7 +80,8 @@ impl ReplyDoor {
         prompt.visit(&mut |message| trace.push(message));
         let guard = || firewall.output_guard(Role::Assistant, Some(trace.clone()));
         let stream = || Stream { guard: guard(), may_leave: 0, has_begun: false };
-        Self { apart: [stream(), stream()], together: stream(), has_values: false, waiting: VecDeque::new() }
+        let (waiting, failures) = (VecDeque::new(), Vec::new());
+        Self { apart: [stream(), stream()], together: stream(), has_values: false, waiting, failures }
     }
 
     /// Takes what the reply says next, and gives what may leave.
@@ -81,6 +96,7 @@ impl ReplyDoor {
                 if !result.is_allowed() {
                     return Err(refusal(result));
                 }
+                self.failures.extend(result.failure(Role::Assistant));
                 self.has_values |= !values.is_empty();
                 self.together.push(&values)?;
                 self.waiting.push_back(Waiting::Event(Event::ToolCall(call), values.len()));
@@ -91,16 +107,19 @@ impl ReplyDoor {
     }
 
     /// Ends the reply, and gives what is left of it.
-    pub fn close(mut self) -> Result<Vec<Event>, Refusal> {
+    pub fn close(mut self) -> Result<Closed, Refusal> {
         let apart = self.apart.iter_mut().filter(|stream| stream.has_begun);
-        let finished = apart.map(Stream::finish).collect::<Result<Vec<()>, _>>()?.len();
-        if finished == 1 && !self.has_values {
+        let finished = apart.map(Stream::finish).collect::<Result<Vec<_>, _>>()?;
+        if finished.len() == 1 && !self.has_values {
             // What is scanned together is what was scanned just now.
             self.together.may_leave = usize::MAX;
         } else if self.together.has_begun {
-            self.together.finish()?;
+            self.failures.extend(self.together.finish()?);
         }
-        Ok(self.leaving())
+        self.failures.extend(finished.into_iter().flatten());
+        let events = self.leaving();
+        let [text, _] = self.apart;
+        Ok(Closed { events, failures: self.failures, text: text.guard })
     }
 
     fn piece(&mut self, kind: Kind, text: String) -> Result<(), Refusal> {
@@ -181,7 +200,7 @@ mod tests {
                 Err(_) => return (told, false),
             }
         }
-        let closed = door.close().map(&mut tell);
+        let closed = door.close().map(|closed| tell(closed.events));
         let passed = closed.is_ok();
         (told, passed)
     }

@@ -337,7 +337,7 @@ impl Model {
         };
         let reply = reply.map(|reply| (reply, &self.tokenizer));
         let door = (!self.firewall.is_open()).then(|| ReplyDoor::new(&self.firewall, prompt.get()));
-        Ok(Generation::new(decoder, reply, ticket, options.stop.clone()).behind(door))
+        Ok(Generation::new(decoder, reply, ticket, options.stop.clone()).behind(door, prompt.failures()))
     }
 }
 

@@ -7,7 +7,10 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use torchless::{Candidates, Classes, Embedding, Encoder, EncoderText, Texts, TokenClasses, TokenId};
+use torchless::firewall::Content;
+use torchless::{
+    Admitted, Candidates, Classes, Embedding, Encoder, EncoderText, Texts, TokenClasses, TokenId,
+};
 
 /// Characters of a document that its line shows.
 const SHOWN: usize = 60;
@@ -29,6 +32,13 @@ fn load(model: &Path, args: &EncoderOpenArgs, raw: &RawArgs) -> Result<Encoder> 
     Ok(encoder)
 }
 
+/// What the firewall lets in; that it let something in unseen is told.
+fn admitted<T: Content>(encoder: &Encoder, content: T) -> Result<Admitted<T>> {
+    let admitted = encoder.admit(content)?;
+    policy::note_failures(admitted.failures());
+    Ok(admitted)
+}
+
 /// One vector per text.
 pub fn embed(args: &EmbedArgs) -> Result<()> {
     let pooling = args.pooling.as_deref().map(Embedding::pooling_named).transpose()?;
@@ -41,7 +51,7 @@ pub fn embed(args: &EmbedArgs) -> Result<()> {
     encoder.set_embedding(embedding);
     let vectors = match (&ids, texts) {
         (Some(ids), _) => encoder.embed_ids(&[ids.text()])?,
-        (None, texts) => encoder.embed(&encoder.admit(Texts(texts.unwrap_or_default()))?)?,
+        (None, texts) => encoder.embed(&admitted(&encoder, Texts(texts.unwrap_or_default()))?)?,
     };
     if let Some(file) = &args.raw.output {
         return write(file, &vectors, &[vectors.len(), encoder.spec().dim]);
@@ -62,7 +72,7 @@ pub fn classify(args: &ClassifyArgs) -> Result<()> {
     }
     let texts = Texts(texts(&args.texts)?);
     let encoder = load(&args.model, &args.open, &args.raw)?;
-    let texts = encoder.admit(texts)?;
+    let texts = admitted(&encoder, texts)?;
     if encoder.classifies_tokens() {
         let found = encoder.classify_tokens(&texts)?;
         return show_tokens(&encoder, &found, &args.raw);
@@ -88,7 +98,7 @@ pub fn rerank(args: &RerankArgs) -> Result<()> {
     }
     let (query, documents) = (args.query.clone().unwrap_or_default(), texts(&args.documents)?);
     let encoder = load(&args.model, &args.open, &args.raw)?;
-    let candidates = encoder.admit(Candidates { query, documents: documents.clone() })?;
+    let candidates = admitted(&encoder, Candidates { query, documents: documents.clone() })?;
     let found = encoder.rerank(&candidates)?;
     if let Some(file) = &args.raw.output {
         let rows: Vec<_> = found.into_iter().map(|classes| classes.logits).collect();

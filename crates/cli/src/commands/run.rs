@@ -446,6 +446,9 @@ impl View<'_> {
                 "prompt_tokens_per_second": fast, "tokens_per_second": slow,
                 "token_ids": summary.tokens.iter().map(|t| t.0).collect::<Vec<_>>(),
             });
+            if !summary.scan_failures.is_empty() {
+                report["scan_failures"] = json!(summary.scan_failures);
+            }
             if show.json {
                 report["text"] = json!(self.reply.text);
             }
@@ -461,6 +464,7 @@ impl View<'_> {
         } else {
             self.end_line()?;
         }
+        policy::note_failures(&summary.scan_failures);
         if !show.quiet {
             let (prompt, reply, reason) =
                 (summary.prompt_tokens, summary.reply_tokens, summary.reason.name());

@@ -1,7 +1,7 @@
 //! The verb scan, and runs behind a policy.
 
 use super::remake::Remake;
-use super::support::{Ran, assert_refused, command, finish, run, run_with, text as path_text};
+use super::support::{Ran, STORY, assert_refused, command, finish, run, run_with, text as path_text};
 use serde_json::Value;
 
 #[track_caller]
@@ -326,6 +326,39 @@ fn prompts_and_replies_pass_the_policy() {
         assert_eq!((&last["event"], &last["decision"]), (&"refused".into(), &"block".into()));
         assert!(last["message"].as_str().unwrap().contains("assistant message"), "{last}");
     }
+    // A stop text that takes the word out takes it out of the tokens too.
+    let ran = run(&[&words[..], &["--prompt", "Once upon a time", "--json", "--stop", &word]].concat());
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    let ids: Vec<String> = report["token_ids"].as_array().unwrap().iter().map(Value::to_string).collect();
+    assert!((ids.len() as u64) < report["reply_tokens"].as_u64().unwrap() && !ids.is_empty(), "{report}");
+    let words: Vec<&str> = ["detokenize", STORY].into_iter().chain(ids.iter().map(String::as_str)).collect();
+    assert!(plain.out[..before].trim().starts_with(run(&words).out.trim()), "{report}");
+}
+
+#[test]
+fn what_an_open_fail_mode_lets_pass_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.toml");
+    let text = "fail_mode = \"open\"\n[limits]\ntext_bytes = 5\n[role.user]\nscanners = [\"regex\"]\n\
+                [role.assistant]\nscanners = [\"regex\"]\n";
+    std::fs::write(&policy, text).unwrap();
+    let words =
+        ["--quiet", "--max-tokens", "8", "--policy", policy.to_str().unwrap(), "--prompt", "Once upon"];
+    let ran = run(&[&words[..], &["--json"]].concat());
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    let failures = report["scan_failures"].as_array().unwrap();
+    assert_eq!(
+        (ran.code, failures.len(), ran.err.lines().count()),
+        (Some(0), 2, 2),
+        "{} {}",
+        ran.out,
+        ran.err
+    );
+    for (failure, line) in failures.iter().zip(ran.err.lines()) {
+        let line = line.strip_prefix("torchless: passed without being scanned: ").unwrap();
+        assert!(line.contains(" message: scan failed: ") && failure == line, "{line}");
+    }
+    assert!(run(&[&words[..6], &["Once"]].concat()).err.contains("assistant message"));
 }
 
 /// The results of a conversation.
@@ -395,6 +428,8 @@ fn texts_under_other_keys_are_scanned_and_their_place_is_the_key() {
     conversation(twice, &[], 5);
     let part = "{\"content\":[{\"type\":\"tool_result\",\"text\":\"\",\"content\":\"ada@example.com\"}]}";
     conversation(part, &[], 5);
+}
+
 #[test]
 fn keys_and_numbers_are_scanned_and_no_report_repeats_one() {
     conversation("{\"content\":\"hi\",\"card\":4111111111111111}", &[], 5);
