@@ -239,3 +239,20 @@ fn a_reply_steers_no_terminal() {
     session.exp_eof().unwrap();
     assert_eq!(output(&[&words[..], &["--quiet"]].concat()), "\x1b]52;c;cHduZWQ=\x07\n");
 }
+
+#[test]
+fn each_message_is_scanned_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.toml");
+    std::fs::write(&policy, "[audit]\nfile = \"log\"\n[role.user]\nscanners = [\"regex\"]\n").unwrap();
+    let more = ["--max-tokens", "2", "--policy", text(&policy)];
+    let mut session = talk_of("{{ messages[-1].content | length }}", &more, folder.path());
+    for message in ["one", "two", "three"] {
+        type_in(&mut session, &format!("{message}\r"));
+        session.exp_string("Tokens: ").unwrap();
+        session.exp_string("> ").unwrap();
+    }
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    let of = |role: &str| log.lines().filter(|line| line.contains(&format!("\"role\":\"{role}\""))).count();
+    assert_eq!([of("user"), of("assistant")], [3, 3], "{log}");
+}
