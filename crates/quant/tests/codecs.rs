@@ -461,6 +461,32 @@ fn important_columns_come_out_better() {
     }
 }
 
+/// Stretches that nothing goes through, or next to nothing beside others: their values come out as where all columns count alike, or
+/// not much worse, and never worse than zeros.
+#[test]
+fn columns_of_no_importance_keep_their_values() {
+    let values = normal(&mut Random(9), 8 * 256);
+    let within = |c: &usize| (32..64).contains(c);
+    let off = |ty: TensorType, importance: &[f32]| -> f64 {
+        let mut data = vec![0; ty.row_bytes(values.len()).expect("whole blocks")];
+        assert!(ty.encode_weighted(&values, importance, &mut data, &mut []), "{ty} has an encoder");
+        let pairs = values.iter().zip(decode(ty, &data, &[])).enumerate();
+        pairs.filter(|(i, _)| within(&(i % 256))).map(|(_, (v, b))| f64::from(v - b).powi(2)).sum()
+    };
+    let ones = [1.0; 256];
+    for &ty in TensorType::ALL.iter().filter(|ty| ty.info().encode.is_some() && ty.info().block_len > 1) {
+        if ty == TensorType::Int8G64 {
+            continue;
+        }
+        let alike = off(ty, &ones);
+        for (inside, outside) in [(0.0, 1.0), (1e-30, 1.0), (1e20, 1.0), (0.0, 0.0), (1e-40, 1e-40)] {
+            let importance: Vec<f32> = (0..256).map(|c| if within(&c) { inside } else { outside }).collect();
+            let found = off(ty, &importance);
+            assert!(found < 1.5 * alike, "{ty} with {inside} among {outside}: {found} for {alike}");
+        }
+    }
+}
+
 /// Whoever encodes has to check for these; nothing may break all the same.
 #[test]
 fn values_that_are_not_finite_break_nothing() {

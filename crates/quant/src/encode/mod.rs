@@ -37,6 +37,16 @@ pub(crate) fn ratio(a: f32, b: f32) -> f32 {
     if b > 0.0 { a / b } else { 0.0 }
 }
 
+/// What the least important column of a block counts at least, where the most important one counts 1. Of a stretch that nothing goes
+/// through the plain error is the least then, and sums over it are numbers; what the others get is the same.
+const LEAST: f32 = 1e-6;
+
+/// The weights of a block without their unit. Where none of the columns counts, all count alike.
+fn in_proportion<const N: usize>(weights: &[f32; N]) -> [f32; N] {
+    let most = weights.iter().fold(0.0, |most: f32, w| most.max(*w));
+    if most == 0.0 { [1.0; N] } else { weights.map(|w| (w / most).max(LEAST)) }
+}
+
 /// Calls `block` for each `N` values with their importance and their `BYTES` bytes. Importance is that of a row's columns, `[cols]`
 /// for values `[rows, cols]`, or empty: then all are worth 1.
 pub(crate) fn blocks<const N: usize, const BYTES: usize>(
@@ -46,7 +56,7 @@ pub(crate) fn blocks<const N: usize, const BYTES: usize>(
     block: impl Fn(&[f32; N], &[f32; N], &mut [u8; BYTES]),
 ) {
     let ones = [1.0; N];
-    let weights = importance.as_chunks::<N>().0;
+    let weights: Vec<[f32; N]> = importance.as_chunks::<N>().0.iter().map(in_proportion).collect();
     let blocks = values.as_chunks::<N>().0.iter().zip(data.as_chunks_mut::<BYTES>().0);
     for (i, (values, bytes)) in blocks.enumerate() {
         let weights = if weights.is_empty() { &ones } else { &weights[i % weights.len()] };
