@@ -376,7 +376,8 @@ impl Parser {
         let mut node = node;
         while let Some((min, max)) = self.quantifier()? {
             let counted = self.chars[self.at - 1] == '}';
-            if !counted && self.eat("+") {
+            // Ruby repeats again there.
+            if (!counted || self.dialect == Dialect::Rust) && self.eat("+") {
                 node = self.possessive(node, min, max)?;
                 continue;
             }
@@ -391,16 +392,15 @@ impl Parser {
         Ok(node)
     }
 
-    /// `X*+` is `X*(?!X)` and `X?+` is `(?:X|(?!X))` when X is one character.
+    /// `X*+` is `X*(?!X)` and `X{1,3}+` is `(?:X{3}|X{1,2}(?!X))` when X is one character.
     fn possessive(&self, node: Node, min: u32, max: Option<u32>) -> Result<Node, PatternError> {
         let Node::Class(set) = node else { return Err(self.unsupported("possessive repetition of a group")) };
-        let stop = Node::Look { set, negated: true };
+        let times = |min, max| Node::Repeat { node: Box::new(Node::Class(set)), min, max, greedy: true };
+        let until = |max| Node::Concat(vec![times(min, max), Node::Look { set, negated: true }]);
         Ok(match max {
-            Some(_) => Node::Alternatives(vec![node, stop]),
-            None => {
-                let many = Node::Repeat { node: Box::new(node), min, max, greedy: true };
-                Node::Concat(vec![many, stop])
-            }
+            None => until(None),
+            Some(max) if max == min => times(min, Some(max)),
+            Some(max) => Node::Alternatives(vec![times(max, Some(max)), until(Some(max - 1))]),
         })
     }
 

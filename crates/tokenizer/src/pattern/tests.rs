@@ -52,6 +52,10 @@ fn possessive_repetition_gives_nothing_back() {
     assert_eq!(pieces("a++a", "aaa"), Vec::<&str>::new());
     assert_eq!(pieces(r"[^\r\n\p{L}\p{N}]?+\p{L}+", " ab-c"), [" ab", "-c"]);
     assert_eq!(pieces(r"\s++$", "a  "), ["  "]);
+    // As the pattern of cl100k_base has it.
+    assert_eq!(pieces(r"\p{N}{1,3}+", "1234567"), ["123", "456", "7"]);
+    assert_eq!(pieces("a{1,3}+a", "aaa aaaa"), ["aaaa"]);
+    assert_eq!(pieces("a{2}+|b{2,}+b|c{0,2}+c", "aaa bbb cc ccc"), ["aa", "ccc"]);
 }
 
 #[test]
