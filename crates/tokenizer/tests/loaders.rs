@@ -225,7 +225,10 @@ fn tokenizer_ranks_are_known_by_their_number() {
     assert!(error.contains("2 ranks") && error.contains("128000 (Llama 3)"), "{error}");
     assert!(refused(b"aGk= 0\nnothing\n").contains("line 2"));
     assert!(refused(format!("{file}aGk= 1\n").as_bytes()).contains("50257 ranks"));
-    assert!(refused(file.replacen("AQ== 1\n", "AA== 1\n", 1).as_bytes()).contains("has the ids 0 and 1"));
+    let twice = file.replacen("aGk= ", "bm8= ", 1);
+    assert!(refused(twice.as_bytes()).contains("has the ids"));
+    let lacking = file.replacen("YQ== 97\n", "gICAgICAgICAgA== 97\n", 1);
+    assert!(refused(lacking.as_bytes()).contains("no rank for the byte 0x61"));
 }
 
 #[test]
@@ -249,6 +252,19 @@ fn tokenizer_tekken_files_are_read() {
     assert_eq!(tokenizer.decode(&tokenizer.encode("hi no", WHOLE)), "hi no");
     file["special_tokens"] = json!([{"rank": 0, "token_str": "<s>", "is_control": true}]);
     assert_eq!(json_file(&file).bos(), Some(TokenId(0)));
+    file["special_tokens"] = json!([{"rank": 0, "token_str": "<s>"}, {"rank": 4, "token_str": "<s>"}]);
+    assert!(refused(file.to_string().as_bytes()).contains("has the ids 0 and 4"));
+    file["special_tokens"] = json!([{"rank": 0, "token_str": "<SPECIAL_7>"}]);
+    assert!(refused(file.to_string().as_bytes()).contains("has the ids 0 and 7"));
+    file["config"]["default_vocab_size"] = json!(279);
+    assert!(refused(file.to_string().as_bytes()).contains("has 258 tokens of the 259"));
+    file["config"]["default_vocab_size"] = json!(277);
+    let lacking = |file: &mut Value, bytes: &[u8]| file["vocab"][97]["token_bytes"] = json!(base64(bytes));
+    lacking(&mut file, b"yes");
+    file["special_tokens"] = json!([]);
+    assert!(refused(file.to_string().as_bytes()).contains("no token for the byte 0x61"));
+    lacking(&mut file, b"a");
+    file["special_tokens"] = json!([{"rank": 0, "token_str": "<s>", "is_control": true}]);
     file["special_tokens"][0]["rank"] = json!(20);
     assert!(refused(file.to_string().as_bytes()).contains("20 is more than the limit of 19"));
     file["vocab"][3]["token_bytes"] = json!("?");

@@ -37,6 +37,17 @@ pub(super) struct RankParts<'a> {
     pub(super) adds_bos: bool,
 }
 
+/// A byte that is no token: texts with it could not be written down.
+pub(super) fn lacking_byte(tokens: &[(Vec<u8>, u32)]) -> Option<u8> {
+    let mut there = [false; 256];
+    for (bytes, _) in tokens {
+        if let [byte] = bytes[..] {
+            there[usize::from(byte)] = true;
+        }
+    }
+    (0..=255).find(|byte| !there[usize::from(*byte)])
+}
+
 pub(super) fn assemble(parts: RankParts<'_>) -> Result<Tokenizer, TokenizerError> {
     let written = parts.tokens.iter().map(|(bytes, id)| (alphabet::of_bytes(bytes), *id));
     // A special token may be called like a string of bytes; its bytes are then out of reach for texts.

@@ -1,9 +1,11 @@
 //! A tokenizer from Mistral's tekken.json: byte strings with ranks, the pattern that splits, special tokens.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
 use super::limited::{list, optional_list};
-use super::ranks::{RankParts, assemble};
+use super::ranks::{RankParts, assemble, lacking_byte};
 use super::{base64, read_json};
 use crate::added::AddedToken;
 use crate::error::excerpt;
@@ -69,8 +71,8 @@ impl Tokenizer {
     /// Makes a tokenizer from the text of a tekken.json. BOS goes before each text.
     ///
     /// # Errors
-    /// Text that is not such JSON, tokens that are not base64 or stand twice, ranks beyond the sizes that the
-    /// file gives.
+    /// Text that is not such JSON, tokens that are not base64 or stand twice, bytes without a token, and sizes that are
+    /// not those of the lists.
     pub fn from_tekken(file: &[u8]) -> Result<Self, TokenizerError> {
         let file: File = read_json(FILE, file)?;
         let Settings { pattern, default_vocab_size: size, default_num_special_tokens: specials } =
@@ -90,6 +92,7 @@ impl Tokenizer {
             })?;
             tokens.push((bytes, (token.rank + specials) as u32));
         }
+        check(&tokens, usable)?;
         assemble(RankParts {
             file: "tekken.json config.pattern",
             name: "tekken",
@@ -100,6 +103,18 @@ impl Tokenizer {
             roles: [Some("<s>"), Some("</s>"), Some("<pad>"), Some("<unk>")],
             adds_bos: true,
         })
+    }
+}
+
+/// Every rank has a token, and every byte is one.
+fn check(tokens: &[(Vec<u8>, u32)], usable: usize) -> Result<(), TokenizerError> {
+    let wrong = |what| Err(TokenizerError::Json { file: FILE, what });
+    if tokens.len() < usable {
+        return wrong(format!("has {} tokens of the {usable} that its sizes ask for", tokens.len()));
+    }
+    match lacking_byte(tokens) {
+        Some(byte) => wrong(format!("has no token for the byte {byte:#04x}: it is damaged")),
+        None => Ok(()),
     }
 }
 
@@ -125,5 +140,13 @@ fn added(listed: Option<Vec<SpecialJson>>, count: usize) -> Result<Vec<AddedToke
         let text = name.unwrap_or_else(|| format!("<SPECIAL_{id}>"));
         AddedToken { id: id as u32, text, special: true, ..AddedToken::default() }
     };
-    Ok(names.into_iter().enumerate().map(token).collect())
+    let tokens: Vec<AddedToken> = names.into_iter().enumerate().map(token).collect();
+    let mut seen = HashMap::with_capacity(tokens.len());
+    for token in &tokens {
+        if let Some(first) = seen.insert(token.text.as_str(), token.id) {
+            let text = excerpt(token.text.as_bytes());
+            return Err(TokenizerError::Duplicate { token: text, first, second: token.id });
+        }
+    }
+    Ok(tokens)
 }

@@ -4,7 +4,7 @@
 
 use super::base64;
 use super::config::{Beside, Config};
-use super::ranks::{RankParts, assemble};
+use super::ranks::{RankParts, assemble, lacking_byte};
 use crate::added::AddedToken;
 use crate::error::excerpt;
 use crate::normalize::{Form, Normalizer, Rewrite};
@@ -187,7 +187,7 @@ impl Tokenizer {
     /// the special tokens if there is one.
     ///
     /// # Errors
-    /// Lines that are no ranks, ranks that stand twice, and a number of ranks that no known vocabulary has.
+    /// Lines that are no ranks, ranks that stand twice, bytes without one, and a number of ranks that no known vocabulary has.
     pub fn from_tiktoken(file: &[u8], beside: Beside<'_>) -> Result<Self, TokenizerError> {
         let config = Config::read(beside)?;
         let mut tokens = Vec::new();
@@ -209,6 +209,11 @@ impl Tokenizer {
                 known: known.collect::<Vec<_>>().join(", "),
             }
         })?;
+        if let Some(byte) = lacking_byte(&tokens) {
+            let what =
+                format!("has no rank for the byte {byte:#04x}: it is damaged, since every byte has one");
+            return Err(TokenizerError::Binary { file: FILE, what });
+        }
         let mut steps = Vec::new();
         steps.extend(known.nfc.then_some(Rewrite::Form(Form::Nfc)));
         assemble(RankParts {
