@@ -49,6 +49,8 @@ pub struct AdapterPair {
     pub up: Tensor,
     /// As the file says.
     pub scale: AdapterScale,
+    /// In safetensors, parameters of the module that the pair may be for instead of the module's own matrix, each with what the file says then.
+    pub parameters: Vec<(String, AdapterScale)>,
 }
 
 impl AdapterPair {
@@ -139,11 +141,14 @@ enum Half {
     Both,
 }
 
-/// Brings halves together; `scale` gives the factor of the pair for a target.
+/// How the pair for a target is scaled, and how those of parameters that it may have.
+type Scales = (AdapterScale, Vec<(String, AdapterScale)>);
+
+/// Brings halves together; `scale` gives the factors of the pair for a target.
 fn pair(
     checkpoint: &Checkpoint,
     split: impl Fn(&str) -> Option<(String, Half)>,
-    scale: impl Fn(&str) -> AdapterScale,
+    scale: impl Fn(&str) -> Scales,
 ) -> Result<Found, FormatError> {
     let mut whole = BTreeMap::new();
     let mut halves: BTreeMap<String, [Option<&Tensor>; 2]> = BTreeMap::new();
@@ -178,8 +183,8 @@ fn pair(
                 format!("is {:?} and its other half {:?}: no product of two matrices", down.shape, up.shape);
             return Err(FormatError::tensor(&down.name, Problem::Shape(why)));
         }
-        let scale = scale(&target);
-        Ok((target, AdapterPair { down: down.clone(), up: up.clone(), scale }))
+        let (scale, parameters) = scale(&target);
+        Ok((target, AdapterPair { down: down.clone(), up: up.clone(), scale, parameters }))
     };
     let pairs: BTreeMap<_, _> = halves.into_iter().map(joined).collect::<Result<_, _>>()?;
     if pairs.is_empty() {
@@ -205,7 +210,7 @@ fn of_gguf(checkpoint: &Checkpoint, metadata: &gguf::GgufMetadata) -> Result<Rea
     if !alpha.is_finite() {
         return Err(header(format!("has the alpha {alpha}")));
     }
-    let scale = |_: &str| if alpha == 0.0 { AdapterScale::Fixed(1.0) } else { AdapterScale::OverRank(alpha) };
+    let scale = if alpha == 0.0 { AdapterScale::Fixed(1.0) } else { AdapterScale::OverRank(alpha) };
     let split = |name: &str| {
         let (target, half) = name.rsplit_once('.')?;
         let half = match half {
@@ -216,13 +221,17 @@ fn of_gguf(checkpoint: &Checkpoint, metadata: &gguf::GgufMetadata) -> Result<Rea
         Some((target.to_owned(), half))
     };
     let architecture = metadata.opt::<&str>("general.architecture")?.map(str::to_owned);
-    Ok((Origin { architecture, ..Origin::default() }, pair(checkpoint, split, scale)?))
+    Ok((Origin { architecture, ..Origin::default() }, pair(checkpoint, split, |_| (scale, Vec::new()))?))
 }
 
-/// `[base_model.model.]MODULE.lora_A[.NAME].weight` is half of what is for `MODULE.weight`; `MODULE.base_layer.weight` and tables of
-/// embeddings are the model's own.
+/// `[base_model.model.]MODULE.lora_A[.NAME].weight` is half of what is for `MODULE.weight`; `MODULE.base_layer.weight`, a bias beside it and
+/// tables of embeddings are the model's own.
 fn split_peft(name: &str) -> Option<(String, Half)> {
-    let name = name.strip_prefix(PREFIX).unwrap_or(name).strip_suffix(".weight")?;
+    let name = name.strip_prefix(PREFIX).unwrap_or(name);
+    if let Some(own) = name.strip_suffix(".base_layer.bias") {
+        return Some((format!("{own}.bias"), Half::Both));
+    }
+    let name = name.strip_suffix(".weight")?;
     let own = name.strip_suffix(".base_layer");
     if let Some(own) = own.or_else(|| Some(name).filter(|name| TABLES.iter().any(|end| name.ends_with(end))))
     {
@@ -274,8 +283,11 @@ fn version(text: &str) -> Option<[u32; 3]> {
 /// What `adapter_config.json` says of the factors.
 struct Scaling {
     alpha: f32,
+    /// Ends of names with the alpha of what ends so; the first counts.
     own: Vec<(String, f32)>,
     by_root: bool,
+    /// Parameters with pairs of their own: the end of the module's name, and theirs in it.
+    parameters: Vec<(String, String)>,
 }
 
 impl Scaling {
@@ -314,26 +326,58 @@ impl Scaling {
             alpha => number("lora_alpha", alpha)?,
         };
         let mut own = Vec::new();
-        for (module, alpha) in config["alpha_pattern"].as_object().into_iter().flatten() {
-            if !module.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b)) {
-                return Err(wrong("alpha_pattern", "names of modules, not patterns"));
-            }
-            own.push((module.clone(), number("alpha_pattern", alpha)?));
+        if !matches!(config["alpha_pattern"], Value::Null | Value::Object(_)) {
+            return Err(wrong("alpha_pattern", "an object of names and numbers"));
         }
+        for (pattern, alpha) in config["alpha_pattern"].as_object().into_iter().flatten() {
+            let end = end_of_names(pattern).ok_or_else(|| {
+                let found = shown(pattern);
+                header(format!("{CONFIG}: 'alpha_pattern' has {found}, expected names, not patterns"))
+            })?;
+            own.push((end, number("alpha_pattern", alpha)?));
+        }
+        let parameters = match &config["target_parameters"] {
+            Value::Null => Vec::new(),
+            Value::Array(names) => names.iter().filter_map(Value::as_str).map(module_and_parameter).collect(),
+            _ => return Err(wrong("target_parameters", "a list of names")),
+        };
         let by_root = match &config["use_rslora"] {
             Value::Null => false,
             value => value.as_bool().ok_or_else(|| wrong("use_rslora", "true or false"))?,
         };
-        Ok(Self { alpha, own, by_root })
+        Ok(Self { alpha, own, by_root, parameters })
     }
 
-    fn of(&self, target: &str) -> AdapterScale {
+    /// PEFT looks for the alpha of a parameter under the name of that, and not of its module.
+    fn of(&self, target: &str) -> Scales {
         let module = AdapterPair::module(target);
-        let ends =
-            |end: &str| module.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-        let alpha = self.own.iter().find(|(name, _)| ends(name)).map_or(self.alpha, |(_, alpha)| *alpha);
+        let those = self.parameters.iter().filter(|(end, _)| end.is_empty() || ends_with(module, end));
+        let own = those.map(|(_, name)| (name.clone(), self.scale(&format!("{module}.{name}"))));
+        (self.scale(module), own.collect())
+    }
+
+    fn scale(&self, name: &str) -> AdapterScale {
+        let own = self.own.iter().find(|(end, _)| ends_with(name, end));
+        let alpha = own.map_or(self.alpha, |(_, alpha)| *alpha);
         if self.by_root { AdapterScale::OverRoot(alpha) } else { AdapterScale::OverRank(alpha) }
     }
+}
+
+/// Whether `end` is the last names of `name`, or all of them.
+fn ends_with(name: &str, end: &str) -> bool {
+    name.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// The end of names that a pattern asks for: it is one, or has the form in which PEFT itself writes them, `.*\.gate_up_proj`.
+fn end_of_names(pattern: &str) -> Option<String> {
+    let end = pattern.strip_prefix(r".*\.").unwrap_or(pattern).replace(r"\.", ".");
+    end.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b)).then_some(end)
+}
+
+/// `mlp.experts` and `down_proj` of `mlp.experts.down_proj`; a parameter alone may be any module's.
+fn module_and_parameter(target: &str) -> (String, String) {
+    let (module, parameter) = target.rsplit_once('.').unwrap_or(("", target));
+    (module.to_owned(), parameter.to_owned())
 }
 
 #[cfg(test)]
@@ -347,6 +391,7 @@ mod tests {
         let split = |name: &str| split_peft(name).map(|(target, half)| (target, half == Half::Down));
         let whole = split_peft("base_model.model.lm_head.base_layer.weight");
         assert!(whole == Some(("lm_head.weight".to_owned(), Half::Both)));
+        assert!(split_peft("lm_head.base_layer.bias") == Some(("lm_head.bias".to_owned(), Half::Both)));
         assert!(split_peft("model.embed_tokens.weight").is_some_and(|(_, half)| half == Half::Both));
         assert_eq!(
             split("base_model.model.model.layers.0.q_proj.lora_A.weight"),
@@ -358,6 +403,7 @@ mod tests {
         assert_eq!(AdapterPair::module("a.experts.weight#1"), "a.experts");
         for name in [
             "a.weight",
+            "a.bias",
             "a.lora_B.bias",
             "a.lora_embedding_A",
             "a.lora_A.x.y.weight",
@@ -378,11 +424,39 @@ mod tests {
     fn factors_follow_the_configuration() {
         let config = json!({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "alpha_pattern": {"q_proj": 2}});
         let scaling = Scaling::new(&config).unwrap();
-        let of = |target, rank| scaling.of(target).of(rank);
+        let of = |target, rank| scaling.of(target).0.of(rank);
         assert_eq!((of("a.v_proj.weight", 4), of("a.q_proj.weight", 4)), (2.0, 0.5));
         assert_eq!((of("a.bq_proj.weight", 2), of("a.q_proj.weight#1", 4)), (4.0, 0.5));
         let root = json!({"peft_type": "LORA", "lora_alpha": 8, "use_rslora": true});
-        assert_eq!(Scaling::new(&root).unwrap().of("a.weight").of(16), 2.0);
+        assert_eq!(Scaling::new(&root).unwrap().of("a.weight").0.of(16), 2.0);
+    }
+
+    #[test]
+    fn a_parameter_has_the_factor_of_its_own_name() {
+        let factors = |targets: Value, pattern: Value, target: &str| {
+            let config = json!({"peft_type": "LORA", "lora_alpha": 8, "alpha_pattern": pattern,
+                "target_parameters": targets});
+            let (module, parameters) = Scaling::new(&config).unwrap().of(target);
+            let parameters = parameters.into_iter().map(|(name, scale)| (name, scale.of(1)));
+            (module.of(1), parameters.collect::<Vec<_>>())
+        };
+        let named = |name: &str, factor: f32| (name.to_owned(), factor);
+        let both = json!(["mlp.experts.down_proj", "gate_up_proj"]);
+        let experts = "l.0.mlp.experts.weight#1";
+        for (pattern, module, down, gate_up) in [
+            (json!({"gate_up_proj": 32}), 8.0, 8.0, 32.0),
+            (json!({"experts": 32}), 32.0, 8.0, 8.0),
+            (json!({"mlp.experts.down_proj": 2, "q_proj": 4}), 8.0, 2.0, 8.0),
+            (json!({r".*\.gate_up_proj": 16}), 8.0, 8.0, 16.0),
+            (json!({r".*\.experts\.down_proj": 16}), 8.0, 16.0, 8.0),
+        ] {
+            let want = (module, vec![named("down_proj", down), named("gate_up_proj", gate_up)]);
+            assert_eq!(factors(both.clone(), pattern, experts), want);
+        }
+        let gate = factors(json!(["mlp.gate.weight"]), json!({"gate.weight": 32}), "l.0.mlp.gate.weight");
+        assert_eq!(gate, (8.0, vec![named("weight", 32.0)]));
+        let other = factors(json!(["mlp.gate.weight"]), json!({"gate.weight": 32}), "l.0.q_proj.weight");
+        assert_eq!(other, (8.0, vec![]));
     }
 
     #[test]
@@ -397,6 +471,8 @@ mod tests {
             ("init_lora_weights", json!("lora_ga")),
             ("init_lora_weights", json!("tomorrow's")),
             ("alpha_pattern", json!({".*q_proj": 2})),
+            ("alpha_pattern", json!("q_proj")),
+            ("target_parameters", json!("experts.down_proj")),
         ] {
             let mut config = json!({"peft_type": "LORA"});
             config[key] = value;
@@ -417,7 +493,7 @@ mod tests {
         file.extend(header.as_bytes());
         file.resize(file.len() + first + second, 0);
         let checkpoint = crate::open_bytes(std::sync::Arc::new(file))?;
-        pair(&checkpoint, split_peft, |_| AdapterScale::Fixed(1.0))
+        pair(&checkpoint, split_peft, |_| (AdapterScale::Fixed(1.0), Vec::new()))
     }
 
     #[test]

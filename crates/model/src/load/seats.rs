@@ -10,7 +10,7 @@ use crate::roles::{Layout, Naming, Part, Role};
 use crate::spec::{ExpertStorage, Ffn, Mixer, ModelSpec, MoeSpec};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use torchless_formats::{Adapter, AdapterPair, Checkpoint, Format};
+use torchless_formats::{Adapter, AdapterPair, AdapterScale, Checkpoint, Format};
 
 /// A matrix of an expert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,11 +125,15 @@ pub(super) fn tensor_of(
     (adapter, name): (&Adapter, &str),
 ) -> Result<Option<String>, ModelError> {
     let usher = Usher::new(checkpoint, own, adapter)?;
+    let (module, part) = match name.strip_suffix(".bias") {
+        Some(module) => (module, Part::Bias),
+        None => (name, Part::Weight),
+    };
     let there = |place: Place| {
-        let name = usher.own.find(place.role, place.layer, Part::Weight)?;
+        let name = usher.own.find(place.role, place.layer, part)?;
         checkpoint.tensors.contains(&name).then_some(name)
     };
-    Ok(usher.direct(name).or_else(|| usher.places(name).into_iter().find_map(there)))
+    Ok(usher.direct(name).or_else(|| usher.places(module).into_iter().find_map(there)))
 }
 
 /// What is wrong with a pair that has no place.
@@ -204,14 +208,22 @@ impl<'a> Usher<'a> {
         (adapter, scale): (usize, f32),
     ) -> Result<Vec<(Seat, Seated)>, String> {
         let places = self.places(name);
-        let seated = |Halves { rank, down, mut up }| {
-            let factor = pair.scale.of(rank) * scale;
-            up.iter_mut().for_each(|value| *value *= factor);
-            Seated { adapter, name: name.to_owned(), rank, down, up }
+        if let Some(half) =
+            [&pair.down, &pair.up].into_iter().find(|half| flat(half).iter().any(|v| !v.is_finite()))
+        {
+            return Err(format!("has a value in '{}' that is not finite: it is damaged", half.name));
+        }
+        let seated = |own: AdapterScale| {
+            move |Halves { rank, down, mut up }| {
+                let factor = own.of(rank) * scale;
+                up.iter_mut().for_each(|value| *value *= factor);
+                Seated { adapter, name: name.to_owned(), rank, down, up }
+            }
         };
         let of_experts = places.iter().find_map(|place| {
             let moe = self.mixture(*place)?;
             let parts = self.by_expert(*place, (pair, moe))?;
+            let seated = seated(self.scale(name, pair, *place));
             Some(self.of_experts(*place, moe, parts.into_iter().map(seated).collect()))
         });
         if let Some(found) = of_experts {
@@ -221,15 +233,42 @@ impl<'a> Usher<'a> {
         if pair.down.shape.len() != 2 {
             return Err(misfit());
         }
-        let whole = seated(Halves { rank: pair.up.cols(), down: flat(&pair.down), up: flat(&pair.up) });
+        let halves = || Halves { rank: pair.up.cols(), down: flat(&pair.down), up: flat(&pair.up) };
         let single = places.iter().filter(|place| self.mixture(**place).is_none());
-        let mut found = single.filter_map(|place| self.of_tensor(*place, &whole));
-        let direct = || self.direct(name).map(|tensor| vec![(Seat::Tensor(tensor), whole.clone())]);
+        let mut found = single
+            .filter_map(|place| self.of_tensor(*place, &seated(self.scale(name, pair, *place))(halves())));
+        let direct = || {
+            let whole = seated(pair.scale)(halves());
+            self.direct(name).map(|tensor| vec![(Seat::Tensor(tensor), whole)])
+        };
         found.next().or_else(direct).ok_or_else(misfit)
+    }
+
+    /// How a pair is scaled that is for a place: as the parameter that is there, where the adapter names such, or else as its module.
+    fn scale(&self, name: &str, pair: &AdapterPair, place: Place) -> AdapterScale {
+        let module = AdapterPair::module(name);
+        let is_there = |parameter: &str| {
+            let whole = format!("{module}.{parameter}");
+            let found = self.roles.get(whole.strip_suffix(".weight").unwrap_or(&whole));
+            found.is_some_and(|roles| roles.contains(&(place.role, place.layer)))
+        };
+        let own = pair.parameters.iter().find(|(parameter, _)| is_there(parameter));
+        own.map_or(pair.scale, |(_, scale)| *scale)
     }
 
     fn misfit(&self, name: &str, pair: &AdapterPair, places: &[Place]) -> String {
         let (down, up) = (&pair.down.shape, &pair.up.shape);
+        let of_experts =
+            places.iter().find_map(|place| Some((place.expert, self.mixture(*place)?.routing.experts)));
+        match (of_experts, &down[..]) {
+            (Some((Some(expert), all)), _) if expert >= all => {
+                return format!("has a pair for '{name}', and the model has {all} experts, from 0 on");
+            }
+            (Some((None, all)), [experts, ..]) if down.len() == 3 && *experts != all => {
+                return format!("has pairs of {experts} experts for '{name}', and the model has {all}");
+            }
+            _ => {}
+        }
         match places.iter().find_map(|place| shapes::of(self.spec, place.role, place.layer)) {
             Some([rows, cols]) => {
                 format!("has {down:?} and {up:?} for '{name}', which is {rows} x {cols} in the model")

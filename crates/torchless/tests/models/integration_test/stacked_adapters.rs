@@ -81,6 +81,7 @@ const LAYER: &str = "model.layers.1.";
 struct Pairs {
     rows: usize,
     cols: usize,
+    factor: f32,
     down: Vec<f32>,
     up: Vec<f32>,
 }
@@ -88,7 +89,7 @@ struct Pairs {
 impl Pairs {
     fn new(experts: usize, [rows, cols]: [usize; 2], seed: u64) -> Self {
         let (down, up) = (noise(experts * RANK * cols, seed), noise(experts * rows * RANK, seed + 1));
-        Self { rows, cols, down, up }
+        Self { rows, cols, factor: FACTOR, down, up }
     }
 
     fn delta(&self, expert: usize, row: usize, col: usize) -> f32 {
@@ -96,7 +97,7 @@ impl Pairs {
             let down = self.down[(expert * RANK + r) * self.cols + col];
             self.up[(expert * self.rows + row) * RANK + r] * down
         };
-        FACTOR * (0..RANK).map(of).sum::<f32>()
+        self.factor * (0..RANK).map(of).sum::<f32>()
     }
 
     /// As PEFT has them: below one another, and side by side for each rank.
@@ -157,8 +158,9 @@ fn pairs_of(case: &Case) -> [Pairs; 2] {
     [Pairs::new(case.experts, [2 * case.hidden, DIM], 11), Pairs::new(case.experts, [DIM, case.hidden], 23)]
 }
 
-/// Writes the pairs as PEFT does, of the version that is given.
+/// Writes the pairs as PEFT does, of the version that is given. What gate and up have another factor by is said as PEFT says it of itself.
 fn write_peft(case: &Case, pairs: &[Pairs; 2], version: &str, at: &Path) {
+    let alpha = |pairs: &Pairs| pairs.factor * RANK as f32;
     let mut tensors = Tensors::new();
     for (module, pairs) in case.modules.iter().zip(pairs) {
         let [down, up] = pairs.peft(case.experts);
@@ -168,7 +170,8 @@ fn write_peft(case: &Case, pairs: &[Pairs; 2], version: &str, at: &Path) {
     std::fs::create_dir_all(at).unwrap();
     write(&at.join("adapter_model.safetensors"), &tensors);
     let config = json!({
-        "peft_type": "LORA", "r": RANK, "lora_alpha": FACTOR * RANK as f32, "peft_version": version,
+        "peft_type": "LORA", "r": RANK, "lora_alpha": alpha(&pairs[1]), "peft_version": version,
+        "alpha_pattern": {r".*\.gate_up_proj": alpha(&pairs[0]), "experts": 1e9},
         "target_parameters": ["experts.gate_up_proj", "experts.down_proj"],
     });
     std::fs::write(at.join("adapter_config.json"), config.to_string()).unwrap();
@@ -198,6 +201,24 @@ fn pairs_for_stacked_experts_are_added_in_whatever_the_model_is_in() {
             let distance = max_distance(&own, &want);
             assert!(distance < 2e-4, "{} from {}: {distance}", case.name, model.display());
         }
+    }
+}
+
+/// Each of the pairs of one module has the factor of its parameter.
+#[test]
+fn factors_of_stacked_experts_go_by_the_parameter() {
+    let Some(fixtures) = fixtures() else { return };
+    for case in CASES.iter().filter(|case| case.modules[1] == "mlp.experts") {
+        let base = fixtures.join("goldens").join(case.name);
+        let adapter = tempfile::tempdir().unwrap();
+        let mut pairs = pairs_of(case);
+        pairs[0].factor = 2.0 * FACTOR;
+        write_peft(case, &pairs, "0.21.2", adapter.path());
+        let mut tensors = tensors_of(&base);
+        merge(&mut tensors, case, &pairs[0], &pairs[1]);
+        let want = logits(folder(&base, &tensors, |_| {}).path(), None);
+        let distance = max_distance(&logits(&base, Some(adapter.path())), &want);
+        assert!(distance < 2e-4, "{}: {distance}", case.name);
     }
 }
 
