@@ -17,10 +17,11 @@ const SINGLE: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
 
 /// Files that hold a tokenizer, the most telling first.
-const TOKENIZERS: [&str; 6] = [
+const TOKENIZERS: [&str; 7] = [
     "tokenizer.json",
     "tekken.json",
     "tokenizer.model",
+    "tiktoken.model",
     "spiece.model",
     "spm.model",
     "sentencepiece.bpe.model",
@@ -29,17 +30,19 @@ const TOKENIZERS: [&str; 6] = [
 /// The bytes that a `tokenizer.json` may have.
 const TOKENIZER_BYTES: u64 = 128 << 20;
 
-/// Opens a folder: by its index, its `model.safetensors`, or its only safetensors file.
+/// Opens a folder: by its `model.safetensors`, its index, or its only safetensors file, in the order in which transformers looks for them.
 pub(crate) fn open_folder(folder: &Path, access: Access) -> Result<Checkpoint, FormatError> {
     if !exists(&folder.join(CONFIG)) {
         return Err(set_error(folder, format!("the folder has no {CONFIG}; {}", what_is_there(folder)?)));
     }
-    let index = folder.join(INDEX);
+    let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
+    if exists(&single) {
+        return open_file(&open::open_regular(&single, access)?);
+    }
     if exists(&index) {
         return open_index(&open::open_regular(&index, access)?);
     }
     let file = match safetensors_in(folder)?.as_slice() {
-        names if names.iter().any(|name| name == SINGLE) => folder.join(SINGLE),
         [only] => folder.join(only),
         [] => {
             let why = format!("the folder has no safetensors file; {}", what_is_there(folder)?);

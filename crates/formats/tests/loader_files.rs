@@ -93,6 +93,21 @@ fn loader_finds_tokenizers_without_weights() {
     assert!(tokenizer_at(&folder.0.join("missing.json"), &OpenOptions::default()).is_err());
 }
 
+/// A model that was saved anew over shards of an older one: transformers looks for the single file first.
+#[test]
+fn loader_prefers_a_single_file_to_an_index() {
+    let folder = Folder::new("both");
+    folder.write("config.json", "{}");
+    let shard = "model-00001-of-00001.safetensors";
+    folder.write(shard, safetensors(&["old"]));
+    let map = json!({"weight_map": {"old": shard}});
+    folder.write("model.safetensors.index.json", map.to_string());
+    let names = || open_ok(&folder.0).tensors.names().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(names(), ["old"]);
+    folder.write("model.safetensors", safetensors(&["new"]));
+    assert_eq!(names(), ["new"]);
+}
+
 #[test]
 fn loader_joins_shards_by_their_index() {
     let folder = Folder::new("shards");
