@@ -21,6 +21,12 @@ impl Loader<'_> {
     pub(super) fn delta(&mut self, i: usize, d: &DeltaSpec, dim: usize) -> Result<Delta, ModelError> {
         let DeltaShape { key_heads, value_heads, key_dim, value_dim, .. } = d.state.delta;
         let (qkv_width, width) = (d.qkv_width(), d.out_width());
+        // The file has to be worth its widths before there are buffers of them.
+        let conv = self.taps(i, d)?;
+        let rate = self.rates(i, value_heads)?;
+        let shift = self.bare_vector(Role::DeltaShift, i, value_heads)?;
+        let norm = self.norm(Role::DeltaNorm, Some(i), d.norm, value_dim)?;
+        let out = self.linear(Role::DeltaOut, i, [dim, width], false)?;
         let mut buffer = |name, width| self.buffers.get(name, width, self.device);
         let (qkv, z) = (buffer("qkv", qkv_width)?, buffer("z", width)?);
         let (beta, alpha) = (buffer("beta", value_heads)?, buffer("alpha", value_heads)?);
@@ -48,12 +54,7 @@ impl Loader<'_> {
         for pair in pairs {
             self.pair(i, pair, dim, (&mut projections, &mut splits))?;
         }
-        let conv = self.taps(i, d)?;
-        let rate = self.rates(i, value_heads)?;
-        let shift = self.bare_vector(Role::DeltaShift, i, value_heads)?;
-        let norm = self.norm(Role::DeltaNorm, Some(i), d.norm, value_dim)?;
         let state = self.device.state(&d.state)?;
-        let out = self.linear(Role::DeltaOut, i, [dim, width], false)?;
         let norm = (norm.weight, d.norm.eps);
         let net = DeltaNet { qkv, z, beta, alpha, conv, rate, shift, norm, state, out: mixed.0 };
         Ok(Delta { projections, splits, key_heads, net, out, mixed })

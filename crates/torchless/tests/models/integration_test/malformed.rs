@@ -2,6 +2,7 @@
 //!
 //! What is refused is refused with an error that blames the model; what is sound loads and completes a text.
 
+use super::made::{folder, tensors_of};
 use super::support::fixtures;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,24 @@ fn malformed_safetensors_is_the_models_fault() {
 #[test]
 fn checkpoints_of_llama2c_are_refused() {
     check("llama2c_bin", "hdr_dim0.bin");
+}
+
+/// Buffers of such widths would take more memory than there is, which ends a process.
+#[test]
+fn widths_of_linear_attention_are_held_against_tensors_first() {
+    let Some(fixtures) = fixtures() else { return };
+    let base = fixtures.join("goldens/qwen3_next");
+    let model = folder(&base, &tensors_of(&base), |config| {
+        for kind in ["key", "value"] {
+            config[format!("linear_{kind}_head_dim")] = json!(1 << 20);
+            config[format!("linear_num_{kind}_heads")] = json!(64);
+        }
+    });
+    let source = Source::Path(model.path().to_owned());
+    let checkpoint = source.checkpoint().unwrap();
+    let opened = torchless::open_runner(&source, &checkpoint, &ModelOptions::default(), &mut |_, _| {});
+    let error = opened.err().unwrap().to_string();
+    assert!(error.contains("linear_attn") && error.contains("the metadata asks for"), "{error}");
 }
 
 /// Not a test on its own: what the others start for each file.
