@@ -127,6 +127,12 @@ fn is_float(ty: TensorType) -> bool {
     matches!(ty, F32 | F16 | BF16 | F64 | F8_E4M3 | F8_E5M2)
 }
 
+/// Three bits and fewer, scales included, of which types of three bits have another tenth or more.
+fn has_few_bits(ty: TensorType) -> bool {
+    let info = ty.info();
+    8 * 10 * info.block_bytes <= 31 * info.block_len
+}
+
 /// An entry has a value per column of each matrix. Types of few bits without any are counted.
 fn check_importance(
     ty: TensorType,
@@ -135,11 +141,9 @@ fn check_importance(
     importance: Option<&Importance>,
     done: &mut Quantized,
 ) -> Result<(), Error> {
-    use TensorType::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_XXS};
     let embedding = matches!(name, "token_embd.weight" | "per_layer_token_embd.weight" | "output.weight");
     let Some(means) = importance.and_then(|matrix| matrix.of(name)) else {
-        let few = matches!(ty, IQ3_XXS | IQ2_XXS | IQ2_XS | IQ2_S | IQ1_M | IQ1_S);
-        done.blind += usize::from(few && !embedding);
+        done.blind += usize::from(has_few_bits(ty) && !embedding);
         return Ok(());
     };
     let matrices: usize = shape.iter().rev().skip(2).product();
@@ -197,5 +201,17 @@ fn describe(book: &mut Book<'_>, how: &Quantize<'_>) {
         }
         book.set("quantize.imatrix.entries_count", matrix.len() as u32);
         book.set("quantize.imatrix.chunks_count", matrix.chunks);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_bits_and_fewer_are_few() {
+        let few = |name| TensorType::from_name(name).is_some_and(has_few_bits);
+        assert!(["IQ1_S", "TQ1_0", "TQ2_0", "IQ2_XXS", "Q2_K", "IQ3_XXS"].into_iter().all(few));
+        assert!(!["Q3_K", "IQ3_S", "Q4_0", "F16"].into_iter().any(few));
     }
 }
