@@ -48,6 +48,7 @@ pub fn write_whole(
         Place::Stream(file) => fill(file, path, write).map(|(_, bytes)| bytes),
         Place::File(place) => {
             let (part, file) = Temporary::file_in(folder_of(&place)).map_err(io)?;
+            take_over(&place, &file).map_err(io)?;
             let (file, bytes) = fill(file, path, write)?;
             file.sync_all().map_err(io)?;
             part.keep_as(&place).map_err(io)?;
@@ -84,6 +85,41 @@ pub(crate) fn of_output(error: Error, path: &Path) -> Error {
         Error::Format(error) => error.into_io().map_or_else(Error::Format, io),
         other => other,
     }
+}
+
+/// Gives the file that is to replace what is at `place` the permissions of that, before anything is in it.
+///
+/// # Errors
+/// What is there may not be written, which moving another file to its place would pass over.
+fn take_over(place: &Path, file: &File) -> io::Result<()> {
+    match File::options().write(true).open(place) {
+        Ok(there) => share_as(&there.metadata()?, file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lets those read and write the file who could before, and nobody else.
+#[cfg(unix)]
+fn share_as(there: &std::fs::Metadata, file: &File) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+    let new = file.metadata()?;
+    let owned = new.uid() == there.uid() && new.gid() == there.gid();
+    // Only root gives files away; a group that cannot be kept gets nothing.
+    let group = owned
+        || fchown(file, Some(there.uid()), Some(there.gid())).is_ok()
+        || fchown(file, None, Some(there.gid())).is_ok();
+    let mode = there.mode() & if group { 0o777 } else { 0o707 };
+    if new.mode() & 0o777 == mode {
+        return Ok(());
+    }
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
+/// What may not be written has been refused, and the rest goes by the folder.
+#[cfg(not(unix))]
+fn share_as(_: &std::fs::Metadata, _: &File) -> io::Result<()> {
+    Ok(())
 }
 
 /// What is at a path, or will be.
@@ -239,6 +275,33 @@ mod tests {
         assert_names(&at("far"), &["file"]);
         symlink("round", at("round")).unwrap();
         assert!(put(&at("round"), "x").is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_stay() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+        for kept in [0o600, 0o640, 0o666] {
+            std::fs::write(&path, "old").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(kept)).unwrap();
+            write_whole(&path, |out| {
+                let part = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path());
+                let part = part.into_iter().find(|part| *part != path).unwrap();
+                assert_eq!(part.metadata().unwrap().permissions().mode() & 0o777, kept, "from the beginning");
+                put_into(out, "new")
+            })
+            .unwrap();
+            assert_eq!((std::fs::read(&path).unwrap().as_slice(), mode()), (&b"new"[..], kept));
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();
+        // Root may write it.
+        if File::options().write(true).open(&path).is_err() {
+            assert!(put(&path, "newer").unwrap_err().to_string().contains("denied"));
+            assert_eq!((std::fs::read(&path).unwrap().as_slice(), mode()), (&b"new"[..], 0o444));
+        }
     }
 
     #[cfg(unix)]
