@@ -157,6 +157,18 @@ fn end_by(signal: Signal, signals: &SigSet) {
     std::process::exit(128 + signal as i32);
 }
 
+/// Makes a file that grows beyond what the system allows (`ulimit -f`) an error of writing it, as a full disk is, instead of the end of
+/// the program. To be called before there are threads, which inherit it.
+#[cfg(unix)]
+pub fn outlive_limits_of_files() {
+    // Where the system refuses, the signal ends the program as it always did.
+    let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
+}
+
+/// There are no such signals.
+#[cfg(not(unix))]
+pub fn outlive_limits_of_files() {}
+
 /// Whether the program was started deaf to a signal, as `nohup` starts it. Where the system does not say, it may have been.
 #[cfg(unix)]
 fn is_ignored(signal: Signal) -> bool {

@@ -33,6 +33,7 @@ pub fn run(words: Vec<OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => return exit::from_clap(&error),
     };
+    interrupt::outlive_limits_of_files();
     output::start_logging();
     exit::from_result(commands::run(cli))
 }
