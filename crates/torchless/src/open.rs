@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::llama::EngineKind;
 use crate::placement::{Layout, Placement, needs, place, plan};
+use crate::vocabulary::{fits, tokenizer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tabagent_hardware::usable_cores;
@@ -327,6 +328,22 @@ pub fn check(source: &Source, checkpoint: &Checkpoint, spec: &ModelSpec) -> Resu
     load(checkpoint, spec.clone(), Box::new(Recorder::new()), &options, &mut |_, _| {})
         .map(drop)
         .map_err(|e| Error::Model { path: source.name().to_owned(), source: e })
+}
+
+/// The same from the metadata on, and that the tokenizer fits: for a model that is to be written in another form.
+///
+/// # Errors
+/// As [`spec`] and [`check`], or the tokenizer has more tokens than the model. One that cannot be read says nothing about weights.
+pub(crate) fn check_model(source: &Source, checkpoint: &Checkpoint) -> Result<(), Error> {
+    if crate::Encoder::is_one(checkpoint) {
+        return crate::Encoder::check(source, checkpoint).map(drop);
+    }
+    let spec = spec(source, checkpoint)?;
+    check(source, checkpoint, &spec)?;
+    match tokenizer(checkpoint) {
+        Ok(Some(tokenizer)) => fits(&tokenizer, &spec),
+        Ok(None) | Err(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use torchless::formats::gguf::Header;
 use torchless::formats::{Metadata, OpenOptions, open};
 use torchless::{
     Calibration, Error, FileType, Importance, ModelOptions, Overrides, Quantize, Quantized, RunPrecision,
-    Source, TensorType, TokenId, quantize, write_importance,
+    Source, TensorType, TokenId, convert_to_folder, convert_to_gguf, quantize, write_importance,
 };
 
 /// A model file of an architecture that nobody knows: two matrices and a norm.
@@ -271,6 +271,54 @@ fn a_head_that_is_the_embedding_is_left_too() {
     let made = open(&output, &OpenOptions::default()).unwrap();
     let ty = |name: &str| made.tensors.get(name).unwrap().ty;
     assert_eq!((ty("token_embd.weight"), ty("blk.0.ffn_down.weight")), (TensorType::F32, TensorType::Q8_0));
+}
+
+/// Neither becomes a file that cannot be loaded, and no number is believed before it is held against the tensors.
+#[test]
+fn tensors_that_the_metadata_does_not_describe_are_named() {
+    let (scratch, _, output) = folder();
+    let whole = scratch.path().join("whole");
+    convert_to_folder(&Source::Path(story()), &whole, TensorType::F32).unwrap();
+    let config = std::fs::read_to_string(whole.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    for (key, value, words) in [
+        ("num_hidden_layers", 6u32, "tensor 'model.layers.5.input_layernorm.weight' is missing"),
+        ("num_hidden_layers", 4, "tensors are unused, the first is 'model.layers.4."),
+        ("vocab_size", u32::MAX, "tensor 'model.embed_tokens.weight' is [1280, 128], the metadata asks for"),
+        ("hidden_size", 96, "tensor 'model.embed_tokens.weight' is [1280, 128], the metadata asks for"),
+        ("intermediate_size", 96, "the metadata asks for [96, 128]"),
+    ] {
+        let was = std::mem::replace(&mut config[key], value.into());
+        std::fs::write(whole.join("config.json"), config.to_string()).unwrap();
+        assert_not_made(&whole, &output, words);
+        config[key] = was;
+    }
+}
+
+#[test]
+fn of_gguf_too() {
+    let (_folder, input, output) = folder();
+    let mut bytes = std::fs::read(story()).unwrap();
+    let key = b"llama.block_count";
+    let at = bytes.windows(key.len()).position(|found| found == key).unwrap() + key.len() + 4;
+    assert_eq!(bytes[at], 5);
+    bytes[at] = 4;
+    std::fs::write(&input, bytes).unwrap();
+    assert_not_made(&input, &output, "tensors are unused, the first is 'blk.4.");
+    let other = output.with_file_name("folder");
+    let error = convert_to_folder(&Source::Path(input), &other, TensorType::F32).unwrap_err().to_string();
+    assert!(error.contains("'blk.4.") && !other.exists(), "{error}");
+}
+
+fn assert_not_made(input: &Path, output: &Path, words: &str) {
+    let file = FileType::from_name("F32").unwrap();
+    let source = Source::Path(input.to_owned());
+    let converted = convert_to_gguf(&source, output, file, &mut |_, _| {}).map(drop);
+    for made in [converted, run(input, output, "Q8_0", true).map(drop)] {
+        let error = made.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        assert!(!output.exists());
+    }
 }
 
 fn story() -> PathBuf {

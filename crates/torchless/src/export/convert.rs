@@ -9,7 +9,7 @@ use super::replace::{of_output, refuse_same, workplace, write_whole};
 use super::temporary::Temporary;
 use super::tokens;
 use crate::Error;
-use crate::open::Source;
+use crate::open::{Source, check_model};
 use std::path::Path;
 use tabagent_hardware::usable_cores;
 use torchless_device::Score;
@@ -18,7 +18,8 @@ use torchless_formats::{Checkpoint, Format, OpenOptions, Tensor, TokenizerSource
 use torchless_model::own_words;
 use torchless_model::translate::{self, Change, Difference, Translation};
 use torchless_model::{
-    Ffn, KvSource, LayerSpec, Mixer, ModelSpec, MoeSpec, RopeScaling, RopeSpec, SharedNamed, SharedSpec,
+    Ffn, KvSource, LayerSpec, Mixer, ModelError, ModelSpec, MoeSpec, RopeScaling, RopeSpec, SharedNamed,
+    SharedSpec,
 };
 use torchless_quant::TensorType;
 
@@ -109,13 +110,21 @@ pub(crate) fn book<'a>(
     output: &Path,
 ) -> Result<Book<'a>, Error> {
     if checkpoint.format == Format::Gguf {
-        return Book::of_gguf(checkpoint);
+        return match check_model(source, checkpoint) {
+            // Weights need no one who computes with them here.
+            Ok(()) | Err(Error::Model { source: ModelError::UnknownArchitecture { .. }, .. }) => {
+                Book::of_gguf(checkpoint)
+            }
+            Err(error) => Err(error),
+        };
     }
     if crate::Encoder::is_one(checkpoint) {
         let name = source.name().display();
         let what = format!("{name} is an encoder: GGUF is made here of models that complete text");
         return Err(Error::Mismatch(what));
     }
+    // From here on shapes are what the metadata says.
+    check_model(source, checkpoint)?;
     let fault = |e| Error::Model { path: source.name().to_owned(), source: e };
     let translation = translate::translate(checkpoint).map_err(fault)?;
     let mut sheets = Vec::with_capacity(translation.places.len());

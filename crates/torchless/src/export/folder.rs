@@ -9,7 +9,7 @@ use super::mixes::is_quantised;
 use super::replace::write_whole;
 use super::temporary::Temporary;
 use crate::Error;
-use crate::open::{Source, check};
+use crate::open::{Source, check, check_model};
 use crate::vocabulary;
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
@@ -38,6 +38,7 @@ const LLAMA3: (f32, f32, usize) = (1.0, 4.0, 8192);
 pub fn convert_to_folder(source: &Source, output: &Path, ty: TensorType) -> Result<Converted, Error> {
     let io = |source| Error::Io { path: output.to_owned(), source };
     let checkpoint = source.checkpoint()?;
+    check_model(source, &checkpoint)?;
     // The folder is removed last, and only if nothing of somebody else's has come into it.
     let new = Temporary::folder_at(output).map_err(io)?;
     let making = Temporary::folder_in(output).map_err(io)?;
