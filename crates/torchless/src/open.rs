@@ -234,11 +234,12 @@ pub(crate) fn is_all_f32(checkpoint: &Checkpoint) -> bool {
     checkpoint.tensors.iter().all(|tensor| tensor.ty == TensorType::F32)
 }
 
-/// Whether most weights are of a quantised type.
+/// Whether most weights are of a quantised type; F64 and integers are read with single precision.
 pub(crate) fn is_quantised(checkpoint: &Checkpoint) -> bool {
-    let float = |t: &&Tensor| matches!(t.ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
-    let floats: usize = checkpoint.tensors.iter().filter(float).map(Tensor::len).sum();
-    2 * floats < checkpoint.tensors.iter().map(Tensor::len).sum()
+    use TensorType::{BF16, F16, F32, F64, I8, I16, I32, I64};
+    let exact = |t: &&Tensor| matches!(t.ty, F32 | F16 | BF16 | F64 | I8 | I16 | I32 | I64);
+    let exact: usize = checkpoint.tensors.iter().filter(exact).map(Tensor::len).sum();
+    2 * exact < checkpoint.tensors.iter().map(Tensor::len).sum()
 }
 
 /// What the checkpoint says the model is.
@@ -349,6 +350,22 @@ pub(crate) fn check_model(source: &Source, checkpoint: &Checkpoint) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use torchless_formats::gguf::Header;
+
+    #[test]
+    fn the_cache_is_as_exact_as_the_weights() {
+        use TensorType::{F16, F64, I32, Q8_0};
+        for (ty, cache) in
+            [(F64, CacheType::F32), (I32, CacheType::F32), (F16, CacheType::F32), (Q8_0, CacheType::F16)]
+        {
+            let mut header = Header::new();
+            header.tensor("x", ty, &[64]).unwrap();
+            let mut writer = header.start(Vec::new()).unwrap();
+            writer.write(&vec![0; ty.row_bytes(64).unwrap()]).unwrap();
+            let checkpoint = open_bytes(Arc::new(writer.finish().unwrap())).unwrap();
+            assert_eq!(ModelOptions::default().cache_type(&checkpoint), cache, "{ty}");
+        }
+    }
 
     #[test]
     fn nothing_is_computed_by_none() {
