@@ -296,11 +296,20 @@ fn tokenizer_gguf_kinds_are_read() {
         unk: Some(2),
         ..GgufVocab::default()
     };
-    let tokenizer = Tokenizer::from_gguf(bert).unwrap();
+    let tokenizer = Tokenizer::from_gguf(bert.clone()).unwrap();
     let ids = tokenizer.encode("Ünable! ▁un", WHOLE);
     assert_eq!(raw(&ids), [0, 3, 4, 5, 2, 1], "a written sign is no beginning of a word");
     assert_eq!(tokenizer.decode(&ids), "unable !");
     assert_eq!(tokenizer.encode_pair("un", "un", WHOLE).unwrap().type_ids, [0, 0, 0, 1, 1]);
+
+    // Which tokens stand around a text is a file's business, whether they do is not.
+    let around = |file: GgufVocab<'_>| raw(&Tokenizer::from_gguf(file).unwrap().encode("un", WHOLE));
+    for (bos, eos) in [(None, None), (Some(true), Some(true)), (Some(false), Some(false))] {
+        assert_eq!(around(GgufVocab { add_bos: bos, add_eos: eos, ..bert.clone() }), [0, 3, 1]);
+    }
+    assert_eq!(around(GgufVocab { cls: Some(4), sep: Some(5), ..bert.clone() }), [4, 3, 5]);
+    assert_eq!(around(GgufVocab { bos: Some(4), eos: Some(5), ..bert.clone() }), [4, 3, 1]);
+    assert_eq!(around(GgufVocab { cls: None, sep: None, types: None, ..bert }), [0, 3, 1], "by their names");
 
     let rwkv = GgufVocab {
         model: "rwkv",

@@ -199,7 +199,6 @@ pub(crate) fn gguf_vocab(meta: &GgufMetadata) -> Result<GgufVocab<'_>, FormatErr
         add_eos: flag("add_eos_token")?,
         sep: id("seperator_token_id")?,
         cls: id("cls_token_id")?,
-        add_sep: flag("add_sep_token")?,
         add_space_prefix: flag("add_space_prefix")?,
         remove_extra_whitespaces: flag("remove_extra_whitespaces")?,
         // Some files have its bytes with a sign.

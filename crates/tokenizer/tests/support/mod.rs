@@ -122,7 +122,6 @@ pub fn with_gguf<T>(path: &Path, make: impl FnOnce(GgufVocab<'_>) -> T) -> T {
         add_eos: int("add_eos_token").map(|value| value != 0),
         sep: int("seperator_token_id"),
         cls: int("cls_token_id"),
-        add_sep: int("add_sep_token").map(|value| value != 0),
         add_space_prefix: int("add_space_prefix").map(|value| value != 0),
         remove_extra_whitespaces: int("remove_extra_whitespaces").map(|value| value != 0),
         charsmap: list("precompiled_charsmap").map(|values| {

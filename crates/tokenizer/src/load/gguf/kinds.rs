@@ -170,16 +170,18 @@ pub(super) fn unigram(mut file: GgufVocab<'_>) -> Result<Tokenizer, TokenizerErr
     assemble(&file, base)
 }
 
-/// The vocabulary has a space sign before each token that begins a word, and nothing before the others.
+/// The vocabulary has a space sign before each token that begins a word, and nothing before the others. Every text stands between
+/// `[CLS]` and `[SEP]`: the keys `add_bos_token`, `add_eos_token` and `add_sep_token` are not asked, as llama.cpp asks none of them here.
+/// Its converter writes false into the last for BERT itself, where it means a second `[SEP]` between two texts.
 pub(super) fn wordpiece(mut file: GgufVocab<'_>) -> Result<Tokenizer, TokenizerError> {
     let sep = file.sep.take();
     file.bos = file.bos.or(file.cls.take());
     let (vocab, mut special) = checked(&mut file, Some([BERT_CLS, BERT_SEP, BERT_UNKNOWN]))?;
-    let sep = vocab.check("tokenizer.ggml.seperator_token_id", sep)?.map(TokenId).or(special.eos);
-    special.unk = special.unk.or_else(|| {
-        let named = |&(_, text, _): &(u32, &[u8], Kind)| text == b"[UNK]";
-        vocab.iter().find(named).map(|(id, ..)| TokenId(id))
-    });
+    let named = |name: &[u8]| vocab.iter().find(|(_, text, _)| *text == name).map(|(id, ..)| TokenId(id));
+    let sep = vocab.check("tokenizer.ggml.seperator_token_id", sep)?.map(TokenId);
+    let sep = sep.or(special.eos).or_else(|| named(b"[SEP]"));
+    special.bos = special.bos.or_else(|| named(b"[CLS]"));
+    special.unk = special.unk.or_else(|| named(b"[UNK]"));
     let unknown = special.unk.map(|id| id.0);
     let model = Model::WordPiece(WordPiece::new(&WordPieceParts {
         vocab: &vocab,
@@ -191,8 +193,7 @@ pub(super) fn wordpiece(mut file: GgufVocab<'_>) -> Result<Tokenizer, TokenizerE
     let lowercase = file.lowercase.unwrap_or(true);
     let strip_accents = file.strip_accents.unwrap_or(lowercase);
     let bert = Bert { clean_text: true, handle_chinese_chars: true, strip_accents, lowercase };
-    let cls = special.bos.filter(|_| file.add_bos.unwrap_or(true));
-    let post = match (cls, sep.filter(|_| file.add_sep.unwrap_or(true))) {
+    let post = match (special.bos, sep) {
         (Some(cls), Some(sep)) => PostProcessor::bert(cls, sep),
         (cls, sep) => PostProcessor::ends(cls, sep),
     };

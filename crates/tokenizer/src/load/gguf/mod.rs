@@ -54,16 +54,14 @@ pub struct GgufVocab<'a> {
     pub pad: Option<u32>,
     /// Further ids that end a reply, from wherever the caller knows them.
     pub more_end_ids: Vec<u32>,
-    /// `add_bos_token`.
+    /// `add_bos_token`; not of `bert`, which always has its two.
     pub add_bos: Option<bool>,
-    /// `add_eos_token`.
+    /// `add_eos_token`; likewise.
     pub add_eos: Option<bool>,
     /// `seperator_token_id`, in this spelling.
     pub sep: Option<u32>,
     /// `cls_token_id`.
     pub cls: Option<u32>,
-    /// `add_sep_token`; `bert` only.
-    pub add_sep: Option<bool>,
     /// `add_space_prefix`; `llama` and `t5` only.
     pub add_space_prefix: Option<bool>,
     /// `remove_extra_whitespaces`; `t5` only, of the others none joins spaces.
