@@ -82,10 +82,7 @@ const DENSE: Key = key("", &["mlp_only_layers"]);
 fn qwen2_moe(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     let sizes = read::sizes(c)?;
     let mut attn = read::attention(c, &sizes)?;
-    attn.qkv_bias = match c.dialect {
-        Dialect::Gguf => c.has(Role::Query, Some(0), Part::Bias),
-        Dialect::Json => c.flag(QKV_BIAS)?.unwrap_or(true),
-    };
+    attn.qkv_bias = read::qkv_bias(c, QKV_BIAS)?;
     attn.out_bias = false;
     let mut routing = moe::routing(c, Score::Softmax)?;
     routing.normalise = moe::normalise(c, false, 0.0)?;

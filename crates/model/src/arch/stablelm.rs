@@ -49,7 +49,7 @@ fn spec(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     let sizes = read::sizes(c)?;
     let norm = read::layer_norm(c)?;
     let mut attn = read::attention(c, &sizes)?;
-    attn.qkv_bias = read::bias(c, Role::Query, QKV_BIAS)?;
+    attn.qkv_bias = read::qkv_bias(c, QKV_BIAS)?;
     let stated = c.flag(PARALLEL)?.unwrap_or(false);
     let (normed, parallel) = match c.dialect {
         // llama.cpp goes by the tensors.

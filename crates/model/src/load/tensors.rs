@@ -47,12 +47,8 @@ impl Loader<'_> {
         i: usize,
         rows: &Rows<N>,
     ) -> Result<[Linear; N], ModelError> {
-        let has = |role| {
-            let name = self.naming.find(role, Some(i), Part::Weight);
-            name.is_some_and(|name| self.checkpoint.tensors.contains(&name))
-        };
         let mut out = Vec::with_capacity(N);
-        if has(rows.parts[0].0) || !has(rows.fused) {
+        if self.has(rows.parts[0].0, i, Part::Weight) || !self.has(rows.fused, i, Part::Weight) {
             for (role, n) in rows.parts {
                 out.push(self.linear(role, i, [n, rows.cols], rows.bias)?);
             }
@@ -60,6 +56,11 @@ impl Loader<'_> {
             self.split(i, rows, &mut out)?;
         }
         Ok(std::array::from_fn(|i| out[i]))
+    }
+
+    fn has(&self, role: Role, i: usize, part: Part) -> bool {
+        let name = self.naming.find(role, Some(i), part);
+        name.is_some_and(|name| self.checkpoint.tensors.contains(&name))
     }
 
     fn split<const N: usize>(
@@ -70,11 +71,7 @@ impl Loader<'_> {
     ) -> Result<(), ModelError> {
         let total = rows.parts.iter().map(|(_, n)| n).sum();
         let mut tensor = self.product(rows.fused, i, [total, rows.cols])?;
-        let mut bias = None;
-        if rows.bias {
-            let tensor = self.take(rows.fused, Some(i), Part::Bias, &[total])?;
-            bias = Some((tensor.name.clone(), vector(&tensor, total)?));
-        }
+        let mut bias = if rows.bias { Some(self.biases_of_rows(i, rows, total)?) } else { None };
         let mut order: Vec<usize> = (0..total).collect();
         if self.naming.layout() == Layout::HeadsTakeTurns {
             order = parts_together(rows.head_dim, total);
@@ -101,6 +98,23 @@ impl Loader<'_> {
         }
         self.advance(&tensor);
         Ok(())
+    }
+
+    /// The biases of several matrices in one: in one tensor too, or one by one.
+    fn biases_of_rows<const N: usize>(
+        &mut self,
+        i: usize,
+        rows: &Rows<N>,
+        total: usize,
+    ) -> Result<(String, Vec<f32>), ModelError> {
+        let apart = self.has(rows.parts[0].0, i, Part::Bias) && !self.has(rows.fused, i, Part::Bias);
+        let whole = [(rows.fused, total)];
+        let mut values = Vec::with_capacity(total);
+        for &(role, n) in if apart { &rows.parts[..] } else { &whole[..] } {
+            let tensor = self.take(role, Some(i), Part::Bias, &[n])?;
+            values.extend(vector(&tensor, n)?);
+        }
+        Ok((self.naming.name(rows.fused, Some(i), Part::Bias), values))
     }
 
     /// One matrix with its bias, where it has one.

@@ -1,6 +1,6 @@
 //! Grouped-query attention with its rotary embedding.
 
-use super::{MAX_CONTEXT, MAX_LAYERS, MAX_WIDTH, RopeAsk, Sizes, bias, rope};
+use super::{MAX_CONTEXT, MAX_LAYERS, MAX_WIDTH, RopeAsk, Sizes, bias, qkv_bias, rope};
 use crate::ModelError;
 use crate::config::{Config, Key, Value, key};
 use crate::roles::Role;
@@ -55,7 +55,7 @@ fn with_heads(
         softcap: None,
         sinks: false,
         gated: false,
-        qkv_bias: bias(c, Role::Query, ATTN_BIAS)?,
+        qkv_bias: qkv_bias(c, ATTN_BIAS)?,
         clip: None,
         qk_norm: None,
         inner_norm: None,

@@ -165,3 +165,8 @@ pub(crate) fn bias(c: &Config<'_>, role: Role, flag: Key<'_>) -> Result<bool, Mo
         Dialect::Json => stated,
     })
 }
+
+/// Whether queries, keys and values have biases; in GGUF any family's may be one below the other in one tensor.
+pub(crate) fn qkv_bias(c: &Config<'_>, flag: Key<'_>) -> Result<bool, ModelError> {
+    Ok(bias(c, Role::Query, flag)? || bias(c, Role::FusedQkv, flag)?)
+}

@@ -210,6 +210,22 @@ fn gpt_oss_stretches_where_a_file_does_not_say_how() {
     let RopeScaling::Yarn { truncate: true, .. } = scaling(own).1 else { panic!("its own keys count alone") };
 }
 
+/// Whichever family it is, as in llama.cpp; chatglm's converter writes no other form.
+#[test]
+fn biases_of_queries_keys_and_values_may_be_in_one_tensor() {
+    let experts =
+        [("expert_count", int(4)), ("expert_used_count", int(2)), ("expert_feed_forward_length", int(4))];
+    for arch in ["llama", "chatglm", "glm4", "seed_oss", "qwen2moe", "stablelm", "ernie4_5", "phi3"] {
+        let norm = if arch == "stablelm" { LAYER } else { RMS };
+        let keys = keys(norm, if arch == "qwen2moe" { &experts } else { &[] });
+        let biased = |tensors: &[&str]| {
+            let spec = spec_of_gguf(arch, &keys, tensors).unwrap_or_else(|e| panic!("{arch}: {e}"));
+            attention(&spec, 0).qkv_bias
+        };
+        assert!(biased(&["blk.0.attn_qkv.bias"]) && biased(&["blk.0.attn_q.bias"]) && !biased(&[]), "{arch}");
+    }
+}
+
 #[test]
 fn granite_divides_its_logits() {
     let scales = [

@@ -1,6 +1,6 @@
 //! Specifications and loads that must fail, and the transcript of one that works.
 
-use crate::support::{DIM, HIDDEN, Tiny, VOCAB, int};
+use crate::support::{DIM, Filled, HEADS, HIDDEN, Tiny, VOCAB, int, logits};
 use torchless_base::{Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
 use torchless_device::Recorder;
 use torchless_formats::gguf::Value;
@@ -110,6 +110,43 @@ fn a_plan_that_does_not_fit_is_refused_by_the_runner() {
     plan.push((SeqId(0), 0), &[TokenId(VOCAB as u32)], &[], Wanted::Last);
     let error = runner.step(&plan, &mut Logits::default()).unwrap_err();
     assert!(error.to_string().contains("token 10 is not in the vocabulary of 10"), "{error}");
+}
+
+/// LLaMA with biases of queries, keys and values.
+fn with_biases() -> Tiny {
+    let mut tiny = Tiny::llama();
+    for i in 0..2 {
+        for (name, rows) in [("attn_q", DIM), ("attn_k", DIM / HEADS), ("attn_v", DIM / HEADS)] {
+            tiny.tensors.push((format!("blk.{i}.{name}.bias"), vec![rows]));
+        }
+    }
+    tiny
+}
+
+/// The tensors with these parts of queries, keys and values one below the other in one.
+fn fused(tensors: &[Filled], parts: &[&str]) -> Vec<Filled> {
+    let mut out = tensors.to_vec();
+    for (i, part) in (0..2).flat_map(|i| parts.iter().map(move |part| (i, part))) {
+        let of = |name: &str| tensors.iter().find(|t| t.name == format!("blk.{i}.{name}.{part}")).unwrap();
+        let each = ["attn_q", "attn_k", "attn_v"].map(of);
+        let mut whole = Filled { name: format!("blk.{i}.attn_qkv.{part}"), ..each[0].clone() };
+        whole.shape[0] = each.iter().map(|t| t.shape[0]).sum();
+        whole.values = each.iter().flat_map(|t| t.values.clone()).collect();
+        out.retain(|t| each.iter().all(|part| part.name != t.name));
+        out.push(whole);
+    }
+    out
+}
+
+#[test]
+fn fused_queries_keys_and_values_compute_the_same_with_their_biases() {
+    let tiny = with_biases();
+    let apart = tiny.filled();
+    let expected = logits(&tiny.checkpoint());
+    assert_ne!(expected, logits(&Tiny::llama().checkpoint()), "biases count");
+    for parts in [&["weight", "bias"][..], &["weight"]] {
+        assert_eq!(logits(&tiny.checkpoint_of(&fused(&apart, parts))), expected, "{parts:?}");
+    }
 }
 
 /// Three experts of which each token meets two, stacked as llama.cpp's converter does it.

@@ -2,8 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 use std::sync::Arc;
+use torchless_base::{BlockId, Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
+use torchless_device::{CpuDevice, CpuOptions};
 use torchless_formats::gguf::{Header, Value, ValueType};
 use torchless_formats::{Checkpoint, open_bytes};
+use torchless_kernels::Precision;
+use torchless_model::{LoadOptions, load, spec};
 use torchless_quant::TensorType;
 
 /// A GGUF LLaMA with two layers, and ways to spoil it.
@@ -81,22 +85,54 @@ impl Tiny {
         self
     }
 
+    /// Its tensors with values that differ from one to the next.
+    pub fn filled(&self) -> Vec<Filled> {
+        let value = |i: usize, j: usize| ((i * 31 + j * 17) % 23) as f32 / 23.0 - 0.4;
+        let filled = |(i, (name, shape)): (usize, &(String, Vec<usize>))| {
+            let values = (0..shape.iter().product()).map(|j| value(i, j)).collect();
+            Filled { name: name.clone(), shape: shape.clone(), values }
+        };
+        self.tensors.iter().enumerate().map(filled).collect()
+    }
+
     pub fn checkpoint(&self) -> Checkpoint {
+        self.checkpoint_of(&self.filled())
+    }
+
+    /// The metadata with these tensors.
+    pub fn checkpoint_of(&self, tensors: &[Filled]) -> Checkpoint {
         let mut header = Header::new();
         for (key, value) in &self.metadata {
             header.put(key, value.clone()).unwrap();
         }
-        for (name, shape) in &self.tensors {
-            header.tensor(name, TensorType::F32, shape).unwrap();
+        for tensor in tensors {
+            header.tensor(&tensor.name, TensorType::F32, &tensor.shape).unwrap();
         }
         let mut data = header.start(Vec::new()).unwrap();
-        for (i, (_, shape)) in self.tensors.iter().enumerate() {
-            for j in 0..shape.iter().product::<usize>() {
-                let x = ((i * 31 + j * 17) % 23) as f32 / 23.0 - 0.4;
-                data.write(&x.to_le_bytes()).unwrap();
-            }
+        for x in tensors.iter().flat_map(|tensor| &tensor.values) {
+            data.write(&x.to_le_bytes()).unwrap();
         }
         let bytes: Vec<u8> = data.finish().unwrap();
         open_bytes(Arc::new(bytes)).unwrap()
     }
+}
+
+/// A tensor with its values.
+#[derive(Clone)]
+pub struct Filled {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+/// The logits of every position of a text, computed in single precision.
+pub fn logits(checkpoint: &Checkpoint) -> Vec<f32> {
+    let kernels = torchless_kernels::best();
+    let options = CpuOptions { kernels, threads: 1, precision: Precision::Exact };
+    let (spec, device) = (spec(checkpoint).unwrap(), Box::new(CpuDevice::new(options)));
+    let mut runner = load(checkpoint, spec, device, &LoadOptions::default(), &mut |_, _| {}).unwrap();
+    let (mut plan, mut logits) = (StepPlan::default(), Logits::default());
+    plan.push((SeqId(0), 0), &[1, 2, 3, 5].map(TokenId), &[BlockId(0)], Wanted::All);
+    runner.step(&plan, &mut logits).unwrap();
+    logits.as_slice().to_vec()
 }
