@@ -325,5 +325,12 @@ pub(super) fn is_idle(arch: &str, key: &str, value: &Value) -> bool {
     })
 }
 
-/// Keys under the architecture's prefix that say nothing about the arithmetic.
-pub(super) const HARMLESS_GGUF: &[&str] = &["rope.scaling.finetuned", "tensor_data_layout", "vocab_size"];
+/// Keys under the architecture's prefix that say nothing about the arithmetic. llama.cpp's converter copies the two of YaRN from any model's
+/// `config.json`; llama.cpp reads them for Grok alone, which is none of the families here, and has their values from the factor.
+pub(super) const HARMLESS_GGUF: &[&str] = &[
+    "rope.scaling.finetuned",
+    "rope.scaling.yarn_attn_factor",
+    "rope.scaling.yarn_ext_factor",
+    "tensor_data_layout",
+    "vocab_size",
+];

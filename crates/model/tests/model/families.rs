@@ -210,6 +210,23 @@ fn gpt_oss_stretches_where_a_file_does_not_say_how() {
     let RopeScaling::Yarn { truncate: true, .. } = scaling(own).1 else { panic!("its own keys count alone") };
 }
 
+/// What llama.cpp's converter copies from `config.json` and llama.cpp does not read.
+#[test]
+fn yarn_in_gguf_needs_no_more_than_its_factor() {
+    let spec = |more: &[(&str, Value)]| {
+        let yarn = [
+            ("rope.scaling.type", Value::String("yarn".to_owned())),
+            ("rope.scaling.factor", number(8.0)),
+            ("rope.scaling.original_context_length", int(16)),
+        ];
+        let more = [&yarn[..], more].concat();
+        spec_of_gguf("olmo2", &keys(RMS, &more), &[]).unwrap()
+    };
+    let beside =
+        [("rope.scaling.yarn_attn_factor", number(1.2079)), ("rope.scaling.yarn_ext_factor", number(1.0))];
+    assert_eq!(spec(&beside), spec(&[]));
+}
+
 /// Whichever family it is, as in llama.cpp; chatglm's converter writes no other form.
 #[test]
 fn biases_of_queries_keys_and_values_may_be_in_one_tensor() {
