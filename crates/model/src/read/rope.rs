@@ -157,6 +157,16 @@ impl Keys<'_, '_> {
         self.with(field, |k| self.c.need_positive(k))
     }
 
+    /// How far positions are stretched; in GGUF files of 2023 under another name.
+    fn factor(&self) -> Result<Option<f32>, ModelError> {
+        let older = self.c.positive(key("rope.scale_linear", &[]))?;
+        Ok(self.positive("factor")?.or(older))
+    }
+
+    fn need_factor(&self) -> Result<f32, ModelError> {
+        self.factor()?.map_or_else(|| self.need("factor"), Ok)
+    }
+
     fn original(&self) -> Result<Option<usize>, ModelError> {
         self.with("original", |k| self.c.size(k, MAX_CONTEXT))
     }
@@ -168,12 +178,19 @@ impl Keys<'_, '_> {
             return Ok((stretched, None));
         }
         match kind.as_deref() {
-            None | Some("default" | "none") => Ok((RopeScaling::None, None)),
-            Some("linear") => Ok((RopeScaling::Linear { factor: self.need("factor")? }, None)),
+            None if self.c.dialect == Dialect::Gguf => {
+                // As in llama.cpp: a factor without a type is that of linear scaling.
+                let linear = |factor| RopeScaling::Linear { factor };
+                Ok((self.factor()?.map_or(RopeScaling::None, linear), None))
+            }
+            None | Some("default") => Ok((RopeScaling::None, None)),
+            // A factor says nothing beside it.
+            Some("none") => self.factor().map(|_| (RopeScaling::None, None)),
+            Some("linear") => Ok((RopeScaling::Linear { factor: self.need_factor()? }, None)),
             // Frequencies depend on the length of the text beyond the original context, and what is in the cache
             // would have to turn again: within it nothing changes, beyond it is an error.
             Some("dynamic") => {
-                self.need("factor").map(|_| (RopeScaling::None, Some(original.unwrap_or(context))))
+                self.need_factor().map(|_| (RopeScaling::None, Some(original.unwrap_or(context))))
             }
             Some("yarn") => Ok((self.yarn(original.unwrap_or(context))?, None)),
             Some("llama3") => Ok((self.llama3(original.unwrap_or(context))?, None)),
@@ -226,7 +243,7 @@ impl Keys<'_, '_> {
     }
 
     fn yarn(&self, original: usize) -> Result<RopeScaling, ModelError> {
-        let factor = self.need("factor")?;
+        let factor = self.need_factor()?;
         let stretch = |mscale: f32| if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 };
         let given = self.positive("attention_factor")?;
         let [mscale, all] = ["mscale", "mscale_all_dim"].map(|field| self.positive_or_zero(field));

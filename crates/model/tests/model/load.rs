@@ -4,7 +4,7 @@ use crate::support::{DIM, Filled, HEADS, HIDDEN, Tiny, VOCAB, int, logits};
 use torchless_base::{Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
 use torchless_device::Recorder;
 use torchless_formats::gguf::Value;
-use torchless_model::{LoadOptions, ModelError, RunnerOptions, load, spec};
+use torchless_model::{LoadOptions, Mixer, ModelError, RopeScaling, RunnerOptions, load, spec};
 
 fn try_load(tiny: &Tiny) -> Result<(), ModelError> {
     let checkpoint = tiny.checkpoint();
@@ -85,6 +85,26 @@ fn an_unknown_scaling_is_named_with_the_known_ones() {
         .with("llama.rope.scaling.factor", Value::F32(2.0));
     let error = error(tiny);
     assert!(error.contains("spiral") && error.contains("yarn"), "{error}");
+}
+
+/// As llama.cpp reads them: files of 2023 have another name and no type.
+#[test]
+fn a_factor_of_positions_is_linear_where_no_type_says_otherwise() {
+    let scaling = |keys: &[(&str, Value)]| {
+        let with =
+            |tiny: Tiny, (key, value): &(&str, Value)| tiny.with(&format!("llama.rope.{key}"), value.clone());
+        let spec = spec(&keys.iter().fold(Tiny::llama(), with).checkpoint()).unwrap();
+        let Mixer::Attention(attn) = &spec.layers[0].mixer else { panic!("attention") };
+        attn.rope.clone().unwrap().scaling
+    };
+    let ty = |name: &str| ("scaling.type", Value::String(name.to_owned()));
+    let (factor, older) = (("scaling.factor", Value::F32(4.0)), ("scale_linear", Value::F32(2.0)));
+    let linear = |factor| RopeScaling::Linear { factor };
+    assert_eq!(scaling(&[factor.clone()]), linear(4.0));
+    assert_eq!(scaling(&[older.clone()]), linear(2.0));
+    assert_eq!(scaling(&[ty("linear"), older.clone()]), linear(2.0));
+    assert_eq!(scaling(&[factor.clone(), older]), linear(4.0));
+    assert_eq!(scaling(&[ty("none"), factor]), RopeScaling::None);
 }
 
 #[test]
