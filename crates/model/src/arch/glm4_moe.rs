@@ -59,7 +59,7 @@ fn spec(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     routing.groups = moe::groups(c, GroupScore::TwoLargest)?;
     routing.normalise = moe::normalise(c, true, 1e-20)?;
     routing.scale = moe::weight_scale(c)?;
-    let mut unit = moe::experts(c, routing)?;
+    let mut unit = moe::experts_or_parts(c, routing)?;
     let first = moe::dense_first(c)?;
     unit.shared = moe::shared_by_count(c, &unit)?;
     unit.choice_bias = moe::choice_bias(c, first, true);

@@ -87,7 +87,7 @@ fn qwen2_moe(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     let mut routing = moe::routing(c, Score::Softmax)?;
     routing.normalise = moe::normalise(c, false, 0.0)?;
     routing.scale = moe::weight_scale(c)?;
-    let mut unit = moe::experts(c, routing)?;
+    let mut unit = moe::experts_or_parts(c, routing)?;
     unit.shared = Some(moe::shared_by_width(c, &unit)?);
     let ffns = layers(c, &sizes, unit)?;
     let windows = windows(c, &sizes)?;
@@ -116,7 +116,7 @@ fn qwen3_moe(c: &Config<'_>) -> Result<ModelSpec, ModelError> {
     let mut routing = moe::routing(c, Score::Softmax)?;
     routing.normalise = moe::normalise(c, c.dialect == Dialect::Gguf, 0.0)?;
     routing.scale = moe::weight_scale(c)?;
-    let unit = moe::experts(c, routing)?;
+    let unit = moe::experts_or_parts(c, routing)?;
     let ffns = layers(c, &sizes, unit)?;
     build(c, sizes, attn, ffns.into_iter().map(|ffn| (ffn, window)).collect())
 }

@@ -162,7 +162,7 @@ fn ffns(c: &Config<'_>, sizes: &Sizes) -> Result<Vec<Ffn>, ModelError> {
     let mut routing = moe::routing(c, Score::Softmax)?;
     routing.normalise = moe::normalise(c, true, 0.0)?;
     routing.scale = moe::weight_scale(c)?;
-    let mut unit = moe::experts(c, routing)?;
+    let mut unit = moe::experts_or_parts(c, routing)?;
     unit.shared = Some(moe::shared_by_width(c, &unit)?);
     qwen_moe::layers(c, sizes, unit)
 }

@@ -115,6 +115,18 @@ pub(crate) fn experts(c: &Config<'_>, routing: Routing) -> Result<MoeSpec, Model
     })
 }
 
+/// The same for families where llama.cpp divides the dense width by the experts of a token: GGUF files of before June 2024 name no other.
+pub(crate) fn experts_or_parts(c: &Config<'_>, routing: Routing) -> Result<MoeSpec, ModelError> {
+    let mut unit = experts(c, routing)?;
+    if c.dialect == Dialect::Gguf && !c.states(HIDDEN) {
+        unit.hidden /= unit.routing.chosen;
+        if unit.hidden == 0 {
+            return Err(c.missing(HIDDEN));
+        }
+    }
+    Ok(unit)
+}
+
 /// A unit for all tokens, as wide as so many experts.
 pub(crate) fn shared_by_count(c: &Config<'_>, moe: &MoeSpec) -> Result<Option<SharedSpec>, ModelError> {
     let count = c.count(SHARED_COUNT, MAX_EXPERTS)?.unwrap_or(0);

@@ -210,6 +210,19 @@ fn gpt_oss_stretches_where_a_file_does_not_say_how() {
     let RopeScaling::Yarn { truncate: true, .. } = scaling(own).1 else { panic!("its own keys count alone") };
 }
 
+#[test]
+fn experts_without_a_width_have_their_part_of_the_dense_one_where_llama_cpp_says_so() {
+    let experts = [("expert_count", int(4)), ("expert_used_count", int(3))];
+    let moe = |arch: &str| {
+        let spec = spec_of_gguf(arch, &keys(RMS, &experts), &["blk.0.ffn_gate_inp.weight"]).unwrap();
+        let Ffn::Experts(moe) = &spec.layers[0].ffn else { panic!("{arch} has experts") };
+        (moe.hidden, moe.shared.as_ref().map(|shared| shared.mlp.hidden))
+    };
+    assert_eq!(moe("qwen2moe"), (4, Some(12)));
+    assert_eq!(moe("qwen3moe"), (4, None));
+    assert_eq!(moe("llama"), (12, None));
+}
+
 /// What llama.cpp's converter copies from `config.json` and llama.cpp does not read.
 #[test]
 fn yarn_in_gguf_needs_no_more_than_its_factor() {
