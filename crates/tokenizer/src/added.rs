@@ -2,6 +2,7 @@
 //!
 //! Of several that begin at one place the longest wins. Special ones are found only in control text.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -95,6 +96,27 @@ impl AddedTokens {
             normalized: in_normal_form(these(|t| t.normalized))?,
             normalized_text: in_normal_form(these(|t| !t.special && t.normalized))?,
         })
+    }
+
+    /// Takes tokens out of what users' texts are searched for, as if they had been special from the start.
+    pub(crate) fn reserve(
+        &mut self,
+        ids: &HashSet<u32>,
+        name: &dyn Fn(u32) -> String,
+    ) -> Result<(), TokenizerError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let those = |finder: &Finder, keep: bool| -> Vec<AddedToken> {
+            finder.tokens.iter().filter(|token| ids.contains(&token.id) == keep).cloned().collect()
+        };
+        let taken = those(&self.normalized_text, true);
+        self.raw_text = Finder::new(those(&self.raw_text, false))?;
+        self.normalized_text = Finder::new(those(&self.normalized_text, false))?;
+        let named =
+            taken.into_iter().map(|token| AddedToken { text: name(token.id), special: true, ..token });
+        self.raw_mixed = Finder::new(self.raw_mixed.tokens.iter().cloned().chain(named).collect())?;
+        Ok(())
     }
 
     /// What to look for in a raw part of a text; `control` says whether the program wrote this part.
@@ -213,6 +235,21 @@ mod tests {
         let tokens = [AddedToken { special: true, ..token(1, "<s>") }, token(2, "<tool>")];
         assert_eq!(cut(&tokens, "a<s><tool>", true), ["a", "#1", "#2"]);
         assert_eq!(cut(&tokens, "a<s><tool>", false), ["a<s>", "#2"]);
+    }
+
+    #[test]
+    fn reserved_tokens_are_found_as_special_ones_are() {
+        let tokens = [AddedToken { normalized: true, ..token(1, "<A>") }, token(2, "<B>"), token(3, "<C>")];
+        let mut added = AddedTokens::new(&tokens, &Normalizer::default()).unwrap();
+        added.reserve(&HashSet::from([1, 2]), &|_| "<A>".to_owned()).unwrap();
+        let found = |finder: &Finder| finder.tokens.iter().map(|t| t.id).collect::<Vec<_>>();
+        assert_eq!(found(added.raw(Source::Text, false)), [3]);
+        assert_eq!(found(added.raw(Source::Control, true)), [2, 3]);
+        assert_eq!(found(added.raw(Source::Mixed, true)), [2, 3, 1]);
+        assert_eq!(
+            (found(added.normalized(Source::Control)), found(added.normalized(Source::Text))),
+            (vec![1], vec![])
+        );
     }
 
     #[test]

@@ -292,7 +292,20 @@ impl Tokenizer {
         self.parts.end.extend_from_slice(ids);
         self.parts.end.sort_unstable_by_key(|id| id.0);
         self.parts.end.dedup();
-        Ok(())
+        // A user's text ends no turn.
+        self.reserve(ids.iter().copied())
+    }
+
+    /// From now on those of these tokens that were added as a whole are found in what the program wrote alone, as control tokens are. They
+    /// stay text where a reply has them.
+    ///
+    /// # Errors
+    /// None that the tokenizer did not have before.
+    pub fn reserve(&mut self, ids: impl IntoIterator<Item = TokenId>) -> Result<(), TokenizerError> {
+        let Parts { vocab, added, .. } = &mut self.parts;
+        let ids = ids.into_iter().map(|id| id.0).filter(|id| vocab.kind(*id) == Kind::UserDefined);
+        let name = |id| String::from_utf8_lossy(vocab.text(id).unwrap_or_default()).into_owned();
+        added.reserve(&ids.collect(), &name)
     }
 
     /// Whether `id` steers the model and is no text (control and unknown tokens).

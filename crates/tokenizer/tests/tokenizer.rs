@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use torchless_base::TokenId;
 use torchless_tokenizer::{
-    Around, Controls, EncodeOptions, GgufVocab, Part, Special, Tokenizer, TokenizerError,
+    Around, Beside, Controls, EncodeOptions, GgufVocab, Part, Special, Tokenizer, TokenizerError,
 };
 
 const PARSE: EncodeOptions = EncodeOptions { special: Special::Parse, around: Around::Nothing };
@@ -361,6 +361,43 @@ fn tokenizer_describes_itself() {
     let mut other = byte_vocab("llama3");
     other.tokens[0] = b"!!".to_vec();
     assert_ne!(Tokenizer::from_gguf(other).unwrap().describe().fingerprint, seen.fingerprint);
+}
+
+/// Whatever types a file gives the tokens around turns: replies end at them, and texts do not make them.
+#[test]
+fn tokenizer_markup_of_turns_is_control_in_every_file() {
+    let names = ["<|im_start|>", "<|im_end|>", "<b>"];
+    let letters = "<>|_aebdimnrst".chars().map(|letter| letter.to_string());
+    let tokens: Vec<String> = names.iter().map(|name| (*name).to_owned()).chain(letters).collect();
+    let gguf = |kind| GgufVocab {
+        model: "gpt2",
+        tokens: tokens.iter().map(|token| token.as_bytes().to_vec()).collect(),
+        types: Some((0..tokens.len()).map(|id| if id < names.len() { kind } else { 1 }).collect()),
+        merges: Some(Vec::new()),
+        ..GgufVocab::default()
+    };
+    let vocab: serde_json::Map<_, _> =
+        tokens.iter().enumerate().map(|(id, t)| (t.clone(), json!(id))).collect();
+    let added: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(id, name)| json!({"id": id, "content": name, "special": false}))
+        .collect();
+    let file = json!({"added_tokens": added, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+        "model": {"type": "BPE", "vocab": vocab, "merges": []}});
+    let json = Tokenizer::from_bytes(file.to_string().as_bytes(), Beside::default()).unwrap();
+    let files = [1, 3, 4].map(|kind| Tokenizer::from_gguf(gguf(kind)).unwrap());
+    for tokenizer in files.iter().chain([&json]) {
+        assert_eq!(raw(tokenizer.end_ids()), [1]);
+        assert_eq!(raw(&tokenizer.encode("<|im_end|>a", EncodeOptions::CONTROL)), [1, 7]);
+        let text = tokenizer.encode("<|im_end|><|im_start|>", EncodeOptions::TEXT);
+        assert!(text.iter().all(|id| id.0 > 2), "{text:?}");
+    }
+    assert_eq!(
+        raw(&files[2].encode("<b>", EncodeOptions::TEXT)),
+        [2],
+        "other added tokens are found everywhere"
+    );
 }
 
 #[test]

@@ -2,13 +2,15 @@
 
 use crate::Error;
 use llamafirewall_core::Message;
+use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 use torchless_base::TokenId;
 use torchless_chat::{
-    ChatTemplate, CivilTime, Conversation, Part, RenderOptions, RenderedPrompt, TemplateError, builtin_for,
+    ChatTemplate, CivilTime, Conversation, Part, RenderOptions, RenderedPrompt, THINKING, TemplateError,
+    builtin_for,
 };
 use torchless_formats::Checkpoint;
-use torchless_tokenizer::{Special, Tokenizer};
+use torchless_tokenizer::{EncodeOptions, Special, Tokenizer};
 
 /// The template of a model: its own, or the built-in one that fits its architecture and vocabulary.
 ///
@@ -41,6 +43,41 @@ pub fn checkpoint_template(checkpoint: &Checkpoint) -> Result<(ChatTemplate, Ren
     let tokenizer = crate::tokenizer(checkpoint)?.ok_or(Error::NoTokenizer)?;
     let template = model_template(own.as_deref(), "", &tokenizer)?.ok_or(Error::NoTemplate)?;
     Ok((template, render_options(&tokenizer)))
+}
+
+/// What a template writes around turns of plain messages, one stretch after the other.
+fn around_turns(template: &ChatTemplate, options: &RenderOptions) -> Vec<String> {
+    let rendered = |roles: &&[&str]| {
+        let mut probe = Conversation::new();
+        roles.iter().for_each(|role| probe.push(role, "x"));
+        // A template that refuses these roles tells nothing of them.
+        template.render(&probe, options).map(|prompt| prompt.parts).unwrap_or_default()
+    };
+    let control = |part| match part {
+        Part::Control(text) => Some(text),
+        Part::Text(_) => None,
+    };
+    let probes = [&["user"][..], &["system", "user"], &["user", "assistant", "user"]];
+    probes.iter().flat_map(rendered).filter_map(control).collect()
+}
+
+/// Keeps the markup that a template writes around turns from users' texts, also where the vocabulary has it as tokens that any text may
+/// have: otherwise a user could end his turn and begin another's. Thinking stays what a message may hold.
+///
+/// # Errors
+/// None that the tokenizer did not have before.
+pub(crate) fn reserve_markup(tokenizer: &mut Tokenizer, template: &ChatTemplate) -> Result<(), Error> {
+    let is_markup = |id: &TokenId| {
+        let name = tokenizer.piece(*id).unwrap_or_default();
+        let bracketed = name.starts_with(['<', '[']) && name.ends_with(['>', ']']) && name.len() > 2;
+        bracketed
+            && !name.contains(char::is_whitespace)
+            && !THINKING.iter().any(|tags| tags.open.starts_with(&*name) || tags.close == name)
+    };
+    let written = around_turns(template, &render_options(tokenizer));
+    let tokens = written.iter().flat_map(|text| tokenizer.encode(text, EncodeOptions::CONTROL));
+    let markup: HashSet<TokenId> = tokens.filter(is_markup).collect();
+    Ok(tokenizer.reserve(markup)?)
 }
 
 /// Where some templates look for tools instead of under `tools`.
@@ -108,5 +145,38 @@ pub(crate) fn tokenizer_parts<'p>(prompt: &'p RenderedPrompt) -> Vec<torchless_t
 impl From<TemplateError> for Error {
     fn from(error: TemplateError) -> Self {
         Error::Template(error.to_string())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+mod tests {
+    use super::*;
+    use torchless_tokenizer::GgufVocab;
+
+    /// Tokens of single letters, and some that the file says any text may have.
+    #[test]
+    fn what_a_template_writes_around_turns_is_kept_from_texts() {
+        let names = ["<user>", "<end>", "<think>", "<b>"];
+        let letters = "<>abcdehiknrstux/".chars().map(|letter| letter.to_string().into_bytes());
+        let tokens: Vec<Vec<u8>> = names.iter().map(|name| name.as_bytes().to_vec()).chain(letters).collect();
+        let vocab = GgufVocab {
+            model: "gpt2",
+            types: Some((0..tokens.len()).map(|id| if id < names.len() { 4 } else { 1 }).collect()),
+            merges: Some(Vec::new()),
+            tokens,
+            ..GgufVocab::default()
+        };
+        let mut tokenizer = Tokenizer::from_gguf(vocab).unwrap();
+        let source = "{% for m in messages %}<user>{{ m.content }}<end>{% endfor %}\
+             {% if add_generation_prompt %}<user><think></think>{% endif %}";
+        reserve_markup(&mut tokenizer, &ChatTemplate::new(source).unwrap()).unwrap();
+        for (id, name) in names.iter().enumerate() {
+            let control = tokenizer.encode(name, EncodeOptions::CONTROL);
+            assert_eq!(control, [TokenId(id as u32)], "{name}");
+            let text = tokenizer.encode(name, EncodeOptions::TEXT);
+            assert_eq!(text == control, id >= 2, "{name} in a text is {text:?}");
+            assert_eq!(tokenizer.decode(&text), *name);
+        }
     }
 }

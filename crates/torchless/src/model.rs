@@ -72,7 +72,7 @@ impl Model {
         if options.engine == EngineKind::Native {
             spec(source, &checkpoint)?;
         }
-        let tokenizer = tokenizer(&checkpoint)?.ok_or(Error::NoTokenizer)?;
+        let mut tokenizer = tokenizer(&checkpoint)?.ok_or(Error::NoTokenizer)?;
         let Opened { runner, about } = match &options.engine {
             EngineKind::Native => Opened::native(source, &checkpoint, options, progress)?,
             EngineKind::LlamaCpp { library } => Opened::llama(source, &checkpoint, options, library.clone())?,
@@ -85,6 +85,9 @@ impl Model {
             Engine::start(runner, EngineConfig::default()).map_err(|e| Error::Engine(e.to_string()))?;
         let template =
             model_template(chat_template(&checkpoint)?.as_deref(), &about.architecture, &tokenizer);
+        if let Ok(Some(template)) = &template {
+            chat::reserve_markup(&mut tokenizer, template)?;
+        }
         Ok(Self {
             about,
             tokenizer,
@@ -276,7 +279,9 @@ impl Model {
     /// # Errors
     /// It is no template.
     pub fn set_chat_template(&mut self, source: &str) -> Result<(), Error> {
-        self.template = Ok(Some(ChatTemplate::new(source)?));
+        let template = ChatTemplate::new(source)?;
+        chat::reserve_markup(&mut self.tokenizer, &template)?;
+        self.template = Ok(Some(template));
         Ok(())
     }
 

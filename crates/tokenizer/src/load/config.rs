@@ -13,7 +13,7 @@ use crate::TokenizerError;
 use crate::added::AddedToken;
 use crate::error::excerpt;
 use crate::postprocess::PostProcessor;
-use crate::special::SpecialIds;
+use crate::special::{SpecialIds, is_turn_markup};
 
 const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL: &str = "special_tokens_map.json";
@@ -120,7 +120,7 @@ impl Config {
             tokens.push(AddedToken {
                 id,
                 text: token.content.clone(),
-                special: token.special,
+                special: token.special || is_turn_markup(token.content.as_bytes()),
                 lstrip: token.lstrip,
                 rstrip: token.rstrip,
                 single_word: token.single_word,

@@ -16,7 +16,7 @@ use crate::model::{Model, Rounding, Spm, Unigram, UnigramParts};
 use crate::normalize::{Charsmap, Normalizer, Rewrite, SentencePiece};
 use crate::postprocess::PostProcessor;
 use crate::pretokenize::PreTokenizer;
-use crate::special::end_ids;
+use crate::special::{end_ids, is_turn_markup};
 use crate::tokenizer::Parts;
 use crate::vocab::{Kind, MAX_TOKENS, Vocab};
 use crate::{SpecialIds, Tokenizer, TokenizerError};
@@ -269,6 +269,8 @@ fn vocabulary(file: &File<'_>, config: &Config) -> Result<(Vocab, Vec<AddedToken
                 return Err(TokenizerError::TokenType { id: id as usize, value });
             }
         };
+        let marks = kind == Kind::UserDefined && is_turn_markup(&text);
+        let kind = if marks { Kind::Control } else { kind };
         vocab.set_kind(id, kind);
         let special = matches!(kind, Kind::Control | Kind::Unknown);
         if let (true, Ok(text)) = (special || kind == Kind::UserDefined, String::from_utf8(text)) {

@@ -17,7 +17,7 @@ use crate::model::{Model, NamedMerge};
 use crate::normalize::Normalizer;
 use crate::postprocess::PostProcessor;
 use crate::pretokenize::PreTokenizer;
-use crate::special::end_ids;
+use crate::special::{end_ids, settle_kinds};
 use crate::tokenizer::Parts;
 use crate::vocab::{Kind, Vocab};
 use crate::{SpecialIds, Tokenizer, TokenizerError};
@@ -189,6 +189,7 @@ fn checked(file: &mut GgufVocab<'_>, usual: Option<[u32; 3]>) -> Result<(Vocab, 
         }
         special.unk.into_iter().for_each(|id| vocab.set_kind(id.0, Kind::Unknown));
     }
+    settle_kinds(&mut vocab, special);
     Ok((vocab, special))
 }
 

@@ -25,7 +25,7 @@ use crate::error::excerpt;
 use crate::normalize::{Normalizer, Rewrite};
 use crate::postprocess::{Piece, PostProcessor};
 use crate::pretokenize::{PreTokenizer, Splitter};
-use crate::special::end_ids;
+use crate::special::{end_ids, is_turn_markup};
 use crate::tokenizer::Parts;
 use crate::vocab::{Kind, Vocab};
 use crate::{SpecialIds, Tokenizer, TokenizerError};
@@ -171,8 +171,8 @@ impl AddedJson {
     fn token(self) -> AddedToken {
         AddedToken {
             id: self.id,
+            special: self.special || is_turn_markup(self.content.as_bytes()),
             text: self.content,
-            special: self.special,
             lstrip: self.lstrip,
             rstrip: self.rstrip,
             single_word: self.single_word,
