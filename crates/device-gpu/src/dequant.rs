@@ -49,7 +49,7 @@ fn has_minimum(ty: TensorType) -> bool {
 }
 
 /// The type as which a device keeps weights of type `ty`: single precision for integers and double precision, which hold no
-/// matrices in practice, else the same.
+/// matrices in practice, and for NVFP4 with a scale for all, else the same.
 pub fn stored(ty: TensorType) -> TensorType {
     part(ty).map_or(TensorType::F32, |_| ty)
 }
@@ -181,7 +181,14 @@ mod tests {
         let converted: Vec<_> = TensorType::ALL.iter().filter(|ty| stored(**ty) != **ty).collect();
         assert_eq!(
             converted,
-            [&TensorType::F64, &TensorType::I8, &TensorType::I16, &TensorType::I32, &TensorType::I64]
+            [
+                &TensorType::NVFP4_G64,
+                &TensorType::F64,
+                &TensorType::I8,
+                &TensorType::I16,
+                &TensorType::I32,
+                &TensorType::I64
+            ]
         );
         for &ty in TensorType::ALL {
             let (_, parts) = program_parts(ty);

@@ -161,6 +161,8 @@ tensor_types! {
     MXFP4(Some(39), 32, 17, 0, microscaling::decode_mxfp4, Some(encode::symmetric::encode_mxfp4), microscaling::mxfp4);
     /// 64 values of 4 bits in floating point (E2M1), a scale of 8 bits (E4M3) per 16.
     NVFP4(Some(40), 64, 36, 0, microscaling::decode_nvfp4, Some(encode::symmetric::encode_nvfp4), microscaling::nvfp4);
+    /// `NVFP4` times an `f32` scale per 64 values in a second plane.
+    NVFP4_G64(None, 64, 36, 4, microscaling::decode_nvfp4_g64, None, microscaling::nvfp4_g64);
     /// MXFP4 in two planes: 32 values side by side, and the powers of two apart.
     MXFP4Planes(None, 32, 16, 1, microscaling::decode_mxfp4_planes, None, microscaling::mxfp4_planes);
     /// 8 bits in floating point: 4 of exponent, 3 of mantissa.
@@ -210,7 +212,7 @@ impl TensorType {
             Self::IQ3_XXS => grids::IQ3_XXS.as_flattened(),
             Self::IQ3_S => grids::IQ3_S.as_flattened(),
             Self::IQ4_NL | Self::IQ4_XS => &legacy::IQ4_NL_LEVELS,
-            Self::MXFP4 | Self::MXFP4Planes | Self::NVFP4 => &microscaling::E2M1,
+            Self::MXFP4 | Self::MXFP4Planes | Self::NVFP4 | Self::NVFP4_G64 => &microscaling::E2M1,
             _ => &[],
         }
     }

@@ -59,12 +59,23 @@ pub(crate) fn nvfp4(block: &[u8], _: &[u8], codes: &mut [i8], scales: &mut [f32]
     }
 }
 
+/// The same, times the scale in the second plane: that of the whole tensor, or of the expert, in files.
+pub(crate) fn nvfp4_g64(block: &[u8], plane: &[u8], codes: &mut [i8], scales: &mut [f32]) {
+    nvfp4(block, &[], codes, scales);
+    let whole = f32::from_le_bytes([plane[0], plane[1], plane[2], plane[3]]);
+    scales[..4].iter_mut().for_each(|scale| *scale *= whole);
+}
+
 pub(crate) fn decode_mxfp4(data: &[u8], plane: &[u8], out: &mut [f32]) {
     integers::decode::<17, 0, 32>((data, plane), out, mxfp4);
 }
 
 pub(crate) fn decode_nvfp4(data: &[u8], plane: &[u8], out: &mut [f32]) {
     integers::decode::<36, 0, 64>((data, plane), out, nvfp4);
+}
+
+pub(crate) fn decode_nvfp4_g64(data: &[u8], plane: &[u8], out: &mut [f32]) {
+    integers::decode::<36, 4, 64>((data, plane), out, nvfp4_g64);
 }
 
 /// MXFP4 as safetensors files of gpt-oss have it: byte `i` holds value `2 i` and value `2 i + 1`, exponents in the second plane.

@@ -295,6 +295,17 @@ fn mxfp4_in_planes_is_mxfp4_in_another_order() {
 }
 
 #[test]
+fn nvfp4_may_have_a_scale_for_all() {
+    let mut random = Random(7);
+    let blocks: Vec<u8> = (0..72).map(|_| random.below(127)).collect();
+    let scales = [0.5f32, 3e-4].map(f32::to_le_bytes).concat();
+    let plain = decode(TensorType::NVFP4, &blocks, &[]);
+    let want: Vec<f32> = plain.iter().enumerate().map(|(i, v)| v * if i < 64 { 0.5 } else { 3e-4 }).collect();
+    let scaled = decode(TensorType::NVFP4_G64, &blocks, &scales);
+    assert!(scaled.iter().zip(&want).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs()), "{scaled:?} {want:?}");
+}
+
+#[test]
 fn eight_bit_floats() {
     let values = decode(TensorType::F8_E4M3, &[0x00, 0x01, 0x08, 0x38, 0x7e, 0xc0, 0x7f], &[]);
     assert_eq!(values[..6], [0.0, 2f32.powi(-9), 2f32.powi(-6), 1.0, 448.0, -2.0]);

@@ -2,6 +2,7 @@
 
 mod cursor;
 mod reader;
+mod rescaled;
 mod split;
 mod value;
 mod writer;
@@ -39,7 +40,7 @@ fn checkpoint(part: reader::Part, files: Vec<FileInfo>) -> Result<Checkpoint, Fo
     Ok(Checkpoint {
         format: Format::Gguf,
         metadata: Metadata::Gguf(part.metadata),
-        tensors: part.tensors,
+        tensors: rescaled::join(part.tensors)?,
         files,
         beside: Vec::new(),
         tokenizer,

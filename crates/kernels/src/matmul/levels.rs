@@ -114,7 +114,7 @@ form!(
     Micro32, 32, Narrow::around(16, 31), &[-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12]
 );
 form!(
-    /// `NVFP4`.
+    /// `NVFP4` and `NVFP4_G64`.
     Micro16, 16, Narrow::around(16, 31), &[-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12]
 );
 
@@ -132,7 +132,7 @@ pub(crate) const fn strips(ty: TensorType) -> Option<&'static Strips> {
         TensorType::IQ3_S => row::<Iq3S>(),
         TensorType::IQ4_XS => row::<Iq4Xs>(),
         TensorType::MXFP4 | TensorType::MXFP4Planes => row::<Micro32>(),
-        TensorType::NVFP4 => row::<Micro16>(),
+        TensorType::NVFP4 | TensorType::NVFP4_G64 => row::<Micro16>(),
         ty if is_decoded(ty) => const { &Strips::made_elsewhere(2, 128) },
         _ => return None,
     })

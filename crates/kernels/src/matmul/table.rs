@@ -399,7 +399,7 @@ macro_rules! matmul_table {
                 TensorType::IQ3_S => levels_row::<levels::Iq3S>(),
                 TensorType::IQ4_XS => levels_row::<levels::Iq4Xs>(),
                 TensorType::MXFP4 | TensorType::MXFP4Planes => levels_row::<levels::Micro32>(),
-                TensorType::NVFP4 => levels_row::<levels::Micro16>(),
+                TensorType::NVFP4 | TensorType::NVFP4_G64 => levels_row::<levels::Micro16>(),
                 _ => None,
             }
         }
