@@ -149,7 +149,6 @@ impl From<TemplateError> for Error {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 mod tests {
     use super::*;
     use torchless_tokenizer::GgufVocab;

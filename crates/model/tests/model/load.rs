@@ -1,4 +1,5 @@
 //! Specifications and loads that must fail, and the transcript of one that works.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 use crate::support::{DIM, Filled, HEADS, HIDDEN, Tiny, VOCAB, int, logits};
 use torchless_base::{Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
@@ -100,8 +101,8 @@ fn a_factor_of_positions_is_linear_where_no_type_says_otherwise() {
     let ty = |name: &str| ("scaling.type", Value::String(name.to_owned()));
     let (factor, older) = (("scaling.factor", Value::F32(4.0)), ("scale_linear", Value::F32(2.0)));
     let linear = |factor| RopeScaling::Linear { factor };
-    assert_eq!(scaling(&[factor.clone()]), linear(4.0));
-    assert_eq!(scaling(&[older.clone()]), linear(2.0));
+    assert_eq!(scaling(std::slice::from_ref(&factor)), linear(4.0));
+    assert_eq!(scaling(std::slice::from_ref(&older)), linear(2.0));
     assert_eq!(scaling(&[ty("linear"), older.clone()]), linear(2.0));
     assert_eq!(scaling(&[factor.clone(), older]), linear(4.0));
     assert_eq!(scaling(&[ty("none"), factor]), RopeScaling::None);
