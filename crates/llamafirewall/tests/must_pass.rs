@@ -184,10 +184,15 @@ fn every_encoding_is_decoded_and_scanned() {
     ] {
         blocks(&firewall, text);
     }
+    // As JSON in ASCII has them.
+    let escaped = |text: &str| text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
     // Bold, double-struck, full-width, circled, squared, flags.
     for first in [0x1d41a, 0x1d552, 0xff41, 0x24d0, 0x1f130, 0x1f1e6] {
         blocks(&firewall, &in_letters(first));
+        blocks(&firewall, &escaped(&in_letters(first)));
     }
+    let tags = ATTACK.bytes().filter_map(|byte| char::from_u32(0xe0000 + u32::from(byte)));
+    blocks(&firewall, &escaped(&tags.collect::<String>()));
 }
 
 #[test]

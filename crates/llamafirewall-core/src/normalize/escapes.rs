@@ -1,4 +1,4 @@
-//! Characters written as numbers or names within a text: `%69`, `=69`, `&#105;`, `&shy;`, `\x69`, `\u0069`, `\U00000069`, `\n`.
+//! Characters written as numbers or names within a text: `%69`, `=69`, `&#105;`, `&shy;`, `\x69`, `\u0069`, `\ud835\udc08`, `\U00000069`, `\n`.
 
 use super::mapping::{Mapping, Rewriting};
 
@@ -200,7 +200,20 @@ fn character(text: &str) -> Option<(usize, char)> {
         let end = rest.bytes().take(LONGEST).position(|byte| byte == b';')?;
         return entity(&rest[..end]).map(|c| (end + 2, c));
     }
-    let more = backslashes(text.as_bytes()).saturating_sub(1);
+    let (length, first) = unit(text)?;
+    if let Some(c) = char::from_u32(first) {
+        return Some((length, c));
+    }
+    // JSON and what writes as it does have two halves in UTF-16 for what lies beyond U+FFFF.
+    let (more, second) = unit(&text[length..])?;
+    let halves = [u16::try_from(first).ok()?, u16::try_from(second).ok()?];
+    let c = char::decode_utf16(halves).next()?.ok()?;
+    Some((length + more, c))
+}
+
+/// A number behind `\u`, `\U` or `%u`, however often it was escaped: of a character, or of half of one.
+fn unit(text: &str) -> Option<(usize, u32)> {
+    let more = text.bytes().take_while(|byte| *byte == b'\\').count().saturating_sub(1);
     let text = &text[more..];
     let short = || text.strip_prefix("\\u").or_else(|| text.strip_prefix("%u")).map(|rest| (rest, 4));
     let (rest, count) = text.strip_prefix("\\U").map(|rest| (rest, 8)).or_else(short)?;
@@ -208,8 +221,8 @@ fn character(text: &str) -> Option<(usize, char)> {
         Some(inner) => (1, &inner[..inner.bytes().take(LONGEST).position(|byte| byte == b'}')?], 1),
         None => (0, rest.get(..count)?, 0),
     };
-    let c = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
-    Some((more + 2 + skip + digits.len() + close, c))
+    let number = u32::from_str_radix(digits, 16).ok()?;
+    Some((more + 2 + skip + digits.len() + close, number))
 }
 
 fn entity(name: &str) -> Option<char> {
@@ -248,6 +261,15 @@ mod tests {
         assert_eq!(unescaped("%C3%A9t%C3%A9").expect("it changes").0, "été");
         assert_eq!(unescaped("=C3=A9t=C3=A9=FF").expect("it changes").0, "été=FF");
         assert_eq!(unescaped("one=0D=0Atwo").expect("it changes").0, "one\r\ntwo");
+        for text in [
+            r"\ud835\udc08gnore",
+            r"\\uD835\\uDC08gnore",
+            r"%uD835%uDC08gnore",
+            r"\u{d835}\u{dc08}gnore",
+            r"\U0001d408gnore",
+        ] {
+            assert_eq!(unescaped(text).expect("it changes").0, "\u{1d408}gnore", "{text}");
+        }
         assert_eq!(unescaped(r"one\ntwo\\n\\tthree\r\n").expect("it changes").0, "one\ntwo\n\tthree\r\n");
     }
 
@@ -273,6 +295,9 @@ mod tests {
             "uid=123456789012345678901",
             "id=8F12",
             "x=7F",
+            r"\ud835",
+            r"\ud835 \udc08",
+            r"\udc08\ud835",
         ] {
             assert_eq!(unescaped(text), None, "{text}");
         }
