@@ -8,6 +8,11 @@ use std::ops::Range;
 
 /// How far the secret may be from the name that it is given to.
 const LONGEST: usize = 40;
+/// Backslashes before one quotation mark: seven levels of JSON within JSON have 127.
+const MOST_BACKSLASHES: usize = 127;
+/// Words that the value of a pair stands behind, and how many of them before it: `"value": {"stringValue": "..."}`.
+const VALUES: &[&str] = &["value", "stringvalue", "string_value"];
+const MOST_WORDS: usize = 2;
 /// What stands before a secret in the field `Authorization`.
 const SCHEMES: &[&str] = &["bearer ", "token "];
 /// How much text after a value tells whether it is code.
@@ -26,23 +31,92 @@ const SHORT_PART: usize = 3;
 
 /// Looks at what follows a name.
 pub(super) fn assigned(row: &Assigned, text: &str, name: Range<usize>) -> Seen {
-    let bytes = text.as_bytes();
     let name_end = name.end + run(text, name.end, LONGEST, |b| is_word(b) || b == b'-');
-    let is_sign = |b: u8| matches!(b, b' ' | b'\t' | b'"' | b'\'' | b'`' | b':' | b'=' | b'>' | b'(');
-    let start = name_end + run(text, name_end, LONGEST, is_sign);
-    if start == text.len() && start - name.start <= 2 * LONGEST {
-        return Seen::open_at(name.start);
-    }
-    if !bytes[name_end..start].iter().any(|byte| matches!(byte, b':' | b'=')) {
-        return Seen::nothing();
-    }
+    let start = match given(text, name_end) {
+        Given::At(start) => start,
+        Given::Open => return Seen::open_at(name.start),
+        Given::Nothing => return Seen::nothing(),
+    };
     let value = Value::at(row, text, start);
     let open =
         (value.read + LOOK_AHEAD >= text.len() && value.span.len() <= row.length.1).then_some(name.start);
-    let secret = &bytes[value.span.clone()];
+    let secret = &text.as_bytes()[value.span.clone()];
     let is_secret = names_secret(row, &text[name.start..name_end], secret) && value.is_secret(row, text);
     let found = is_secret.then(|| Found { name: row.provider.into(), span: value.span });
     Seen { found, open, is_phrase: false }
+}
+
+/// What follows a name.
+enum Given {
+    /// A value that is given to it begins here.
+    At(usize),
+    /// Nothing yet: the text ends before.
+    Open,
+    Nothing,
+}
+
+/// Where the value begins that is given to the name which ends at `at`: `name = value`, `"name": "value"`, also with its quotation marks
+/// escaped, or `"name": "NAME", "value": "..."`.
+fn given(text: &str, at: usize) -> Given {
+    let signs = signs(text, at, |byte| b" \t\"'`:=>(".contains(&byte));
+    if signs == text.len() {
+        return Given::Open;
+    }
+    if text.as_bytes()[at..signs].iter().any(|byte| matches!(byte, b':' | b'=')) {
+        return Given::At(signs);
+    }
+    beside(text, at)
+}
+
+/// The same where name and value each stand behind a word that says so, as in headers, environments and attributes of traces.
+fn beside(text: &str, mut at: usize) -> Given {
+    for _ in 0..MOST_WORDS {
+        at = signs(text, at, |byte| byte.is_ascii_whitespace() || b"\"',{".contains(&byte));
+        let word = at + run(text, at, LONGEST_WORD, is_word);
+        let begins =
+            |known: &&str| known.get(..word - at).is_some_and(|k| k.eq_ignore_ascii_case(&text[at..word]));
+        match VALUES.iter().find(|known| begins(known)) {
+            Some(_) if word == text.len() => return Given::Open,
+            Some(known) if known.len() == word - at => {}
+            _ => return Given::Nothing,
+        }
+        at = signs(text, word, |byte| b" \t\"':".contains(&byte));
+        if at == text.len() {
+            return Given::Open;
+        }
+        if !text[word..at].contains(':') {
+            return Given::Nothing;
+        }
+        if text.as_bytes()[at] != b'{' {
+            return Given::At(at);
+        }
+    }
+    Given::Nothing
+}
+
+/// The end of a run of signs, among them the backslashes that stand before a quotation mark in JSON within JSON; where there are too
+/// many, that of none.
+fn signs(text: &str, at: usize, is_sign: impl Fn(u8) -> bool) -> usize {
+    let bytes = text.as_bytes();
+    let (mut end, mut count) = (at, 0);
+    while count <= LONGEST {
+        match bytes.get(end) {
+            Some(b'\\') => {
+                let quote = end + run(text, end, MOST_BACKSLASHES, |byte| byte == b'\\');
+                match bytes.get(quote) {
+                    Some(b'"' | b'\'' | b'`') => end = quote,
+                    None if quote - end <= MOST_BACKSLASHES => return text.len(),
+                    _ => return end,
+                }
+            }
+            Some(byte) if is_sign(*byte) => {
+                end += 1;
+                count += 1;
+            }
+            _ => return end,
+        }
+    }
+    at
 }
 
 /// Looks at what follows the `://` of an address for a password that stands before its host.
@@ -94,23 +168,23 @@ impl Value {
             bytes.get(start..start + length).is_some_and(|text| text.eq_ignore_ascii_case(scheme.as_bytes()))
         };
         let skipped = scheme.filter(|(length, scheme)| has(*length, scheme)).map(|(length, _)| length).next();
-        let start = start + skipped.unwrap_or(0);
+        let (opening, start) = (start, start + skipped.unwrap_or(0));
         let most = row.length.1;
         let end = start + run(text, start, most, |byte| row.class.has(byte));
         let Some(quote) = quote else { return Self { span: start..end, is_quoted: false, read: end } };
+        // In JSON within JSON quotation marks have backslashes before them, the second as many as the first.
+        let before = bytes[..opening].iter().rev().skip(1).take(MOST_BACKSLASHES);
+        let escaped = before.take_while(|byte| **byte == b'\\').count();
         let quoted_end = match row.class {
             Class::Signed => start + run(text, start, most, |byte| Class::Quoted.has(byte)),
-            Class::Printable => {
-                start + run(text, start, most, |byte| byte.is_ascii_graphic() && byte != quote)
-            }
+            Class::Printable => start + printable(&bytes[start..], most, quote, escaped),
             _ => end,
         };
-        let is_closed = bytes.get(quoted_end) == Some(&quote);
-        Self {
-            span: start..if is_closed { quoted_end } else { end },
-            is_quoted: true,
-            read: quoted_end.max(end),
-        }
+        let signs = bytes.get(quoted_end..=quoted_end + escaped).and_then(|signs| signs.split_last());
+        let is_closed =
+            signs.is_some_and(|(last, before)| *last == quote && before.iter().all(|byte| *byte == b'\\'));
+        let read = (quoted_end + escaped).min(text.len());
+        Self { span: start..if is_closed { quoted_end } else { end }, is_quoted: true, read: read.max(end) }
     }
 
     fn is_secret(&self, row: &Assigned, text: &str) -> bool {
@@ -125,6 +199,21 @@ impl Value {
             && !(row.class == Class::Signed && is_path(secret))
             && (self.is_quoted || !is_code(secret, &text.as_bytes()[self.span.end..]))
     }
+}
+
+/// Bytes up to the signs that end a value within quotation marks, or one more than `most`. In JSON with `escaped` backslashes before such
+/// marks, those of the value itself have others.
+fn printable(text: &[u8], most: usize, quote: u8, escaped: usize) -> usize {
+    let mut backslashes = 0;
+    for (at, byte) in text.iter().enumerate().take(most + 1 + escaped) {
+        match *byte {
+            b'\\' => backslashes += 1,
+            byte if byte == quote && backslashes % (2 * escaped + 2) == escaped => return at - escaped,
+            byte if byte.is_ascii_graphic() => backslashes = 0,
+            _ => return at,
+        }
+    }
+    text.len().min(most + 1)
 }
 
 /// Words, numbers and short parts with slashes between them: the path of a file, the name of a model.
@@ -233,6 +322,17 @@ mod tests {
             ("api_key: a2d3c442-e4f5-4a2b-8c2d-9e4f2a2b3c4d", "a2d3c442-e4f5-4a2b-8c2d-9e4f2a2b3c4d"),
             ("api_key = a3b1c9d4a3e8f1a0c3b7a1d9e4a3c8b1", "a3b1c9d4a3e8f1a0c3b7a1d9e4a3c8b1"),
             ("password: kx7kq92m", "kx7kq92m"),
+            (r#"{\"password\": \"tr0ub4dor&3xQ9\"}"#, "tr0ub4dor&3xQ9"),
+            (r#"{\\\"password\\\":\\\"tr0ub\\\\\\\"4dor&3xQ9\\\",\\\"a\\\":1"#, r#"tr0ub\\\\\\\"4dor&3xQ9"#),
+            (r#"API_KEY=\"3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d\"\n"#, "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d"),
+            (r#"{"name":"DB_PASSWORD","value":"tr0ub4dor&3xQ9"}"#, "tr0ub4dor&3xQ9"),
+            ("- name: DB_PASSWORD\n  value: tr0ub4dor&3xQ9\n", "tr0ub4dor&3xQ9"),
+            (
+                r#"{"key": "authorization", "value": {"stringValue": "Bearer 8f3Kq92LmZx71Vb6TnYw04RsGh5JdPcE8uAoQi2W"}}"#,
+                "8f3Kq92LmZx71Vb6TnYw04RsGh5JdPcE8uAoQi2W",
+            ),
+            ("password_hash: 5f4dcc3b5aa765d61d8327deb882cf90", "5f4dcc3b5aa765d61d8327deb882cf90"),
+            ("resetToken: CiAKGjBpNDd2Nmp2Zml2cXRwYjBpOXAQARgB", "CiAKGjBpNDd2Nmp2Zml2cXRwYjBpOXAQARgB"),
         ] {
             assert_eq!(found(text), Some(secret), "{text}");
         }
