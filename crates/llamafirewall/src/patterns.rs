@@ -163,7 +163,7 @@ impl RegexScanner {
     fn look(&self, view: &View, original: &str, each: &mut dyn FnMut(Found, ScanDecision, f32)) {
         let text = view.text();
         self.matcher.look(text, &mut |seen| {
-            if let Some(found) = seen.found.filter(|found| counts(view, found)) {
+            if let Some(found) = seen.found.filter(|found| counts(view, original, found)) {
                 each(found, ScanDecision::Block, 1.0);
             }
         });
@@ -224,9 +224,13 @@ impl RegexScanner {
 }
 
 /// In a text whose letters were exchanged only phrases mean something, and in a reversed one those that begin with a
-/// telling word.
-fn counts(view: &View, found: &Found) -> bool {
+/// telling word. What stands in the place of a secret, such as `$name`, does so also where its signs are read as letters.
+fn counts(view: &View, original: &str, found: &Found) -> bool {
     match view.kind() {
+        ViewKind::InPlace | ViewKind::Unpacked if view.was_read_as("leet") => {
+            let as_it_came = &original.as_bytes()[view.original(found.span.clone())];
+            phrases::is_phrase(&found.name) || !secrets::is_placeholder(as_it_came)
+        }
         ViewKind::InPlace | ViewKind::Unpacked => true,
         ViewKind::Cipher => phrases::is_phrase(&found.name),
         ViewKind::Reversed => {

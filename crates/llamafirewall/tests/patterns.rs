@@ -163,6 +163,7 @@ fn what_begins_like_a_token_passes() {
         "Keys begin with -----BEGIN RSA PRIVATE KEY----- and end with another line.",
         "A file that has `-----BEGIN RSA PRIVATE KEY-----` in it.",
         "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----",
+        r#""password_hash":"$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQxMjM0$RdescudvJCsgt3ub8YN2Zw""#,
     ];
     check(&[Group::Secrets], &texts, &[]);
 }

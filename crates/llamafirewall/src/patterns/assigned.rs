@@ -13,6 +13,16 @@ const MOST_BACKSLASHES: usize = 127;
 /// Words that the value of a pair stands behind, and how many of them before it: `"value": {"stringValue": "..."}`.
 const VALUES: &[&str] = &["value", "stringvalue", "string_value"];
 const MOST_WORDS: usize = 2;
+/// Last words of names that say something about a key, and those of what was made from one.
+const ABOUT: &[&str] = &[
+    "alias", "arn", "count", "expires", "expiry", "file", "hint", "id", "label", "length", "limit", "name",
+    "path", "pattern", "ref", "status", "type", "uri", "url", "version",
+];
+const HASHES: &[&str] = &["checksum", "digest", "fingerprint", "hash"];
+/// Words before `token` that make it a place in a list, and those that make a UUID the number of a request.
+const PAGES: &[&str] =
+    &["change", "continuation", "cursor", "next", "nextpage", "page", "pagination", "resume", "skip", "sync"];
+const REQUESTS: &[&str] = &["client", "idempotency", "lock", "request"];
 /// What stands before a secret in the field `Authorization`.
 const SCHEMES: &[&str] = &["bearer ", "token "];
 /// How much text after a value tells whether it is code.
@@ -41,7 +51,7 @@ pub(super) fn assigned(row: &Assigned, text: &str, name: Range<usize>) -> Seen {
     let open =
         (value.read + LOOK_AHEAD >= text.len() && value.span.len() <= row.length.1).then_some(name.start);
     let secret = &text.as_bytes()[value.span.clone()];
-    let is_secret = names_secret(row, &text[name.start..name_end], secret) && value.is_secret(row, text);
+    let is_secret = names_secret(row, text, name.start..name_end, secret) && value.is_secret(row, text);
     let found = is_secret.then(|| Found { name: row.provider.into(), span: value.span });
     Seen { found, open, is_phrase: false }
 }
@@ -132,11 +142,42 @@ pub(super) fn login(row: &Assigned, text: &str, sign: Range<usize>) -> Seen {
     Seen { found, open, is_phrase: false }
 }
 
-/// Whether a secret has such a name. A model's tokenizer has none, and identifiers look like keys that are identifiers.
-fn names_secret(row: &Assigned, name: &str, value: &[u8]) -> bool {
-    let name = name.to_ascii_lowercase();
+/// Whether a secret has such a name. A model's tokenizer has none, what turns pages opens nothing, some names say something about a key, and
+/// identifiers look like keys that are identifiers.
+fn names_secret(row: &Assigned, text: &str, name: Range<usize>, value: &[u8]) -> bool {
+    let word = &text[name.clone()];
+    let lower = word.to_ascii_lowercase();
     let is_uuid = || row.class == Class::Uuid || (value.len() == UUID && value.iter().all(is_hex_or_dash));
-    !name.contains("tokeniz") && (!name.ends_with("id") || !is_uuid())
+    if lower.contains("tokeniz") || (lower.ends_with("id") && is_uuid()) {
+        return false;
+    }
+    let is_any = |words: &[&str], word: &str| words.iter().any(|known| word.eq_ignore_ascii_case(known));
+    // Those of providers have a form of their own.
+    if !matches!(row.class, Class::Signed | Class::Printable) {
+        return true;
+    }
+    // A password can be looked for by its hash.
+    let is_about =
+        is_any(ABOUT, last_word(word)) || row.class == Class::Signed && is_any(HASHES, last_word(word));
+    let before = last_word(&text[name.start - before(text, name.start)..name.start]);
+    let is_place =
+        lower.starts_with("token") && (is_any(PAGES, before) || is_uuid() && is_any(REQUESTS, before));
+    !is_about && !is_place
+}
+
+/// How many bytes before a name are part of it, as far as a word in it may reach.
+fn before(text: &str, at: usize) -> usize {
+    let before = text.as_bytes()[..at].iter().rev().take(LONGEST_WORD);
+    before.take_while(|byte| is_word(**byte) || **byte == b'-').count()
+}
+
+/// The last word of a name, such as `Hash` of `tokenHash` and `hash` of `token_hash`.
+fn last_word(name: &str) -> &str {
+    let name = name.trim_end_matches(['_', '-']);
+    let small = name.bytes().rev().take_while(u8::is_ascii_lowercase).count();
+    let capitals = name[..name.len() - small].bytes().rev().take_while(u8::is_ascii_uppercase).count();
+    let length = if small == 0 { capitals } else { small + capitals.min(1) };
+    &name[name.len() - length..]
 }
 
 fn is_hex_or_dash(byte: &u8) -> bool {
@@ -368,6 +409,29 @@ mod tests {
         };
         let long: String = (0..1000).map(|_| next()).collect();
         assert_eq!(found(&format!("aws_session_token = {long}")), Some(&long[..]));
+    }
+
+    #[test]
+    fn pages_and_what_is_said_about_keys_are_no_secrets() {
+        let page = "CiAKGjBpNDd2Nmp2Zml2cXRwYjBpOXAQARgB";
+        for name in [
+            "nextPageToken",
+            "NextToken",
+            "next_sync_token",
+            "$skiptoken",
+            "NextContinuationToken",
+            "PAGE_TOKEN",
+        ] {
+            assert_eq!(found(&format!("\"{name}\": \"{page}\"")), None, "{name}");
+        }
+        let request = "0ab1c2d3-e4f5-4a6b-8c7d-9e0f1a2b3c4d";
+        assert_eq!(found(&format!("\"clientToken\": \"{request}\"")), None);
+        assert_eq!(found(&format!("\"clientToken\": \"{page}\"")), Some(page));
+        for name in
+            ["user_api_key_alias", "api_key_hash", "tokenHash", "api_key_id", "apiKeyID", "secretName"]
+        {
+            assert_eq!(found(&format!("\"{name}\": \"{page}\"")), None, "{name}");
+        }
     }
 
     #[test]
