@@ -56,6 +56,8 @@ const KNOWN_KEYS: [&str; 32] = [
 
 /// How the place of a key ends, as that of `{"metadata": {"note": ""}}` is `metadata.{key}`.
 const KEY: &str = "{key}";
+/// Longest key that places have as it is: names of settings reach so far.
+const LONGEST_KEY: usize = 40;
 /// Places that are told apart: what comes beyond them has one.
 const MOST_PLACES: usize = 10_000;
 
@@ -112,7 +114,7 @@ fn add(fields: &mut Vec<(String, String)>, place: &str, text: String) {
 fn place_of_key(key: &str) -> &str {
     let is_plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
     let digits = key.bytes().filter(u8::is_ascii_digit).count();
-    if is_plain && key.len() <= 24 && digits <= 4 { key } else { "*" }
+    if is_plain && key.len() <= LONGEST_KEY && digits <= 4 { key } else { "*" }
 }
 
 /// The name of a place inside another. Deep inside it is that of the other: names of many places take no memory without bound.

@@ -142,6 +142,11 @@ impl Entry {
         caught(|| self.scanner.sees_calls()).unwrap_or(false)
     }
 
+    /// Whether its scanner is shown values behind their keys; one that panics when it is asked is not.
+    pub fn reads_names(&self) -> bool {
+        caught(|| self.scanner.reads_names()).unwrap_or(false)
+    }
+
     /// Whether its scanner is to see all that was said before; one that panics when it is asked is not.
     pub fn needs_trace(&self) -> bool {
         caught(|| self.scanner.require_full_trace()).unwrap_or(false)

@@ -251,21 +251,40 @@ impl Firewall {
         verdict
     }
 
-    /// Scans the texts beside the content, in one, and so the keys that they stand under. A key with a finding is in no name of a place.
+    /// Scans the texts beside the content, in one, and so the keys that they stand under; and each text behind its key, for scanners to
+    /// which that says something. A key with a finding is in no name of a place.
     async fn scan_fields(&self, input: &Arc<ScanInput>, entries: &[&Entry]) -> Vec<ScanResult> {
         let (keys, values): (Vec<&Field>, Vec<&Field>) =
             input.message().fields.iter().partition(|field| field.is_key());
+        let named: Vec<&Entry> = entries.iter().copied().filter(|entry| entry.reads_names()).collect();
+        let readings = [(&keys, Together::of(&keys), entries), (&values, Together::of(&values), entries)];
+        let by_name = (&values, Together::named(&values), &named[..]);
         let mut results = Vec::new();
         let mut unsaid = HashSet::new();
-        for fields in [keys, values].into_iter().filter(|fields| !fields.is_empty()) {
-            let together = Together::of(&fields);
+        for (fields, together, entries) in readings.into_iter().chain([by_name]) {
+            if fields.is_empty() || entries.is_empty() {
+                continue;
+            }
             let reading = Arc::new(input.instead(Message::new(input.message().role, &together.text[..])));
-            let result = self.scan_one(&reading, entries).await;
+            let mut result = self.scan_one(&reading, entries).await;
+            if !together.leave_values(&mut result) {
+                continue;
+            }
             if fields[0].is_key() {
                 let found = result.findings.iter().flat_map(|found| &fields[together.fields(&found.span)]);
                 unsaid.extend(found.flat_map(|field| field.text.lines()));
             }
             results.push((together, fields, result));
+        }
+        // What is found in a value is told once.
+        let mut told = HashSet::new();
+        for (together, fields, result) in &mut results {
+            let is_key = fields[0].is_key();
+            result.findings.retain(|finding| {
+                let field = together.fields(&finding.span).start;
+                let what = (is_key, finding.scanner.clone(), finding.rule.clone(), finding.decision, field);
+                told.insert(what) || together.starts.is_empty()
+            });
         }
         let placed = results.into_iter().rev().map(|(together, fields, mut result)| {
             for finding in &mut result.findings {
@@ -417,20 +436,51 @@ fn fits(trace: Option<&[Message]>, bytes: usize) -> bool {
 }
 
 /// Fields as one text, a line or more for each.
+#[derive(Default)]
 struct Together {
     text: String,
     ends: Vec<usize>,
+    /// Where their texts begin, if each stands behind its key.
+    starts: Vec<usize>,
 }
 
 impl Together {
     fn of(fields: &[&Field]) -> Self {
-        let (mut text, mut ends) = (String::new(), Vec::new());
+        let mut together = Self::default();
+        fields.iter().for_each(|field| together.add(&field.text, "\n"));
+        together
+    }
+
+    /// Each as JSON would have it, but that nothing is escaped.
+    fn named(fields: &[&Field]) -> Self {
+        let mut together = Self::default();
         for field in fields {
-            text.push_str(&field.text);
-            text.push('\n');
-            ends.push(text.len());
+            together.text.push_str(&format!("\"{}\": \"", field.key()));
+            together.starts.push(together.text.len());
+            together.add(&field.text, "\"\n");
         }
-        Self { text, ends }
+        together
+    }
+
+    fn add(&mut self, text: &str, end: &str) {
+        self.text.push_str(text);
+        self.text.push_str(end);
+        self.ends.push(self.text.len());
+    }
+
+    /// Leaves out what is found in the keys before values, which are looked at for themselves; whether the rest says anything.
+    fn leave_values(&self, result: &mut ScanResult) -> bool {
+        let is_in_key = |finding: &Finding| {
+            let start = self.starts.get(self.fields(&finding.span).start);
+            start.is_some_and(|start| finding.span.start < *start)
+        };
+        let count = result.findings.len();
+        result.findings.retain(|finding| !is_in_key(finding));
+        if result.findings.len() == count || result.status != ScanStatus::Success {
+            return true;
+        }
+        result.decision = result.findings.iter().map(|finding| finding.decision).max().unwrap_or_default();
+        !result.is_allowed()
     }
 
     /// Which fields a place of the text meets; none behind the end.

@@ -248,6 +248,12 @@ impl Field {
     pub(crate) fn is_key(&self) -> bool {
         self.place.ends_with("{key}")
     }
+
+    /// The last key on the way to it, as places have it.
+    pub(crate) fn key(&self) -> &str {
+        let word = self.place.rsplit('.').next().unwrap_or_default();
+        word.split('[').next().unwrap_or_default()
+    }
 }
 
 /// A place without the words that are in `unsaid`.

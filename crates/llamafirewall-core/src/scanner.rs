@@ -108,6 +108,11 @@ pub trait Scanner: Send + Sync {
         false
     }
 
+    /// Whether the name that a value is given to says something to it. It is shown the values beside a content once more, each behind its key.
+    fn reads_names(&self) -> bool {
+        false
+    }
+
     /// Of a text that goes on: the first byte that a continuation could still make part of a finding, or change the
     /// finding of. A stream is released up to here. `None`, which is the default, for a scanner that has to see the
     /// whole text first: nothing is released before the end.

@@ -281,6 +281,46 @@ fn keys_are_scanned_and_one_with_a_finding_is_in_no_place() {
     assert_eq!(seen(&[("x", "sec"), ("{key}", "ret")]), [""; 0]);
 }
 
+/// Objects to a word that is given to a name.
+struct Given;
+
+impl Scanner for Given {
+    fn name(&self) -> &str {
+        "given"
+    }
+
+    fn reads_names(&self) -> bool {
+        true
+    }
+
+    fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
+        let place = |word: &str| input.text().find(word).map(|at| at..at + word.len());
+        let given = place("\"key\": \"word").map(|at| Finding::new("Given", at.end - 4..at.end));
+        let findings: Vec<Finding> =
+            given.into_iter().chain(place("odd").map(|at| Finding::new("Odd", at))).collect();
+        let verdict =
+            if findings.is_empty() { ScanResult::allow("fine") } else { ScanResult::block("found", 1.0) };
+        Box::pin(async { Ok(verdict.with_findings(findings)) })
+    }
+}
+
+#[test]
+fn values_are_shown_behind_their_keys_to_who_reads_them() {
+    let firewall = Firewall::new(Configuration::new().add_scanner(Role::User, Arc::new(Given))).unwrap();
+    let seen = |fields: &[(&str, &str)]| -> (bool, Vec<String>) {
+        let field = |(place, text): &(&str, &str)| Field { place: (*place).into(), text: (*text).into() };
+        let message = Message::user("hi").with_fields(fields.iter().map(field).collect());
+        let result = firewall.scan_blocking(&message, None);
+        let told = result.findings.iter().map(|found| format!("{} in {}", found.rule, found.seen_in));
+        (result.is_allowed(), told.collect())
+    };
+    let told = |what: &str| (false, vec![what.to_owned()]);
+    assert_eq!(seen(&[("n", "x"), ("a.key[2]", "word")]), told("Given in field a.key[2]"));
+    assert_eq!(seen(&[("a", "odd"), ("key", "x")]), told("Odd in field a"));
+    assert_eq!(seen(&[("odd", "x"), ("b", "word")]), (true, vec![]));
+    assert_eq!(seen(&[("odd", "x"), ("key", "word")]), told("Given in field key"));
+}
+
 #[test]
 fn admission_shows_calls_as_calls() {
     struct NoCalls;

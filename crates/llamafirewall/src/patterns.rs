@@ -300,6 +300,10 @@ impl Scanner for RegexScanner {
         true
     }
 
+    fn reads_names(&self) -> bool {
+        true
+    }
+
     fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
         Box::pin(async { Ok(self.verdict(input)) })
     }

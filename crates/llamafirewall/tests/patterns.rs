@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
-use llamafirewall::{Configuration, Firewall, Group, Message, Pattern, RegexScanner, Role, ScanDecision};
+use llamafirewall::{
+    Configuration, Field, Firewall, Group, Message, Pattern, RegexScanner, Role, ScanDecision,
+};
 use std::sync::Arc;
 
 fn firewall(groups: &[Group]) -> Firewall {
@@ -148,6 +150,23 @@ fn tokens_are_told_by_their_whole_form() {
     ] {
         check(&[Group::Secrets], &[&text], &[want]);
     }
+}
+
+#[test]
+fn secrets_beside_the_content_are_told_by_their_keys() {
+    let firewall = firewall(&[Group::Secrets]);
+    let found = |fields: &[(&str, &str)]| -> Vec<String> {
+        let field = |(place, text): &(&str, &str)| Field { place: (*place).into(), text: (*text).into() };
+        let message = Message::tool("ok").with_fields(fields.iter().map(field).collect());
+        let result = firewall.scan_blocking(&message, None);
+        result.findings.iter().map(|found| format!("{}, {}", found.rule, found.seen_in)).collect()
+    };
+    let bearer = "Bearer 3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d";
+    assert_eq!(found(&[("metadata.password", "Xk7#mQ2v!pL9zR")]), ["Password, field metadata.password"]);
+    assert_eq!(found(&[("headers.Authorization", bearer)]), ["Secret, field headers.Authorization"]);
+    let pair = [("env[0].name", "DB_PASSWORD"), ("env[0].value", "Xk7#mQ2v!pL9zR")];
+    assert_eq!(found(&pair), ["Password, field env[0].value"]);
+    assert_eq!(found(&[("list.nextPageToken", "CiAKGjBpNDd2Nmp2Zml2cXRwYjBpOXAQARgB")]), [""; 0]);
 }
 
 #[test]
