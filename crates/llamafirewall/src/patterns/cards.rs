@@ -26,6 +26,8 @@ const ISSUERS: &[(u32, u32, &[usize])] = &[
     (6759, 6763, MAESTRO),
 ];
 const MAESTRO: &[usize] = &[13, 14, 15, 16, 17, 18, 19];
+/// Digits that nearly all cards have.
+const USUAL: std::ops::RangeInclusive<usize> = 14..=16;
 /// Words for cards, in some languages, and how many bytes before the number they stand at most.
 const NAMES: &[&str] = &["card", "karte", "carte", "tarjeta", "carta", "visa", "amex", "maestro"];
 const REACH: usize = 32;
@@ -36,9 +38,12 @@ const DUMP_ADDRESS: std::ops::RangeInclusive<usize> = 7..=16;
 /// Digits of an article's number.
 const ARTICLE: usize = 13;
 
-/// Whether digits in a row at `span` are a card's number.
+/// Whether digits in a row at `span` are a card's number. Lengths that few cards have are those of many identifiers (63 bits, and a
+/// shop's numbers): there a word for cards has to stand before.
 pub(super) fn is_plain_card(text: &str, span: Range<usize>) -> bool {
-    !is_part_of_fraction(text.as_bytes(), &span) && is_card(&text[span])
+    let bytes = text.as_bytes();
+    let is_usual = USUAL.contains(&span.len()) || is_named(&bytes[..span.start]);
+    is_usual && !is_part_of_fraction(bytes, &span) && is_card(&text[span])
 }
 
 /// Whether digits in groups at `span` are a card's number: by issuer, length and check digit, or because a word for cards stands before
@@ -118,6 +123,19 @@ mod tests {
         check("490154203237518", false);
         check("356938035643809", false);
         check("5968134880050162", false);
+    }
+
+    #[test]
+    fn rare_lengths_need_a_word() {
+        let check = |before: &str, number: &str, want: bool| {
+            let text = format!("{before}{number}");
+            assert_eq!(is_plain_card(&text, before.len()..text.len()), want, "{text}");
+        };
+        check("\"trace_id\": \"", "4532015112830366724", false);
+        check("\"id\": ", "4512345678908", false);
+        check("card_number: ", "4532015112830366724", true);
+        check("Visa ", "4512345678908", true);
+        check("\"id\": ", "4111111111111111", true);
     }
 
     #[test]
