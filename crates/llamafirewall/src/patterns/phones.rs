@@ -31,6 +31,21 @@ const NAMES: &[&str] = &[
 ];
 /// Words that have other meanings within names.
 const WORDS: &[&str] = &["call", "cell", "sms", "text me", "contact", "dial"];
+/// Words before `call` that make it one of a program, whose numbers are others.
+const CALLERS: &[&str] = &[
+    "tool",
+    "function",
+    "rpc",
+    "grpc",
+    "api",
+    "system",
+    "method",
+    "procedure",
+    "model",
+    "llm",
+    "agent",
+    "http",
+];
 /// Country codes whose numbers are written in pairs.
 const IN_PAIRS: &[&str] = &["33", "45", "47", "352"];
 
@@ -137,7 +152,22 @@ fn is_named(text: &str, span: Range<usize>) -> bool {
         return false;
     }
     let mut starts = (span.start.saturating_sub(REACH)..span.start).rev();
-    starts.find_map(|at| word_end(bytes, at)).is_some_and(|end| !is_code(&bytes[end..span.start]))
+    let word = starts.find_map(|at| Some(at..word_end(bytes, at)?));
+    word.is_some_and(|word| !is_code(&bytes[word.end..span.start]) && !is_other(bytes, &word))
+}
+
+/// Whether `call` and `cell` mean something else: a call of a tool, a cell of a table.
+fn is_other(bytes: &[u8], word: &Range<usize>) -> bool {
+    let has = |name: &str| bytes[word.clone()].eq_ignore_ascii_case(name.as_bytes());
+    if has("cell") {
+        let rest = bytes[word.end..].trim_ascii_start();
+        let letters = rest.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+        return letters > 0 && rest.get(letters).is_some_and(u8::is_ascii_digit);
+    }
+    let before = bytes[word.start.saturating_sub(REACH)..word.start].trim_ascii_end();
+    let letters = before.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let caller = &before[before.len() - letters..];
+    has("call") && CALLERS.iter().any(|known| caller.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// Where a word for telephones ends that begins at `at`.
@@ -222,6 +252,7 @@ mod tests {
     #[test]
     fn words_make_numbers() {
         check("my phone is 2025550143", &["2025550143"]);
+        check("please call 2025550143, cell: 2025550144", &["2025550143", "2025550144"]);
         check("phone_number=2025550143, userPhone: 2025550144", &["2025550143", "2025550144"]);
         check("mobile 07700900123", &["07700900123"]);
         check("Tel. 020 7946 0958", &["020 7946 0958"]);
@@ -239,6 +270,9 @@ mod tests {
             "time.sleep(1700000000)",
             "'{:,}'.format(1234567890)",
             "recall 1234567890 items",
+            "tool call 1234567890 finished",
+            "RPC call 1764498367 failed",
+            "Cell B12: 4471223011",
             "telemetry 1234567890",
             "TELEMETRY=1234567890",
             "callback(id=1234567890)",
