@@ -40,9 +40,12 @@ pub(super) fn address(text: &str, at: usize) -> (Option<Range<usize>>, Option<us
     let in_domain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'.' || *byte == b'-';
     let domain = bytes[at + 1..].iter().take(LONGEST_DOMAIN).take_while(|byte| in_domain(byte)).count();
     let domain_end = at + 1 + domain;
-    let open = (domain_end == bytes.len()).then_some(start);
-    // Whoever is called so is a repository.
-    let is_remote = bytes[start..at].eq_ignore_ascii_case(b"git");
+    let rest = &bytes[domain_end..];
+    let open = (rest.is_empty() || rest == b":").then_some(start);
+    // Whoever is called so is a repository, and a path behind a colon is one on another machine.
+    let is_remote = bytes[start..at].eq_ignore_ascii_case(b"git")
+        || matches!(rest, [b':', b'~' | b'/', ..])
+        || is_login(&bytes[..start]);
     let ends_name = |dot: usize| {
         let letters = bytes[dot + 1..domain_end].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
         let end = dot + 1 + letters;
@@ -52,6 +55,14 @@ pub(super) fn address(text: &str, at: usize) -> (Option<Range<usize>>, Option<us
     let dots = (at + 1..domain_end).rev().filter(|dot| bytes[*dot] == b'.');
     let end = dots.filter_map(ends_name).next();
     (end.map(|end| start..end), open)
+}
+
+/// Whether what stands before is the beginning of an address of the web, in which names of users stand before `@`.
+fn is_login(before: &[u8]) -> bool {
+    let user =
+        before.iter().rev().take(LONGEST_LOCAL).take_while(|byte| is_local(**byte) || **byte == b':').count();
+    let scheme = &before[..before.len() - user];
+    scheme.ends_with(b"://") && !scheme.ends_with(b"mailto://")
 }
 
 /// Whether a name ends so that is one of a file or a unit of systemd; none of these is a domain.
@@ -239,5 +250,11 @@ mod tests {
         check("icon@2x.png and getty@tty1.service", None);
         check("git@github.com:owner/name.git", None);
         check("a@b.||x", None);
+        check("https://0f1e2d3c4b5a69788796a5b4c3d2e1f0@o447951.ingest.sentry.io/5429219", None);
+        check("redis://default:x@cache.internal:6379/0", None);
+        check("root@web-01.prod.acme.dev:~# ls", None);
+        check("scp a.txt ana@build.acme.dev:/tmp", None);
+        check("mailto:ada@example.com", Some("ada@example.com"));
+        check("http://x.org, ada@example.com: hello", Some("ada@example.com"));
     }
 }
