@@ -1,7 +1,10 @@
 //! Scanner `hidden_ascii`: characters that nobody sees, where they have no business.
 //!
 //! Emoji of several parts, flags, joiners of Persian and the scripts of India, and marks of direction beside letters
-//! that run from right to left are at their right place. What is hidden is not repeated in the reason.
+//! that run from right to left are at their right place. What is hidden is not repeated in the reason. In JSON an escape counts as what it
+//! stands for.
+
+mod json;
 
 use llamafirewall_core::{
     ConfigurationError, Finding, Invisible, Placement, ScanFuture, ScanInput, ScanResult, Scanner,
@@ -65,40 +68,51 @@ impl Scanner for HiddenAsciiScanner {
         let text = input.text();
         // What follows a character may put it right; the last one seen is what an invisible one would stand on.
         let near = text.char_indices().rev().take(NEIGHBOURHOOD + 1);
-        Some(near.filter(|(_, c)| Invisible::of(*c).is_some()).last().map_or(text.len(), |(at, _)| at))
+        let settled =
+            near.filter(|(_, c)| Invisible::of(*c).is_some()).last().map_or(text.len(), |(at, _)| at);
+        // Whether it is in JSON is known at its end.
+        Some(json::first_escape(text).map_or(settled, |escape| settled.min(escape)))
     }
 }
 
 fn verdict(text: &str) -> ScanResult {
-    if text.is_ascii() && !text.contains('\u{1b}') {
-        return ScanResult::allow("No hidden ASCII detected");
-    }
     // Most text has no such character, at whatever place.
-    let findings = if text.chars().any(|c| Invisible::of(c).is_some()) { hidden(text) } else { Vec::new() };
+    let is_plain = text.is_ascii() && !text.contains('\u{1b}');
+    let mut findings = Vec::new();
+    if !is_plain && text.chars().any(|c| Invisible::of(c).is_some()) {
+        findings = hidden(&text.char_indices().collect::<Vec<_>>(), text.len());
+    }
+    for string in json::strings(text) {
+        // What is no escape was looked at where it stands.
+        let escaped = hidden(&string.chars, string.end).into_iter();
+        let escaped = escaped.filter(|finding| text.as_bytes()[finding.span.start] == b'\\');
+        findings.extend(escaped.map(|finding| Finding { seen_in: "escapes".into(), ..finding }));
+    }
     if findings.is_empty() {
         return ScanResult::allow("No hidden ASCII detected");
     }
+    findings.sort_by_key(|finding| finding.span.start);
     let mut names: Vec<&str> = findings.iter().map(|finding| finding.rule.as_ref()).collect();
     names.sort_unstable();
     names.dedup();
     ScanResult::block(format!("Hidden text: {}", names.join(", ")), 1.0).with_findings(findings)
 }
 
-/// Runs of characters of one class that are not at their right place.
-fn hidden(text: &str) -> Vec<Finding> {
-    let chars: Vec<(usize, char)> = text.char_indices().collect();
+/// Runs of characters of one class that are not at their right place; `last` is where the last character ends.
+fn hidden(chars: &[(usize, char)], last: usize) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     let mut at = 0;
     while at < chars.len() {
-        let flag = flag_tags(&chars, at);
+        let flag = flag_tags(chars, at);
         if flag > 0 {
             at += flag;
             continue;
         }
         let (start, c) = chars[at];
-        let class = Invisible::of(c).filter(|class| !is_right(&chars, at, *class));
+        let class = Invisible::of(c).filter(|class| !is_right(chars, at, *class));
         if let Some(class) = class {
-            add(&mut findings, class, start..start + c.len_utf8());
+            let end = chars.get(at + 1).map_or(last, |(next, _)| *next);
+            add(&mut findings, class, start..end);
         }
         at += 1;
     }
@@ -315,15 +329,33 @@ fn is_emoji_end(c: char) -> bool {
 mod tests {
     use super::*;
 
+    fn hidden(text: &str) -> Vec<Finding> {
+        verdict(text).findings
+    }
+
+    /// The same as JSON in ASCII has it, in an object.
+    fn escaped(text: &str) -> String {
+        let unit = |unit| match u8::try_from(unit) {
+            Ok(byte @ b' '..=b'~') => char::from(byte).to_string(),
+            _ => format!("\\u{unit:04x}"),
+        };
+        format!(r#"{{"r": "{}"}}"#, text.encode_utf16().map(unit).collect::<String>())
+    }
+
     #[track_caller]
     fn passes(text: &str) {
         assert_eq!(hidden(text), [], "{text:?}");
+        assert_eq!(hidden(&escaped(text)), [], "{text:?} in JSON");
     }
 
     #[track_caller]
     fn hides(text: &str, what: Invisible) {
         let names: Vec<String> = hidden(text).into_iter().map(|finding| finding.rule.into_owned()).collect();
         assert!(names.contains(&what.name().to_owned()), "{text:?}: {names:?}");
+        let json = escaped(text);
+        let found = hidden(&json);
+        let found = found.iter().find(|finding| finding.rule == what.name() && finding.seen_in == "escapes");
+        assert!(found.is_some_and(|found| json[found.span.clone()].starts_with("\\u")), "{json}");
     }
 
     #[test]
@@ -392,6 +424,16 @@ mod tests {
             hides(&format!("{conceal}hidden"), Invisible::Control);
         }
         hides("a\u{e0fff}", Invisible::Unassigned);
+    }
+
+    #[test]
+    fn what_is_said_about_hidden_characters_hides_nothing() {
+        for text in
+            [r"strip \u200b and \u202e", r#"{"code": "s/[\\u200b\\u202e]//"}"#, "let hidden = [\"\\u200b\"];"]
+        {
+            assert_eq!(hidden(text), [], "{text}");
+        }
+        assert_eq!(hidden(r#"{"a": "{\"b\": \"x\\u200by\"}"}"#)[0].span, 18..25);
     }
 
     #[test]
