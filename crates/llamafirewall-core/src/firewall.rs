@@ -468,18 +468,21 @@ impl Together {
         self.ends.push(self.text.len());
     }
 
-    /// Leaves out what is found in the keys before values, which are looked at for themselves; whether the rest says anything.
+    /// Leaves out what is found in the keys before values, which are looked at for themselves; whether there is anything left to tell.
     fn leave_values(&self, result: &mut ScanResult) -> bool {
+        if self.starts.is_empty() || result.status != ScanStatus::Success {
+            return true;
+        }
         let is_in_key = |finding: &Finding| {
             let start = self.starts.get(self.fields(&finding.span).start);
             start.is_some_and(|start| finding.span.start < *start)
         };
         let count = result.findings.len();
         result.findings.retain(|finding| !is_in_key(finding));
-        if result.findings.len() == count || result.status != ScanStatus::Success {
-            return true;
+        if result.findings.len() < count {
+            result.decision =
+                result.findings.iter().map(|finding| finding.decision).max().unwrap_or_default();
         }
-        result.decision = result.findings.iter().map(|finding| finding.decision).max().unwrap_or_default();
         !result.is_allowed()
     }
 

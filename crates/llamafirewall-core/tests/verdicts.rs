@@ -318,6 +318,9 @@ fn values_are_shown_behind_their_keys_to_who_reads_them() {
     assert_eq!(seen(&[("n", "x"), ("a.key[2]", "word")]), told("Given in field a.key[2]"));
     assert_eq!(seen(&[("a", "odd"), ("key", "x")]), told("Odd in field a"));
     assert_eq!(seen(&[("odd", "x"), ("b", "word")]), (true, vec![]));
+    let fine = Message::user("hi").with_fields(vec![Field { place: "a".into(), text: "x".into() }]);
+    let reason = firewall.scan_blocking(&fine, None).reason;
+    assert_eq!(reason.matches("field").count(), 1, "{reason}");
     assert_eq!(seen(&[("odd", "x"), ("key", "word")]), told("Given in field key"));
 }
 
