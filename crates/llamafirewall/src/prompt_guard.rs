@@ -133,7 +133,8 @@ impl PromptGuardScanner {
         let mut worst: Option<Finding> = None;
         let mut before = ReadBefore::default();
         let spelt: Vec<&str> = input.views().iter().filter_map(spelt_out).collect();
-        let is_spelt = |view: &View| spelt.contains(&stem(view.how()));
+        // One with letters of its own was not written by who escapes all of them, and has more to say.
+        let is_spelt = |view: &View| view.text().is_ascii() && spelt.contains(&stem(view.how()));
         for view in input.views().iter().filter(|view| is_judged(view) && !is_spelt(view)) {
             if input.is_abandoned() {
                 return Err(ScannerError("nobody waits any more".to_owned()));
@@ -291,6 +292,27 @@ mod tests {
         let result = scan(Role::Tool, &attack);
         assert_eq!(result.decision, ScanDecision::Block);
         assert!(attack[result.findings[0].span.clone()].contains("Ignore all"), "{result:?}");
+    }
+
+    #[test]
+    fn what_has_letters_of_its_own_is_judged_beside_its_escapes() {
+        #[derive(Default)]
+        struct Records(std::sync::Mutex<Vec<String>>);
+        impl InferenceEngine for Records {
+            fn infer(&self, text: &str) -> Result<Vec<f32>, InferenceError> {
+                self.0.lock().unwrap().push(text.to_owned());
+                Ok(vec![1.0, -1.0])
+            }
+        }
+        let judged = |text: &str| {
+            let engine = Arc::new(Records::default());
+            let scanner = PromptGuardScanner::with_classifier(AttackClassifier::with_engine(engine.clone()));
+            block_on(scanner.scan(&ScanInput::text_of(Role::Tool, text))).unwrap();
+            engine.0.lock().unwrap().clone()
+        };
+        assert_eq!(judged(r"so \u0412\u0430"), ["so Ва", "so Ba"]);
+        assert!(judged(r"так \u0412\u0430").contains(&r"так \u0412\u0430".to_owned()));
+        assert!(judged(r"so\n \u0020x").contains(&r"so\n \u0020x".to_owned()));
     }
 
     #[test]
