@@ -24,6 +24,8 @@ use torchless::{Firewall, Message, Role};
 struct Scanned {
     source: Source,
     role: Role,
+    /// Whether it is what was thought, and not the content of its line.
+    is_thought: bool,
     result: ScanResult,
     /// Where each finding of the result stands.
     places: Vec<Option<Place>>,
@@ -76,7 +78,11 @@ fn scan(firewall: &Firewall, input: Input, role: Role, scans: &mut Scans, report
             Entry::Unseen(unseen) => (line, Err(unseen)),
             Entry::Message(message) => {
                 messages.push(message);
-                (line, Ok(messages.len() - 1))
+                (line, Ok((messages.len() - 1, false)))
+            }
+            Entry::Thought(message) => {
+                messages.push(message);
+                (line, Ok((messages.len() - 1, true)))
             }
         });
     }
@@ -84,9 +90,9 @@ fn scan(firewall: &Firewall, input: Input, role: Role, scans: &mut Scans, report
     for (line, entry) in entries {
         let source = Source { file: input.file.clone(), line };
         let one = match entry {
-            Err(unseen) => unscanned(source, role, unseen),
-            Ok(at) => {
-                let one = scanned(firewall, source, &messages, at);
+            Err(unseen) => unscanned(source, unseen.role.unwrap_or(role), unseen),
+            Ok((at, is_thought)) => {
+                let one = Scanned { is_thought, ..scanned(firewall, source, &messages, at) };
                 if has_text(&messages[at]) {
                     scans.saw(&one);
                 }
@@ -106,7 +112,7 @@ fn scanned(firewall: &Firewall, source: Source, messages: &Arc<[Message]>, at: u
     }
     let untold = leave_out(&mut result.findings);
     let places = places(&message.content, &result.findings);
-    Scanned { source, role: message.role, result, places, untold }
+    Scanned { source, role: message.role, result, places, untold, is_thought: false }
 }
 
 /// Leaves the worst findings, in the order of their places, and says how many went.
@@ -130,7 +136,7 @@ fn unscanned(source: Source, role: Role, unseen: Unseen) -> Scanned {
     let decision = if unseen.status == ScanStatus::Error { ScanDecision::Block } else { ScanDecision::Allow };
     let result = ScanResult::new(decision, unseen.reason, 0.0);
     let result = ScanResult { status: unseen.status, coverage: 0.0, ..result };
-    Scanned { source, role, result, places: Vec::new(), untold: 0 }
+    Scanned { source, role, result, places: Vec::new(), untold: 0, is_thought: false }
 }
 
 impl Scans {

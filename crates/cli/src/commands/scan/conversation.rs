@@ -4,7 +4,7 @@ use super::fields::{Content, Others, Part};
 use super::inputs::{Entry, Unseen};
 use crate::input;
 use crate::speaker::Speaker;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use torchless::firewall::{Field, ToolCall};
 use torchless::{Message, Role};
@@ -13,11 +13,14 @@ use torchless::{Message, Role};
 #[derive(Deserialize)]
 struct Row {
     role: Option<Role>,
-    #[serde(alias = "text")]
-    content: Option<Content>,
-    /// What a model thought.
-    #[serde(alias = "reasoning", alias = "thinking")]
+    /// `Some(None)` where it is said to be none, as in a refusal.
+    #[serde(default, deserialize_with = "given")]
+    content: Option<Option<Content>>,
+    text: Option<Content>,
+    /// What a model thought; some servers give it under two names.
     reasoning_content: Option<String>,
+    reasoning: Option<String>,
+    thinking: Option<String>,
     tool_calls: Option<Vec<CallRow>>,
     /// The call, as endpoints gave it before there were several.
     function_call: Option<FunctionRow>,
@@ -25,9 +28,14 @@ struct Row {
     others: Others,
 }
 
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Content>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
 /// A call, as the endpoints of chat give it or without its wrapping.
 #[derive(Deserialize)]
 struct CallRow {
+    #[serde(alias = "custom")]
     function: Option<FunctionRow>,
     name: Option<String>,
     arguments: Option<Box<RawValue>>,
@@ -38,9 +46,26 @@ struct CallRow {
 #[derive(Deserialize)]
 struct FunctionRow {
     name: String,
+    #[serde(alias = "input")]
     arguments: Box<RawValue>,
     #[serde(flatten)]
     others: Others,
+}
+
+/// The role alone, of a line that is no message otherwise.
+#[derive(Deserialize)]
+struct Named {
+    role: Option<Role>,
+}
+
+/// What a line comes to.
+#[derive(Debug, Default, PartialEq)]
+struct Line {
+    /// What was thought before the message was said.
+    thoughts: Vec<Message>,
+    said: Vec<Message>,
+    /// The first part of the content that is something else than text, which nothing here can scan.
+    unread: Option<String>,
 }
 
 /// Lines of a conversation at most: each message is kept as the past of those after it.
@@ -54,13 +79,10 @@ pub fn conversation(text: &str, speaker: Speaker) -> Vec<(Entry, Option<usize>)>
 fn lines_of(text: &str, speaker: Speaker, most: usize) -> Vec<(Entry, Option<usize>)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let entries = lines.by_ref().take(most).flat_map(|(at, line)| {
-        let entries = match messages(line, speaker) {
-            Ok(messages) => messages.into_iter().map(Entry::Message).collect(),
-            Err(reason) => vec![Entry::Unseen(Unseen::error(format!("not a message: {reason}")))],
-        };
-        entries.into_iter().map(move |entry| (entry, Some(at + 1)))
-    });
+    let entries = lines
+        .by_ref()
+        .take(most)
+        .flat_map(|(at, line)| entries_of(line, speaker).into_iter().map(move |entry| (entry, Some(at + 1))));
     let mut entries: Vec<_> = entries.collect();
     if let Some((at, _)) = lines.next() {
         let reason = format!("more than {most} lines, the most that is read: divide the file");
@@ -72,8 +94,24 @@ fn lines_of(text: &str, speaker: Speaker, most: usize) -> Vec<(Entry, Option<usi
     entries
 }
 
+fn entries_of(line: &str, speaker: Speaker) -> Vec<Entry> {
+    let unseen = |reason: String| {
+        let named = serde_json::from_str(line).ok().and_then(|Named { role }| role);
+        Entry::Unseen(Unseen::error(reason).of(speaker.of(named)))
+    };
+    match messages(line, speaker) {
+        Ok(Line { thoughts, said, unread }) => {
+            let entries =
+                thoughts.into_iter().map(Entry::Thought).chain(said.into_iter().map(Entry::Message));
+            let unread = unread.map(|place| unseen(format!("{place} is no text, and was not scanned")));
+            entries.chain(unread).collect()
+        }
+        Err(reason) => vec![unseen(format!("not a message: {reason}"))],
+    }
+}
+
 /// What a line says, after what was thought before it was said.
-fn messages(line: &str, speaker: Speaker) -> Result<Vec<Message>, String> {
+fn messages(line: &str, speaker: Speaker) -> Result<Line, String> {
     let row: Row = input::row(line)?;
     let mut fields = row.others.at("");
     let mut calls = Vec::new();
@@ -83,22 +121,87 @@ fn messages(line: &str, speaker: Speaker) -> Result<Vec<Message>, String> {
     if let Some(function) = row.function_call {
         function.read("function_call", &mut calls, &mut fields)?;
     }
-    if row.content.is_none() && calls.is_empty() && row.reasoning_content.is_none() {
+    let mut thoughts: Vec<String> =
+        [row.reasoning_content, row.reasoning, row.thinking].into_iter().flatten().collect();
+    thoughts.dedup();
+    let is_none = matches!(row.content, Some(None));
+    let (content, beside) = match row.content.flatten() {
+        Some(content) => (Some(content), row.text),
+        None => (row.text, None),
+    };
+    if content.is_none() && calls.is_empty() && thoughts.is_empty() && (!is_none || fields.is_empty()) {
         return Err("neither content nor tool_calls".to_owned());
     }
-    let parts = parts(row.content.unwrap_or_default(), &mut fields)?;
+    let mut unread = None;
+    let mut parts = |content: Option<Content>, place: &str| -> Result<Vec<String>, String> {
+        let mut parts = Vec::new();
+        for (at, part) in content.unwrap_or_default().0.into_iter().enumerate() {
+            let read = part.read(&format!("{place}[{at}]"), &mut fields)?;
+            parts.extend(read.text);
+            calls.extend(read.call);
+            unread = unread.take().or(read.unread);
+        }
+        Ok(parts)
+    };
+    let said = parts(content, "content")?;
+    let beside = parts(beside, "text")?;
+    fields.extend(beside.into_iter().map(|text| Field { place: "text".to_owned(), text }));
     let role = speaker.of(row.role);
-    let thought = row.reasoning_content.map(|thought| Message::new(role, thought));
-    let said = Message::of_parts(role, parts).with_tool_calls(calls).with_fields(fields);
-    Ok(thought.into_iter().chain([said]).collect())
+    let said = Message::of_parts(role, said).with_tool_calls(calls).with_fields(fields);
+    let thoughts = thoughts.into_iter().map(|thought| Message::new(role, thought)).collect();
+    Ok(Line { thoughts, said: vec![said], unread })
 }
 
-fn parts(content: Content, fields: &mut Vec<Field>) -> Result<Vec<String>, String> {
-    let parts = content.0.into_iter().enumerate().map(|(at, Part { text, others })| {
-        fields.extend(others.at(&format!("content[{at}]")));
-        text
-    });
-    parts.collect::<Option<Vec<_>>>().ok_or_else(|| "a part of content that is no text".to_owned())
+/// A part of a content.
+#[derive(Default)]
+struct ReadPart {
+    text: Option<String>,
+    call: Option<ToolCall>,
+    unread: Option<String>,
+}
+
+/// Parts that are no text themselves, whose texts say all that there is.
+const OF_TEXTS: [&str; 4] = ["tool_result", "thinking", "redacted_thinking", "refusal"];
+/// What says in a part, or in the result of a tool, that it is something to see or to hear.
+const NO_TEXTS: [&str; 10] = [
+    "image",
+    "image_url",
+    "input_image",
+    "audio",
+    "input_audio",
+    "video",
+    "video_url",
+    "file",
+    "input_file",
+    "document",
+];
+
+impl Part {
+    fn read(self, place: &str, fields: &mut Vec<Field>) -> Result<ReadPart, String> {
+        let mut read = ReadPart { text: self.text, ..ReadPart::default() };
+        let field = |key: &str, value: &RawValue| Field {
+            place: format!("{place}.{key}"),
+            text: serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned()),
+        };
+        let name = self.name.as_deref().and_then(|name| serde_json::from_str(name.get()).ok());
+        match (name, self.input.as_deref()) {
+            (Some(name), Some(input)) if read.text.is_none() => read.call = Some(called(name, Some(input))?),
+            (_, input) => {
+                fields.extend(self.name.as_deref().map(|name| field("name", name)));
+                fields.extend(input.map(|input| field("input", input)));
+            }
+        }
+        let beside = self.others.at(place);
+        let is_said = |field: &Field, kinds: &[&str]| kinds.contains(&&field.text[..]);
+        let kind = format!("{place}.type");
+        let is_read = read.text.is_some()
+            || read.call.is_some()
+            || beside.iter().any(|field| field.place == kind && is_said(field, &OF_TEXTS));
+        let is_other = |field: &Field| field.place.ends_with(".type") && is_said(field, &NO_TEXTS);
+        read.unread = (!is_read || beside.iter().any(is_other)).then(|| place.to_owned());
+        fields.extend(beside);
+        Ok(read)
+    }
 }
 
 impl CallRow {
@@ -143,10 +246,16 @@ mod tests {
         ToolCall { name: name.to_owned(), arguments: arguments.to_owned() }
     }
 
+    fn all(line: &str, speaker: Speaker) -> Result<Vec<Message>, String> {
+        messages(line, speaker).map(|line| line.thoughts.into_iter().chain(line.said).collect())
+    }
+
     #[test]
     fn lines_are_messages_in_the_forms_of_endpoints() {
-        let said = |line: &str| messages(line, Speaker::default());
+        let said = |line: &str| all(line, Speaker::default());
         let texts = |line: &str| said(line).map(|m| m.into_iter().map(|m| m.content).collect::<Vec<_>>());
+        let both = r#"{"role": "assistant", "content": "yes", "reasoning": "hm", "reasoning_content": "hm", "thinking": "so"}"#;
+        assert_eq!(texts(both), Ok(vec!["hm".into(), "so".into(), "yes".into()]));
         assert_eq!(
             texts(r#"{"content": [{"type": "text", "text": "a"}, {"text": "b"}]}"#),
             Ok(vec!["a\nb".into()])
@@ -162,6 +271,8 @@ mod tests {
         for line in [
             r#"{"content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}"#,
             r#"{"tool_calls": [{"name": "f", "arguments": {}}]}"#,
+            r#"{"tool_calls": [{"type": "custom", "custom": {"name": "f", "input": "{}"}}]}"#,
+            r#"{"content": [{"type": "tool_use", "name": "f", "input": {}}]}"#,
             r#"{"content": null, "tool_calls": null, "function_call": {"name": "f", "arguments": "{}"}}"#,
         ] {
             let calls = said(line).map(|m| m[0].tool_calls.clone());
@@ -176,7 +287,7 @@ mod tests {
             |arguments: &str| format!(r#"{{"tool_calls": [{{"name": "f", "arguments": {arguments}}}]}}"#);
         let quoted = serde_json::Value::from(twice).to_string();
         for arguments in [twice, &quoted] {
-            let said = messages(&line(arguments), Speaker::default());
+            let said = all(&line(arguments), Speaker::default());
             assert_eq!(said.map(|m| m[0].tool_calls.clone()), Ok(vec![call("f", twice)]));
         }
         assert!(messages(&line(r#""\ud800""#), Speaker::default()).is_err());
@@ -184,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_role_that_was_named_is_that_of_every_line() {
-        let role = |line: &str, speaker| messages(line, speaker).map(|m| m[0].role);
+        let role = |line: &str, speaker| all(line, speaker).map(|m| m[0].role);
         let line = r#"{"role": "assistant", "content": "hi"}"#;
         assert_eq!(role(line, Speaker::default()), Ok(Role::Assistant));
         assert_eq!(role(line, Speaker::named(Role::Tool)), Ok(Role::Tool));
@@ -196,7 +307,7 @@ mod tests {
         let line = r#"{"content": [{"type": "text", "text": "hi", "note": "a"}, {"text": "", "content": "b"}], "n": 1,
             "x": {"y": ["c", {"z": "d"}], "y": "e"}, "say this": "f", "tool_calls": [{"id": "g", "type": "function",
             "function": {"name": "n", "arguments": {}, "k": "h"}, "name": "m", "arguments": "i"}]}"#;
-        let message = messages(line, Speaker::default()).unwrap().remove(0);
+        let message = all(line, Speaker::default()).unwrap().remove(0);
         let fields: Vec<_> = message.fields.iter().map(|field| (&field.place[..], &field.text[..])).collect();
         let want = [
             ("n", "1"),
@@ -222,6 +333,40 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_the_place_of_content_is_scanned() {
+        for (line, field) in [
+            (r#"{"role": "assistant", "content": null, "refusal": "no"}"#, ("refusal", "no")),
+            (r#"{"content": null, "audio": {"transcript": "hi"}}"#, ("audio.transcript", "hi")),
+            (r#"{"content": "a", "text": "b"}"#, ("text", "b")),
+            (r#"{"content": [{"type": "thinking", "thinking": "hm"}]}"#, ("content[0].thinking", "hm")),
+        ] {
+            let line = messages(line, Speaker::default()).unwrap();
+            let mut fields = line.said[0].fields.iter();
+            assert!(fields.any(|at| (&at.place[..], &at.text[..]) == field), "{:?}", line.said);
+            assert_eq!(line.unread, None);
+        }
+    }
+
+    #[test]
+    fn parts_that_are_no_text_are_told_beside_those_that_are() {
+        for part in [
+            r#"{"type": "image_url", "image_url": {"url": "x"}}"#,
+            r#"{"functionCall": {"name": "f"}}"#,
+            r#"{"type": "tool_result", "content": [{"type": "image", "source": {}}]}"#,
+        ] {
+            let line = format!(r#"{{"role": "tool", "content": [{{"type": "text", "text": "a"}}, {part}]}}"#);
+            let [Entry::Message(message), Entry::Unseen(unseen)] = &entries_of(&line, Speaker::default())[..]
+            else {
+                panic!("{part}")
+            };
+            assert_eq!((&message.content[..], unseen.role), ("a", Some(Role::Tool)));
+            assert!(unseen.reason.contains("content[1] is no text"), "{}", unseen.reason);
+        }
+        let none = &entries_of(r#"{"role": "assistant", "tool_calls": [{}]}"#, Speaker::default())[0];
+        assert!(matches!(none, Entry::Unseen(unseen) if unseen.role == Some(Role::Assistant)));
+    }
+
+    #[test]
     fn what_is_no_message_is_told_and_the_rest_is_read() {
         for (line, why) in [
             ("{", "object, column 1"),
@@ -230,7 +375,7 @@ mod tests {
             (r#"{"content": 5}"#, "found something else, expected a text, or a list of parts"),
             (r#"{"content": [7]}"#, "found something else, expected a part of content"),
             (r#"{"role": "nobody", "content": ""}"#, "found something else, expected a role: user,"),
-            (r#"{"content": [{"type": "image_url"}]}"#, "no text"),
+            (r#"{"content": null}"#, "neither content"),
             (r#"{"tool_calls": [{"arguments": {}}]}"#, "without a name"),
         ] {
             let found = conversation(&format!("{{\"text\": \"hi\"}}\n\n{line}\n"), Speaker::default());

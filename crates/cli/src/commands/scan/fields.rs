@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use std::fmt;
 use torchless::conversation::{Beside, place_within};
 use torchless::firewall::Field;
@@ -15,6 +16,9 @@ pub struct Content(pub Vec<Part>);
 #[serde(expecting = "a part of content")]
 pub struct Part {
     pub text: Option<String>,
+    /// Of a call among the parts.
+    pub name: Option<Box<RawValue>>,
+    pub input: Option<Box<RawValue>>,
     #[serde(flatten)]
     pub others: Others,
 }
@@ -36,7 +40,7 @@ impl<'de> Visitor<'de> for AnyContent {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Content, E> {
-        Ok(Content(vec![Part { text: Some(text.to_owned()), others: Others::default() }]))
+        Ok(Content(vec![Part { text: Some(text.to_owned()), ..Part::default() }]))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Content, A::Error> {

@@ -8,8 +8,8 @@ use crate::speaker::Speaker;
 use anyhow::Result;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use torchless::Message;
 use torchless::firewall::ScanStatus;
+use torchless::{Message, Role};
 
 /// The most of a file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
@@ -33,6 +33,8 @@ pub struct Input {
 /// A message, or why there is none.
 pub enum Entry {
     Message(Message),
+    /// What was thought before the next message was said.
+    Thought(Message),
     Unseen(Unseen),
 }
 
@@ -41,15 +43,22 @@ pub struct Unseen {
     /// `Error` where something should have been there, `Skipped` where nothing was asked for.
     pub status: ScanStatus,
     pub reason: String,
+    /// Whose it is, where that is known.
+    pub role: Option<Role>,
 }
 
 impl Unseen {
     pub fn error(reason: impl ToString) -> Self {
-        Self { status: ScanStatus::Error, reason: reason.to_string() }
+        Self { status: ScanStatus::Error, reason: reason.to_string(), role: None }
     }
 
     pub fn skipped(reason: impl ToString) -> Self {
-        Self { status: ScanStatus::Skipped, reason: reason.to_string() }
+        Self { status: ScanStatus::Skipped, reason: reason.to_string(), role: None }
+    }
+
+    /// The same of a role.
+    pub fn of(self, role: Role) -> Self {
+        Self { role: Some(role), ..self }
     }
 }
 

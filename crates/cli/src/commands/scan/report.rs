@@ -119,6 +119,7 @@ fn text(one: &Scanned) -> String {
 fn place(one: &Scanned) -> String {
     let file = on_one_line(&one.source.file.to_string_lossy());
     match one.source.line {
+        Some(line) if one.is_thought => format!("{file}:{line} {}, reasoning", one.role.name()),
         Some(line) => format!("{file}:{line} {}", one.role.name()),
         None => format!("{file} {}", one.role.name()),
     }
@@ -133,8 +134,9 @@ fn on_one_line(words: &str) -> String {
 fn result(one: &Scanned) -> Value {
     let result = &one.result;
     let findings = result.findings.iter().zip(&one.places);
+    let text = if one.is_thought { "reasoning" } else { "content" };
     json!({
-        "file": one.source.file.to_string_lossy(), "line": one.source.line, "role": one.role.name(),
+        "file": one.source.file.to_string_lossy(), "line": one.source.line, "role": one.role.name(), "text": text,
         "decision": result.decision.name(), "status": result.status.name(), "score": result.score,
         "reason": result.reason, "coverage": result.coverage,
         "findings": findings.map(|(finding, place)| json_finding(finding, place.as_ref())).collect::<Vec<_>>(),
