@@ -142,3 +142,34 @@ fn schemas_that_hold_together_have_the_properties_of_all() {
         assert_eq!(got, Ok(want), "{schema} and {text}");
     }
 }
+
+/// What each schema accepts, and what it does not.
+#[test]
+fn schemas_hold_to_what_they_say() {
+    let vocabulary = bytes();
+    for (schema, accepted, refused) in [
+        (
+            r#"{"type": "string", "pattern": "^[^\"\\\\]$"}"#,
+            &[r#""'""#, r#""\n""#, r#""\u001f""#][..],
+            &[r#""\"""#, r#""\\""#][..],
+        ),
+        (r#"{"type": "string", "pattern": "^([^\"]|-)$"}"#, &[r#""a""#, r#""\\""#], &[r#""\"""#]),
+        (r#"{"type": "string", "pattern": "^[\\x00-\\x1f]$"}"#, &[r#""\t""#], &[r#""\"""#, r#""\\""#]),
+    ] {
+        for (texts, want) in [(accepted, true), (refused, false)] {
+            for text in texts {
+                assert_eq!(
+                    accepts(&vocabulary, &grammar("json_schema", schema), text),
+                    Ok(want),
+                    "{schema} and {text}"
+                );
+            }
+        }
+    }
+    for (schema, word) in [
+        (r#"{"patternProperties": {"^[^\"]$": true}}"#, "exclude \\x00"),
+    ] {
+        let error = vocabulary.constraint(&grammar("json_schema", schema)).err().unwrap().to_string();
+        assert!(error.contains(word), "{schema}: {error}");
+    }
+}

@@ -31,7 +31,7 @@ pub(super) fn check_lark(source: &str) -> Result<(), String> {
             '%' if rest.starts_with("json") => {
                 let mut values = Deserializer::from_str(&at["%json".len()..]).into_iter::<Value>();
                 if let Some(Ok(value)) = values.next() {
-                    schema::prepared(&value.to_string())?;
+                    schema::check(&value.to_string())?;
                     rest = &at["%json".len() + values.byte_offset()..];
                 }
             }
@@ -176,6 +176,8 @@ mod tests {
                 false,
             ),
             ("start: \"a\" & ".to_owned(), true),
+            ("start: %json {\"pattern\": \"^[^']$\"}".to_owned(), true),
+            ("start: %json {\"pattern\": \"^[^\\\"]$\"}".to_owned(), false),
         ] {
             assert_eq!(check_lark(&source).is_ok(), fits, "{}", &source[..source.len().min(60)]);
         }

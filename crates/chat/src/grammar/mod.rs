@@ -4,6 +4,7 @@
 //! trie, and its answers to the sampler as a [`Constraint`].
 
 mod channels;
+mod classes;
 mod combined;
 mod gbnf;
 mod schema;

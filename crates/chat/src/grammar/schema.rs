@@ -4,6 +4,7 @@
 //! an object, an object with properties has no others unless it says so, an empty schema is an object, an integer has at
 //! most 16 digits.
 
+use super::classes;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
@@ -21,6 +22,20 @@ const NAMED: [&str; 4] = ["properties", "patternProperties", "definitions", "$de
 
 /// The schema for llguidance, and the keys that it will not enforce.
 pub(super) fn prepared(source: &str) -> Result<(Value, Vec<String>), String> {
+    let (schema, mut dropped, _) = made_explicit(source)?;
+    dropped.sort();
+    dropped.dedup();
+    Ok((schema, dropped))
+}
+
+/// Refuses a schema that llguidance, given it as it stands, does not hold to.
+pub(super) fn check(source: &str) -> Result<(), String> {
+    let (_, _, mended) = made_explicit(source)?;
+    mended.map_or(Ok(()), |pattern| classes::check(&pattern))
+}
+
+/// The schema, the keys that are not enforced, and a pattern that had to be mended.
+fn made_explicit(source: &str) -> Result<(Value, Vec<String>, Option<String>), String> {
     let mut schema: Value = serde_json::from_str(source).map_err(|e| format!("it is no JSON: {e}"))?;
     match &schema {
         Value::Object(map) if map.is_empty() => schema = json!({"type": "object"}),
@@ -30,13 +45,10 @@ pub(super) fn prepared(source: &str) -> Result<(Value, Vec<String>), String> {
     super::combined::check_schema(&schema)?;
     let root = schema.clone();
     let mut preparation =
-        Preparation { root: &root, parts: HashSet::new(), looked_at: 0, dropped: Vec::new() };
+        Preparation { root: &root, parts: HashSet::new(), looked_at: 0, dropped: Vec::new(), mended: None };
     preparation.find_parts(&root, (false, 0))?;
     preparation.prepare(&mut schema, (false, 0))?;
-    let mut dropped = preparation.dropped;
-    dropped.sort();
-    dropped.dedup();
-    Ok((schema, dropped))
+    Ok((schema, preparation.dropped, preparation.mended))
 }
 
 struct Preparation<'a> {
@@ -48,6 +60,8 @@ struct Preparation<'a> {
     looked_at: usize,
     /// Keys that will not be enforced.
     dropped: Vec<String>,
+    /// A pattern that was given and does not stand as it was.
+    mended: Option<String>,
 }
 
 impl<'a> Preparation<'a> {
@@ -88,6 +102,7 @@ impl<'a> Preparation<'a> {
         if map.remove("uniqueItems").is_some_and(|unique| unique == true) {
             self.dropped.push("uniqueItems".to_owned());
         }
+        self.patterns(map)?;
         tuples(map);
         infer_type(map);
         bound_integer(map)?;
@@ -138,6 +153,18 @@ impl<'a> Preparation<'a> {
     /// A schema that has no properties but those that this one and what it is joined with name; `None` where one of them allows others.
     fn closing(&mut self, map: &Map<String, Value>) -> Result<Option<Value>, String> {
         let (mut names, mut seen) = (Map::new(), HashSet::new());
+    /// See `classes`. Names are refused what texts are given: one with U+0000 would be held to what holds for all others.
+    fn patterns(&mut self, map: &mut Map<String, Value>) -> Result<(), String> {
+        if let Some(Value::String(pattern)) = map.get_mut("pattern") {
+            let mended = classes::mended(pattern)?;
+            if mended != *pattern {
+                self.mended = Some(std::mem::replace(pattern, mended));
+            }
+        }
+        let names = map.get("patternProperties").and_then(Value::as_object);
+        names.map_or(Ok(()), |names| names.keys().try_for_each(|name| classes::check(name)))
+    }
+
         let closed = self.named(map, &mut names, &mut seen)? && !names.is_empty();
         Ok(closed.then(|| json!({"properties": names, "additionalProperties": false})))
     }
