@@ -146,6 +146,11 @@ fn schemas_that_hold_together_have_the_properties_of_all() {
 /// What each schema accepts, and what it does not.
 #[test]
 fn schemas_hold_to_what_they_say() {
+    let draft = |n: &str, rest: &str| {
+        format!(r#"{{"$schema": "http://json-schema.org/draft-{n}/schema#", "type": "array", {rest}}}"#)
+    };
+    let tuple = draft("07", r#""items": [{"const": 1}], "additionalItems": {"const": 3}, "minItems": 2"#);
+    let short = draft("04", r#""items": [{"const": 1}, {"const": 2}, {"const": 3}], "maxItems": 2"#);
     let vocabulary = bytes();
     for (schema, accepted, refused) in [
         (
@@ -155,6 +160,9 @@ fn schemas_hold_to_what_they_say() {
         ),
         (r#"{"type": "string", "pattern": "^([^\"]|-)$"}"#, &[r#""a""#, r#""\\""#], &[r#""\"""#]),
         (r#"{"type": "string", "pattern": "^[\\x00-\\x1f]$"}"#, &[r#""\t""#], &[r#""\"""#, r#""\\""#]),
+        (&tuple, &["[1,3]"], &["[3,3]", "[1]"]),
+        (&short, &["[1,2]"], &["[1]", "[1,2,3]"]),
+        (r#"{"$schema": "http://json-schema.org/draft-04/schema#", "const": 5}"#, &["5"], &["true"]),
     ] {
         for (texts, want) in [(accepted, true), (refused, false)] {
             for text in texts {

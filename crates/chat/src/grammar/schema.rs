@@ -48,6 +48,8 @@ fn made_explicit(source: &str) -> Result<(Value, Vec<String>, Option<String>), S
         Preparation { root: &root, parts: HashSet::new(), looked_at: 0, dropped: Vec::new(), mended: None };
     preparation.find_parts(&root, (false, 0))?;
     preparation.prepare(&mut schema, (false, 0))?;
+    // What is passed on is of the newest draft, whichever the schema names: under an older one keys of newer ones are passed over.
+    schema.as_object_mut().and_then(|map| map.shift_remove("$schema"));
     Ok((schema, preparation.dropped, preparation.mended))
 }
 
@@ -99,7 +101,7 @@ impl<'a> Preparation<'a> {
     fn prepare(&mut self, schema: &mut Value, (part, depth): (bool, usize)) -> Result<(), String> {
         too_deep(depth)?;
         let Value::Object(map) = schema else { return Ok(()) };
-        if map.remove("uniqueItems").is_some_and(|unique| unique == true) {
+        if map.shift_remove("uniqueItems").is_some_and(|unique| unique == true) {
             self.dropped.push("uniqueItems".to_owned());
         }
         self.patterns(map)?;
@@ -230,16 +232,17 @@ fn is_joined(map: &Map<String, Value>) -> bool {
 /// A list of items is a tuple of just these, unless `additionalItems` says what follows; a schema as `prefixItems` is that of all items.
 fn tuples(map: &mut Map<String, Value>) {
     if let Some(Value::Array(items)) = map.get("items") {
-        let (items, n) = (items.clone(), items.len());
+        let (items, n) = (items.clone(), items.len() as u64);
         map.insert("prefixItems".to_owned(), Value::Array(items));
-        let others = map.remove("additionalItems").unwrap_or(Value::Bool(false));
+        let others = map.shift_remove("additionalItems").unwrap_or(Value::Bool(false));
         map.insert("items".to_owned(), others);
-        map.entry("minItems").or_insert(json!(n));
+        let most = map.get("maxItems").and_then(Value::as_u64);
+        map.entry("minItems").or_insert(json!(most.map_or(n, |most| most.min(n))));
     }
     // Without a list of items it says nothing, in any draft.
-    map.remove("additionalItems");
+    map.shift_remove("additionalItems");
     if map.get("prefixItems").is_some_and(Value::is_object)
-        && let Some(items) = map.remove("prefixItems")
+        && let Some(items) = map.shift_remove("prefixItems")
     {
         map.insert("items".to_owned(), items);
     }
@@ -368,8 +371,8 @@ mod tests {
                 json!({"type": "number", "exclusiveMinimum": -0.5, "maximum": -1e-9}),
             ),
             (
-                r#"{"type": "number", "exclusiveMinimum": 0, "maximum": 1}"#,
-                json!({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
+                r#"{"$schema": "http://json-schema.org/draft-07/schema#", "items": [true, true], "maxItems": 1}"#,
+                json!({"items": false, "prefixItems": [true, true], "maxItems": 1, "minItems": 1, "type": "array"}),
             ),
             (
                 r#"{"prefixItems": [{"const": 1}], "items": {"const": 2}, "additionalItems": false}"#,
