@@ -163,6 +163,40 @@ fn schemas_hold_to_what_they_say() {
         (&tuple, &["[1,3]"], &["[3,3]", "[1]"]),
         (&short, &["[1,2]"], &["[1]", "[1,2,3]"]),
         (r#"{"$schema": "http://json-schema.org/draft-04/schema#", "const": 5}"#, &["5"], &["true"]),
+        (
+            r#"{"type": "number", "allOf": [{"exclusiveMinimum": 0}, {"maximum": 0.5}]}"#,
+            &["0.01", "0.5"],
+            &["0", "0.0"],
+        ),
+        (
+            r#"{"type": "number", "anyOf": [{"exclusiveMaximum": 0}], "minimum": -0.5}"#,
+            &["-0.1"],
+            &["0", "-0", "-0.0"],
+        ),
+        (
+            r##"{"type": "number", "exclusiveMinimum": 0, "$ref": "#/$defs/x", "$defs": {"x": {"maximum": 0.5}}}"##,
+            &["0.1"],
+            &["0"],
+        ),
+        (r#"{"type": "number", "minimum": 0, "exclusiveMinimum": true, "maximum": 0.5}"#, &["0.1"], &["0"]),
+        (
+            r#"{"type": "number", "exclusiveMinimum": 100000000, "maximum": 100000000.5}"#,
+            &["100000000.1"],
+            &["100000000"],
+        ),
+        (
+            r#"{"type": "number", "exclusiveMaximum": 100000000, "minimum": 99999999.5}"#,
+            &["99999999.9"],
+            &["100000000"],
+        ),
+        (r#"{"type": "number", "exclusiveMinimum": 0, "maximum": 1e-10}"#, &["0.00000000001"], &["0"]),
+        (r#"{"type": "number", "exclusiveMinimum": 0, "maximum": 1}"#, &["0.50", "1"], &["0", "1.1"]),
+        (
+            r#"{"allOf": [{"type": "integer"}, {"exclusiveMinimum": 0, "exclusiveMaximum": 3}]}"#,
+            &["1", "2"],
+            &["0", "3"],
+        ),
+        (r#"{"type": "number", "exclusiveMinimum": 3}"#, &["3.1", "4"], &["3", "3.0"]),
     ] {
         for (texts, want) in [(accepted, true), (refused, false)] {
             for text in texts {
@@ -176,6 +210,7 @@ fn schemas_hold_to_what_they_say() {
     }
     for (schema, word) in [
         (r#"{"patternProperties": {"^[^\"]$": true}}"#, "exclude \\x00"),
+        (r#"{"type": "number", "exclusiveMinimum": 5, "maximum": 5}"#, "exclusiveMinimum (5)"),
     ] {
         let error = vocabulary.constraint(&grammar("json_schema", schema)).err().unwrap().to_string();
         assert!(error.contains(word), "{schema}: {error}");

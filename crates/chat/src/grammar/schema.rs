@@ -107,10 +107,8 @@ impl<'a> Preparation<'a> {
         self.patterns(map)?;
         tuples(map);
         infer_type(map);
+        exclusive_flags(map);
         bound_integer(map)?;
-        if map.get("type") != Some(&json!("integer")) {
-            nudge_bounds(map);
-        }
         ["const", "enum"]
             .iter()
             .try_for_each(|key| map.get(*key).map_or(Ok(()), |value| exact(key, value)))?;
@@ -119,6 +117,7 @@ impl<'a> Preparation<'a> {
             let bound = map.get(key).filter(|bound| !bound.is_f64() && !ours(bound));
             bound.map_or(Ok(()), |bound| exact(key, bound))?;
         }
+        include_bounds(map);
         let inner = part || is_joined(map);
         if map.contains_key("properties") && !is_open(map) && !inner {
             map.insert("additionalProperties".to_owned(), Value::Bool(false));
@@ -152,9 +151,6 @@ impl<'a> Preparation<'a> {
         Ok(())
     }
 
-    /// A schema that has no properties but those that this one and what it is joined with name; `None` where one of them allows others.
-    fn closing(&mut self, map: &Map<String, Value>) -> Result<Option<Value>, String> {
-        let (mut names, mut seen) = (Map::new(), HashSet::new());
     /// See `classes`. Names are refused what texts are given: one with U+0000 would be held to what holds for all others.
     fn patterns(&mut self, map: &mut Map<String, Value>) -> Result<(), String> {
         if let Some(Value::String(pattern)) = map.get_mut("pattern") {
@@ -167,6 +163,9 @@ impl<'a> Preparation<'a> {
         names.map_or(Ok(()), |names| names.keys().try_for_each(|name| classes::check(name)))
     }
 
+    /// A schema that has no properties but those that this one and what it is joined with name; `None` where one of them allows others.
+    fn closing(&mut self, map: &Map<String, Value>) -> Result<Option<Value>, String> {
+        let (mut names, mut seen) = (Map::new(), HashSet::new());
         let closed = self.named(map, &mut names, &mut seen)? && !names.is_empty();
         Ok(closed.then(|| json!({"properties": names, "additionalProperties": false})))
     }
@@ -286,7 +285,7 @@ fn bound_integer(map: &mut Map<String, Value>) -> Result<(), String> {
             return Err("no integer of at most 16 digits lies within the bounds".to_owned());
         }
         if given.iter().all(|value| inside(*value) < 0.0) {
-            keys.iter().for_each(|key| drop(map.remove(*key)));
+            keys.iter().for_each(|key| drop(map.shift_remove(*key)));
             map.insert(keys[0].to_owned(), json!(bound));
         } else {
             keys.iter().try_for_each(|key| map.get(*key).map_or(Ok(()), |value| exact(key, value)))?;
@@ -295,30 +294,40 @@ fn bound_integer(map: &mut Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
-/// llguidance takes a whole bound for one that belongs to the range where the other is less than 1 away.
-fn nudge_bounds(map: &mut Map<String, Value>) {
-    /// What is left out beside the bound.
-    const NEXT: f64 = 1e-9;
-    let of = |map: &Map<String, Value>, keys: [&str; 2]| {
-        let bounds = keys.iter().filter_map(|key| map.get(*key)?.as_f64());
-        bounds.collect::<Vec<f64>>()
-    };
-    let others = [of(map, ["maximum", "exclusiveMaximum"]), of(map, ["minimum", "exclusiveMinimum"])];
-    for (at, (excluded, included)) in
-        [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")].into_iter().enumerate()
-    {
-        let bound = map.get(excluded).and_then(Value::as_f64).filter(|bound| bound.fract() == 0.0);
-        let Some(bound) = bound.filter(|bound| others[at].iter().any(|other| (other - bound).abs() < 1.0))
-        else {
+/// Draft 4 says beside a bound that it is exclusive.
+fn exclusive_flags(map: &mut Map<String, Value>) {
+    for (flag, bound) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
+        if let Some(&Value::Bool(exclusive)) = map.get(flag) {
+            map.shift_remove(flag);
+            if exclusive && let Some(bound) = map.shift_remove(bound) {
+                map.insert(flag.to_owned(), bound);
+            }
+        }
+    }
+}
+
+/// llguidance takes a whole bound on the side of zero for one that belongs to the range where the other is less than 1 away, which
+/// may be in another schema. So the range begins with what comes next: of 64-bit floats, and beside zero `NEXT`.
+fn include_bounds(map: &mut Map<String, Value>) {
+    /// As many digits as patterns of numbers may have, with some to spare.
+    const NEXT: f64 = 1e-60;
+    if map.get("type").is_some_and(|kind| kind == "integer") {
+        return;
+    }
+    let (lower, upper) = (["minimum", "exclusiveMinimum"], ["maximum", "exclusiveMaximum"]);
+    for ([included, excluded], others, sign) in [(lower, upper, 1.0), (upper, lower, -1.0)] {
+        let away = |map: &Map<String, Value>, key| Some(sign * map.get(key)?.as_f64()?);
+        let Some(bound) = away(map, excluded).filter(|bound| *bound >= 0.0 && bound.fract() == 0.0) else {
             continue;
         };
-        let given = map.get(included).and_then(Value::as_f64);
-        let inside = match at {
-            0 => (bound + NEXT).max(given.unwrap_or(f64::NEG_INFINITY)),
-            _ => (bound - NEXT).min(given.unwrap_or(f64::INFINITY)),
-        };
-        map.remove(excluded);
-        map.insert(included.to_owned(), json!(inside));
+        // Where nothing is left, the error names the bound that was given.
+        if others.iter().any(|other| away(map, *other).is_some_and(|other| other <= bound)) {
+            continue;
+        }
+        let next = if bound == 0.0 { NEXT } else { bound.next_up() };
+        let next = away(map, included).map_or(next, |given| given.max(next));
+        map.shift_remove(excluded);
+        map.insert(included.to_owned(), json!(sign * next));
     }
 }
 
@@ -364,11 +373,19 @@ mod tests {
             ),
             (
                 r#"{"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.5}"#,
-                json!({"type": "number", "minimum": 1e-9, "exclusiveMaximum": 0.5}),
+                json!({"type": "number", "exclusiveMaximum": 0.5, "minimum": 1e-60}),
             ),
             (
                 r#"{"type": "number", "exclusiveMinimum": -0.5, "exclusiveMaximum": 0}"#,
-                json!({"type": "number", "exclusiveMinimum": -0.5, "maximum": -1e-9}),
+                json!({"type": "number", "exclusiveMinimum": -0.5, "maximum": -1e-60}),
+            ),
+            (
+                r#"{"minimum": -3, "exclusiveMinimum": true, "maximum": 5, "exclusiveMaximum": false}"#,
+                json!({"exclusiveMinimum": -3, "maximum": 5}),
+            ),
+            (
+                r#"{"type": "number", "exclusiveMinimum": 5, "maximum": 5}"#,
+                json!({"type": "number", "exclusiveMinimum": 5, "maximum": 5}),
             ),
             (
                 r#"{"$schema": "http://json-schema.org/draft-07/schema#", "items": [true, true], "maxItems": 1}"#,
