@@ -118,6 +118,9 @@ impl<'a> Preparation<'a> {
             bound.map_or(Ok(()), |bound| exact(key, bound))?;
         }
         include_bounds(map);
+        if map.get("minProperties").and_then(Value::as_u64).is_some_and(|least| least > 1 + required(map)) {
+            self.dropped.push("minProperties".to_owned());
+        }
         let inner = part || is_joined(map);
         if map.contains_key("properties") && !is_open(map) && !inner {
             map.insert("additionalProperties".to_owned(), Value::Bool(false));
@@ -331,6 +334,11 @@ fn include_bounds(map: &mut Map<String, Value>) {
     }
 }
 
+/// Names that there have to be. Of others, the same may come twice.
+fn required(map: &Map<String, Value>) -> u64 {
+    map.get("required").and_then(Value::as_array).map_or(0, |names| names.len() as u64)
+}
+
 /// Refuses what llguidance would round to another number, and what was rounded when it was read.
 fn exact(key: &str, value: &Value) -> Result<(), String> {
     match value {
@@ -414,6 +422,10 @@ mod tests {
             assert_eq!(prepared(source).unwrap(), (want, vec![]), "{source}");
         }
         assert_eq!(prepared(r#"{"items": {"uniqueItems": true}}"#).unwrap().1, ["uniqueItems"]);
+        for (least, dropped) in [(2, 0), (3, 1)] {
+            let schema = json!({"minProperties": least, "required": ["a"]}).to_string();
+            assert_eq!(prepared(&schema).unwrap().1.len(), dropped);
+        }
         for rounded in [
             r#"{"const": 9007199254740993}"#,
             r#"{"enum": [{"a": [-9007199254740993]}]}"#,
