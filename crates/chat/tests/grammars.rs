@@ -210,6 +210,8 @@ fn schemas_hold_to_what_they_say() {
     }
     for (schema, word) in [
         (r#"{"patternProperties": {"^[^\"]$": true}}"#, "exclude \\x00"),
+        (r#"{"oneOf": [{"type": "integer"}, {"type": "number"}]}"#, "use `anyOf`"),
+        (r#"{"$ref": "http://example.org/x"}"#, "begins with `#/`"),
         (r#"{"type": "number", "exclusiveMinimum": 5, "maximum": 5}"#, "exclusiveMinimum (5)"),
     ] {
         let error = vocabulary.constraint(&grammar("json_schema", schema)).err().unwrap().to_string();

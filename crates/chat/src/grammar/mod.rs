@@ -206,6 +206,11 @@ fn in_words(error: &str) -> String {
         ),
         ("Regex is empty", "no text fulfils it: what it asks of one text contradicts itself"),
         ("symbols.len()", "more than 65525 symbols (rules, alternatives, characters)"),
+        (
+            "oneOf constraints are not supported",
+            "`oneOf` of schemas that one value may fulfil at once cannot be enforced: use `anyOf`, or let them differ in type or in a required constant",
+        ),
+        ("Only absolute $ref's", "a `$ref` leads to a place in the schema itself and begins with `#/`"),
     ];
     match known.iter().find(|(name, _)| said.contains(name)) {
         Some((_, words)) => (*words).to_owned(),
