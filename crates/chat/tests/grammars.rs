@@ -160,6 +160,11 @@ fn schemas_hold_to_what_they_say() {
         ),
         (r#"{"type": "string", "pattern": "^([^\"]|-)$"}"#, &[r#""a""#, r#""\\""#], &[r#""\"""#]),
         (r#"{"type": "string", "pattern": "^[\\x00-\\x1f]$"}"#, &[r#""\t""#], &[r#""\"""#, r#""\\""#]),
+        (
+            r##"{"$ref": "#/components/schemas/A", "components": {"schemas": {"A": {"pattern": "^[^\"]$"}}}}"##,
+            &[r#""a""#],
+            &[r#""\"""#],
+        ),
         (&tuple, &["[1,3]"], &["[3,3]", "[1]"]),
         (&short, &["[1,2]"], &["[1]", "[1,2,3]"]),
         (r#"{"$schema": "http://json-schema.org/draft-04/schema#", "const": 5}"#, &["5"], &["true"]),

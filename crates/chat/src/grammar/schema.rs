@@ -6,7 +6,7 @@
 
 use super::classes;
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Schemas in schemas.
 const MAX_DEPTH: usize = 100;
@@ -19,6 +19,12 @@ const MAX_EXACT: u64 = 1 << 53;
 const MAX_LOOKED_AT: usize = 8 << 20;
 /// Keys whose values are schemas by name.
 const NAMED: [&str; 4] = ["properties", "patternProperties", "definitions", "$defs"];
+/// Keys whose values are lists of schemas.
+const LISTED: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
+/// Keys whose value is a schema.
+const ALONE: [&str; 5] = ["items", "additionalProperties", "additionalItems", "contains", "not"];
+/// Keys whose values are no schemas, whatever stands in them.
+const VALUES: [&str; 4] = ["const", "enum", "default", "examples"];
 
 /// The schema for llguidance, and the keys that it will not enforce.
 pub(super) fn prepared(source: &str) -> Result<(Value, Vec<String>), String> {
@@ -44,10 +50,17 @@ fn made_explicit(source: &str) -> Result<(Value, Vec<String>, Option<String>), S
     }
     super::combined::check_schema(&schema)?;
     let root = schema.clone();
-    let mut preparation =
-        Preparation { root: &root, parts: HashSet::new(), looked_at: 0, dropped: Vec::new(), mended: None };
+    let mut preparation = Preparation {
+        root: &root,
+        targets: BTreeSet::new(),
+        parts: HashSet::new(),
+        looked_at: 0,
+        dropped: Vec::new(),
+        mended: None,
+    };
     preparation.find_parts(&root, (false, 0))?;
     preparation.prepare(&mut schema, (false, 0))?;
+    preparation.prepare_elsewhere(&mut schema)?;
     // What is passed on is of the newest draft, whichever the schema names: under an older one keys of newer ones are passed over.
     schema.as_object_mut().and_then(|map| map.shift_remove("$schema"));
     Ok((schema, preparation.dropped, preparation.mended))
@@ -56,6 +69,8 @@ fn made_explicit(source: &str) -> Result<(Value, Vec<String>, Option<String>), S
 struct Preparation<'a> {
     /// The schema as it was given.
     root: &'a Value,
+    /// References, those that begin others before them.
+    targets: BTreeSet<&'a str>,
     /// References to definitions that hold together with other schemas somewhere.
     parts: HashSet<&'a str>,
     /// Counted up to MAX_LOOKED_AT.
@@ -67,18 +82,21 @@ struct Preparation<'a> {
 }
 
 impl<'a> Preparation<'a> {
-    /// Finds `parts`. `part`: the schema holds together with others, so that what it does not name may be named by another.
+    /// Finds `targets` and `parts`. `part`: the schema holds together with others, so that what it does not name may be named by another.
     fn find_parts(&mut self, schema: &'a Value, (part, depth): (bool, usize)) -> Result<(), String> {
         too_deep(depth)?;
         let Value::Object(map) = schema else { return Ok(()) };
         let inner = part || is_joined(map);
+        if let Some(Value::String(target)) = map.get("$ref") {
+            self.targets.insert(target);
+        }
         if let Some(Value::String(target)) = map.get("$ref").filter(|_| inner)
             && self.parts.insert(target)
             && let Some(target) = self.resolved(target)
         {
             self.find_parts(target, (true, depth + 1))?;
         }
-        for (key, value) in map {
+        for (key, value) in map.iter().filter(|(key, _)| !VALUES.contains(&key.as_str())) {
             match value {
                 Value::Object(children) if NAMED.contains(&key.as_str()) => {
                     children.values().try_for_each(|child| self.find_parts(child, (false, depth + 1)))?;
@@ -135,14 +153,12 @@ impl<'a> Preparation<'a> {
                         self.prepare(child, (part, depth + 1))?;
                     }
                 }
-                (key @ ("allOf" | "anyOf" | "oneOf" | "prefixItems"), Value::Array(children)) => {
+                (key, Value::Array(children)) if LISTED.contains(&key) => {
                     for child in children {
                         self.prepare(child, (inner && joins(key), depth + 1))?;
                     }
                 }
-                ("items" | "additionalProperties" | "additionalItems" | "contains" | "not", child) => {
-                    self.prepare(child, (false, depth + 1))?;
-                }
+                (key, child) if ALONE.contains(&key) => self.prepare(child, (false, depth + 1))?,
                 _ => {}
             }
         }
@@ -150,6 +166,22 @@ impl<'a> Preparation<'a> {
             && let Value::Array(all) = map.entry("allOf").or_insert_with(|| json!([]))
         {
             all.push(closing);
+        }
+        Ok(())
+    }
+
+    /// The same for what references lead to and no key does, such as `#/components/schemas/A`.
+    fn prepare_elsewhere(&mut self, schema: &mut Value) -> Result<(), String> {
+        let mut prepared = HashSet::from(["#"]);
+        for target in std::mem::take(&mut self.targets) {
+            let found = target.strip_prefix('#').and_then(|pointer| schema.pointer_mut(pointer));
+            let Some(found) = found else { continue };
+            let mut ends = target.match_indices('/').map(|(at, _)| at).chain([target.len()]);
+            let known = ends.any(|at| prepared.contains(&target[..at]) && is_within(&target[at..]));
+            if !known && !target.split('/').any(|key| VALUES.contains(&key)) {
+                self.prepare(found, (self.parts.contains(target), 1))?;
+                prepared.insert(target);
+            }
         }
         Ok(())
     }
@@ -212,6 +244,18 @@ impl<'a> Preparation<'a> {
 
 fn too_deep(depth: usize) -> Result<(), String> {
     if depth > MAX_DEPTH { Err(format!("schemas nest deeper than {MAX_DEPTH}")) } else { Ok(()) }
+}
+
+/// Whether a schema leads to the place through keys of schemas alone.
+fn is_within(place: &str) -> bool {
+    let mut keys = place.split('/').skip(1);
+    while let Some(key) = keys.next() {
+        let by_name = NAMED.contains(&key) || LISTED.contains(&key);
+        if !(ALONE.contains(&key) || by_name && keys.next().is_some()) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Whether the schemas under this key are joined with the rest of theirs.
@@ -422,6 +466,14 @@ mod tests {
             assert_eq!(prepared(source).unwrap(), (want, vec![]), "{source}");
         }
         assert_eq!(prepared(r#"{"items": {"uniqueItems": true}}"#).unwrap().1, ["uniqueItems"]);
+        let elsewhere = r##"{"properties": {"a": {"$ref": "#/components/schemas/A"}}, "components": {"schemas": {
+            "A": {"properties": {"b": {"$ref": "#/components/schemas/A/properties/b"}}, "uniqueItems": true}}}}"##;
+        let (schema, dropped) = prepared(elsewhere).unwrap();
+        let closed = schema.pointer("/components/schemas/A/additionalProperties");
+        assert_eq!((closed, &*dropped), (Some(&json!(false)), &["uniqueItems".to_owned()][..]));
+        assert!(
+            is_within("/properties/a/items/allOf/0") && is_within("") && !is_within("/components/schemas/A")
+        );
         for (least, dropped) in [(2, 0), (3, 1)] {
             let schema = json!({"minProperties": least, "required": ["a"]}).to_string();
             assert_eq!(prepared(&schema).unwrap().1.len(), dropped);
