@@ -87,9 +87,7 @@ pub enum ModelError {
         what: String,
     },
     /// More positions than the arithmetic is defined for.
-    #[error(
-        "a context of {asked} is more than the {limit} positions that this model's rotary embedding is defined for"
-    )]
+    #[error("a context of {asked} is more than the {limit} positions that this model is defined for")]
     Context {
         /// Asked for.
         asked: usize,
