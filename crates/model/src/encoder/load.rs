@@ -117,6 +117,9 @@ impl<'a> Loader<'a> {
         let pooler =
             spec.pooler.map(|t| self.transform((names.pooler, names.head_norm), &t, spec.dim)).transpose()?;
         let head = self.head(spec)?;
+        // BERT classifies with its pooler.
+        let shared = head.as_ref().filter(|_| names.head_dense == names.pooler);
+        let pooler = pooler.or(shared.and_then(|head| head.transform));
         Ok(EncoderHandles {
             tokens,
             positions,

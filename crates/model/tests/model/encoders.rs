@@ -149,6 +149,9 @@ fn a_whole_model_loads_and_says_what_it_is() {
     let tokens = ids(&[1, 2, 3]);
     let logits = bert.encode(&[text(&tokens)], Want::Logits).unwrap();
     assert_eq!((logits.len(), logits[0].len()), (1, 2));
+    let pooled = |pooling| bert.encode(&[text(&tokens)], Want::Pooled(pooling)).unwrap().swap_remove(0);
+    let pooler = pooled(Pooling::Pooler);
+    assert!(pooler.iter().all(|x| x.abs() < 1.0) && pooler != pooled(Pooling::First));
     let logits = deberta.load().unwrap().encode(&[text(&tokens)], Want::Logits).unwrap();
     assert_eq!(logits[0].len(), 3 * 2, "one row per token");
 }
