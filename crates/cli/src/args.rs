@@ -569,7 +569,7 @@ pub struct QuantizeArgs {
     /// How much each column matters: a file of `torchless imatrix` or of llama.cpp
     #[arg(long, value_name = "FILE")]
     pub imatrix: Option<PathBuf>,
-    /// Tensor type of the head
+    /// Tensor type of the head, or of the embedding table where that is the head
     #[arg(long, value_name = "TYPE")]
     pub output_tensor_type: Option<String>,
     /// Tensor type of the embedding table

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use torchless::formats::gguf::Header;
 use torchless::formats::{Metadata, OpenOptions, open};
 use torchless::{
-    Calibration, Error, FileType, Importance, ModelOptions, Overrides, Quantize, Quantized, RunPrecision,
-    Source, TensorType, TokenId, convert_to_folder, convert_to_gguf, quantize, write_importance,
+    Calibration, Error, ErrorKind, FileType, Importance, ModelOptions, Overrides, Quantize, Quantized,
+    RunPrecision, Source, TensorType, TokenId, convert_to_folder, convert_to_gguf, quantize,
+    write_importance,
 };
 
 /// A model file of an architecture that nobody knows: two matrices and a norm.
@@ -267,10 +268,20 @@ fn a_head_that_is_the_embedding_is_left_too() {
     }
     std::fs::write(&input, writer.finish().unwrap()).unwrap();
     let how = Quantize { leave_output: true, ..how("Q8_0", false) };
-    quantize(&Source::Path(input), &output, &how, &mut |_, _| {}).unwrap();
+    let source = Source::Path(input);
+    quantize(&source, &output, &how, &mut |_, _| {}).unwrap();
     let made = open(&output, &OpenOptions::default()).unwrap();
     let ty = |name: &str| made.tensors.get(name).unwrap().ty;
     assert_eq!((ty("token_embd.weight"), ty("blk.0.ffn_down.weight")), (TensorType::F32, TensorType::Q8_0));
+    let (q4, q5) = (Some(TensorType::Q4_0), Some(TensorType::Q5_0));
+    for (leave_output, output_type, embedding, fits) in
+        [(true, None, q4, false), (true, q4, None, false), (false, q4, q5, false), (false, q5, q5, true)]
+    {
+        let overrides = Overrides { output: output_type, embedding, ..Overrides::default() };
+        let how = Quantize { leave_output, overrides, ..how };
+        let done = quantize(&source, &output, &how, &mut |_, _| {});
+        assert_eq!(done.as_ref().err().map(Error::kind), (!fits).then_some(ErrorKind::Usage), "{done:?}");
+    }
 }
 
 /// Neither becomes a file that cannot be loaded, and no number is believed before it is held against the tensors.

@@ -264,7 +264,7 @@ pub(crate) struct Facts {
 /// Overrides of the rules.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Overrides {
-    /// The type of the head.
+    /// The type of the head, or of the embedding table where that is the head too.
     pub output: Option<TensorType>,
     /// The type of the embedding table.
     pub embedding: Option<TensorType>,
@@ -299,6 +299,7 @@ impl Chooser {
         let part = part(name);
         match (part, self.overrides.embedding, self.overrides.output) {
             (Part::Embedding, Some(ty), _) | (Part::Output, _, Some(ty)) => return ty,
+            (Part::Embedding, None, Some(ty)) if self.facts.tied && name == "token_embd.weight" => return ty,
             _ => {}
         }
         if matches!(self.file.ty, F32 | F16 | BF16) {
@@ -443,6 +444,9 @@ mod tests {
         assert_eq!(choose("F16", 256, none), (F16, F16));
         let own = Overrides { output: Some(Q4_1), embedding: Some(Q5_0), pure: false };
         assert_eq!(choose("Q4_0", 256, own), (Q4_1, Q5_0));
+        let head = Overrides { output: Some(Q4_1), ..none };
+        assert_eq!(choose("F16", 256, head), (Q4_1, Q4_1));
+        assert_eq!(choose("Q4_0", 256, Overrides { pure: true, ..head }), (Q4_1, Q4_1));
         assert_eq!(choose("Q4_K_M", 64, Overrides { pure: true, ..none }), (Q5_0, Q5_0));
         assert_eq!(choose("Q4_K_M", 33, Overrides { pure: true, ..none }), (F16, F16));
     }

@@ -78,6 +78,7 @@ fn choose(book: &mut Book<'_>, how: &Quantize<'_>) -> Result<Quantized, Error> {
     let names = || book.sheets.iter().map(|sheet| sheet.name.as_str());
     facts.tied = !names().any(|name| name == "output.weight");
     facts.values = Chooser::count_values(names());
+    refuse_contradiction(how, facts.tied)?;
     let head = if facts.tied { "token_embd.weight" } else { "output.weight" };
     refuse_foreign(book, how.importance)?;
     let mut chooser = Chooser::new(how.file, facts, how.overrides);
@@ -110,6 +111,22 @@ fn choose(book: &mut Book<'_>, how: &Quantize<'_>) -> Result<Quantized, Error> {
         done.values += (rows * cols) as u64;
     }
     Ok(done)
+}
+
+/// Refuses a type for what another option decides; `tied`: the embedding table is the head too.
+fn refuse_contradiction(how: &Quantize<'_>, tied: bool) -> Result<(), Error> {
+    let Overrides { output, embedding, .. } = how.overrides;
+    let error = |what: String| Err(Error::Option(what));
+    match (output, embedding) {
+        (Some(ty), _) if how.leave_output => error(format!("the head is to stay as it is, and to be {ty}")),
+        (_, Some(ty)) if how.leave_output && tied => error(format!(
+            "the embedding table is this model's head, which is to stay as it is (--leave-output-tensor), and to be {ty} (--token-embedding-type): leave out one"
+        )),
+        (Some(a), Some(b)) if a != b && tied => error(format!(
+            "the embedding table is this model's head, so that both are {a} (--output-tensor-type) or {b} (--token-embedding-type): leave out one"
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses an importance matrix that knows no tensor of the model.
