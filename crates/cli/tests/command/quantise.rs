@@ -132,4 +132,6 @@ fn importance_is_measured_and_used() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let ran = run(&["imatrix", STORY, &text, &matrix]);
     assert_refused(&ran, 2, &["a stretch takes 512"]);
+    let ran = run(&["imatrix", STORY, &text, &matrix, "--context", "1"]);
+    assert_refused(&ran, 2, &["no token of the text", "2 are needed"]);
 }

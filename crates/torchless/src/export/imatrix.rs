@@ -72,7 +72,7 @@ pub struct Calibrated {
 /// all.
 ///
 /// # Errors
-/// The model is not GGUF or does not run, the text is shorter than a stretch, or the file cannot be written.
+/// The model is not GGUF or does not run, a stretch has no token of the text, the text is shorter than one, or the file cannot be written.
 pub fn write_importance(
     source: &Source,
     output: &Path,
@@ -90,7 +90,14 @@ pub fn write_importance(
         return Err(Error::Mismatch(what));
     }
     refuse_same(output, checkpoint.read_from())?;
-    let chunks = from.ids.len() / from.context.max(1);
+    let least = 1 + usize::from(from.bos.is_some());
+    if from.context < least {
+        return Err(Error::Option(format!(
+            "a context of {} positions has no token of the text: {least} are needed",
+            from.context
+        )));
+    }
+    let chunks = from.ids.len() / from.context;
     if chunks == 0 {
         let (have, need) = (from.ids.len(), from.context);
         let what = format!(
