@@ -156,6 +156,9 @@ impl Placement {
             Place::Cpu if asks_for_gpu => Err(Error::Option(
                 "the CPU has no GPU layers and no numbered devices: name another backend".to_owned(),
             )),
+            Place::Cpu if self.memory_fraction.is_some() => Err(Error::Option(
+                "a part of a GPU's memory says nothing of the CPU: name another backend, or see --memory-limit".to_owned(),
+            )),
             Place::Cpu => Ok(None),
             Place::Auto => match first_gpu() {
                 None if asks_for_gpu => Err(Error::Option(
@@ -522,6 +525,7 @@ mod tests {
         for fraction in [0.0, -1.0, 1.1, f64::NAN] {
             refused(&Placement { memory_fraction: Some(fraction), ..Placement::default() }, "of the memory");
         }
+        refused(&Placement { memory_fraction: Some(0.5), ..Placement::default() }, "name another backend");
         let place = Place::Gpu(Backend::OpenCl);
         refused(&Placement { place, devices: vec![0, 1, 0], ..Placement::default() }, "named twice");
         let none = Placement { place, gpu_layers: Some(0), ..Placement::default() };
