@@ -141,9 +141,8 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     """Windows to one logit per head, `[batch, 2]` in the order of ROLES."""
 
-    def __init__(self, folder: pathlib.Path, kept: list[int]):
+    def __init__(self, weights: dict[str, torch.Tensor], kept: list[int]):
         super().__init__()
-        weights = {name.removeprefix("bert."): value.float() for name, value in load_file(folder / "model.safetensors").items() if value.is_floating_point()}
         self.register_buffer("words", four_bits(weights["embeddings.word_embeddings.weight"][kept]))
         self.register_buffer("places", weights["embeddings.position_embeddings.weight"][:POSITIONS] + weights["embeddings.token_type_embeddings.weight"][0])
         self.norm = Layer._filled(nn.LayerNorm(WIDTH, eps=1e-12), {end: weights[f"embeddings.LayerNorm.{end}"] for end in ("weight", "bias")})
@@ -174,6 +173,11 @@ class Encoder(nn.Module):
     def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         x, live = self.read(ids, lengths)
         return worst(self.head(functional.dropout(x, KEPT_BACK, self.training)), live)
+
+
+def pretrained(folder: pathlib.Path) -> dict[str, torch.Tensor]:
+    """The weights of a folder by their names in BERT."""
+    return {name.removeprefix("bert."): value.float() for name, value in load_file(folder / "model.safetensors").items() if value.is_floating_point()}
 
 
 def worst(each: torch.Tensor, live: torch.Tensor) -> torch.Tensor:

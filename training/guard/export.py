@@ -51,6 +51,13 @@ class Counted:
         self.codes = (np.sign(theta) * np.round(127 * np.sqrt(np.abs(theta) / most))).astype(np.int8)
         self.scale = most / 127**2
 
+    @classmethod
+    def of(cls, codes: np.ndarray, scale: float, bias: float) -> "Counted":
+        """As they ship."""
+        out = cls.__new__(cls)
+        out.codes, out.scale, out.bias = codes, scale, bias
+        return out
+
     def rounded(self) -> np.ndarray:
         codes = self.codes.astype(np.float32)
         return np.float32(self.scale) * codes * np.abs(codes)
@@ -81,6 +88,15 @@ class Head:
         self.role, self.weights, self.bias = role, weights, bias
         self.counted, self.read, self.offset = 0.0, 1.0, 0.0
         self.typed: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, header: dict) -> "Head":
+        """As it ships."""
+        out = cls(header["name"], header["weights"], header["bias"])
+        out.counted, out.read, out.offset = header["counted"], header["read"], header["offset"]
+        typed = header.get("typed")
+        out.typed = (typed["slope"], typed["offset"]) if typed else None
+        return out
 
     def own(self, counted, read):
         return self.counted * counted + self.read * read + self.offset
@@ -171,6 +187,10 @@ def golden(first: Counted, heads: list[Head], reader: shrink.Reader) -> list[dic
     return out
 
 
+def write_golden(rows: list[dict], folder: pathlib.Path) -> None:
+    (folder / "golden.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rows", type=pathlib.Path, required=True)
@@ -181,7 +201,7 @@ def main() -> None:
     rows = dataset.load(given.rows)
     read = left_out(given.encoder, len(rows))
     tokenizer, kept = pieces.pruned(given.pretrained, rows)
-    model = encoder.Encoder(given.pretrained, kept)
+    model = encoder.Encoder(encoder.pretrained(given.pretrained), kept)
     model.load_state_dict(torch.load(given.encoder / "encoder.pt"))
     of_role = {role: [i for i, row in enumerate(rows) if row["role"] == role] for role in encoder.ROLES}
     first, counted = first_view([rows[i] for i in of_role["user"]])
@@ -192,9 +212,7 @@ def main() -> None:
     given.output.mkdir(parents=True, exist_ok=True)
     shrink.write(model, tokenizer, given.output / "encoder.gguf")
     write(first, heads, given.output / "detector.bin")
-    with (given.output / "golden.jsonl").open("w") as out:
-        for row in golden(first, heads, shrink.Reader(model, tokenizer)):
-            out.write(json.dumps(row) + "\n")
+    write_golden(golden(first, heads, shrink.Reader(model, tokenizer)), given.output)
     counts: dict[str, dict[str, int]] = {}
     for row in rows:
         entry = counts.setdefault(row["role"] + " " + row["source"], {"attacks": 0, "harmless": 0})
