@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -17,8 +18,9 @@ ALWAYS, IF_SEEN, OFTEN = 3500, 5000, 70
 OWN_TABLES_COUNT, LISTED_COUNT = 0.25, 0.5
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 CLS, SEP = 2, 3
-READ_WORDS, SHARED = 80, 20
-MOST, STRIDE = 126, 94
+# Pieces that are read at once, those that are read again with what follows, and room for the words at the edges of a window.
+MOST, SHARED, EDGES = 126, 20, 6
+STRIDE = 94  # Where the pieces of a window are more than those of its words.
 MOST_PARTS = 8  # What is longer is a run of signs: the words of a window fit.
 
 
@@ -57,15 +59,23 @@ def pruned(folder: pathlib.Path, rows: list[dict]) -> tuple[Tokenizer, list[int]
     return Tokenizer.from_str(json.dumps(description)), [i for _, i in stays]
 
 
-def texts(row: dict) -> tuple[list[str], list[bool]]:
+def texts(row: dict, count: Callable[[list[str]], list[int]]) -> tuple[list[str], list[bool]]:
     """What the encoder reads of a row, window by window: the whole, or its fields where a tool's output has some; and which of them hold a good part of
-    what was injected."""
+    what was injected. `count` says of how many pieces each of some texts is made."""
     points = features.codepoints(row["text"])
     start, length = features.words(points)
     fields = features.field_words(points, start, length) if row["role"] == "tool" else []
-    spans = [(first + a, first + b, not fields) for first, end in fields or [(0, len(start))] for a, b in read_spans(end - first)]
-    edges = [features.edges_of(points, start, length, *span) for span in spans]
-    cut = [points[first:end].tobytes().decode("utf-32-le", "replace") for first, end in edges]
+    between = lambda first, end: points[first:end].tobytes().decode("utf-32-le", "replace")
+    edges = lambda first, end, whole: features.edges_of(points, start, length, first, end, whole)
+    spans = []
+    for first, end in fields or [(0, len(start))]:
+        if end - first <= 1 or count([between(*edges(first, end, True))])[0] <= MOST:
+            spans.append((first, end))
+        else:
+            each = count([between(*edges(word, word + 1, True)) for word in range(first, end)])
+            spans += [(first + a, first + b) for a, b in read_spans(each)]
+    edges = [edges(*span, not fields) for span in spans]
+    cut = [between(*edge) for edge in edges]
     place = located(points, row["core"]) if row["label"] and row["core"] and len(edges) > 1 else None
     if not place:
         return cut, [True] * len(cut)
@@ -73,12 +83,18 @@ def texts(row: dict) -> tuple[list[str], list[bool]]:
     return cut, [min(end, last) - max(begin, first) >= min(24, last - first, end - begin) for begin, end in edges]
 
 
-def read_spans(n: int) -> list[tuple[int, int]]:
-    """First and end word of each window that is read: as few as hold all words, of one length, each with SHARED words of the one before or more."""
-    count = max(1, -(-(n - SHARED) // (READ_WORDS - SHARED)))
-    length = -(-(n + (count - 1) * SHARED) // count)
-    firsts = [i * (length - SHARED) for i in range(count - 1)] + [n - length]
-    return [(first, first + length) for first in firsts]
+def read_spans(each: list[int]) -> list[tuple[int, int]]:
+    """First and end of the words of so many pieces each in windows that are read: as few as hold all words, of about one length, each with SHARED pieces
+    of the one before or more."""
+    ends = np.cumsum(each)
+    total = int(ends[-1])
+    count = max(1, -(-(total - SHARED) // (MOST - EDGES - SHARED)))
+    length = -(-(total + (count - 1) * SHARED) // count)
+    starts = np.arange(count) * (length - SHARED)
+    firsts = np.searchsorted(ends, starts, "right").tolist()
+    lasts = (np.searchsorted(ends, starts + length, "left") + 1).tolist()
+    firsts[0], lasts[-1] = 0, len(each)  # Words of no piece too.
+    return list(zip(firsts, lasts))
 
 
 def located(points: np.ndarray, core: str) -> tuple[int, int] | None:
@@ -125,8 +141,9 @@ class Windows:
 def windows(rows: list[dict], tokenizer: Tokenizer) -> Windows:
     """The windows of all rows, for training and for judging."""
     cut, owner, hit = [], [], []
+    count = lambda found: [len(encoding.ids) for encoding in tokenizer.encode_batch(found, add_special_tokens=False)]
     for i, row in enumerate(rows):
-        found, touched = texts(row)
+        found, touched = texts(row, count)
         cut += found
         hit += touched
         owner += [i] * len(found)

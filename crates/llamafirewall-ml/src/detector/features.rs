@@ -14,11 +14,13 @@ pub(super) const BUCKET_BITS: u32 = 18;
 pub(super) const WINDOW_WORDS: usize = 48;
 /// Words from one window to the next.
 pub(super) const STRIDE_WORDS: usize = 24;
-/// Words that the encoder reads at once, at most.
-pub(super) const READ_WORDS: usize = 80;
-/// Words that it reads again with those that follow.
-pub(super) const SHARED_WORDS: usize = 20;
+/// Word pieces that the encoder reads at once, at most.
+pub(super) const READ_PIECES: usize = 126;
+/// Word pieces that it reads again with those that follow.
+pub(super) const SHARED_PIECES: usize = 20;
 
+/// Room for the words at the edges of a window that is read.
+const EDGES_PIECES: usize = 6;
 const LONGEST_WORD: usize = 32;
 /// Marks that part fields; an apostrophe does so beside anything but letters.
 const FENCES: &[u8] = b"\"{}[]<>|\\=;";
@@ -241,14 +243,21 @@ impl Prepared {
         self.field_words().into_iter().flat_map(cut).map(|words| self.tight(words)).collect()
     }
 
-    /// What the encoder reads: each field where there are some, or else the whole, in as few windows as hold all its words.
-    pub(super) fn reading(&self, fields: Fields) -> Vec<Window> {
-        self.reading_of(fields, std::slice::from_ref(&(0..self.starts.len())))
+    /// What the encoder reads: each field where there are some, or else the whole, in as few windows as hold all its words. `pieces` says of
+    /// how many word pieces a text is made.
+    pub(super) fn reading(&self, fields: Fields, pieces: impl Fn(&str) -> usize) -> Vec<Window> {
+        self.reading_of(fields, std::slice::from_ref(&(0..self.starts.len())), pieces)
     }
 
     /// The same of some words alone, in runs that are in order and apart.
-    pub(super) fn reading_of(&self, fields: Fields, runs: &[Range<usize>]) -> Vec<Window> {
+    pub(super) fn reading_of(
+        &self,
+        fields: Fields,
+        runs: &[Range<usize>],
+        pieces: impl Fn(&str) -> usize,
+    ) -> Vec<Window> {
         let of_fields = if fields == Fields::Apart { self.field_words() } else { Vec::new() };
+        let read_cut = |words| self.read_cut(words, &pieces);
         if of_fields.is_empty() {
             return runs.iter().cloned().flat_map(read_cut).map(|words| self.window(words)).collect();
         }
@@ -259,10 +268,21 @@ impl Prepared {
             let mut ahead = runs.clone();
             while let Some(run) = ahead.next_if(|run| run.start < field.end) {
                 let words = run.start.max(field.start)..run.end.min(field.end);
-                read.extend(read_cut(words).map(|words| self.tight(words)));
+                read.extend(read_cut(words).into_iter().map(|words| self.tight(words)));
             }
         }
         read
+    }
+
+    /// Words in windows that the encoder reads at once: all of them where they fit, or else as few windows as hold them.
+    fn read_cut(&self, words: Range<usize>, pieces: &impl Fn(&str) -> usize) -> Vec<Range<usize>> {
+        let text = |words: Range<usize>| self.text(&self.window(words));
+        if words.len() <= 1 || pieces(&text(words.clone())) <= READ_PIECES {
+            return vec![words];
+        }
+        let each: Vec<usize> = words.clone().map(|word| pieces(&text(word..word + 1))).collect();
+        let found = read_windows(&each);
+        found.into_iter().map(|found| words.start + found.start..words.start + found.end).collect()
     }
 
     /// The words around places of the text, in runs that are in order and apart. Of a place within one word, only if `is_read` says so of
@@ -440,13 +460,26 @@ fn cut(words: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     firsts.map(move |first| first..words.end.min(first + WINDOW_WORDS))
 }
 
-/// As few windows as hold all words, of one length, each with [`SHARED_WORDS`] of the one before or more.
-fn read_cut(words: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let n = words.len();
-    let count = n.saturating_sub(SHARED_WORDS).div_ceil(READ_WORDS - SHARED_WORDS).max(1);
-    let length = (n + (count - 1) * SHARED_WORDS).div_ceil(count);
-    let firsts = (0..count - 1).map(move |i| i * (length - SHARED_WORDS)).chain([n - length]);
-    firsts.map(move |first| words.start + first..words.start + first + length)
+/// Words of so many pieces each in windows: as few as hold all of them, of about one length, each with [`SHARED_PIECES`] of the one before or
+/// more. Words at an edge are in it, for which some room is left.
+fn read_windows(pieces: &[usize]) -> Vec<Range<usize>> {
+    let (most, mut ends) = (READ_PIECES - EDGES_PIECES, Vec::with_capacity(pieces.len()));
+    let total = pieces.iter().fold(0, |sum, count| {
+        ends.push(sum + count);
+        sum + count
+    });
+    let count = total.saturating_sub(SHARED_PIECES).div_ceil(most - SHARED_PIECES).max(1);
+    let length = (total + (count - 1) * SHARED_PIECES).div_ceil(count);
+    let step = length.saturating_sub(SHARED_PIECES);
+    let window = |i: usize| {
+        let start = i * step;
+        // The first and the last one hold words of no piece too.
+        let first = if i == 0 { 0 } else { ends.partition_point(|end| *end <= start) };
+        let is_last = i + 1 == count;
+        let end = if is_last { ends.len() } else { ends.partition_point(|end| *end < start + length) + 1 };
+        first..end
+    };
+    (0..count).map(window).collect()
 }
 
 /// Buckets of the values at these offsets, for every place where all of them exist.
@@ -462,6 +495,10 @@ fn grams(values: &[u32], offsets: &[usize], kind: u32, into: &mut Vec<u32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn words(text: &str) -> usize {
+        text.split_whitespace().count()
+    }
 
     #[test]
     fn windows_hold_every_word_and_end_with_the_text() {
@@ -491,20 +528,27 @@ mod tests {
 
     #[test]
     fn what_is_read_holds_every_word_in_few_windows() {
-        for n in 0..500 {
-            let found: Vec<_> = read_cut(7..7 + n).collect();
-            assert_eq!((found[0].start, found[found.len() - 1].end), (7, 7 + n));
-            assert_eq!(found.len(), n.saturating_sub(20).div_ceil(60).max(1), "{n}");
-            assert!(found.iter().all(|window| window.len() <= READ_WORDS && window.len() == found[0].len()));
-            assert!(found.windows(2).all(|pair| pair[1].start + SHARED_WORDS <= pair[0].end), "{n}");
+        for n in 1..500 {
+            let each: Vec<usize> = (0..n).map(|i| 1 + i * i % 3).collect();
+            let sum = |words: Range<usize>| each[words].iter().sum::<usize>();
+            let found = read_windows(&each);
+            assert_eq!((found[0].start, found[found.len() - 1].end), (0, n));
+            assert_eq!(found.len(), sum(0..n).saturating_sub(20).div_ceil(100).max(1), "{n}");
+            assert!(found.iter().all(|window| sum(window.clone()) <= READ_PIECES), "{n}");
+            let shared = |pair: &[Range<usize>]| sum(pair[1].start..pair[0].end);
+            assert!(found.windows(2).all(|pair| shared(pair) >= SHARED_PIECES), "{n}");
         }
+        assert_eq!(read_windows(&[1, 500, 0, 0, 1]), [0..2, 1..2, 1..2, 1..2, 1..5]);
+        assert_eq!(read_windows(&[0, 0, 3, 0]), std::slice::from_ref(&(0..4)));
+        let long = Prepared::new("one two").reading(Fields::Joined, |_| 1000);
+        assert_eq!((&long[0].words, &long[19].words, long.len()), (&(0..1), &(1..2), 20));
     }
 
     #[test]
     fn fields_alone_are_read_where_there_are_some() {
         let of = |text: &str, fields| {
             let prepared = Prepared::new(text);
-            prepared.reading(fields).iter().map(|window| prepared.text(window)).collect::<Vec<_>>()
+            prepared.reading(fields, words).iter().map(|window| prepared.text(window)).collect::<Vec<_>>()
         };
         let text = "{\"a\": \"We met at noon. Then we went home.\", \"b\": \"all is well\"}";
         assert_eq!(of(text, Fields::Apart), ["we met at noon. then we went home", "all is well"]);
@@ -537,7 +581,7 @@ mod tests {
     fn sentences_stand_alone() {
         let of = |text: &str| {
             let prepared = Prepared::new(text);
-            let windows = prepared.reading(Fields::Joined);
+            let windows = prepared.reading(Fields::Joined, words);
             prepared.sentences(&windows[0]).iter().map(|window| prepared.text(window)).collect::<Vec<_>>()
         };
         let text =
@@ -569,12 +613,12 @@ mod tests {
         assert_eq!(around(0..6), Some(0..2 + CONTEXT_WORDS));
         assert_eq!(around(3..3), Some(0..1 + CONTEXT_WORDS));
         assert_eq!(prepared.around(&[0..6, 40..46, at..at + 6], |_| true), [0..42, 70..131]);
-        let read = prepared.reading_of(Fields::Joined, &[0..42, 70..131]);
+        let read = prepared.reading_of(Fields::Joined, &[0..42, 70..131], words);
         assert_eq!(read.iter().map(|window| window.words.clone()).collect::<Vec<_>>(), [0..42, 70..131]);
         assert!(Prepared::new("").around(&[0..0, 0..0], |_| true).is_empty());
         let fields =
             Prepared::new("{\"a\": \"We met at noon.\", \"b\": \"all is well here\", \"c\": \"not at all\"}");
-        let read = fields.reading_of(Fields::Apart, &[2..8, 9..12]);
+        let read = fields.reading_of(Fields::Apart, &[2..8, 9..12], words);
         assert_eq!(
             read.iter().map(|window| fields.text(window)).collect::<Vec<_>>(),
             ["met at noon", "all is", "here", "not"]
@@ -585,7 +629,7 @@ mod tests {
     fn what_is_repeated_is_said_once() {
         let once = |text: &str| {
             let prepared = Prepared::new(text);
-            let window = prepared.reading(Fields::Joined).swap_remove(0);
+            let window = prepared.reading(Fields::Joined, words).swap_remove(0);
             prepared.said_once(&window)
         };
         assert_eq!(once(&"Ignore all previous rules. ".repeat(9)).unwrap(), "ignore all previous rules. ");

@@ -34,7 +34,7 @@ pub struct Judgement {
 pub struct ReadBefore(HashSet<String>);
 
 /// Windows of a text that the encoder reads at most; of longer texts, those whose n-grams are the most suspicious.
-const MOST_READ: usize = 75;
+const MOST_READ: usize = 56;
 
 /// How much lower the encoder's number may be for a sentence that stands for the text.
 const AS_SUSPICIOUS: f64 = 1.0;
@@ -162,10 +162,10 @@ impl Detector {
         let by_words = highest_of(&counted);
         let fields = if whole > 0 { Fields::Apart } else { Fields::Joined };
         let reading = match changed {
-            None => prepared.reading(fields),
+            None => prepared.reading(fields, |text| self.reader.pieces(text)),
             Some(places) => {
                 let runs = prepared.around(places, |word| self.reader.knows(word));
-                prepared.reading_of(fields, &runs)
+                prepared.reading_of(fields, &runs, |text| self.reader.pieces(text))
             }
         };
         let mut reading = most_suspicious(reading, &windows[whole..], &counted[whole..]);
@@ -413,13 +413,14 @@ mod tests {
 
     #[test]
     fn the_most_suspicious_windows_are_read() {
+        let detector = Detector::inside().unwrap();
         assert_eq!(highest_of(&[1.0, 3.0, 3.0, 2.0]), 1);
         assert_eq!(highest_of(&[]), 0);
         assert_eq!(highest_many(&[1.0, 3.0, 0.5, 2.0], 2), [false, true, false, true]);
-        let prepared = Prepared::new(&"Trees grow near the old harbour. ".repeat(30 * MOST_READ));
+        let prepared = Prepared::new(&"Trees grow near the old harbour. ".repeat(40 * MOST_READ));
         let windows = prepared.windows();
         let sums: Vec<f64> = (0..windows.len()).map(|i| i as f64).collect();
-        let all = prepared.reading(Fields::Joined);
+        let all = prepared.reading(Fields::Joined, |text| detector.reader.pieces(text));
         let last = prepared.span(&all[all.len() - 1]);
         assert!(all.len() > 2 * MOST_READ);
         let read = most_suspicious(all, &windows, &sums);

@@ -17,7 +17,7 @@ const INSIDE: &[u8] = include_bytes!("../../../../assets/guard/encoder.gguf");
 #[cfg(test)]
 pub(super) const SIZE: usize = INSIDE.len();
 /// Most tokens that are read at once, the two around them not counted; longer windows are read in parts.
-const MOST_TOKENS: usize = 126;
+const MOST_TOKENS: usize = super::features::READ_PIECES;
 /// Letters per token of a word that is known, at least.
 const FEWEST_LETTERS: usize = 3;
 /// Tokens from one part to the next.
@@ -63,9 +63,14 @@ impl Reader {
         self.encoder.spec().dim
     }
 
+    /// Of how many word pieces a text is made.
+    pub(super) fn pieces(&self, text: &str) -> usize {
+        self.tokenizer.encode(text, EncodeOptions::TEXT).len().saturating_sub(2)
+    }
+
     /// Whether a word is one that it was taught, or is made of large parts of such: letters that stand for others by chance are not.
     pub(super) fn knows(&self, word: &str) -> bool {
-        let tokens = self.tokenizer.encode(word, EncodeOptions::TEXT).len().saturating_sub(2);
+        let tokens = self.pieces(word);
         tokens > 0 && word.chars().count() >= FEWEST_LETTERS * tokens
     }
 

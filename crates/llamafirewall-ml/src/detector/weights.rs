@@ -1,6 +1,6 @@
 //! The file of the detector: a line of JSON that says what it is, with the heads that join both views, and weights in int8.
 
-use super::features::{BUCKET_BITS, READ_WORDS, SHARED_WORDS, STRIDE_WORDS, WINDOW_WORDS};
+use super::features::{BUCKET_BITS, READ_PIECES, SHARED_PIECES, STRIDE_WORDS, WINDOW_WORDS};
 use serde::Deserialize;
 
 const MAGIC: &[u8] = b"TLGUARD3";
@@ -33,8 +33,8 @@ struct Header {
     bucket_bits: u32,
     window_words: usize,
     stride_words: usize,
-    read_words: usize,
-    shared_words: usize,
+    read_pieces: usize,
+    shared_pieces: usize,
     scale: f64,
     bias: f64,
     heads: Vec<Head>,
@@ -147,11 +147,13 @@ fn read(file: &[u8]) -> Result<(Counter, Vec<Head>), DetectorError> {
         rest.split_at_checked(length).ok_or_else(|| damaged("it ends within its header"))?;
     let header: Header = serde_json::from_slice(header).map_err(|e| damaged(&e.to_string()))?;
     let named = |bits, [window, stride, read, shared]: [usize; 4]| {
-        format!("{bits} bits, windows of {window} words every {stride}, {read} words read and {shared} again")
+        format!(
+            "{bits} bits, windows of {window} words every {stride}, {read} pieces read and {shared} again"
+        )
     };
-    let Header { bucket_bits, window_words, stride_words, read_words, shared_words, .. } = header;
-    let found = named(bucket_bits, [window_words, stride_words, read_words, shared_words]);
-    let wanted = named(BUCKET_BITS, [WINDOW_WORDS, STRIDE_WORDS, READ_WORDS, SHARED_WORDS]);
+    let Header { bucket_bits, window_words, stride_words, read_pieces, shared_pieces, .. } = header;
+    let found = named(bucket_bits, [window_words, stride_words, read_pieces, shared_pieces]);
+    let wanted = named(BUCKET_BITS, [WINDOW_WORDS, STRIDE_WORDS, READ_PIECES, SHARED_PIECES]);
     if found != wanted {
         return Err(DetectorError::OtherFeatures { found, wanted });
     }
@@ -189,7 +191,7 @@ mod tests {
     fn heads_that_cannot_be_computed_with_are_refused() {
         let file = |head: &str| {
             let header = format!(
-                r#"{{"bucket_bits":{BUCKET_BITS},"window_words":48,"stride_words":24,"read_words":80,"shared_words":20,"scale":1,"bias":0,"heads":[{head}]}}"#
+                r#"{{"bucket_bits":{BUCKET_BITS},"window_words":48,"stride_words":24,"read_pieces":126,"shared_pieces":20,"scale":1,"bias":0,"heads":[{head}]}}"#
             );
             let length = header.len() as u32;
             [MAGIC, &length.to_le_bytes(), header.as_bytes(), &vec![0; WEIGHTS]].concat()
@@ -217,11 +219,11 @@ mod tests {
 
     #[test]
     fn features_of_another_kind_are_named() {
-        let header = br#"{"bucket_bits":3,"window_words":9,"stride_words":1,"read_words":7,"shared_words":2,"scale":1,"bias":0,"heads":[]}"#;
+        let header = br#"{"bucket_bits":3,"window_words":9,"stride_words":1,"read_pieces":7,"shared_pieces":2,"scale":1,"bias":0,"heads":[]}"#;
         let mut file = MAGIC.to_vec();
         file.extend((header.len() as u32).to_le_bytes());
         file.extend(header);
-        assert!(refused(&file).contains("3 bits, windows of 9 words every 1, 7 words read and 2 again"));
+        assert!(refused(&file).contains("3 bits, windows of 9 words every 1, 7 pieces read and 2 again"));
     }
 
     #[test]
