@@ -91,13 +91,39 @@ struct RowRounding {
 fn row_rounding() -> RowRounding {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
-        return RowRounding { halves: wide::halves, bytes: wide::bytes };
+        let has_halves = is_x86_feature_detected!("avx512bf16");
+        let halves = if has_halves { wide::halves_at_once } else { wide::halves };
+        return RowRounding { halves, bytes: wide::bytes };
     }
     RowRounding { halves: round_to_halves, bytes: round_to_bytes }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod wide {
+    use std::arch::x86_64::*;
+
+    /// To bf16, sixteen by an instruction.
+    pub(super) fn halves_at_once(x: &[f32], out: &mut [u8]) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+        fn inner(x: &[f32], out: &mut [u8]) {
+            let (whole, rest) = x.as_chunks::<16>();
+            let (to, to_rest) = out.as_chunks_mut::<32>();
+            for (x, to) in whole.iter().zip(to) {
+                // SAFETY: 16 values are read and 32 bytes written, with no alignment asked for; all bits of both types are values.
+                unsafe {
+                    let halves = _mm512_cvtneps_pbh(_mm512_loadu_ps(x.as_ptr()));
+                    _mm256_storeu_si256(
+                        to.as_mut_ptr().cast(),
+                        std::mem::transmute::<__m256bh, __m256i>(halves),
+                    );
+                }
+            }
+            super::round_to_halves(rest, to_rest);
+        }
+        // SAFETY: handed out only where the processor has these instructions.
+        unsafe { inner(x, out) }
+    }
+
     /// To bf16, with AVX-512.
     pub(super) fn halves(x: &[f32], out: &mut [u8]) {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -128,7 +154,7 @@ pub(crate) fn round_to_pairs(x: &[f32], to: &mut [u32]) {
     rest.fill(0);
 }
 
-/// The nearest bf16, ties to even; NaN stays NaN.
+/// The nearest bf16, ties to even; NaN stays NaN. The instruction for it makes zeros of values below 2^-126.
 #[inline(always)]
 pub(crate) fn to_half(x: f32) -> u16 {
     let bits = x.to_bits();

@@ -78,6 +78,10 @@ impl Cpu {
         let rows = piece.w.rows;
         let (steps, b_step) = (cols / rounding.columns(), rounding.strip_step());
         let columns = strips.start * ROWS..rows.min(strips.end * ROWS);
+        let mut lanes = [LanesOf::default(); MOST_STRIPS];
+        for (lanes, strip) in lanes.iter_mut().zip(strips.clone()) {
+            *lanes = piece.lanes(strip, rounding);
+        }
         let mut sums = Sums([[[0; ROWS]; 2]; BLOCK]);
         for first in (0..n).step_by(BLOCK) {
             let block = first..n.min(first + BLOCK);
@@ -98,7 +102,12 @@ impl Cpu {
                 // rows; the table in use is one that this processor can run.
                 unsafe { (kernel.multiply)(&call) };
                 for s in strip..=partner {
-                    piece.finish((&sums, s - strip), (s, block.clone()), x, kernel.finish);
+                    piece.finish(
+                        (&sums, s - strip),
+                        (&lanes[s - strips.start], block.clone()),
+                        x,
+                        kernel.finish,
+                    );
                 }
             }
             let Some(act) = piece.act else { continue };
@@ -111,31 +120,47 @@ impl Cpu {
     }
 }
 
+/// What the rows of a strip have in common for all activations.
+#[derive(Clone, Copy, Default)]
+struct LanesOf {
+    /// The first row.
+    first: usize,
+    /// How many there are.
+    count: usize,
+    /// A factor for each.
+    scales: [f32; ROWS],
+    bias: [f32; ROWS],
+}
+
 impl Piece<'_> {
+    fn lanes(&self, strip: usize, rounding: Rounding) -> LanesOf {
+        let first = strip * ROWS;
+        let count = ROWS.min(self.w.rows - first);
+        let mut bias = [0.0; ROWS];
+        if let Some(given) = self.bias {
+            bias[..count].copy_from_slice(&given[first..first + count]);
+        }
+        let scales = if rounding == Rounding::Int8 { strip_scales(&self.w, strip) } else { [1.0; ROWS] };
+        LanesOf { first, count, scales, bias }
+    }
+
     /// Brings the sums of a strip to the output.
     fn finish(
         &self,
         (sums, side): (&Sums, usize),
-        (strip, block): (usize, Range<usize>),
+        (lanes, block): (&LanesOf, Range<usize>),
         x: &RoundedActs,
         finish: unsafe fn(&Finish<'_>),
     ) {
-        let first = strip * ROWS;
-        let lanes = ROWS.min(self.w.rows - first);
-        let mut bias = [0.0; ROWS];
-        if let Some(given) = self.bias {
-            bias[..lanes].copy_from_slice(&given[first..first + lanes]);
-        }
-        let acts = x.scales(&block);
         let call = Finish {
             sums: (&raw const sums.0[0][side]).cast(),
             rows: block.len(),
-            acts,
-            scales: if acts.is_some() { strip_scales(&self.w, strip) } else { [1.0; ROWS] },
-            bias,
-            y: self.y.start(block.start * self.w.rows + first),
+            acts: x.scales(&block),
+            scales: lanes.scales,
+            bias: lanes.bias,
+            y: self.y.start(block.start * self.w.rows + lanes.first),
             stride: self.w.rows,
-            lanes,
+            lanes: lanes.count,
             add: self.add,
         };
         // SAFETY: `check` has seen that the output has all rows; a strip of a row belongs to one chunk. The table in use is

@@ -21,6 +21,8 @@ use crate::cpu::Cpu;
 use crate::matmul::{Layout, MatrixRef, Store};
 use crate::table::Kernels;
 use crate::{Activation, matmul::tile};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use torchless_quant::TensorType;
 
 /// What both sides of a product are rounded to.
@@ -189,10 +191,10 @@ const MOST_COLUMNS: usize = 1 << 16;
 fn strip_scales(w: &MatrixRef<'_>, strip: usize) -> [f32; tile::ROWS] {
     let unit = strip * w.cols / Rounding::Int8.columns() * Rounding::Int8.strip_step();
     let halves = &w.data[unit + STEP * tile::ROWS..][..2 * tile::ROWS];
+    let halves: [f16; tile::ROWS] =
+        std::array::from_fn(|i| f16::from_le_bytes([halves[2 * i], halves[2 * i + 1]]));
     let mut scales = [0.0; tile::ROWS];
-    for (scale, half) in scales.iter_mut().zip(halves.as_chunks::<2>().0) {
-        *scale = half::f16::from_le_bytes(*half).to_f32();
-    }
+    halves.convert_to_f32_slice(&mut scales);
     scales
 }
 
