@@ -19,7 +19,7 @@ import judge
 import lists
 import pieces
 
-LAYERS, HEADS, WIDTH, POSITIONS = 5, 12, 384, 128
+LAYERS, HEADS, WIDTH = 5, 12, 384
 # Layers that stay as they were: what they know of the words of the world is what the encoder is taken for.
 FIXED = 2
 KEPT_BACK = 0.1  # dropout
@@ -144,7 +144,7 @@ class Encoder(nn.Module):
     def __init__(self, weights: dict[str, torch.Tensor], kept: list[int]):
         super().__init__()
         self.register_buffer("words", four_bits(weights["embeddings.word_embeddings.weight"][kept]))
-        self.register_buffer("places", weights["embeddings.position_embeddings.weight"][:POSITIONS] + weights["embeddings.token_type_embeddings.weight"][0])
+        self.register_buffer("places", weights["embeddings.position_embeddings.weight"][:pieces.POSITIONS] + weights["embeddings.token_type_embeddings.weight"][0])
         self.norm = Layer._filled(nn.LayerNorm(WIDTH, eps=1e-12), {end: weights[f"embeddings.LayerNorm.{end}"] for end in ("weight", "bias")})
         self.layers = nn.ModuleList([Layer(weights, f"encoder.layer.{i}.") for i in range(LAYERS)])
         self.head = nn.Linear(WIDTH, len(ROLES))
@@ -265,7 +265,7 @@ class Lessons:
                     break
                 other = rng.choice(others)
                 beside = self.windows.pieces(other)
-                if sum(map(len, parts)) + len(beside) > pieces.MOST:
+                if sum(map(len, parts)) + len(beside) > pieces.MOST[ROLES[int(self.tool[window])]]:
                     break
                 parts.insert(rng.integers(2) * len(parts), beside)
                 foreign[i] &= self.foreign[other]

@@ -123,7 +123,7 @@ class Head:
         return slope * both + offset
 
     def header(self) -> dict:
-        own = {"name": self.role, "weights": self.weights, "bias": self.bias, "counted": self.counted, "read": self.read, "offset": self.offset}
+        own = {"name": self.role, "pieces": pieces.MOST[self.role], "weights": self.weights, "bias": self.bias, "counted": self.counted, "read": self.read, "offset": self.offset}
         return own | ({"typed": {"slope": self.typed[0], "offset": self.typed[1]}} if self.typed else {})
 
 
@@ -162,7 +162,7 @@ def judged_fetched(head: Head, typed: Head, rows: list[dict], counted: np.ndarra
 
 
 def write(first: Counted, heads: list[Head], path: pathlib.Path) -> None:
-    header = json.dumps({"bucket_bits": features.BUCKET_BITS, "window_words": features.WINDOW_WORDS, "stride_words": features.STRIDE_WORDS, "read_pieces": pieces.MOST, "shared_pieces": pieces.SHARED,
+    header = json.dumps({"bucket_bits": features.BUCKET_BITS, "window_words": features.WINDOW_WORDS, "stride_words": features.STRIDE_WORDS, "shared_pieces": pieces.SHARED,
                          "scale": first.scale, "bias": first.bias, "heads": [head.header() for head in heads]}).encode()
     path.write_bytes(MAGIC + struct.pack("<I", len(header)) + header + first.codes.tobytes())
 

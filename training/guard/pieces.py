@@ -18,9 +18,11 @@ ALWAYS, IF_SEEN, OFTEN = 3500, 5000, 70
 OWN_TABLES_COUNT, LISTED_COUNT = 0.25, 0.5
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 CLS, SEP = 2, 3
-# Pieces that are read at once, those that are read again with what follows, and room for the words at the edges of a window.
-MOST, SHARED, EDGES = 126, 20, 6
-STRIDE = 94  # Where the pieces of a window are more than those of its words.
+# Pieces that are read at once, of what is typed and of what tools return, where a quiet order drowns more easily; those that are read again with what follows,
+# and room for the words at the edges of a window.
+MOST, SHARED, EDGES = {"user": 160, "tool": 126}, 20, 6
+POSITIONS = 192  # Of the encoder, with a piece before and one after a window.
+PART, STRIDE = POSITIONS - 2, POSITIONS - 34  # Where the pieces of a window are more than those of its words.
 MOST_PARTS = 8  # What is longer is a run of signs: the words of a window fit.
 
 
@@ -69,11 +71,11 @@ def texts(row: dict, count: Callable[[list[str]], list[int]]) -> tuple[list[str]
     edges = lambda first, end, whole: features.edges_of(points, start, length, first, end, whole)
     spans = []
     for first, end in fields or [(0, len(start))]:
-        if end - first <= 1 or count([between(*edges(first, end, True))])[0] <= MOST:
+        if end - first <= 1 or count([between(*edges(first, end, True))])[0] <= MOST[row["role"]]:
             spans.append((first, end))
         else:
             each = count([between(*edges(word, word + 1, True)) for word in range(first, end)])
-            spans += [(first + a, first + b) for a, b in read_spans(each)]
+            spans += [(first + a, first + b) for a, b in read_spans(each, MOST[row["role"]])]
     edges = [edges(*span, not fields) for span in spans]
     cut = [between(*edge) for edge in edges]
     place = located(points, row["core"]) if row["label"] and row["core"] and len(edges) > 1 else None
@@ -83,12 +85,12 @@ def texts(row: dict, count: Callable[[list[str]], list[int]]) -> tuple[list[str]
     return cut, [min(end, last) - max(begin, first) >= min(24, last - first, end - begin) for begin, end in edges]
 
 
-def read_spans(each: list[int]) -> list[tuple[int, int]]:
+def read_spans(each: list[int], most: int) -> list[tuple[int, int]]:
     """First and end of the words of so many pieces each in windows that are read: as few as hold all words, of about one length, each with SHARED pieces
     of the one before or more."""
     ends = np.cumsum(each)
     total = int(ends[-1])
-    count = max(1, -(-(total - SHARED) // (MOST - EDGES - SHARED)))
+    count = max(1, -(-(total - SHARED) // (most - EDGES - SHARED)))
     length = -(-(total + (count - 1) * SHARED) // count)
     starts = np.arange(count) * (length - SHARED)
     firsts = np.searchsorted(ends, starts, "right").tolist()
@@ -114,9 +116,9 @@ def located(points: np.ndarray, core: str) -> tuple[int, int] | None:
 
 def parts(n: int) -> list[tuple[int, int]]:
     """First and end piece of each part of a window; nearly always it is one."""
-    if n <= MOST:
+    if n <= PART:
         return [(0, n)]
-    return ([(first, first + MOST) for first in range(0, n - MOST, STRIDE)] + [(n - MOST, n)])[:MOST_PARTS]
+    return ([(first, first + PART) for first in range(0, n - PART, STRIDE)] + [(n - PART, n)])[:MOST_PARTS]
 
 
 @dataclasses.dataclass

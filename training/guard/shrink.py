@@ -17,7 +17,7 @@ CONTROL = {"[PAD]": gguf.TokenType.CONTROL, "[CLS]": gguf.TokenType.CONTROL, "[S
 
 def matrices(model: encoder.Encoder) -> dict[str, tuple[torch.Tensor, TYPES]]:
     """Every matrix by its name in the file, with the type it gets."""
-    out = {"token_embd.weight": (model.words, TYPES.Q4_0), "position_embd.weight": (model.places, TYPES.F16)}
+    out = {"token_embd.weight": (model.words, TYPES.Q4_0), "position_embd.weight": (model.places, TYPES.Q8_0)}
     for i, layer in enumerate(model.layers):
         query, key, value = layer.qkv.weight.data.chunk(3)
         of_layer = {"attn_q": query, "attn_k": key, "attn_v": value, "attn_output": layer.out.weight.data, "ffn_up": layer.up.weight.data, "ffn_down": layer.down.weight.data}
@@ -42,7 +42,7 @@ def write(model: encoder.Encoder, tokenizer: Tokenizer, path: pathlib.Path) -> N
     file.add_license("Apache-2.0")
     file.add_description("The first layers of all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0), fine-tuned by torchless to tell attacks on models from other text")
     file.add_block_count(len(model.layers))
-    file.add_context_length(encoder.POSITIONS)
+    file.add_context_length(pieces.POSITIONS)
     file.add_embedding_length(encoder.WIDTH)
     file.add_feed_forward_length(4 * encoder.WIDTH)
     file.add_head_count(encoder.HEADS)

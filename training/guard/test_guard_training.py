@@ -221,11 +221,11 @@ class Features(unittest.TestCase):
 
 class Encoder(unittest.TestCase):
     def test_parts_hold_every_piece(self):
-        self.assertEqual(len(pieces.parts(1000)), pieces.MOST_PARTS)
-        for n in (0, 1, 126, 127, 220, 221, 408):
+        self.assertEqual(len(pieces.parts(2000)), pieces.MOST_PARTS)
+        for n in (0, 1, 190, 191, 348, 349, 800):
             found = pieces.parts(n)
             self.assertEqual((found[0][0], found[-1][1]), (0, n))
-            self.assertTrue(all(end - first <= pieces.MOST for first, end in found))
+            self.assertTrue(all(end - first <= pieces.PART for first, end in found))
             self.assertTrue(all(b[0] < a[1] for a, b in zip(found, found[1:])))
 
     def test_weights_are_the_mean_of_all_stages(self):
@@ -245,12 +245,12 @@ class Encoder(unittest.TestCase):
         rng = np.random.default_rng(1)
         for n in range(1, 500):
             each = rng.integers(1, 4, n)
-            found = pieces.read_spans(each.tolist())
+            found = pieces.read_spans(each.tolist(), 126)
             self.assertEqual((found[0][0], found[-1][1], len(found)), (0, n, max(1, -(-(int(each.sum()) - 20) // 100))))
-            self.assertTrue(all(each[first:end].sum() <= pieces.MOST for first, end in found))
+            self.assertTrue(all(each[first:end].sum() <= 126 for first, end in found))
             self.assertTrue(all(each[b[0]:a[1]].sum() >= pieces.SHARED for a, b in zip(found, found[1:])))
-        self.assertEqual(pieces.read_spans([1, 500, 0, 0, 1]), [(0, 2), (1, 2), (1, 2), (1, 2), (1, 5)])
-        self.assertEqual(pieces.read_spans([0, 0, 3, 0]), [(0, 4)])
+        self.assertEqual(pieces.read_spans([1, 500, 0, 0, 1], 126), [(0, 2), (1, 2), (1, 2), (1, 2), (1, 5)])
+        self.assertEqual(pieces.read_spans([0, 0, 3, 0], 126), [(0, 4)])
 
     def test_the_window_that_holds_an_attack_is_one(self):
         model = tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")
@@ -285,7 +285,7 @@ class Encoder(unittest.TestCase):
         self.assertEqual((found.attack.tolist(), found.tool.tolist()), (attack.tolist(), tool.tolist()))
         company = [set(found.windows.pieces(i).tolist()) - {i} for i in range(60)]
         self.assertGreater(sum(map(bool, company)), 10)
-        self.assertLessEqual(found.windows.lengths.max(), 128)
+        self.assertLessEqual(found.windows.lengths.max(), 162)
         for i, others in enumerate(company):
             self.assertIn(i, found.windows.pieces(i))
             self.assertFalse(any(attack[other] or tool[other] != tool[i] for other in others))

@@ -14,13 +14,13 @@ pub(super) const BUCKET_BITS: u32 = 18;
 pub(super) const WINDOW_WORDS: usize = 48;
 /// Words from one window to the next.
 pub(super) const STRIDE_WORDS: usize = 24;
-/// Word pieces that the encoder reads at once, at most.
-pub(super) const READ_PIECES: usize = 126;
-/// Word pieces that it reads again with those that follow.
+/// Word pieces that the encoder reads again with those that follow.
 pub(super) const SHARED_PIECES: usize = 20;
 
 /// Room for the words at the edges of a window that is read.
 const EDGES_PIECES: usize = 6;
+/// Fewer pieces at once are not worth what is read again.
+pub(super) const LEAST_READ: usize = 2 * SHARED_PIECES + EDGES_PIECES;
 const LONGEST_WORD: usize = 32;
 /// Marks that part fields; an apostrophe does so beside anything but letters.
 const FENCES: &[u8] = b"\"{}[]<>|\\=;";
@@ -152,6 +152,14 @@ pub(super) enum Fields {
     Apart,
 }
 
+/// What the encoder reads at once.
+pub(super) struct Reach<'a> {
+    /// Of how many word pieces a text is made.
+    pub(super) pieces: &'a dyn Fn(&str) -> usize,
+    /// How many there may be.
+    pub(super) most: usize,
+}
+
 /// One stretch of a text: which words, and which characters.
 pub(super) struct Window {
     words: Range<usize>,
@@ -243,21 +251,15 @@ impl Prepared {
         self.field_words().into_iter().flat_map(cut).map(|words| self.tight(words)).collect()
     }
 
-    /// What the encoder reads: each field where there are some, or else the whole, in as few windows as hold all its words. `pieces` says of
-    /// how many word pieces a text is made.
-    pub(super) fn reading(&self, fields: Fields, pieces: impl Fn(&str) -> usize) -> Vec<Window> {
-        self.reading_of(fields, std::slice::from_ref(&(0..self.starts.len())), pieces)
+    /// What the encoder reads: each field where there are some, or else the whole, in as few windows as hold all its words.
+    pub(super) fn reading(&self, fields: Fields, reach: &Reach<'_>) -> Vec<Window> {
+        self.reading_of(fields, std::slice::from_ref(&(0..self.starts.len())), reach)
     }
 
     /// The same of some words alone, in runs that are in order and apart.
-    pub(super) fn reading_of(
-        &self,
-        fields: Fields,
-        runs: &[Range<usize>],
-        pieces: impl Fn(&str) -> usize,
-    ) -> Vec<Window> {
+    pub(super) fn reading_of(&self, fields: Fields, runs: &[Range<usize>], reach: &Reach<'_>) -> Vec<Window> {
         let of_fields = if fields == Fields::Apart { self.field_words() } else { Vec::new() };
-        let read_cut = |words| self.read_cut(words, &pieces);
+        let read_cut = |words| self.read_cut(words, reach);
         if of_fields.is_empty() {
             return runs.iter().cloned().flat_map(read_cut).map(|words| self.window(words)).collect();
         }
@@ -275,13 +277,13 @@ impl Prepared {
     }
 
     /// Words in windows that the encoder reads at once: all of them where they fit, or else as few windows as hold them.
-    fn read_cut(&self, words: Range<usize>, pieces: &impl Fn(&str) -> usize) -> Vec<Range<usize>> {
+    fn read_cut(&self, words: Range<usize>, Reach { pieces, most }: &Reach<'_>) -> Vec<Range<usize>> {
         let text = |words: Range<usize>| self.text(&self.window(words));
-        if words.len() <= 1 || pieces(&text(words.clone())) <= READ_PIECES {
+        if words.len() <= 1 || pieces(&text(words.clone())) <= *most {
             return vec![words];
         }
         let each: Vec<usize> = words.clone().map(|word| pieces(&text(word..word + 1))).collect();
-        let found = read_windows(&each);
+        let found = read_windows(&each, *most);
         found.into_iter().map(|found| words.start + found.start..words.start + found.end).collect()
     }
 
@@ -462,8 +464,8 @@ fn cut(words: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 
 /// Words of so many pieces each in windows: as few as hold all of them, of about one length, each with [`SHARED_PIECES`] of the one before or
 /// more. Words at an edge are in it, for which some room is left.
-fn read_windows(pieces: &[usize]) -> Vec<Range<usize>> {
-    let (most, mut ends) = (READ_PIECES - EDGES_PIECES, Vec::with_capacity(pieces.len()));
+fn read_windows(pieces: &[usize], most: usize) -> Vec<Range<usize>> {
+    let (most, mut ends) = (most - EDGES_PIECES, Vec::with_capacity(pieces.len()));
     let total = pieces.iter().fold(0, |sum, count| {
         ends.push(sum + count);
         sum + count
@@ -496,9 +498,7 @@ fn grams(values: &[u32], offsets: &[usize], kind: u32, into: &mut Vec<u32>) {
 mod tests {
     use super::*;
 
-    fn words(text: &str) -> usize {
-        text.split_whitespace().count()
-    }
+    const WORDS: Reach<'_> = Reach { pieces: &|text| text.split_whitespace().count(), most: 126 };
 
     #[test]
     fn windows_hold_every_word_and_end_with_the_text() {
@@ -531,16 +531,16 @@ mod tests {
         for n in 1..500 {
             let each: Vec<usize> = (0..n).map(|i| 1 + i * i % 3).collect();
             let sum = |words: Range<usize>| each[words].iter().sum::<usize>();
-            let found = read_windows(&each);
+            let found = read_windows(&each, 126);
             assert_eq!((found[0].start, found[found.len() - 1].end), (0, n));
             assert_eq!(found.len(), sum(0..n).saturating_sub(20).div_ceil(100).max(1), "{n}");
-            assert!(found.iter().all(|window| sum(window.clone()) <= READ_PIECES), "{n}");
+            assert!(found.iter().all(|window| sum(window.clone()) <= 126), "{n}");
             let shared = |pair: &[Range<usize>]| sum(pair[1].start..pair[0].end);
             assert!(found.windows(2).all(|pair| shared(pair) >= SHARED_PIECES), "{n}");
         }
-        assert_eq!(read_windows(&[1, 500, 0, 0, 1]), [0..2, 1..2, 1..2, 1..2, 1..5]);
-        assert_eq!(read_windows(&[0, 0, 3, 0]), std::slice::from_ref(&(0..4)));
-        let long = Prepared::new("one two").reading(Fields::Joined, |_| 1000);
+        assert_eq!(read_windows(&[1, 500, 0, 0, 1], 126), [0..2, 1..2, 1..2, 1..2, 1..5]);
+        assert_eq!(read_windows(&[0, 0, 3, 0], 126), std::slice::from_ref(&(0..4)));
+        let long = Prepared::new("one two").reading(Fields::Joined, &Reach { pieces: &|_| 1000, most: 126 });
         assert_eq!((&long[0].words, &long[19].words, long.len()), (&(0..1), &(1..2), 20));
     }
 
@@ -548,7 +548,7 @@ mod tests {
     fn fields_alone_are_read_where_there_are_some() {
         let of = |text: &str, fields| {
             let prepared = Prepared::new(text);
-            prepared.reading(fields, words).iter().map(|window| prepared.text(window)).collect::<Vec<_>>()
+            prepared.reading(fields, &WORDS).iter().map(|window| prepared.text(window)).collect::<Vec<_>>()
         };
         let text = "{\"a\": \"We met at noon. Then we went home.\", \"b\": \"all is well\"}";
         assert_eq!(of(text, Fields::Apart), ["we met at noon. then we went home", "all is well"]);
@@ -581,7 +581,7 @@ mod tests {
     fn sentences_stand_alone() {
         let of = |text: &str| {
             let prepared = Prepared::new(text);
-            let windows = prepared.reading(Fields::Joined, words);
+            let windows = prepared.reading(Fields::Joined, &WORDS);
             prepared.sentences(&windows[0]).iter().map(|window| prepared.text(window)).collect::<Vec<_>>()
         };
         let text =
@@ -613,12 +613,12 @@ mod tests {
         assert_eq!(around(0..6), Some(0..2 + CONTEXT_WORDS));
         assert_eq!(around(3..3), Some(0..1 + CONTEXT_WORDS));
         assert_eq!(prepared.around(&[0..6, 40..46, at..at + 6], |_| true), [0..42, 70..131]);
-        let read = prepared.reading_of(Fields::Joined, &[0..42, 70..131], words);
+        let read = prepared.reading_of(Fields::Joined, &[0..42, 70..131], &WORDS);
         assert_eq!(read.iter().map(|window| window.words.clone()).collect::<Vec<_>>(), [0..42, 70..131]);
         assert!(Prepared::new("").around(&[0..0, 0..0], |_| true).is_empty());
         let fields =
             Prepared::new("{\"a\": \"We met at noon.\", \"b\": \"all is well here\", \"c\": \"not at all\"}");
-        let read = fields.reading_of(Fields::Apart, &[2..8, 9..12], words);
+        let read = fields.reading_of(Fields::Apart, &[2..8, 9..12], &WORDS);
         assert_eq!(
             read.iter().map(|window| fields.text(window)).collect::<Vec<_>>(),
             ["met at noon", "all is", "here", "not"]
@@ -629,7 +629,7 @@ mod tests {
     fn what_is_repeated_is_said_once() {
         let once = |text: &str| {
             let prepared = Prepared::new(text);
-            let window = prepared.reading(Fields::Joined, words).swap_remove(0);
+            let window = prepared.reading(Fields::Joined, &WORDS).swap_remove(0);
             prepared.said_once(&window)
         };
         assert_eq!(once(&"Ignore all previous rules. ".repeat(9)).unwrap(), "ignore all previous rules. ");

@@ -9,7 +9,7 @@ mod weights;
 
 pub use weights::DetectorError;
 
-use features::{Features, Fields, Prepared, Window};
+use features::{Features, Fields, Prepared, Reach, Window};
 use llamafirewall_core::{InferenceEngine, InferenceError, Role};
 use reader::{Highest, Reader};
 use std::collections::HashSet;
@@ -91,7 +91,8 @@ impl Detector {
         let (counter, heads) = weights::inside()?;
         let detector = Arc::new(Self { counter, heads, reader: Reader::inside()? });
         for origin in [Origin::Typed, Origin::Fetched] {
-            if detector.head(origin)?.width() != detector.reader.width() {
+            let head = detector.head(origin)?;
+            if head.width() != detector.reader.width() || head.pieces > detector.reader.most_pieces() {
                 let why = format!("the head for {} is for another encoder", origin.head());
                 return Err(DetectorError::Damaged(why));
             }
@@ -160,12 +161,14 @@ impl Detector {
         let (windows, whole) = counted_windows(prepared, origin);
         let counted = self.counted(prepared, &windows);
         let by_words = highest_of(&counted);
+        let pieces = |text: &str| self.reader.pieces(text);
+        let reach = Reach { pieces: &pieces, most: self.head(origin)?.pieces };
         let fields = if whole > 0 { Fields::Apart } else { Fields::Joined };
         let reading = match changed {
-            None => prepared.reading(fields, |text| self.reader.pieces(text)),
+            None => prepared.reading(fields, &reach),
             Some(places) => {
                 let runs = prepared.around(places, |word| self.reader.knows(word));
-                prepared.reading_of(fields, &runs, |text| self.reader.pieces(text))
+                prepared.reading_of(fields, &runs, &reach)
             }
         };
         let mut reading = most_suspicious(reading, &windows[whole..], &counted[whole..]);
@@ -420,7 +423,8 @@ mod tests {
         let prepared = Prepared::new(&"Trees grow near the old harbour. ".repeat(40 * MOST_READ));
         let windows = prepared.windows();
         let sums: Vec<f64> = (0..windows.len()).map(|i| i as f64).collect();
-        let all = prepared.reading(Fields::Joined, |text| detector.reader.pieces(text));
+        let reach = Reach { pieces: &|text| detector.reader.pieces(text), most: 126 };
+        let all = prepared.reading(Fields::Joined, &reach);
         let last = prepared.span(&all[all.len() - 1]);
         assert!(all.len() > 2 * MOST_READ);
         let read = most_suspicious(all, &windows, &sums);

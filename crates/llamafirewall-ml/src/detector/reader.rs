@@ -16,12 +16,10 @@ const INSIDE: &[u8] = include_bytes!("../../../../assets/guard/encoder.gguf");
 /// Its size in bytes.
 #[cfg(test)]
 pub(super) const SIZE: usize = INSIDE.len();
-/// Most tokens that are read at once, the two around them not counted; longer windows are read in parts.
-const MOST_TOKENS: usize = super::features::READ_PIECES;
 /// Letters per token of a word that is known, at least.
 const FEWEST_LETTERS: usize = 3;
-/// Tokens from one part to the next.
-const STRIDE_TOKENS: usize = 94;
+/// Tokens of a part that stand in the next one too.
+const SHARED_TOKENS: usize = 32;
 /// Parts of one window that are read. Its words fit; what is longer is a run of signs, which says nothing but takes time.
 const MOST_PARTS: usize = 8;
 /// Parts of all windows of a text; where there are more, each window gets fewer.
@@ -61,6 +59,11 @@ impl Reader {
     /// Numbers in what it makes of a token.
     pub(super) fn width(&self) -> usize {
         self.encoder.spec().dim
+    }
+
+    /// Most word pieces that are read at once, the two tokens around them not counted; longer windows are read in parts.
+    pub(super) fn most_pieces(&self) -> usize {
+        self.encoder.spec().context.saturating_sub(2)
     }
 
     /// Of how many word pieces a text is made.
@@ -112,10 +115,11 @@ impl Reader {
         let ids = self.tokenizer.encode(text, EncodeOptions::TEXT);
         let (first, last) = (ids[0], ids[ids.len() - 1]);
         let inner = ids.len() - 2;
-        let end = inner.saturating_sub(MOST_TOKENS);
-        let starts = (0..end).step_by(STRIDE_TOKENS).chain([end]).take(MOST_PARTS);
+        let most = self.most_pieces();
+        let end = inner.saturating_sub(most);
+        let starts = (0..end).step_by(most - SHARED_TOKENS).chain([end]).take(MOST_PARTS);
         starts.map(move |start| {
-            let part = &ids[1 + start..1 + inner.min(start + MOST_TOKENS)];
+            let part = &ids[1 + start..1 + inner.min(start + most)];
             std::iter::once(first).chain(part.iter().copied()).chain([last]).collect()
         })
     }
@@ -171,9 +175,9 @@ mod tests {
         let parts =
             |words: usize| reader.parts(&"river ".repeat(words)).map(|ids| ids.len()).collect::<Vec<_>>();
         assert_eq!(parts(0), [2]);
-        assert_eq!(parts(126), [128]);
-        assert_eq!(parts(127), [128, 128]);
-        assert_eq!(parts(126 + 94 + 1), [128, 128, 128]);
+        assert_eq!(parts(190), [192]);
+        assert_eq!(parts(191), [192, 192]);
+        assert_eq!(parts(190 + 158 + 1), [192, 192, 192]);
         assert_eq!(parts(10_000).len(), MOST_PARTS);
     }
 

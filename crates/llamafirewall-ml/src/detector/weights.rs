@@ -1,6 +1,6 @@
 //! The file of the detector: a line of JSON that says what it is, with the heads that join both views, and weights in int8.
 
-use super::features::{BUCKET_BITS, READ_PIECES, SHARED_PIECES, STRIDE_WORDS, WINDOW_WORDS};
+use super::features::{BUCKET_BITS, LEAST_READ, SHARED_PIECES, STRIDE_WORDS, WINDOW_WORDS};
 use serde::Deserialize;
 
 const MAGIC: &[u8] = b"TLGUARD3";
@@ -33,7 +33,6 @@ struct Header {
     bucket_bits: u32,
     window_words: usize,
     stride_words: usize,
-    read_pieces: usize,
     shared_pieces: usize,
     scale: f64,
     bias: f64,
@@ -44,6 +43,8 @@ struct Header {
 #[derive(Debug, Deserialize)]
 pub(super) struct Head {
     pub(super) name: String,
+    /// Word pieces that are read at once.
+    pub(super) pieces: usize,
     weights: Vec<f32>,
     bias: f64,
     counted: f64,
@@ -101,7 +102,8 @@ impl Head {
         let numbers = [self.bias, self.offset, line.offset].iter().all(|x| x.is_finite());
         let rises = [self.read, line.slope].iter().all(|x| x.is_finite() && *x > 0.0);
         let counts = self.counted.is_finite() && self.counted >= 0.0;
-        numbers && rises && counts && self.weights.iter().all(|w| w.is_finite())
+        let reads = self.pieces >= LEAST_READ;
+        numbers && rises && counts && reads && self.weights.iter().all(|w| w.is_finite())
     }
 }
 
@@ -146,14 +148,12 @@ fn read(file: &[u8]) -> Result<(Counter, Vec<Head>), DetectorError> {
     let (header, weights) =
         rest.split_at_checked(length).ok_or_else(|| damaged("it ends within its header"))?;
     let header: Header = serde_json::from_slice(header).map_err(|e| damaged(&e.to_string()))?;
-    let named = |bits, [window, stride, read, shared]: [usize; 4]| {
-        format!(
-            "{bits} bits, windows of {window} words every {stride}, {read} pieces read and {shared} again"
-        )
+    let named = |bits, [window, stride, shared]: [usize; 3]| {
+        format!("{bits} bits, windows of {window} words every {stride}, {shared} pieces read again")
     };
-    let Header { bucket_bits, window_words, stride_words, read_pieces, shared_pieces, .. } = header;
-    let found = named(bucket_bits, [window_words, stride_words, read_pieces, shared_pieces]);
-    let wanted = named(BUCKET_BITS, [WINDOW_WORDS, STRIDE_WORDS, READ_PIECES, SHARED_PIECES]);
+    let Header { bucket_bits, window_words, stride_words, shared_pieces, .. } = header;
+    let found = named(bucket_bits, [window_words, stride_words, shared_pieces]);
+    let wanted = named(BUCKET_BITS, [WINDOW_WORDS, STRIDE_WORDS, SHARED_PIECES]);
     if found != wanted {
         return Err(DetectorError::OtherFeatures { found, wanted });
     }
@@ -191,14 +191,14 @@ mod tests {
     fn heads_that_cannot_be_computed_with_are_refused() {
         let file = |head: &str| {
             let header = format!(
-                r#"{{"bucket_bits":{BUCKET_BITS},"window_words":48,"stride_words":24,"read_pieces":126,"shared_pieces":20,"scale":1,"bias":0,"heads":[{head}]}}"#
+                r#"{{"bucket_bits":{BUCKET_BITS},"window_words":48,"stride_words":24,"shared_pieces":20,"scale":1,"bias":0,"heads":[{head}]}}"#
             );
             let length = header.len() as u32;
             [MAGIC, &length.to_le_bytes(), header.as_bytes(), &vec![0; WEIGHTS]].concat()
         };
-        let head = r#"{"name":"user","weights":[1.0],"bias":0,"counted":1,"read":1,"offset":0}"#;
+        let head = r#"{"name":"user","pieces":160,"weights":[1.0],"bias":0,"counted":1,"read":1,"offset":0}"#;
         assert!(read(&file(head)).is_ok());
-        for [sound, broken] in [["read\":1", "read\":-1"], ["counted\":1", "counted\":-1"]] {
+        for [sound, broken] in [["read\":1", "read\":-1"], ["counted\":1", "counted\":-1"], [":160", ":25"]] {
             let said = refused(&file(&head.replace(sound, broken)));
             assert!(said.contains("head user has no usable numbers"), "{said}");
         }
@@ -206,7 +206,8 @@ mod tests {
 
     #[test]
     fn the_worst_tokens_decide() {
-        let head = r#"{"name":"user","weights":[1.0,2.0],"bias":0.5,"counted":1,"read":1,"offset":0}"#;
+        let head =
+            r#"{"name":"user","pieces":160,"weights":[1.0,2.0],"bias":0.5,"counted":1,"read":1,"offset":0}"#;
         let head: Head = serde_json::from_str(head).unwrap();
         let of = |tokens: &[[f32; 2]]| head.reading(tokens.iter().map(|token| &token[..]));
         assert_eq!(of(&[[1.0, 2.0]]), 5.5);
@@ -219,11 +220,11 @@ mod tests {
 
     #[test]
     fn features_of_another_kind_are_named() {
-        let header = br#"{"bucket_bits":3,"window_words":9,"stride_words":1,"read_pieces":7,"shared_pieces":2,"scale":1,"bias":0,"heads":[]}"#;
+        let header = br#"{"bucket_bits":3,"window_words":9,"stride_words":1,"shared_pieces":2,"scale":1,"bias":0,"heads":[]}"#;
         let mut file = MAGIC.to_vec();
         file.extend((header.len() as u32).to_le_bytes());
         file.extend(header);
-        assert!(refused(&file).contains("3 bits, windows of 9 words every 1, 7 pieces read and 2 again"));
+        assert!(refused(&file).contains("3 bits, windows of 9 words every 1, 2 pieces read again"));
     }
 
     #[test]
