@@ -20,7 +20,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 CLS, SEP = 2, 3
 # Pieces that are read at once, of what is typed and of what tools return, where a quiet order drowns more easily; those that are read again with what follows,
 # and room for the words at the edges of a window.
-MOST, SHARED, EDGES = {"user": 160, "tool": 126}, 20, 6
+MOST, SHARED, EDGES = {"user": 160, "tool": 144}, 20, 6
 POSITIONS = 192  # Of the encoder, with a piece before and one after a window.
 PART, STRIDE = POSITIONS - 2, POSITIONS - 34  # Where the pieces of a window are more than those of its words.
 MOST_PARTS = 8  # What is longer is a run of signs: the words of a window fit.
