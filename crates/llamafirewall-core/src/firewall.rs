@@ -266,8 +266,10 @@ impl Firewall {
                 continue;
             }
             let reading = Arc::new(input.instead(Message::new(input.message().role, &together.text[..])));
-            let mut result = self.scan_one(&reading, entries).await;
-            if !together.leave_values(&mut result) {
+            let mut each = self.scan_each(&reading, entries).await;
+            each.iter_mut().for_each(|(_, result)| together.leave_values(result));
+            let result = combined(each);
+            if together.are_named() && result.status == ScanStatus::Success && result.is_allowed() {
                 continue;
             }
             if fields[0].is_key() {
@@ -468,22 +470,24 @@ impl Together {
         self.ends.push(self.text.len());
     }
 
-    /// Leaves out what is found in the keys before values, which are looked at for themselves; whether there is anything left to tell.
-    fn leave_values(&self, result: &mut ScanResult) -> bool {
-        if self.starts.is_empty() || result.status != ScanStatus::Success {
-            return true;
-        }
+    /// Whether each text stands behind its key.
+    fn are_named(&self) -> bool {
+        !self.starts.is_empty()
+    }
+
+    /// Leaves out what one scanner found in the keys before values, which are looked at for themselves. What it decided on nothing that it
+    /// found stays.
+    fn leave_values(&self, result: &mut ScanResult) {
+        let most = |result: &ScanResult| result.findings.iter().map(|finding| finding.decision).max();
         let is_in_key = |finding: &Finding| {
             let start = self.starts.get(self.fields(&finding.span).start);
             start.is_some_and(|start| finding.span.start < *start)
         };
-        let count = result.findings.len();
+        let before = most(result);
         result.findings.retain(|finding| !is_in_key(finding));
-        if result.findings.len() < count {
-            result.decision =
-                result.findings.iter().map(|finding| finding.decision).max().unwrap_or_default();
+        if before == Some(result.decision) {
+            result.decision = most(result).unwrap_or_default();
         }
-        !result.is_allowed()
     }
 
     /// Which fields a place of the text meets; none behind the end.
