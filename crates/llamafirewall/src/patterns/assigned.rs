@@ -10,19 +10,61 @@ use std::ops::Range;
 const LONGEST: usize = 40;
 /// Backslashes before one quotation mark: seven levels of JSON within JSON have 127.
 const MOST_BACKSLASHES: usize = 127;
-/// Words that the value of a pair stands behind, and how many of them before it: `"value": {"stringValue": "..."}`.
+/// Words that the value of a pair stands behind, those that may stand between it and the name, and how many there may be:
+/// `"type": "string", "value": {"stringValue": "..."}`.
 const VALUES: &[&str] = &["value", "stringvalue", "string_value"];
-const MOST_WORDS: usize = 2;
-/// Last words of names that say something about a key, and those of what was made from one.
+const BETWEEN: &[&str] = &["type", "kind", "enabled", "secret", "sensitive", "encrypted"];
+const MOST_WORDS: usize = 4;
+/// Last words of names that say something about a key or a password; those that do so of a key alone, since people write passwords behind
+/// them; and those of what was made from a key.
 const ABOUT: &[&str] = &[
-    "alias", "arn", "count", "expires", "expiry", "file", "hint", "id", "label", "length", "limit", "name",
-    "path", "pattern", "ref", "status", "type", "uri", "url", "version",
+    "arn",
+    "count",
+    "encryption",
+    "expires",
+    "expiry",
+    "file",
+    "length",
+    "limit",
+    "path",
+    "pattern",
+    "policies",
+    "policy",
+    "ref",
+    "status",
+    "strength",
+    "type",
+    "uri",
+    "url",
+    "version",
 ];
+const ABOUT_KEYS: &[&str] = &["alias", "hint", "id", "label", "name"];
 const HASHES: &[&str] = &["checksum", "digest", "fingerprint", "hash"];
-/// Words before `token` that make it a place in a list, and those that make a UUID the number of a request.
-const PAGES: &[&str] =
-    &["change", "continuation", "cursor", "next", "nextpage", "page", "pagination", "resume", "skip", "sync"];
-const REQUESTS: &[&str] = &["client", "idempotency", "lock", "request"];
+/// What is called so is the secret itself.
+const SECRET_IDS: &[&str] = &["secret_id", "secret-id", "secretid"];
+/// Words of which a name consists before `token` that make it a place in a list, and those that make a UUID the number of a request.
+const PAGES: &[&str] = &[
+    "change",
+    "continuation",
+    "cursor",
+    "delta",
+    "next",
+    "nextpage",
+    "page",
+    "pagination",
+    "previous",
+    "resume",
+    "skip",
+    "sync",
+];
+const REQUESTS: &[&str] =
+    &["client", "done", "idempotency", "lock", "partial", "progress", "request", "result", "work"];
+/// What names a place where a secret is kept begins so.
+const REFERENCES: &[&[u8]] = &[b"op://", b"vault:", b"ssm:", b"arn:", b"projects/", b"file:", b"env:"];
+/// Behind a piece of text in the probabilities of a model.
+const BESIDE_PIECES: &[&str] = &["logprob", "bytes"];
+/// How far behind it that is looked for.
+const BESIDE: usize = 24;
 /// What stands before a secret in the field `Authorization`.
 const SCHEMES: &[&str] = &["bearer ", "token "];
 /// How much text after a value tells whether it is code.
@@ -48,10 +90,13 @@ pub(super) fn assigned(row: &Assigned, text: &str, name: Range<usize>) -> Seen {
         Given::Nothing => return Seen::nothing(),
     };
     let value = Value::at(row, text, start);
-    let open =
-        (value.read + LOOK_AHEAD >= text.len() && value.span.len() <= row.length.1).then_some(name.start);
+    let is_token = text[name.start..name_end].eq_ignore_ascii_case("token");
+    let ahead = if is_token { BESIDE } else { LOOK_AHEAD };
+    let open = (value.read + ahead >= text.len() && value.span.len() <= row.length.1).then_some(name.start);
     let secret = &text.as_bytes()[value.span.clone()];
-    let is_secret = names_secret(row, text, name.start..name_end, secret) && value.is_secret(row, text);
+    let is_secret = names_secret(row, text, name.start..name_end, secret)
+        && value.is_secret(row, text)
+        && !(is_token && is_piece(&text.as_bytes()[value.span.end..]));
     let found = is_secret.then(|| Found { name: row.provider.into(), span: value.span });
     Seen { found, open, is_phrase: false }
 }
@@ -85,7 +130,8 @@ fn beside(text: &str, mut at: usize) -> Given {
         let word = at + run(text, at, LONGEST_WORD, is_word);
         let begins =
             |known: &&str| known.get(..word - at).is_some_and(|k| k.eq_ignore_ascii_case(&text[at..word]));
-        match VALUES.iter().find(|known| begins(known)) {
+        let known = VALUES.iter().chain(BETWEEN).find(|known| begins(known));
+        match known {
             Some(_) if word == text.len() => return Given::Open,
             Some(known) if known.len() == word - at => {}
             _ => return Given::Nothing,
@@ -96,6 +142,13 @@ fn beside(text: &str, mut at: usize) -> Given {
         }
         if !text[word..at].contains(':') {
             return Given::Nothing;
+        }
+        if known.is_some_and(|known| BETWEEN.contains(known)) {
+            at += run(text, at, LONGEST, |byte| is_word(byte) || byte == b'-');
+            if at == text.len() {
+                return Given::Open;
+            }
+            continue;
         }
         if text.as_bytes()[at] != b'{' {
             return Given::At(at);
@@ -156,13 +209,34 @@ fn names_secret(row: &Assigned, text: &str, name: Range<usize>, value: &[u8]) ->
     if !matches!(row.class, Class::Signed | Class::Printable) {
         return true;
     }
+    let last = last_word(word);
     // A password can be looked for by its hash.
-    let is_about =
-        is_any(ABOUT, last_word(word)) || row.class == Class::Signed && is_any(HASHES, last_word(word));
-    let before = last_word(&text[name.start - before(text, name.start)..name.start]);
-    let is_place =
-        lower.starts_with("token") && (is_any(PAGES, before) || is_uuid() && is_any(REQUESTS, before));
+    let of_key = row.class == Class::Signed && (is_any(HASHES, last) || is_any(ABOUT_KEYS, last));
+    let is_about = (is_any(ABOUT, last) || of_key) && !is_any(SECRET_IDS, word);
+    let before = &text[name.start - before(text, name.start)..name.start];
+    // In capitals alone it is a variable of an environment, where nothing turns pages.
+    let is_key = before.bytes().any(|byte| byte.is_ascii_lowercase());
+    let consists_of = |words: &[&str]| is_key && words_of(before).all(|word| is_any(words, word));
+    let is_place = lower == "token" && (consists_of(PAGES) || is_uuid() && consists_of(REQUESTS));
     !is_about && !is_place
+}
+
+/// Whether what follows a token is its probability, so that it is a piece of text that a model gave.
+fn is_piece(rest: &[u8]) -> bool {
+    let near = &rest[..rest.len().min(BESIDE)];
+    let signs = near.iter().take_while(|byte| b"\\\"', \n".contains(byte)).count();
+    BESIDE_PIECES.iter().any(|word| near[signs..].starts_with(word.as_bytes()))
+}
+
+/// The words of a name from the last to the first; an empty one where there is something else.
+fn words_of(name: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(name.trim_end_matches(['_', '-']));
+    std::iter::from_fn(move || {
+        let now = rest.filter(|rest| !rest.is_empty())?;
+        let word = last_word(now);
+        rest = (!word.is_empty()).then(|| now[..now.len() - word.len()].trim_end_matches(['_', '-']));
+        Some(word)
+    })
 }
 
 /// How many bytes before a name are part of it, as far as a word in it may reach.
@@ -237,6 +311,8 @@ impl Value {
             && entropy(secret) >= fewest_bits(row, secret)
             && !is_placeholder(secret)
             && !is_rules(secret)
+            && !is_date(secret)
+            && !REFERENCES.iter().any(|known| secret.starts_with(known))
             && !(row.class == Class::Signed && is_path(secret))
             && (self.is_quoted || !is_code(secret, &text.as_bytes()[self.span.end..]))
     }
@@ -271,6 +347,17 @@ fn is_wordlike(part: &[u8]) -> bool {
     let digits = &part[letters..];
     let has_length = letters <= LONGEST_WORD && (letters == 0 || digits.len() <= LONGEST_VERSION);
     has_length && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// A date, with a time or without: when a password was changed.
+fn is_date(value: &[u8]) -> bool {
+    let form = b"0000-00-00";
+    let begins = value.iter().zip(form).all(|(byte, form)| match form {
+        b'0' => byte.is_ascii_digit(),
+        sign => byte == sign,
+    });
+    let is_of_time = |byte: &u8| byte.is_ascii_digit() || b"TZ:.+- ".contains(byte);
+    value.len() >= form.len() && begins && value.iter().all(is_of_time)
 }
 
 /// Rules of a form, such as `required|min:8`.
@@ -372,6 +459,19 @@ mod tests {
                 r#"{"key": "authorization", "value": {"stringValue": "Bearer 8f3Kq92LmZx71Vb6TnYw04RsGh5JdPcE8uAoQi2W"}}"#,
                 "8f3Kq92LmZx71Vb6TnYw04RsGh5JdPcE8uAoQi2W",
             ),
+            (
+                r#"[{"Name":"/prod/DB_PASSWORD","Type":"SecureString","Value":"tr0ub4dor&3xQ9"}]"#,
+                "tr0ub4dor&3xQ9",
+            ),
+            (
+                "{\"name\": \"API_KEY\",\n \"enabled\": true, \"value\": \"3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d\"}",
+                "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d",
+            ),
+            ("password_hint: tr0ub4dor&3xQ9", "tr0ub4dor&3xQ9"),
+            ("secret_id=3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d", "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d"),
+            ("email_change_token_new: 3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d", "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d"),
+            ("FB_PAGE_TOKEN=3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d", "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d"),
+            ("SYNC_TOKEN=3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d", "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d"),
             ("password_hash: 5f4dcc3b5aa765d61d8327deb882cf90", "5f4dcc3b5aa765d61d8327deb882cf90"),
             ("resetToken: CiAKGjBpNDd2Nmp2Zml2cXRwYjBpOXAQARgB", "CiAKGjBpNDd2Nmp2Zml2cXRwYjBpOXAQARgB"),
         ] {
@@ -420,12 +520,22 @@ mod tests {
             "next_sync_token",
             "$skiptoken",
             "NextContinuationToken",
-            "PAGE_TOKEN",
+            "deltaToken",
         ] {
             assert_eq!(found(&format!("\"{name}\": \"{page}\"")), None, "{name}");
         }
         let request = "0ab1c2d3-e4f5-4a6b-8c7d-9e0f1a2b3c4d";
-        assert_eq!(found(&format!("\"clientToken\": \"{request}\"")), None);
+        for name in ["clientToken", "progressToken", "partialResultToken"] {
+            assert_eq!(found(&format!("\"{name}\": \"{request}\"")), None, "{name}");
+        }
+        for text in [
+            r#""password_changed_at": "2025-11-30T10:26:07Z""#,
+            r#""password_encryption": "scram-sha-256""#,
+            r#"{"name":"DB_PASSWORD","value":"op://vault/item/password1"}"#,
+            r#"{"token":"worker-5f6b7c8d9e-qq4zt","logprob":-0.1}"#,
+        ] {
+            assert_eq!(found(text), None, "{text}");
+        }
         assert_eq!(found(&format!("\"clientToken\": \"{page}\"")), Some(page));
         for name in
             ["user_api_key_alias", "api_key_hash", "tokenHash", "api_key_id", "apiKeyID", "secretName"]
