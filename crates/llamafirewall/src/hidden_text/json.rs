@@ -4,6 +4,9 @@
 use llamafirewall_core::Invisible;
 use serde::de::IgnoredAny;
 
+/// What stands before the JSON of an event that a server sends.
+const EVENT: &str = "data:";
+
 /// Characters with their places in a text, and where the last one ends.
 pub(super) struct Placed {
     pub chars: Vec<(usize, char)>,
@@ -55,8 +58,9 @@ pub(super) fn strings(text: &str) -> Vec<Placed> {
     }
     let mut from = 0;
     for line in text.split_inclusive('\n') {
-        if first_escape(line).is_some() && is_json(line) {
-            read(from, line);
+        let data = line.strip_prefix(EVENT).unwrap_or(line);
+        if first_escape(data).is_some() && is_json(data) {
+            read(from + line.len() - data.len(), data);
         }
         from += line.len();
     }
@@ -143,6 +147,7 @@ mod tests {
         assert_eq!(read(r#"{"a": "x\u200by", "b": "z"}"#), [("x\u{200b}y".to_owned(), 7)]);
         assert_eq!(read(r#"["\udb40\udc41\n"]"#), [("\u{e0041}\n".to_owned(), 2)]);
         assert_eq!(read("{\"a\": 1}\n{\"b\": \"\\u200b\"}"), [("\u{200b}".to_owned(), 16)]);
+        assert_eq!(read("event: a\ndata: {\"b\": \"\\u200b\"}\n\n"), [("\u{200b}".to_owned(), 22)]);
         assert_eq!(read("log:\n{\"b\": \"\\u200b\"}\nend"), [("\u{200b}".to_owned(), 12)]);
         let inner = r#"{"a": "{\"b\": \"x\\u200b\"}"}"#;
         assert_eq!(read(inner), [("x\u{200b}".to_owned(), 17)]);
