@@ -355,8 +355,15 @@ fn the_audit_log_has_no_text_and_breaks_when_it_is_changed() {
     guard.push("write to ada@example.com, please");
     let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert_eq!(written.lines().count(), 4, "{written}");
+    // Digits of a hash may be letters of a word by chance.
+    let without_hash = |line: &str| {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line.as_object_mut().unwrap().remove("before").unwrap();
+        line.to_string()
+    };
+    let said: String = written.lines().map(without_hash).collect();
     for word in ["Ada", "ada", "birthday", "example.com", "previous"] {
-        assert!(!written.contains(word), "{word} in {written}");
+        assert!(!said.contains(word), "{word} in {said}");
     }
     assert_eq!(verify_audit_log(written.as_bytes()).unwrap().0, 4);
     let lines: Vec<&str> = written.lines().collect();
