@@ -12,7 +12,7 @@ const LONGEST: usize = 40;
 const MOST_BACKSLASHES: usize = 127;
 /// Words that the value of a pair stands behind, those that may stand between it and the name, and how many there may be:
 /// `"type": "string", "value": {"stringValue": "..."}`.
-const VALUES: &[&str] = &["value", "stringvalue", "string_value"];
+const VALUES: &[&str] = &["value", "stringvalue", "string_value", "parametervalue"];
 const BETWEEN: &[&str] = &["type", "kind", "enabled", "secret", "sensitive", "encrypted"];
 const MOST_WORDS: usize = 4;
 /// Last words of names that say something about a key or a password; those that do so of a key alone, since people write passwords behind
@@ -60,7 +60,7 @@ const PAGES: &[&str] = &[
 const REQUESTS: &[&str] =
     &["client", "done", "idempotency", "lock", "partial", "progress", "request", "result", "work"];
 /// What names a place where a secret is kept begins so.
-const REFERENCES: &[&[u8]] = &[b"op://", b"vault:", b"ssm:", b"arn:", b"projects/", b"file:", b"env:"];
+const REFERENCES: &[&[u8]] = &[b"op://", b"vault:", b"ssm:", b"arn:", b"projects/", b"file:", b"env:", b"npm:"];
 /// Behind a piece of text in the probabilities of a model.
 const BESIDE_PIECES: &[&str] = &["logprob", "bytes"];
 /// How far behind it that is looked for.
@@ -111,16 +111,34 @@ enum Given {
 }
 
 /// Where the value begins that is given to the name which ends at `at`: `name = value`, `"name": "value"`, also with its quotation marks
-/// escaped, or `"name": "NAME", "value": "..."`.
+/// escaped, `"name": "NAME", "value": "..."`, `"name": {"value": "..."}`, or `"name", "Bearer ..."`.
 fn given(text: &str, at: usize) -> Given {
     let signs = signs(text, at, |byte| b" \t\"'`:=>(".contains(&byte));
     if signs == text.len() {
         return Given::Open;
     }
     if text.as_bytes()[at..signs].iter().any(|byte| matches!(byte, b':' | b'=')) {
-        return Given::At(signs);
+        return if text.as_bytes()[signs] == b'{' { beside(text, signs) } else { Given::At(signs) };
     }
-    beside(text, at)
+    match next_of_list(text, at) {
+        Given::Nothing => beside(text, at),
+        next => next,
+    }
+}
+
+/// The same where the value is the next one of a list, as headers are kept: it begins with a scheme, for most lists hold no pairs.
+fn next_of_list(text: &str, at: usize) -> Given {
+    let next = signs(text, at, |byte| b" \t\n\"',".contains(&byte));
+    if !text[at..next].contains(',') {
+        return Given::Nothing;
+    }
+    let rest = &text.as_bytes()[next..];
+    let begins = |scheme: &str| rest.iter().zip(scheme.bytes()).all(|(byte, of)| byte.eq_ignore_ascii_case(&of));
+    match SCHEMES.iter().find(|scheme| begins(scheme)) {
+        Some(scheme) if rest.len() < scheme.len() => Given::Open,
+        Some(_) => Given::At(next),
+        None => Given::Nothing,
+    }
 }
 
 /// The same where name and value each stand behind a word that says so, as in headers, environments and attributes of traces.
@@ -467,6 +485,15 @@ mod tests {
                 "{\"name\": \"API_KEY\",\n \"enabled\": true, \"value\": \"3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d\"}",
                 "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d",
             ),
+            (r#"{"ParameterKey":"DbPassword","ParameterValue":"tr0ub4dor&3xQ9"}"#, "tr0ub4dor&3xQ9"),
+            (
+                r#"{"db_password": {"sensitive": true, "type": "string", "value": "tr0ub4dor&3xQ9"}}"#,
+                "tr0ub4dor&3xQ9",
+            ),
+            (
+                r#"["Host", "a.example", "Authorization", "Bearer 8f3Kq92LmZx71Vb6TnYw04RsGh5JdPcE8uAoQi2W"]"#,
+                "8f3Kq92LmZx71Vb6TnYw04RsGh5JdPcE8uAoQi2W",
+            ),
             ("password_hint: tr0ub4dor&3xQ9", "tr0ub4dor&3xQ9"),
             ("secret_id=3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d", "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d"),
             ("email_change_token_new: 3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d", "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d"),
@@ -533,6 +560,9 @@ mod tests {
             r#""password_encryption": "scram-sha-256""#,
             r#"{"name":"DB_PASSWORD","value":"op://vault/item/password1"}"#,
             r#"{"token":"worker-5f6b7c8d9e-qq4zt","logprob":-0.1}"#,
+            r#""password": "npm:password-validator2@5.3.0""#,
+            r#"{"password": {"type": "string", "minLength": 8, "value": "tr0ub4dor&3xQ9"}}"#,
+            r#"["password", "tr0ub4dor&3xQ9"]"#,
         ] {
             assert_eq!(found(text), None, "{text}");
         }
