@@ -66,6 +66,7 @@ impl OutputGuard {
             return Released::Stopped(result.clone());
         }
         self.text.push_str(text);
+        self.has_passed &= text.is_empty();
         let pending = self.text.len() - self.released;
         let grown = self.text.len() - self.looked;
         if self.firewall.needs_whole(self.role) || (pending > SHORT && grown * GROWTH < pending) {

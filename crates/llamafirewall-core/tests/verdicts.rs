@@ -170,7 +170,11 @@ fn a_reply_that_passed_is_not_scanned_again_as_it_is() {
     asked.lock().unwrap().clear();
     let same = firewall.admit_after(talk.clone(), &mut passed).unwrap();
     assert!(same.failures().is_empty() && asked.lock().unwrap().is_empty());
+    // What came after its end has not passed.
+    guard.push("!");
+    guard.remember(&mut passed);
     talk[1].content.push('!');
+    asked.lock().unwrap().clear();
     firewall.admit_after(talk, &mut passed).unwrap();
     assert_eq!(asked.lock().unwrap()[..], ["a reply!"]);
 }

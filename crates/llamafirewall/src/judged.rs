@@ -186,12 +186,25 @@ fn object(properties: &Value) -> Value {
 fn is_whole(answer: &Value, question: &Question) -> Result<(), ScannerError> {
     let asked = question.schema.get("properties").and_then(Value::as_object);
     let is_same = asked.zip(answer.as_object()).is_some_and(|(asked, said)| {
-        asked.len() == said.len() && asked.keys().all(|key| said.contains_key(key))
+        asked.len() == said.len()
+            && asked
+                .iter()
+                .all(|(key, property)| said.get(key).is_some_and(|value| has_type(value, property)))
     });
     if is_same {
         Ok(())
     } else {
         Err(ScannerError("the judge's answer does not follow the schema".to_owned()))
+    }
+}
+
+/// Whether a value is of the type that its property of a schema has.
+fn has_type(value: &Value, property: &Value) -> bool {
+    match property.get("type").and_then(Value::as_str) {
+        Some("string") => value.is_string(),
+        Some("boolean") => value.is_boolean(),
+        Some("array") => value.is_array(),
+        _ => false,
     }
 }
 
@@ -399,6 +412,10 @@ mod tests {
             ),
             (
                 r#"{"observation": "o", "thought": "t", "conclusion": false, "but": true}"#,
+                vec![Message::user("u")],
+            ),
+            (
+                r#"{"observation": {"conclusion": true}, "thought": "t", "conclusion": false}"#,
                 vec![Message::user("u")],
             ),
         ] {

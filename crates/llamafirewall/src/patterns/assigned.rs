@@ -60,7 +60,8 @@ const PAGES: &[&str] = &[
 const REQUESTS: &[&str] =
     &["client", "done", "idempotency", "lock", "partial", "progress", "request", "result", "work"];
 /// What names a place where a secret is kept begins so.
-const REFERENCES: &[&[u8]] = &[b"op://", b"vault:", b"ssm:", b"arn:", b"projects/", b"file:", b"env:", b"npm:"];
+const REFERENCES: &[&[u8]] =
+    &[b"op://", b"vault:", b"ssm:", b"arn:", b"projects/", b"file:", b"env:", b"npm:"];
 /// Behind a piece of text in the probabilities of a model.
 const BESIDE_PIECES: &[&str] = &["logprob", "bytes"];
 /// How far behind it that is looked for.
@@ -133,7 +134,8 @@ fn next_of_list(text: &str, at: usize) -> Given {
         return Given::Nothing;
     }
     let rest = &text.as_bytes()[next..];
-    let begins = |scheme: &str| rest.iter().zip(scheme.bytes()).all(|(byte, of)| byte.eq_ignore_ascii_case(&of));
+    let begins =
+        |scheme: &str| rest.iter().zip(scheme.bytes()).all(|(byte, of)| byte.eq_ignore_ascii_case(&of));
     match SCHEMES.iter().find(|scheme| begins(scheme)) {
         Some(scheme) if rest.len() < scheme.len() => Given::Open,
         Some(_) => Given::At(next),
