@@ -4,6 +4,7 @@
 //! it ([`verify`]). Nothing follows the last line, and who can write the file can also write it anew from the start: keep the last
 //! hash elsewhere.
 
+use crate::execution::caught;
 use crate::{FailMode, Limits, Message, ScanResult, ScanStatus};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -57,6 +58,8 @@ struct State {
 enum Sink {
     File(LogFile),
     Other(Box<dyn Write + Send>),
+    /// Half a line may stand in it, so that none can follow.
+    Broken,
 }
 
 /// A file that others may write to as well.
@@ -121,7 +124,8 @@ impl AuditLog {
         Ok(Self { state: Mutex::new(state), now: seconds_now })
     }
 
-    /// Writes to `sink`, after a line with the hash `last`; `now` gives seconds since 1970.
+    /// Writes to `sink`, after a line with the hash `last`; `now` gives seconds since 1970. Once part of a line could not be
+    /// written, none follows it, and all scans have failed.
     pub fn to(sink: Box<dyn Write + Send>, last: String, now: fn() -> u64) -> Self {
         Self { state: Mutex::new(State { sink: Sink::Other(sink), last, lines: 0 }), now }
     }
@@ -255,7 +259,17 @@ impl State {
         let line = line(&self.last, time, message, result);
         let bytes = format!("{line}\n");
         match &mut self.sink {
-            Sink::Other(sink) => sink.write_all(bytes.as_bytes()).and_then(|()| sink.flush())?,
+            Sink::Broken => return Err(io::Error::other("a line before could not be written whole").into()),
+            Sink::Other(sink) => {
+                let mut counted = Counted { sink, written: 0 };
+                let done = caught(|| counted.write_all(bytes.as_bytes()).and_then(|()| counted.flush()));
+                if let Err(e) = done.unwrap_or_else(|panic| Err(io::Error::other(panic.to_string()))) {
+                    if counted.written > 0 {
+                        self.sink = Sink::Broken;
+                    }
+                    return Err(e.into());
+                }
+            }
             Sink::File(LogFile { file, end, .. }) => {
                 if let Err(e) = file.write_all(bytes.as_bytes()) {
                     // Half a line would break the chain for all that come after.
@@ -267,6 +281,24 @@ impl State {
         }
         (self.lines, self.last) = (self.lines + 1, hash(&line));
         Ok(())
+    }
+}
+
+/// How much of a line a sink took.
+struct Counted<'a> {
+    sink: &'a mut Box<dyn Write + Send>,
+    written: usize,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.sink.write(bytes)?;
+        self.written += count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
     }
 }
 

@@ -567,3 +567,30 @@ fn every_verdict_has_its_line_whoever_asked_for_it() {
         assert_eq!(written.iter().filter(|byte| **byte == b'\n').count(), 3, "{:?}", messages[0].role);
     }
 }
+
+#[test]
+fn no_line_follows_half_a_line() {
+    /// Takes so many bytes, fails once, and works again.
+    struct Once(Option<usize>);
+    impl std::io::Write for Once {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            match self.0.take() {
+                Some(0) => Err(std::io::ErrorKind::StorageFull.into()),
+                Some(left) => {
+                    self.0 = Some(left.saturating_sub(bytes.len()));
+                    Ok(left.min(bytes.len()))
+                }
+                None => Ok(bytes.len()),
+            }
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    for (taken, after) in [(10, ScanStatus::Error), (0, ScanStatus::Success)] {
+        let log = AuditLog::new(Box::new(Once(Some(taken))), || 0);
+        let firewall = Firewall::new(configuration(Placement::Task).with_audit_log(log)).unwrap();
+        let statuses = [0; 2].map(|_| firewall.scan_blocking(&Message::user("fine"), None).status);
+        assert_eq!(statuses, [ScanStatus::Error, after], "{taken}");
+    }
+}
