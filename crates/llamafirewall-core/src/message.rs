@@ -380,8 +380,10 @@ impl Joined {
     /// The place in the content of one in the text.
     pub fn original(&self, span: Range<usize>) -> Range<usize> {
         let before = |cuts: usize| cuts.checked_sub(1).map_or(0, |last| self.left_out[last].1);
-        let start = span.start + before(self.left_out.partition_point(|cut| cut.0 <= span.start));
-        let end = span.end + before(self.left_out.partition_point(|cut| cut.0 < span.end));
+        // A scanner may name a place that there is not.
+        let start =
+            span.start.saturating_add(before(self.left_out.partition_point(|cut| cut.0 <= span.start)));
+        let end = span.end.saturating_add(before(self.left_out.partition_point(|cut| cut.0 < span.end)));
         start.min(end)..end
     }
 }
@@ -395,6 +397,13 @@ mod tests {
 
     fn texts(source: &str) -> Vec<String> {
         strings(source).into_iter().map(|string| string.text).collect()
+    }
+
+    #[test]
+    fn a_place_that_there_is_not_has_none_in_the_original_either() {
+        let joined = Joined::new("one, two", vec![3..5]);
+        assert_eq!(joined.original(2..4), 2..6);
+        assert_eq!(joined.original(usize::MAX..usize::MAX), usize::MAX..usize::MAX);
     }
 
     #[test]
