@@ -190,6 +190,12 @@ impl Views {
         &text[..open::word(text)]
     }
 
+    /// Of a text that goes on: what stands before what may still come to be read in another way, such as letters that stand apart; no
+    /// longer than [`without_last_word`](Self::without_last_word).
+    pub fn without_open_tail(text: &str) -> &str {
+        &text[..open::tail(text)]
+    }
+
     /// Of a text that goes on: the first byte of an end of at most `reach` bytes that may be part of a reversed phrase.
     pub fn open_reversed(text: &str, reach: usize) -> usize {
         ciphers::open_reversed(text, reach)

@@ -9,6 +9,8 @@ use std::sync::Arc;
 const CONTEXT: usize = 1024;
 /// What is undecided is looked at again when it has grown by this share, once it is long.
 const GROWTH: usize = 8;
+/// The same for what a look begins with: a scanner may find no place of rest for long.
+const GROWTH_OF_SEEN: usize = 128;
 /// Up to here it is looked at on every push.
 const SHORT: usize = 4096;
 
@@ -62,14 +64,30 @@ impl OutputGuard {
 
     /// Takes more of the reply, and releases what no scanner can object to any more.
     pub fn push(&mut self, text: &str) -> Released {
+        self.end_character();
+        self.take(text)
+    }
+
+    /// What of a character came is none, where no bytes follow.
+    fn end_character(&mut self) {
+        if !std::mem::take(&mut self.partial).is_empty() {
+            self.text.push(char::REPLACEMENT_CHARACTER);
+            self.has_passed = false;
+        }
+    }
+
+    fn take(&mut self, text: &str) -> Released {
         if let Some(result) = &self.stopped {
             return Released::Stopped(result.clone());
         }
         self.text.push_str(text);
         self.has_passed &= text.is_empty();
-        let pending = self.text.len() - self.released;
         let grown = self.text.len() - self.looked;
-        if self.firewall.needs_whole(self.role) || (pending > SHORT && grown * GROWTH < pending) {
+        let has_grown = |length: usize, share: usize| length <= SHORT || grown * share >= length;
+        let seen = self.text.len() - self.rest.first().copied().unwrap_or(0);
+        let is_worth_it =
+            has_grown(self.text.len() - self.released, GROWTH) && has_grown(seen, GROWTH_OF_SEEN);
+        if self.firewall.needs_whole(self.role) || !is_worth_it {
             return Released::Text(String::new());
         }
         self.look()
@@ -93,15 +111,12 @@ impl OutputGuard {
             }
         }
         self.partial.drain(..taken);
-        self.push(&text)
+        self.take(&text)
     }
 
     /// Ends the reply: gives what is left of it, and the verdict on the whole.
     pub fn finish(&mut self) -> (Released, ScanResult) {
-        if !self.partial.is_empty() {
-            self.partial.clear();
-            self.text.push(char::REPLACEMENT_CHARACTER);
-        }
+        self.end_character();
         if let Some(result) = &self.stopped {
             return (Released::Stopped(result.clone()), result.clone());
         }
@@ -187,7 +202,7 @@ impl OutputGuard {
     /// Ends the reply with what was found from `from` on.
     fn stop(&mut self, from: usize, mut result: ScanResult) -> Released {
         for finding in &mut result.findings {
-            finding.span = from + finding.span.start..from + finding.span.end;
+            finding.span = from.saturating_add(finding.span.start)..from.saturating_add(finding.span.end);
         }
         let message = Message::new(self.role, &self.text);
         let result = self.firewall.recorded(&message, result);

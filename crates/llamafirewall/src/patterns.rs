@@ -311,8 +311,11 @@ impl Scanner for RegexScanner {
     fn settled(&self, input: &ScanInput) -> Option<usize> {
         // Whatever the last word is to become, it stays; and up to it everything is looked at as if it ended there.
         let text = Views::without_last_word(input.text());
+        // So is what stands before letters that are to be one word.
+        let before = Views::without_open_tail(input.text());
+        let ends = [text, before].into_iter().take(1 + usize::from(before != text));
         let mut settled = Views::open_reversed(text, matcher::LONGEST_PHRASE);
-        for view in Views::open(text, matcher::LONGEST_PHRASE) {
+        for view in ends.flat_map(|text| Views::open(text, matcher::LONGEST_PHRASE)) {
             settled = settled.min(view.original(self.open_end(&view)?..view.text().len()).start);
         }
         Some(settled)
