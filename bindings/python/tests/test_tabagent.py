@@ -136,6 +136,24 @@ def test_a_stream_that_is_left_makes_room(model: tabagent_model.PyModel) -> None
     assert model.generate("One day", max_tokens=2)
 
 
+def test_a_reply_that_is_over_has_no_say_any_more(model: tabagent_model.PyModel) -> None:
+    list(model.stream("Once upon a time", max_tokens=3))
+    assert model.logits([1, 482]).shape == (2, 1280)
+    with model.stream("Once upon a time", max_tokens=100) as stream:
+        next(stream)
+    assert model.logits([1, 482]).shape == (2, 1280)
+    with pytest.raises(torchless.UsageError):
+        model.generate("word " * 2000)
+    assert model.logits([1, 482]).shape == (2, 1280)
+
+
+def test_the_size_of_the_context_is_told_while_it_works(model: tabagent_model.PyModel) -> None:
+    assert model.token_eos() is not None
+    with model.stream("Once", max_tokens=400, logit_bias={model.token_eos() or 0: -100}) as stream:
+        next(stream)
+        assert model.context_size() == 512 and stream.finish_reason is None
+
+
 def test_a_state_goes_there_and_back(model: tabagent_model.PyModel) -> None:
     model.clear()
     want = model.generate("Once upon a time", max_tokens=8, temperature=0)

@@ -79,6 +79,8 @@ pub struct Context<'m> {
     embeds: bool,
     kv_type: KvType,
     canceller: Canceller,
+    /// Whether that is a reply's.
+    is_watching: bool,
     decoding: Duration,
 }
 
@@ -136,6 +138,7 @@ impl<'m> Context<'m> {
             embeds: false,
             kv_type: config.kv_type.unwrap_or(KvType::F16),
             canceller: Canceller::default(),
+            is_watching: false,
             decoding: Duration::ZERO,
             owner,
         };
@@ -170,6 +173,15 @@ impl<'m> Context<'m> {
         // address, and dropped after the context is freed.
         unsafe { (self.f().set_abort_callback)(self.raw, Some(asked_to_stop), flag.cast_mut().cast()) };
         self.canceller = canceller;
+        self.is_watching = true;
+    }
+
+    /// A reply is over: whoever ends it late must not end what comes next.
+    fn watch_nobody(&mut self) {
+        if self.is_watching {
+            self.watch(Canceller::default());
+            self.is_watching = false;
+        }
     }
 
     /// Its model.
@@ -224,9 +236,15 @@ impl<'m> Context<'m> {
     /// # Errors
     /// No tokens, an id beyond the vocabulary, more tokens than fit, or the library failed.
     pub fn decode(&mut self, tokens: &[TokenId]) -> Result<(), Error> {
+        self.watch_nobody();
+        self.decode_watched(tokens)
+    }
+
+    /// As [`Context::decode`], for a reply: whoever may end that may end this.
+    pub(crate) fn decode_watched(&mut self, tokens: &[TokenId]) -> Result<(), Error> {
         let mut batch = Batch::default();
         batch.extend(0, tokens, Wanted::Last);
-        self.decode_batch(&batch)
+        self.compute(&batch)
     }
 
     /// Computes tokens of several sequences; [`Context::logits_of`] then has the logits of all that wanted them, in the batch's order.
@@ -234,6 +252,11 @@ impl<'m> Context<'m> {
     /// # Errors
     /// As [`Context::decode`], or a sequence that does not exist. What was computed before the fault stays.
     pub fn decode_batch(&mut self, batch: &Batch) -> Result<(), Error> {
+        self.watch_nobody();
+        self.compute(batch)
+    }
+
+    fn compute(&mut self, batch: &Batch) -> Result<(), Error> {
         self.rows.clear();
         self.check(batch.entries())?;
         let size = self.limits.batch.max(1);

@@ -156,7 +156,7 @@ impl<'m> Context<'m> {
         }
         let same = self.tokens(0).iter().zip(prompt).take_while(|(a, b)| a == b).count();
         let kept = self.truncate(0, same.min(last))?;
-        self.decode(&prompt[kept..])
+        self.decode_watched(&prompt[kept..])
     }
 }
 
@@ -171,7 +171,7 @@ impl Generation<'_, '_> {
         self.reason
     }
 
-    /// Ends it from another thread.
+    /// Ends it from another thread. Once it is over, that does nothing any more.
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
     }
@@ -209,7 +209,7 @@ impl Generation<'_, '_> {
         if self.context.tokens(0).len() >= self.context.limits().positions {
             return Ok(self.end(FinishReason::ContextFull));
         }
-        match self.context.decode(&[token]) {
+        match self.context.decode_watched(&[token]) {
             Ok(()) => Ok(String::new()),
             Err(Error::Cancelled) => Ok(self.end(FinishReason::Cancelled)),
             Err(error) => Err(error),

@@ -1,6 +1,6 @@
 //! Generated text: equal to the native engine's, streamed, stopped, cancelled.
 
-use model_loader::{Canceller, Error, FinishReason, GenerateOptions, Model, SamplerConfig};
+use model_loader::{Canceller, Context, Error, FinishReason, GenerateOptions, Model, SamplerConfig, TokenId};
 
 use crate::support::{config, fixtures, library, load};
 
@@ -83,6 +83,24 @@ fn a_reply_ends_when_cancelled_and_the_context_lives_on() {
     let options = GenerateOptions { canceller: cancelled, ..greedy(20) };
     assert_eq!(context.generate(&prompt, options).unwrap().reason, FinishReason::Cancelled);
     assert_eq!(context.generate(&prompt, greedy(20)).unwrap(), whole);
+}
+
+#[test]
+fn a_reply_that_is_over_has_no_say_any_more() {
+    let Some(model) = load(|config| config) else { return };
+    let mut context = model.create_context().unwrap();
+    let prompt = context.tokenize("Once upon a time", true).unwrap();
+    let late = |context: &mut Context<'_>, prompt: &[TokenId]| {
+        let options = greedy(3);
+        let canceller = options.canceller.clone();
+        let made = context.generate(prompt, options);
+        canceller.cancel();
+        made
+    };
+    late(&mut context, &prompt).unwrap();
+    context.decode(&prompt).unwrap();
+    assert!(late(&mut context, &[]).is_err());
+    context.decode(&prompt).unwrap();
 }
 
 #[test]
