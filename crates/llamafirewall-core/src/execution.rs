@@ -2,10 +2,10 @@
 //! text, so it is neither printed nor told. (A hook for panics that is set after the first scan takes the place of the one that keeps
 //! them quiet.)
 
+use crate::alarm::{self, Alarm};
 use crate::configuration::Entry;
 use crate::threads::{Elsewhere, Threads};
 use crate::{Placement, ScanFuture, ScanInput, ScanResult, Scanner, ScannerError};
-use futures_timer::Delay;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) type Outcome = Result<ScanResult, ScannerError>;
 
@@ -29,9 +29,11 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
+        let (polled, wanted) = alarm::during(&waker, || future.as_mut().poll(&mut context));
+        match (polled, wanted) {
+            (Poll::Ready(output), _) => return output,
+            (Poll::Pending, Some(at)) => thread::park_timeout(at.saturating_duration_since(Instant::now())),
+            (Poll::Pending, None) => thread::park(),
         }
     }
 }
@@ -136,7 +138,7 @@ fn begun<'a>(scanner: &'a dyn Scanner, input: &'a ScanInput) -> Running<'a> {
 struct SideBySide<'a> {
     running: Vec<Running<'a>>,
     limit: Duration,
-    timer: Option<Delay>,
+    timer: Option<Alarm>,
     input: &'a ScanInput,
 }
 
@@ -202,12 +204,12 @@ impl Future for SideBySide<'_> {
                 let running = std::mem::take(&mut this.running);
                 return Poll::Ready(running.into_iter().filter_map(Running::outcome).collect());
             }
-            let timer = this.timer.get_or_insert_with(|| Delay::new(limit));
-            if Pin::new(timer).poll(context).is_pending() {
+            let timer = this.timer.get_or_insert_with(|| Alarm::after(limit));
+            if !timer.rings(context) {
                 return Poll::Pending;
             }
             let left = this.running.iter_mut().map(|running| running.time_left(limit)).max();
-            this.timer = left.filter(|left| !left.is_zero()).map(Delay::new);
+            this.timer = left.filter(|left| !left.is_zero()).map(Alarm::after);
         }
     }
 }

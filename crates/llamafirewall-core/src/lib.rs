@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod alarm;
 mod audit;
 mod configuration;
 mod execution;
