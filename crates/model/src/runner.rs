@@ -28,7 +28,7 @@ pub struct RunnerOptions {
     pub max_seq_len: Option<usize>,
     /// Sequences of full length that the cache has room for.
     pub sequences: usize,
-    /// Tokens per step; `None` takes 256 where all weights are resident, every token meets them and the model is not small, else 512.
+    /// Tokens per step, no more than the cache has room for; `None` takes 256 where all weights are resident, every token meets them and the model is not small, else 512.
     pub max_batch_tokens: Option<usize>,
 }
 
@@ -50,10 +50,12 @@ impl RunnerOptions {
             return Err(ModelError::Context { asked: max_seq_len, limit });
         }
         let blocks = max_seq_len.div_ceil(BLOCK_LEN).saturating_mul(self.sequences.max(1));
+        let most = self.max_batch_tokens.unwrap_or_else(|| usual_batch(spec, residency)).max(1);
         Ok(RunnerInfo {
             vocab: spec.vocab,
             max_seq_len,
-            max_batch_tokens: self.max_batch_tokens.unwrap_or_else(|| usual_batch(spec, residency)).max(1),
+            // No step has more tokens than there is room for.
+            max_batch_tokens: most.min(blocks.saturating_mul(BLOCK_LEN)),
             block_len: BLOCK_LEN,
             blocks,
             turning_point: spec.turning_point(),

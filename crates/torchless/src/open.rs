@@ -94,6 +94,8 @@ pub struct ModelOptions {
 /// More positions and threads than these are a slip of the hand.
 const MAX_SEQ_LEN: usize = 1 << 28;
 const MAX_THREADS: usize = 1024;
+/// More are a slip of the hand: a step works with some buffers for each token.
+const MAX_BATCH_TOKENS: usize = 1 << 20;
 
 /// Tokens per step on a GPU: fewer leave it idle.
 const GPU_BATCH: usize = 2048;
@@ -150,7 +152,7 @@ impl ModelOptions {
             ("positions", self.max_seq_len, MAX_SEQ_LEN),
             ("threads", self.threads, MAX_THREADS),
             ("sequences", Some(self.sequences), usize::MAX),
-            ("tokens per step", self.max_batch_tokens, usize::MAX),
+            ("tokens per step", self.max_batch_tokens, MAX_BATCH_TOKENS),
         ];
         for (what, asked, limit) in counts {
             match asked {
@@ -377,6 +379,10 @@ mod tests {
             (ModelOptions { sequences: 0, ..usual() }, "0 sequences are too few"),
             (ModelOptions { max_batch_tokens: Some(0), ..usual() }, "0 tokens per step are too few"),
             (ModelOptions { threads: Some(1025), ..usual() }, "1025 threads are more than the 1024"),
+            (
+                ModelOptions { max_batch_tokens: Some(usize::MAX), ..usual() },
+                "tokens per step are more than the 1048576",
+            ),
         ] {
             let said = options.check().unwrap_err().to_string();
             assert!(said.contains(words), "{said}");

@@ -343,9 +343,16 @@ impl Device for CpuDevice {
         Ok(RopeId(handle(&mut self.ropes, Rotation::new(rope))))
     }
 
-    fn buffer(&mut self, _name: &str, tokens: usize, width: usize) -> Result<BufId, DeviceError> {
+    fn buffer(&mut self, name: &str, tokens: usize, width: usize) -> Result<BufId, DeviceError> {
         self.scratch = None;
-        Ok(BufId(handle(&mut self.buffers, Buffer { width, data: Floats::zeroed(tokens * width) })))
+        let len = tokens.saturating_mul(width);
+        let data = Floats::try_zeroed(len).ok_or_else(|| DeviceError::OutOfMemory {
+            device: self.name(),
+            bytes: (len as u64).saturating_mul(size_of::<f32>() as u64),
+            what: format!("the buffer {name} of {tokens} tokens (smaller steps take less)"),
+            holding: String::new(),
+        })?;
+        Ok(BufId(handle(&mut self.buffers, Buffer { width, data })))
     }
 
     fn cache(&mut self, shape: &CacheShape) -> Result<CacheId, DeviceError> {
