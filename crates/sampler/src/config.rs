@@ -135,7 +135,7 @@ impl SamplerConfig {
         for limit in &LIMITS {
             let value = (limit.get)(self);
             if !(limit.holds)(value) {
-                let value = f64::from(value);
+                let value = as_written(value);
                 return Err(ConfigError::Range { option: limit.option, value, allowed: limit.allowed });
             }
         }
@@ -151,13 +151,18 @@ impl SamplerConfig {
     }
 }
 
+/// The number that is spelled as `value` is: of -0.1 not the one that lies nearest to it in single precision.
+fn as_written(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
 fn check_bias(token: TokenId, bias: f32, vocab: usize) -> Result<(), ConfigError> {
     if token.index() >= vocab {
         return Err(ConfigError::Token { token, last: vocab.saturating_sub(1) });
     }
     if bias.is_nan() || bias > 100.0 {
         let allowed = "at most 100 (-100 or less bans the token)";
-        return Err(ConfigError::Range { option: "logit-bias", value: f64::from(bias), allowed });
+        return Err(ConfigError::Range { option: "logit-bias", value: as_written(bias), allowed });
     }
     Ok(())
 }
@@ -200,6 +205,7 @@ mod tests {
         assert!(refused(|c| c.logit_bias = vec![(TokenId(1), 100.5)]).starts_with("logit-bias is 100.5"));
         assert!(refused(|c| c.logprobs = Some(21)).starts_with("logprobs is 21"));
         assert!(refused(|c| c.repeat_penalty = 0.0).starts_with("repeat-penalty is 0,"));
+        assert!(refused(|c| c.top_p = -0.1).starts_with("top-p is -0.1,"));
     }
 
     #[test]
