@@ -3,6 +3,7 @@
 use crate::bulk;
 use crate::failure::Failure;
 use crate::model::Model;
+use crate::opened::Home;
 use crate::places::Places;
 use crate::python_scanner::{PythonJudge, PythonScanner};
 use crate::waiting::{detached, wait_for};
@@ -12,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use torchless::ModelJudge;
 use torchless::firewall::{
-    AlignmentCheckScanner, AttackClassifier, AuditLog, Configuration, FailMode, Judge, Limits, Message,
-    NativeOptions, PiiCheckScanner, PromptGuardScanner, Role, ScanResult, ScannerOptions, Threshold,
-    ToolCall, policy_named, registry,
+    AlignmentCheckScanner, AttackClassifier, AuditLog, Configuration, FailMode, Judge, JudgeError,
+    JudgeFuture, Limits, Message, NativeOptions, PiiCheckScanner, PromptGuardScanner, Question, Role,
+    ScanResult, ScannerOptions, Threshold, ToolCall, policy_named, registry,
 };
 
 /// A message: who, what, and calls of tools by name and arguments.
@@ -57,8 +58,8 @@ impl Scanner {
     #[staticmethod]
     fn judged(name: &str, judge: &Bound<'_, PyAny>) -> PyResult<Self> {
         let judge: Arc<dyn Judge> = match judge.cast::<Model>() {
-            Ok(model) => Arc::new(ModelJudge::new(model.get().library()?)),
-            Err(_) => Arc::new(PythonJudge::new(judge.clone().unbind())),
+            Ok(model) => Arc::new(HomeJudge(ModelJudge::new(model.get().library()?), Home::here())),
+            Err(_) => Arc::new(PythonJudge::new(judge)?),
         };
         match name {
             "agent_alignment" => Ok(Self(Arc::new(AlignmentCheckScanner::new(judge)))),
@@ -67,11 +68,25 @@ impl Scanner {
         }
     }
 
-    /// A scanner in Python: called with a message and those before it, it gives decision, reason, score, status, coverage and
+    /// A scanner in Python: asked about a message and those before it, it gives decision, reason, score, status, coverage and
     /// findings.
     #[staticmethod]
-    fn custom(name: String, scan: Py<PyAny>) -> Self {
-        Self(Arc::new(PythonScanner::new(name, scan)))
+    fn custom(name: String, scan: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(Self(Arc::new(PythonScanner::new(name, scan)?)))
+    }
+}
+
+/// A model as a judge, in the process that opened it: elsewhere it would never answer.
+struct HomeJudge(ModelJudge, Home);
+
+impl Judge for HomeJudge {
+    fn ask<'a>(&'a self, question: &'a Question) -> JudgeFuture<'a> {
+        match self.1.check() {
+            Ok(()) => self.0.ask(question),
+            Err(_) => {
+                Box::pin(async { Err(JudgeError("the judge was opened in another process".to_owned())) })
+            }
+        }
     }
 }
 

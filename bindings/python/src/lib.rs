@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod arrays;
+mod asking;
 mod bulk;
 mod command;
 mod encoder;
@@ -25,6 +26,8 @@ use pyo3::prelude::*;
 /// What `torchless._native` has; its stub, `_native.pyi`, says more.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::asking::Told;
     #[pymodule_export]
     use crate::command::run_command;
     #[pymodule_export]

@@ -1,5 +1,6 @@
 //! Scanners and judges that are written in Python.
 
+use crate::asking::Asking;
 use crate::firewall::{PlainFinding, Said};
 use crate::places::Places;
 use pyo3::prelude::*;
@@ -8,33 +9,29 @@ use torchless::firewall::{
     ScanResult, ScanStatus, Scanner, ScannerError,
 };
 
-/// Python has gone away.
-const GONE: &str = "Python is shutting down";
-
 /// What a scanner in Python says: decision, reason, score, status, coverage, findings.
 type Answer = (String, String, f32, String, f32, Vec<PlainFinding<String>>);
 
 /// A scanner in Python.
 pub struct PythonScanner {
     name: String,
-    scan: Py<PyAny>,
+    scan: Asking,
 }
 
 impl PythonScanner {
-    /// Calls `scan` with a message and the ones before it.
-    pub fn new(name: String, scan: Py<PyAny>) -> Self {
-        Self { name, scan }
+    /// Asks `scan` about a message and the ones before it.
+    ///
+    /// # Errors
+    /// Python is incomplete.
+    pub fn new(name: String, scan: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(Self { name, scan: Asking::new("scanner", scan)? })
     }
 
     fn verdict(&self, input: &ScanInput) -> Result<ScanResult, ScannerError> {
         let said =
             (said(input.message()), input.trace().map(|trace| trace.iter().map(said).collect::<Vec<_>>()));
-        let answer = Python::try_attach(|py| {
-            let answer = self.scan.call1(py, said).map_err(|e| raised(py, "scanner", &e))?;
-            answer.extract::<Answer>(py).map_err(|e| raised(py, "scanner", &e))
-        });
-        let (decision, reason, score, status, coverage, findings) =
-            answer.unwrap_or_else(|| Err(GONE.to_owned())).map_err(ScannerError)?;
+        let answer = self.scan.ask(said, |answer| answer.extract::<Answer>());
+        let (decision, reason, score, status, coverage, findings) = answer.map_err(ScannerError)?;
         let places = Places::new(input.text());
         let findings = findings.into_iter().map(|one| finding(one, &places));
         Ok(ScanResult {
@@ -65,12 +62,6 @@ fn said(message: &Message) -> Said {
     (message.role.name().to_owned(), message.content.clone(), calls)
 }
 
-/// Which exception it was; its message may quote the text.
-fn raised(py: Python<'_>, who: &str, error: &PyErr) -> String {
-    let name = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
-    format!("the {who} raised {name}")
-}
-
 fn decision_named(name: &str) -> Result<ScanDecision, ScannerError> {
     let all = [ScanDecision::Allow, ScanDecision::HumanInTheLoopRequired, ScanDecision::Block];
     let found = all.into_iter().find(|decision| decision.name() == name);
@@ -94,21 +85,20 @@ impl Scanner for PythonScanner {
 }
 
 /// A judge in Python: called with instructions, what is judged, and the schema of the answer, it gives JSON.
-pub struct PythonJudge(Py<PyAny>);
+pub struct PythonJudge(Asking);
 
 impl PythonJudge {
     /// Asks this callable.
-    pub fn new(ask: Py<PyAny>) -> Self {
-        Self(ask)
+    ///
+    /// # Errors
+    /// Python is incomplete.
+    pub fn new(ask: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(Self(Asking::new("judge", ask)?))
     }
 
     fn answer(&self, question: &Question) -> Result<serde_json::Value, JudgeError> {
-        let asked = (&question.system, &question.user, question.schema.to_string());
-        let answer = Python::try_attach(|py| {
-            let answer = self.0.call1(py, asked).map_err(|e| raised(py, "judge", &e))?;
-            answer.extract::<String>(py).map_err(|e| raised(py, "judge", &e))
-        });
-        let answer = answer.unwrap_or_else(|| Err(GONE.to_owned())).map_err(JudgeError)?;
+        let asked = (question.system.clone(), question.user.clone(), question.schema.to_string());
+        let answer = self.0.ask(asked, |answer| answer.extract::<String>()).map_err(JudgeError)?;
         serde_json::from_str(&answer).map_err(|_| JudgeError("the answer is no JSON".to_owned()))
     }
 }

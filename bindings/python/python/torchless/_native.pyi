@@ -13,6 +13,7 @@ __all__ = [
     "Model",
     "Scanner",
     "Stream",
+    "Told",
     "VERSION",
     "choose_binary",
     "get_cpu_variant",
@@ -91,15 +92,20 @@ class LlamaStream:
     def cancel(self) -> None: ...
 
 @final
+class Told:
+    def give(self, answer: object) -> None: ...
+    def fail(self, exception: str) -> None: ...
+
+@final
 class Scanner:
     @staticmethod
     def builtin(name: str) -> Scanner: ...
     @staticmethod
     def prompt_guard(folder: Union[str, "os.PathLike[str]"], threads: Optional[int]) -> Scanner: ...
     @staticmethod
-    def judged(name: str, judge: Union[Model, Callable[[str, str, str], str]]) -> Scanner: ...
+    def judged(name: str, judge: Union[Model, Callable[[Told, tuple[Any, ...]], None]]) -> Scanner: ...
     @staticmethod
-    def custom(name: str, scan: Callable[[_Said, Optional[list[_Said]]], _Verdict]) -> Scanner: ...
+    def custom(name: str, scan: Callable[[Told, tuple[Any, ...]], None]) -> Scanner: ...
 
 @final
 class Firewall:

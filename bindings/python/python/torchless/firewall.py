@@ -248,6 +248,10 @@ def register_llamafirewall_scanner(scanner_name: str) -> Callable[[_ScannerClass
     return register
 
 
+# Keys are scanners, or their names; type checkers would take but one of these kinds, or want both.
+_Thresholds: TypeAlias = Mapping[Any, float]
+_Judge: TypeAlias = Union["Model", Callable[[str, str, "dict[str, Any]"], Union[str, Mapping[str, Any]]]]
+
 _DEFAULT: Configuration = {
     Role.TOOL: [ScannerType.CODE_SHIELD, ScannerType.PROMPT_GUARD],
     Role.USER: [ScannerType.PROMPT_GUARD],
@@ -267,8 +271,8 @@ class LlamaFirewall:
         *,
         prompt_guard: Optional[PathLike] = None,
         prompt_guard_threads: Optional[int] = None,
-        judge: Optional[Union[Model, Callable[[str, str, Mapping[str, Any]], Union[str, Mapping[str, Any]]]]] = None,
-        block_thresholds: Optional[Mapping[Union[ScannerType, str], float]] = None,
+        judge: Optional[_Judge] = None,
+        block_thresholds: Optional[_Thresholds] = None,
         fail_mode: Literal["closed", "human", "open"] = "closed",
         time_limit: float = 30.0,
         text_limit: int = 4 << 20,
@@ -365,7 +369,7 @@ class LlamaFirewall:
             return _native.Scanner.builtin(kind.value)
         if self._judge is None:
             raise UsageError(f"{kind.value} asks a language model: name one by judge=, a Model or a callable")
-        return _native.Scanner.judged(kind.value, _native_judge(self._judge))
+        return _native.Scanner.judged(kind.value, _native_judge(self, self._judge))
 
     def _native_for(self, loop: Optional[asyncio.AbstractEventLoop]) -> _native.Firewall:
         """The firewall whose scanners in Python run on this loop; on loops of their own without one."""
@@ -527,14 +531,29 @@ def _plain(result: ScanResult) -> _native._Verdict:
     return result.decision.value, result.reason, float(result.score), result.status.value, coverage, findings
 
 
-def _call(
-    scanner: Scanner, loop: Optional[asyncio.AbstractEventLoop], time_limit: float
-) -> Callable[[Any, Any], _native._Verdict]:
-    """A scanner in Python as the native firewall calls it, on a thread of its own."""
-    # The loop must not live as long as the firewall.
-    where = None if loop is None else weakref.ref(loop)
+_Answer = Callable[[_native.Told, "tuple[Any, ...]"], None]
+
+
+def _answering(work: Callable[..., object]) -> _Answer:
+    """What the native firewall asks, on a thread of its own."""
+
+    def answer(told: _native.Told, asked: tuple[Any, ...]) -> None:
+        try:
+            told.give(work(*asked))
+        except BaseException as error:
+            told.fail(type(error).__name__)
+
+    return answer
+
+
+def _call(scanner: Scanner, loop: Optional[asyncio.AbstractEventLoop], time_limit: float) -> _Answer:
+    """A scanner in Python as the native firewall asks it. That keeps neither alive: the collector of garbage does not see what is native."""
+    itself, where = weakref.ref(scanner), None if loop is None else weakref.ref(loop)
 
     def call(said: Any, before: Any) -> _native._Verdict:
+        scanner = itself()
+        if scanner is None:
+            raise ReferenceError("the firewall is gone")
         trace = None if before is None else [_message(one) for one in before]
         try:
             # Nobody waits any longer, so it must not go on either.
@@ -549,7 +568,7 @@ def _call(
             _tell(f"scanner {scanner}", error)
             raise
 
-    return call
+    return _answering(call)
 
 
 def _tell(who: str, error: Exception) -> None:
@@ -559,16 +578,19 @@ def _tell(who: str, error: Exception) -> None:
     _log.debug("%s failed", who, exc_info=error)
 
 
-def _native_judge(
-    judge: Union[Model, Callable[[str, str, Mapping[str, Any]], Union[str, Mapping[str, Any]]]],
-) -> Union[_native.Model, Callable[[str, str, str], str]]:
+def _native_judge(firewall: LlamaFirewall, judge: _Judge) -> Union[_native.Model, _Answer]:
+    """A judge as the native firewall asks it. A callable is kept alive by the firewall in Python alone, which may be part of it."""
     from ._model import Model
 
     if isinstance(judge, Model):
         return judge._completes
-    ask = judge
+    owner = weakref.ref(firewall)
 
     def answer(system: str, user: str, schema: str) -> str:
+        alive = owner()
+        if alive is None:
+            raise ReferenceError("the firewall is gone")
+        ask: Any = alive._judge
         try:
             said = ask(system, user, json.loads(schema))
             return said if isinstance(said, str) else json.dumps(said)
@@ -576,4 +598,4 @@ def _native_judge(
             _tell("the judge", error)
             raise
 
-    return answer
+    return _answering(answer)
