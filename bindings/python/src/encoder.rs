@@ -8,7 +8,9 @@ use crate::waiting::{Abandoned, detached, lock, wait_for};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Mutex;
-use torchless::{Candidates, Classes, Embedding, Error, Firewall, Texts, TokenClasses, Tokenizer};
+use torchless::{
+    Candidates, Classes, Embedding, EncoderSpec, Error, Firewall, Texts, TokenClasses, Tokenizer,
+};
 
 /// Texts that are given to the model at once; between two such groups Ctrl-C ends the work.
 const GROUP: usize = 32;
@@ -21,12 +23,24 @@ type PlainClasses = (Vec<f32>, Vec<f32>);
 pub struct Encoder {
     encoder: Opened<Mutex<torchless::Encoder>>,
     firewall: Firewall,
+    /// What it is, to be told while it works too.
+    spec: EncoderSpec,
+    device: String,
+    labels: Vec<String>,
+    classifies_tokens: bool,
 }
 
 impl Encoder {
     /// Open already; texts have to pass the firewall where there is one.
     pub fn new(encoder: torchless::Encoder, firewall: Option<Firewall>) -> Self {
-        Self { encoder: Opened::new(Mutex::new(encoder)), firewall: firewall.unwrap_or_else(Firewall::open) }
+        Self {
+            spec: encoder.spec().clone(),
+            device: encoder.device_name(),
+            labels: encoder.labels().to_vec(),
+            classifies_tokens: encoder.classifies_tokens(),
+            encoder: Opened::new(Mutex::new(encoder)),
+            firewall: firewall.unwrap_or_else(Firewall::open),
+        }
     }
 
     /// Does `work` with the texts, some at a time.
@@ -69,10 +83,7 @@ fn plain(classes: Classes) -> PlainClasses {
 impl Encoder {
     /// What the model is.
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (spec, device) = py.detach(|| {
-            let encoder = lock(&self.encoder);
-            (encoder.spec().clone(), encoder.device_name())
-        });
+        let spec = &self.spec;
         let info = PyDict::new(py);
         info.set_item("architecture", &spec.arch)?;
         info.set_item("layers", spec.layers.len())?;
@@ -80,17 +91,14 @@ impl Encoder {
         info.set_item("vocab_size", spec.vocab)?;
         info.set_item("trained_context_size", spec.context)?;
         info.set_item("context_size", spec.context)?;
-        info.set_item("device", device)?;
+        info.set_item("device", &self.device)?;
         info.set_item("guarded", !self.firewall.is_open())?;
         Ok(info)
     }
 
     /// Names of the classes, and whether tokens are classified instead of texts.
-    fn labels(&self, py: Python<'_>) -> (Vec<String>, bool) {
-        py.detach(|| {
-            let encoder = lock(&self.encoder);
-            (encoder.labels().to_vec(), encoder.classifies_tokens())
-        })
+    fn labels(&self) -> (Vec<String>, bool) {
+        (self.labels.clone(), self.classifies_tokens)
     }
 
     /// Token ids of a text.
@@ -123,7 +131,7 @@ impl Encoder {
             encoder.set_embedding(usual);
             vectors
         })?;
-        let mut rows = Rows::new(py.detach(|| lock(&self.encoder).spec().dim));
+        let mut rows = Rows::new(self.spec.dim);
         vectors.iter().for_each(|vector| rows.extend(vector));
         Ok(rows.into_python(py))
     }
