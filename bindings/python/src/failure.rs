@@ -99,6 +99,19 @@ fn message(error: &Error) -> String {
             "the prompt has {tokens} tokens, the context holds {limit}: shorten it, or open the model with a larger \
              context_size"
         ),
-        error => error.to_string(),
+        error => in_pythons_words(&error.to_string()),
+    }
+}
+
+/// Options of a reply that begin a message about them.
+const OPTIONS: [&str; 6] =
+    ["top-p", "min-p", "repeat-penalty", "presence-penalty", "frequency-penalty", "logit-bias"];
+
+/// A message with options as Python calls them, and the command where it can be reached from there.
+pub fn in_pythons_words(message: &str) -> String {
+    let message = message.replace(" --list-backends", " python -m torchless --list-backends");
+    match OPTIONS.iter().find(|option| message.starts_with(**option)) {
+        Some(option) => message.replacen(option, &option.replace('-', "_"), 1),
+        None => message,
     }
 }

@@ -1,7 +1,7 @@
 //! Models that a libllama runs. A context does one thing at a time, on a thread; whoever asks waits for it.
 
 use crate::arrays::{RawRows, Rows};
-use crate::failure::Failure;
+use crate::failure::{Failure, in_pythons_words};
 use crate::opened::{Home, Opened};
 use crate::options::ReplyOptions;
 use crate::waiting::{detached, lock, receive, spawn, wait_for};
@@ -87,6 +87,7 @@ fn generate_options(options: ReplyOptions, canceller: Canceller) -> GenerateOpti
 pub struct LlamaModel {
     model: Opened<Model>,
     context: Opened<Mutex<Context<'static>>>,
+    context_size: usize,
 }
 
 /// Text, tokens of the reply, why it ended.
@@ -104,7 +105,8 @@ impl LlamaModel {
                 None => Model::load(config)?,
             });
             let context = model.working()?.create_shared_context(model.context_config())?;
-            Ok(Self { model, context: Opened::new(Mutex::new(context)) })
+            let context_size = context.context_size();
+            Ok(Self { model, context: Opened::new(Mutex::new(context)), context_size })
         })
     }
 
@@ -129,8 +131,8 @@ impl LlamaModel {
     }
 
     /// Positions of the context.
-    fn context_size(&self, py: Python<'_>) -> usize {
-        py.detach(|| lock(&self.context).context_size())
+    fn context_size(&self) -> usize {
+        self.context_size
     }
 
     /// Tokens with roles of their own: beginning, end, end of a line.
@@ -225,8 +227,13 @@ impl LlamaModel {
     /// Forgets what was computed.
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
         let context = self.context.working()?;
-        py.detach(|| lock(&context).clear());
-        Ok(())
+        wait_for(py, move |abandoned| {
+            let mut context = lock(&context);
+            if !abandoned.get() {
+                context.clear();
+            }
+            Ok(())
+        })
     }
 
     /// What was computed so far.
@@ -391,5 +398,7 @@ const OPTIONS: &[(&str, &str)] = &[
 
 /// The loader's message, with options as Python calls them.
 pub fn message(error: &Error) -> String {
-    OPTIONS.iter().fold(error.to_string(), |message, (rust, python)| message.replace(rust, python))
+    OPTIONS
+        .iter()
+        .fold(in_pythons_words(&error.to_string()), |message, (rust, python)| message.replace(rust, python))
 }
