@@ -8,7 +8,7 @@ use crate::opened::Opened;
 use crate::options::{OpenOptions, ReplyOptions};
 use crate::reply::{Reply, prompt};
 use crate::stream::Stream;
-use crate::waiting::{detached, lock, wait_for};
+use crate::waiting::{detached, lock, wait_for, wait_hearing};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -37,62 +37,38 @@ pub fn open(py: Python<'_>, options: OpenOptions, progress: Option<Py<PyAny>>) -
     let (source, opened) = (options.source()?, options.model_options()?);
     let (from, how) = (source.clone(), opened.clone());
     let is_encoder = detached(py, || Ok(torchless::Encoder::is_one(&source.checkpoint()?)))?;
-    let mut tell = progress.map(Progress::new).unwrap_or_default();
     let firewall = options.firewall.as_ref().map(|firewall| firewall.get().library());
+    let hear = |done: (u64, u64)| progress.as_ref().map_or(Ok(()), |call| call.call1(py, done).map(drop));
     if is_encoder {
-        let encoder = wait_for(py, move |_| {
-            let opened = torchless::Encoder::open(&from, &how, &mut |done, total| tell.call(done, total));
-            Ok((opened?, tell))
+        options.check_encoder()?;
+        let encoder = wait_hearing(py, hear, move |abandoned, tell| {
+            Ok(torchless::Encoder::open(&from, &how, &mut |done, total| {
+                abandoned.leave();
+                tell((done, total));
+            })?)
         });
-        let (encoder, tell) = encoder?;
-        tell.raise()?;
-        return Encoder::new(encoder, firewall).into_py_any(py);
+        return Encoder::new(encoder?, firewall).into_py_any(py);
     }
     if options.precision.is_some() {
         let wanted = "precision is for models that embed, classify or rerank; others have exact and kv_dtype";
         return Err(Failure::Usage(wanted.to_owned()).into());
     }
-    let template = options.template();
-    let model = wait_for(py, move |_| {
-        let mut model = torchless::Model::open(&from, &how, &mut |done, total| tell.call(done, total))?;
+    let template = options.template()?;
+    let model = wait_hearing(py, hear, move |abandoned, tell| {
+        let mut model = torchless::Model::open(&from, &how, &mut |done, total| {
+            abandoned.leave();
+            tell((done, total));
+        })?;
         if let Some(template) = template {
             model.set_chat_template(&template)?;
         }
         if let Some(firewall) = firewall {
             model.set_firewall(firewall);
         }
-        Ok((model, tell))
+        Ok(model)
     });
-    let (model, tell) = model?;
-    tell.raise()?;
     let scorer = Opened::new(Mutex::new(None));
-    Model { model: Opened::new(model), source, options: opened, scorer }.into_py_any(py)
-}
-
-/// Tells Python how far loading is, until it says that it does not want to know.
-#[derive(Default)]
-struct Progress {
-    callback: Option<Py<PyAny>>,
-    raised: Option<PyErr>,
-}
-
-impl Progress {
-    fn new(callback: Py<PyAny>) -> Self {
-        Self { callback: Some(callback), raised: None }
-    }
-
-    fn call(&mut self, done: u64, total: u64) {
-        let Some(callback) = &self.callback else { return };
-        let called = Python::try_attach(|py| callback.call1(py, (done, total)).map(drop));
-        if let Some(Err(error)) = called {
-            self.raised = Some(error);
-            self.callback = None;
-        }
-    }
-
-    fn raise(self) -> PyResult<()> {
-        self.raised.map_or(Ok(()), Err)
-    }
+    Model { model: Opened::new(model?), source, options: opened, scorer }.into_py_any(py)
 }
 
 impl Model {

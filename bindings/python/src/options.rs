@@ -3,14 +3,19 @@
 use crate::failure::Failure;
 use crate::firewall::Firewall;
 use pyo3::prelude::*;
-use std::path::PathBuf;
-use torchless::conversation::{Grammar, builtin};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use torchless::conversation::{BUILTINS, Grammar, builtin};
 use torchless::formats::Format;
 use torchless::gpu::Backend;
 use torchless::{
     CacheType, EncoderPrecision, GenerateOptions, ModelOptions, Place, Placement, Residency, RunPrecision,
     SamplerConfig, Source, Split, TokenId,
 };
+
+/// Bytes of a template file at most.
+const MAX_TEMPLATE: u64 = 16 << 20;
 
 /// How a model is opened: the attributes of `torchless._options.OpenOptions`.
 #[derive(FromPyObject)]
@@ -35,7 +40,7 @@ pub struct OpenOptions {
     lora: Vec<(PathBuf, f32)>,
     architecture: Option<String>,
     format: Option<String>,
-    /// A built-in template's name, or a template.
+    /// A built-in template's name, a template, or a file of one.
     pub chat_template: Option<String>,
     /// What prompts and replies have to pass.
     pub firewall: Option<Py<Firewall>>,
@@ -114,11 +119,54 @@ impl OpenOptions {
         })
     }
 
-    /// The source of the chat template that was named.
-    pub fn template(&self) -> Option<String> {
-        let word = self.chat_template.as_ref()?;
-        Some(builtin(word).map_or_else(|| word.clone(), |builtin| builtin.source()))
+    /// The source of the chat template: a built-in one by its name, a template as it stands, or a file of one.
+    ///
+    /// # Errors
+    /// It is none of these.
+    pub fn template(&self) -> Result<Option<String>, Failure> {
+        let Some(word) = &self.chat_template else { return Ok(None) };
+        if let Some(builtin) = builtin(word) {
+            return Ok(Some(builtin.source()));
+        }
+        if ["{{", "{%", "{#", "\n"].iter().any(|mark| word.contains(mark)) {
+            return Ok(Some(word.clone()));
+        }
+        if Path::new(word).is_file() {
+            return read_template(word).map(Some);
+        }
+        let known: Vec<_> = BUILTINS.iter().map(|builtin| builtin.name).collect();
+        let known = known.join(", ");
+        let wrong = format!("chat_template is '{word}': no file, no template in Jinja, and none of {known}");
+        Err(Failure::Usage(wrong))
     }
+
+    /// # Errors
+    /// Something is set that means nothing to an encoder.
+    pub fn check_encoder(&self) -> Result<(), Failure> {
+        let set = [
+            ("context_size", self.context_size.is_some()),
+            ("kv_dtype", self.kv_dtype.is_some()),
+            ("chat_template", self.chat_template.is_some()),
+        ];
+        match set.iter().find(|(_, is_set)| *is_set) {
+            None => Ok(()),
+            Some((name, _)) => Err(Failure::Usage(format!(
+                "{name} is for models that complete text, and this one embeds, classifies or reranks"
+            ))),
+        }
+    }
+}
+
+/// The text of a template file.
+fn read_template(path: &str) -> Result<String, Failure> {
+    let wrong = |why: &str| Failure::Usage(format!("chat_template: {path}: {why}"));
+    let mut text = String::new();
+    let file = File::open(path).map_err(|e| wrong(&e.to_string()))?;
+    file.take(MAX_TEMPLATE + 1).read_to_string(&mut text).map_err(|e| wrong(&e.to_string()))?;
+    if text.len() as u64 > MAX_TEMPLATE {
+        return Err(wrong(&format!("more than {MAX_TEMPLATE} bytes")));
+    }
+    Ok(text)
 }
 
 /// What is asked of a reply: the attributes of `torchless._options.ReplyOptions`.

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use pyo3::prelude::*;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,13 @@ impl Abandoned {
     /// Whether nobody does.
     pub fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Leaves work that has no end of its own to be asked for, where nobody waits for it: this thread unwinds, without a word.
+    pub fn leave(&self) {
+        if self.get() {
+            resume_unwind(Box::new("nobody waits for this"));
+        }
     }
 }
 
@@ -65,19 +72,44 @@ where
     T: Send + 'static,
     W: FnOnce(&Abandoned) -> Result<T, Failure> + Send + 'static,
 {
+    wait_hearing(py, |()| Ok(()), |abandoned, _| work(abandoned))
+}
+
+enum Told<N, T> {
+    News(N),
+    Done(Result<T, Failure>),
+}
+
+/// As [`wait_for`], and `hear` gets news of the work, here where the waiting is done. What that raises ends the waiting too.
+///
+/// # Errors
+/// As there.
+pub fn wait_hearing<N, T, W, H>(py: Python<'_>, mut hear: H, work: W) -> PyResult<T>
+where
+    N: Send + 'static,
+    T: Send + 'static,
+    W: FnOnce(&Abandoned, &dyn Fn(N)) -> Result<T, Failure> + Send + 'static,
+    H: FnMut(N) -> PyResult<()>,
+{
     let abandoned = Abandoned::default();
     let (told, (sender, receiver)) = (abandoned.clone(), channel());
     spawn(move || {
-        let done = catch_unwind(AssertUnwindSafe(|| work(&told)));
         // Whoever asked may be gone.
-        let _ = sender.send(done.unwrap_or(Err(Failure::Internal("a thread panicked"))));
+        let tell = |word| drop(sender.send(word));
+        let done = catch_unwind(AssertUnwindSafe(|| work(&told, &|news| tell(Told::News(news)))));
+        tell(Told::Done(done.unwrap_or(Err(Failure::Internal("a thread panicked")))));
     })?;
-    match receive(py, &Mutex::new(receiver)) {
-        Ok(Some(done)) => Ok(done?),
-        Ok(None) => Err(Failure::Internal("a thread ended without a word").into()),
-        Err(signal) => {
+    let receiver = Mutex::new(receiver);
+    loop {
+        let waiting = match receive(py, &receiver) {
+            Ok(Some(Told::Done(done))) => return Ok(done?),
+            Ok(Some(Told::News(news))) => hear(news),
+            Ok(None) => return Err(Failure::Internal("a thread ended without a word").into()),
+            Err(signal) => Err(signal),
+        };
+        if let Err(raised) = waiting {
             abandoned.set();
-            Err(signal)
+            return Err(raised);
         }
     }
 }
