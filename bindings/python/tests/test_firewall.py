@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import json
 import logging
+import os
 import pathlib
+import signal
 import threading
+import traceback
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Mapping, Optional
 
 import pytest
@@ -259,6 +265,21 @@ def test_a_scanner_runs_on_the_loop_that_waits_for_it() -> None:
     assert asyncio.run(inside()).is_allowed
 
 
+def test_scanners_have_the_pool_of_the_loop_for_themselves() -> None:
+    class Pooled(Scanner):
+        async def scan(self, message: Message, past_trace: Optional[Trace] = None) -> ScanResult:
+            await asyncio.get_running_loop().run_in_executor(None, threading.get_ident)
+            return ScanResult(ScanDecision.ALLOW, "", 0.0)
+
+    firewall = LlamaFirewall({Role.USER: [Pooled("pooled")]})
+
+    async def scan() -> list[ScanResult]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        return await asyncio.gather(*[firewall.scan_async(UserMessage("x")) for _ in range(20)])
+
+    assert all(result.is_allowed for result in asyncio.run(scan()))
+
+
 @pytest.mark.parametrize("mode", ["closed", "human", "open"])
 def test_a_scanner_that_fails_is_no_verdict(mode: Any, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Scanner):
@@ -338,6 +359,34 @@ def test_a_scanner_that_hangs_runs_out_of_time() -> None:
     result = LlamaFirewall({Role.USER: [Deaf("deaf")]}, time_limit=0.05).scan(UserMessage("x"))
     released.set()
     assert result.status == ScanStatus.ERROR and "no verdict within 50 ms" in result.reason
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are made in another way there")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_time_is_limited_in_a_copy_of_the_process(chatty: torchless.Model) -> None:
+    class Deaf(Scanner):
+        async def scan(self, message: Message, past_trace: Optional[Trace] = None) -> ScanResult:
+            threading.Event().wait(0.0 if message.content == "quick" else None)
+            return ScanResult(ScanDecision.ALLOW, "", 0.0)
+
+    firewall = LlamaFirewall({Role.USER: [Deaf("deaf")]}, time_limit=5)
+    judged = LlamaFirewall({Role.USER: [ScannerType.PII_DETECTION]}, judge=chatty)
+    assert firewall.scan(UserMessage("quick")).is_allowed
+    LlamaFirewall().scan(UserMessage("hello " * 2000))
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        try:
+            assert firewall.scan(UserMessage("quick")).is_allowed
+            for one in (firewall, LlamaFirewall({Role.USER: [Deaf("deaf")]}, time_limit=0.05)):
+                assert "no verdict within" in one.scan(UserMessage("deaf")).reason
+            assert "opened in another process" in judged.scan(UserMessage("hi")).reason
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_coroutine_that_runs_out_of_time_is_cancelled() -> None:
@@ -424,6 +473,35 @@ def test_a_model_can_be_the_judge(chatty: torchless.Model) -> None:
     result = firewall.scan(UserMessage("hi"))
     # The story model knows nothing; whatever it says, or has no room to say, is no free pass.
     assert result.status == ScanStatus.ERROR or result.reason
+
+
+def test_what_holds_a_firewall_and_judges_for_it_is_freed() -> None:
+    class App(Scanner):
+        def __init__(self) -> None:
+            super().__init__("app")
+            scanners = {Role.USER: [self], Role.ASSISTANT: [ScannerType.PII_DETECTION]}
+            self.firewall = LlamaFirewall(scanners, judge=self.ask)
+
+        def ask(self, system: str, user: str, schema: Mapping[str, Any]) -> str:
+            return '{"detected_pii_types": []}'
+
+        async def scan(self, message: Message, past_trace: Optional[Trace] = None) -> ScanResult:
+            return ScanResult(ScanDecision.ALLOW, "", 0.0)
+
+    app = App()
+    assert app.firewall.scan(UserMessage("x")).is_allowed and app.firewall.scan(AssistantMessage("x")).is_allowed
+    model = torchless.Model.open(threads=1, firewall=app.firewall)
+    alive = weakref.ref(app)
+    del app
+    gc.collect()
+    assert alive() is not None and model.generate("Once", max_tokens=1)
+    stream = model.stream("Once", max_tokens=50)
+    del model
+    gc.collect()
+    assert "".join(stream)
+    del stream
+    gc.collect()
+    assert alive() is None
 
 
 def test_a_judge_that_fails_blocks(caplog: pytest.LogCaptureFixture) -> None:

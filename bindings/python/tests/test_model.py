@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,12 +165,36 @@ def test_progress_is_told() -> None:
     assert told and told[-1][0] == told[-1][1] and told == sorted(told)
 
 
-def test_what_progress_raises_is_raised() -> None:
+def test_what_progress_raises_ends_opening() -> None:
+    told = []
+
     def refuse(done: int, total: int) -> None:
+        told.append(threading.current_thread())
         raise LookupError("enough")
 
     with pytest.raises(LookupError, match="enough"):
         Model.open(STORY, threads=1, progress=refuse)
+    assert told == [threading.current_thread()]
+
+
+def test_a_step_is_no_longer_than_the_context(story: Model) -> None:
+    with Model.open(STORY, threads=1, batch_tokens=1 << 20) as model:
+        assert model.generate("Once", max_tokens=3).text == story.generate("Once", max_tokens=3).text
+
+
+def test_a_template_is_read_from_a_file(tmp_path: pathlib.Path, chatty: Model) -> None:
+    template = tmp_path / "chat.jinja"
+    template.write_text("{% for message in messages %}<{{ message.content }}>{% endfor %}")
+    with Model.open(STORY, threads=1, chat_template=template) as model:
+        assert model.render([{"role": "user", "content": "hi"}]) == "<hi>"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
+def test_a_path_that_is_no_unicode_is_opened(tmp_path: pathlib.Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/n\xff.gguf")
+    shutil.copy(STORY, path)
+    with Model.open(path, threads=1) as model:
+        assert model.generate("Once", max_tokens=1).reply_tokens == 1
 
 
 def test_a_closed_model_says_so() -> None:
@@ -250,12 +275,18 @@ def test_messages_of_another_shape_are_refused(chatty: Model) -> None:
         ({"threads": 0}, torchless.UsageError, "0 threads are too few"),
         ({"context_size": 0}, torchless.UsageError, "0 positions are too few"),
         ({"sequences": 0}, torchless.UsageError, "0 sequences are too few"),
+        ({"batch_tokens": 10**9}, torchless.UsageError, "tokens per step are more than the 1048576"),
+        ({"batch_tokens": 2**57}, torchless.UsageError, "tokens per step are more than the 1048576"),
         ({"batch_tokens": 0}, torchless.UsageError, "0 tokens per step are too few"),
         ({"memory_limit": 1}, torchless.ResourceError, "memory"),
         ({"gpu_layers": 2, "backend": "cpu"}, torchless.UsageError, "GPU layers"),
         ({"split": "rows"}, torchless.UsageError, "layers, tensor"),
         ({"split": "tensor"}, torchless.UsageError, "two devices"),
         ({"policy": "nonsense"}, torchless.UsageError, "nonsense.*general"),
+        ({"chat_template": "lama3"}, torchless.UsageError, "'lama3': no file, .* none of .*llama3"),
+        ({"path": MODELS / "test_encoder", "context_size": 5}, torchless.UsageError, "context_size is for models"),
+        ({"path": "no\ud800"}, torchless.UsageError, "path is .*, which no path can be"),
+        ({"policy": b"chatbot"}, TypeError, "policy is b'chatbot', it has to be a path"),
         ({"chat_template": "{% if %}"}, torchless.ModelError, "template"),
         ({"lora": "no-adapter.gguf"}, torchless.ModelError, "no-adapter.gguf"),
     ],
@@ -271,7 +302,7 @@ def test_what_cannot_be_opened_says_why(options: dict[str, object], kind: type[E
     [
         ({"temperature": -1}, torchless.UsageError, "temperature is -1"),
         ({"temperature": float("nan")}, torchless.UsageError, "temperature"),
-        ({"top_p": 2}, torchless.UsageError, "top-p is 2"),
+        ({"top_p": 2}, torchless.UsageError, "top_p is 2"),
         ({"logit_bias": {99999: 1.0}}, torchless.UsageError, "99999"),
         ({"temprature": 1}, TypeError, "temprature.*temperature"),
         ({"seed": -1}, torchless.UsageError, "seed is -1, .* from 0 on"),
@@ -287,7 +318,7 @@ def test_what_cannot_be_opened_says_why(options: dict[str, object], kind: type[E
         ({"logit_bias": {-1: 1.0}}, torchless.UsageError, "logit_bias is -1"),
         ({"logit_bias": {"5": 1.0}}, TypeError, "logit_bias is '5', it has to be a whole number"),
         ({"logit_bias": [(5, 1.0)]}, TypeError, "a mapping of token ids"),
-        ({"json_schema": True}, TypeError, "json_schema is True"),
+        ({"json_schema": True}, TypeError, "json_schema is True, it has to be a mapping"),
         ({"json_schema": "{"}, torchless.UsageError, "JSON"),
         ({"json_schema": {}, "grammar": "/a/"}, TypeError, "not both"),
     ],
@@ -352,10 +383,13 @@ def test_a_model_does_not_work_in_a_copy_of_its_process(story: Model, encoder: M
         lambda: list(stream),
         lambda: encoder.embed("Once"),
     ]
+    working = threading.Thread(target=lambda: encoder.embed(["word " * 10] * 5000))
+    working.start()
     child = os.fork()
     if child == 0:
         signal.alarm(60)
         try:
+            assert encoder.info.dim and encoder.labels and repr(encoder)
             for call in calls:
                 with pytest.raises(torchless.UsageError, match="opened in another process"):
                     call()
@@ -369,6 +403,7 @@ def test_a_model_does_not_work_in_a_copy_of_its_process(story: Model, encoder: M
             os._exit(1)
     stream.cancel()
     assert os.waitpid(child, 0)[1] == 0
+    working.join()
     assert story.generate("Once", max_tokens=1).text
 
 

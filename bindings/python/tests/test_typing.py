@@ -13,7 +13,7 @@ pytest.importorskip("mypy", reason="mypy is installed for one Python")
 
 # Every type that a user would write down is written down here: mypy says where one is wrong.
 SCRIPT = '''
-from typing import Optional
+from typing import Any, Optional
 
 import numpy
 from numpy.typing import NDArray
@@ -55,6 +55,17 @@ class Mine(Scanner):
 
     async def scan(self, message: Message, past_trace: Optional[Trace] = None) -> ScanResult:
         return ScanResult(ScanDecision.ALLOW, "fine", 0.0)
+
+
+def judge(system: str, user: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"conclusion": schema == {}}
+
+
+def with_others(model: torchless.Model, factors: dict[str, float], thresholds: dict[ScannerType, float]) -> str:
+    torchless.Model.open("model.gguf", lora=factors)
+    LlamaFirewall(judge=judge, block_thresholds=thresholds)
+    LlamaFirewall(judge=lambda system, user, schema: "{}", block_thresholds={"regex": 0.5, ScannerType.REGEX: 0.5})
+    return model.detokenize([numpy.int64(1)]) + model.detokenize(numpy.array([1]))
 
 
 def scan() -> bool:

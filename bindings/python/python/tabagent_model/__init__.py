@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional, Sequence, SupportsIndex, Union
 
 from torchless import _native
 from torchless._errors import LibraryError, UsageError
@@ -89,7 +89,8 @@ _LOADING: Mapping[str, Check] = {
 
 
 class TextStream(Pieces):
-    """A reply while it is made: an iterator of pieces of its text, also for ``async for``. Leaving it ends the reply."""
+    """A reply while it is made: an iterator of pieces of its text, also for ``async for``. `cancel`, Ctrl-C, the end of a
+    ``with`` block and dropping it end the reply."""
 
     def __init__(self, native: _native.LlamaStream) -> None:
         super().__init__(native)
@@ -250,11 +251,11 @@ class PyModel:
         """Token ids of a text; names of control tokens in it stay text."""
         return self._loaded.tokenize(written(text), add_special)
 
-    def detokenize(self, ids: Iterable[int]) -> str:
+    def detokenize(self, ids: Iterable[SupportsIndex]) -> str:
         """The text of token ids."""
         return self._loaded.detokenize(token_ids(ids))
 
-    def token_to_text(self, token: int) -> str:
+    def token_to_text(self, token: SupportsIndex) -> str:
         """The text of one token; control tokens have none."""
         return self.detokenize([token])
 
@@ -274,7 +275,7 @@ class PyModel:
         vector: NDArray[numpy.float32] = _array(model.embed(self.tokenize(text)))[0]
         return vector
 
-    def logits(self, ids: Iterable[int]) -> NDArray[numpy.float32]:
+    def logits(self, ids: Iterable[SupportsIndex]) -> NDArray[numpy.float32]:
         """Logits after each token, ``[tokens, vocab]``. The context forgets what it held."""
         return _array(self._loaded.logits(token_ids(ids)))
 

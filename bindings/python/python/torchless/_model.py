@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from dataclasses import dataclass, is_dataclass
@@ -16,14 +15,16 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
+    SupportsIndex,
     Union,
     overload,
 )
 
 from . import _native
 from ._errors import TorchlessError, UsageError
-from ._options import OPENING, GenerateOptions, OpenOptions, PathLike, check, reply_options, token_ids, unwritable, written
+from ._options import OPENING, GenerateOptions, OpenOptions, PathLike, check, policy_name, reply_options, token_ids, unwritable, written
 from ._pieces import Pieces
+from ._threads import on_own_thread
 
 if TYPE_CHECKING:
     import numpy
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from .firewall import LlamaFirewall, Message
 
 ChatMessage = Union[Mapping[str, Any], "Message"]
+# Keys are paths; type checkers would take but one kind of these, or want both.
+_Adapters = Mapping[Any, float]
 
 
 @dataclass(frozen=True)
@@ -147,12 +150,13 @@ def _reply(made: Mapping[str, Any], seed: int) -> Reply:
 class Stream(Pieces):
     """A reply while it is made: an iterator of pieces of its text, also for ``async for``.
 
-    Leaving it, by ``break``, an exception, `cancel` or the end of a ``with`` block, ends the reply. ``reply`` holds the whole
-    once it is complete, and `events` tells more than text.
+    `cancel`, Ctrl-C or the end of a ``with`` block ends the reply, and so does dropping the stream. ``break`` alone does not: another
+    loop would go on with it. ``reply`` holds the whole once it is complete, and `events` tells more than text.
     """
 
-    def __init__(self, native: _native.Stream, seed: int) -> None:
+    def __init__(self, native: _native.Stream, seed: int, firewall: Optional[LlamaFirewall] = None) -> None:
         super().__init__(native)
+        self._firewall = firewall
         self._native = native
         self._seed = seed
         self._made: dict[str, Any] = {"text": [], "reasoning": [], "tool_calls": []}
@@ -226,8 +230,12 @@ class Model:
     half raises `UsageError`. A model may be used by several threads at once.
     """
 
-    def __init__(self, native: Union[_native.Model, _native.Encoder]) -> None:
+    def __init__(
+        self, native: Union[_native.Model, _native.Encoder], firewall: Optional[LlamaFirewall] = None
+    ) -> None:
         self._native: Optional[Union[_native.Model, _native.Encoder]] = native
+        # Its scanners in Python live as long as it does.
+        self._firewall = firewall
 
     @classmethod
     def open(
@@ -248,8 +256,8 @@ class Model:
         gpu_layers: Optional[int] = None,
         split: Literal["layers", "tensor"] = "layers",
         gpu_memory_fraction: Optional[float] = None,
-        lora: Union[PathLike, Mapping[PathLike, float], Sequence[PathLike]] = (),
-        chat_template: Optional[str] = None,
+        lora: Union[PathLike, _Adapters, Sequence[PathLike]] = (),
+        chat_template: Optional[PathLike] = None,
         architecture: Optional[str] = None,
         format: Optional[Literal["gguf", "safetensors", "bin"]] = None,
         policy: Optional[PathLike] = None,
@@ -273,7 +281,7 @@ class Model:
         :param split: what several GPUs share: the ``layers``, or every layer (``tensor``), of which each has a part.
         :param gpu_memory_fraction: the part of a GPU's memory that may be used; by default 0.9.
         :param lora: adapters to add to the weights, with a factor each where given as a mapping.
-        :param chat_template: a built-in template's name, or a template in Jinja, in place of the model's own.
+        :param chat_template: a built-in template's name, a template in Jinja, or a file of one, in place of the model's own.
         :param architecture: takes the model for this architecture, whatever its metadata names.
         :param format: reads the file in this format, whatever its content looks like.
         :param policy: a policy file, or the name of a preset, that prompts and replies have to pass.
@@ -284,7 +292,9 @@ class Model:
             raise TypeError("a model is behind a policy or behind a firewall, not both")
         guard = _guard(firewall) if firewall is not None else None
         if policy is not None:
-            guard = _native.Firewall.from_policy(os.fspath(policy))
+            guard = _native.Firewall.from_policy(policy_name(policy))
+        if isinstance(chat_template, os.PathLike):
+            chat_template = os.fspath(chat_template)
         options = OpenOptions(
             path=path,
             threads=threads,
@@ -308,7 +318,7 @@ class Model:
             firewall=guard,
         )
         check(options, OPENING)
-        return cls(_native.open(options, progress))
+        return cls(_native.open(options, progress), firewall)
 
     def close(self) -> None:
         """Gives the model's memory back, once replies in progress have ended."""
@@ -371,7 +381,7 @@ class Model:
         """
         return self._open.tokenize(written(text), (add_special, parse_special))
 
-    def detokenize(self, ids: Iterable[int]) -> str:
+    def detokenize(self, ids: Iterable[SupportsIndex]) -> str:
         """The text of token ids."""
         return self._open.detokenize(token_ids(ids))
 
@@ -482,11 +492,11 @@ class Model:
     def _begin(self, asked: tuple[str, str], options: GenerateOptions) -> Stream:
         wanted = reply_options(options)
         written(asked[1], "the prompt")
-        return Stream(self._completes.stream(asked, wanted), wanted.seed)
+        return Stream(self._completes.stream(asked, wanted), wanted.seed, self._firewall)
 
     async def _make_async(self, asked: tuple[str, str], options: GenerateOptions) -> Reply:
         # Letting the prompt in takes a while where it is scanned.
-        stream = await asyncio.get_running_loop().run_in_executor(None, self._begin, asked, options)
+        stream = await on_own_thread(lambda: self._begin(asked, options))
         async with stream:
             async for _ in stream:
                 pass
@@ -497,7 +507,7 @@ class Model:
         """What the model sees of a conversation, through its chat template."""
         return self._completes.render(_messages(messages, tools))
 
-    def logits(self, tokens: Union[str, Iterable[int]], *, start: int = 0) -> NDArray[numpy.float32]:
+    def logits(self, tokens: Union[str, Iterable[SupportsIndex]], *, start: int = 0) -> NDArray[numpy.float32]:
         """Logits after each token, ``[tokens, vocab]``, of ids or of a text.
 
         The first call opens the weights a second time, in place. No firewall is asked: nothing is made of the numbers here.
@@ -581,7 +591,7 @@ def _guard(firewall: LlamaFirewall) -> _native.Firewall:
     return firewall.native
 
 
-def _adapters(given: Union[PathLike, Mapping[PathLike, float], Sequence[PathLike]]) -> list[tuple[PathLike, float]]:
+def _adapters(given: Union[PathLike, _Adapters, Sequence[PathLike]]) -> list[tuple[PathLike, float]]:
     if isinstance(given, (str, os.PathLike)):
         return [(given, 1.0)]
     if isinstance(given, Mapping):

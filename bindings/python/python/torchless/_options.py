@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Optional, Sequence, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Optional, Sequence, SupportsIndex, TypedDict, Union
 
 from ._errors import UsageError
 
@@ -115,6 +115,8 @@ def reply_options(asked: GenerateOptions) -> ReplyOptions:
         options["stop"] = [options["stop"]]
     if isinstance(options.get("json_schema"), Mapping):
         options["json_schema"] = json.dumps(options["json_schema"], ensure_ascii=False)
+    if not isinstance(options.get("json_schema"), (str, type(None))):
+        raise _wrong("json_schema", options["json_schema"], "a mapping or a text")
     bias = options.get("logit_bias") or {}
     if not isinstance(bias, Mapping):
         raise _wrong("logit_bias", bias, "a mapping of token ids to numbers")
@@ -144,7 +146,7 @@ def written(text: str, what: str = "the text") -> str:
     return text
 
 
-def token_ids(ids: Iterable[int]) -> list[int]:
+def token_ids(ids: Iterable[SupportsIndex]) -> list[int]:
     """Ids as plain numbers; what is no whole number is refused."""
     return [operator.index(token) for token in ids]
 
@@ -206,7 +208,17 @@ def path(name: str, value: Any) -> None:
     """A path."""
     if not isinstance(value, (str, os.PathLike)):
         raise _wrong(name, value, "a path")
-    text(name, os.fspath(value))
+    try:
+        # Names that are no UTF-8 are names too; Python writes their bytes as halves of characters.
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        raise UsageError(f"{name} is {value!r}, which no path can be") from None
+
+
+def policy_name(policy: Any) -> str:
+    """A policy file, or a preset's name."""
+    path("policy", policy)
+    return written(os.fspath(policy), "policy")
 
 
 def several(of: Check) -> Check:

@@ -15,7 +15,7 @@ class _Native(Protocol):
 
 
 class Pieces:
-    """An iterator of pieces of text; what makes them stands in a subclass. Leaving it ends the reply."""
+    """An iterator of pieces of text; what makes them stands in a subclass. Dropping it ends the reply."""
 
     def __init__(self, native: _Native) -> None:
         self._making = native

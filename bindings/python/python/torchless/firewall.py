@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Mapping, Option
 
 from . import _native
 from ._errors import UsageError
-from ._options import GUARDING, LONE_SURROGATE, FirewallOptions, PathLike, check
+from ._options import GUARDING, LONE_SURROGATE, FirewallOptions, PathLike, check, policy_name, written
+from ._threads import on_own_thread
 
 if TYPE_CHECKING:
     from typing_extensions import Literal, Self, TypeAlias
@@ -327,7 +328,7 @@ class LlamaFirewall:
     def from_policy(cls, policy: PathLike) -> Self:
         """The firewall of a policy file in TOML, or of a preset by its name. ``scanners`` has them by the names of the policy."""
         firewall = cls({})
-        firewall._native = _native.Firewall.from_policy(os.fspath(policy))
+        firewall._native = _native.Firewall.from_policy(policy_name(policy))
         firewall.scanners = {Role(role): [_kind(name) for name in names] for role, names in firewall._native.scanners}
         return firewall
 
@@ -381,6 +382,8 @@ class LlamaFirewall:
                 return _native.Scanner.custom(_name(kind), _call(made, loop, time_limit))
             return made
 
+        for kind in self._made:
+            written(_name(kind), "the name of a scanner")
         entries = [(role.value, native(kind)) for role, kinds in placed.items() for kind in kinds]
         options = FirewallOptions(entries, thresholds, fail_mode, time_limit, text_limit, audit_log)
         check(options, GUARDING)
@@ -402,7 +405,8 @@ class LlamaFirewall:
 
     async def scan_async(self, input: Message, trace: Optional[Trace] = None) -> ScanResult:
         """`scan`, for coroutines: the same verdict."""
-        return await asyncio.get_running_loop().run_in_executor(None, _scan, self._here(), input, trace)
+        firewall = self._here()
+        return await on_own_thread(lambda: _scan(firewall, input, trace))
 
     def scan_many(self, messages: Iterable[Message], *, threads: int = 1) -> list[ScanResult]:
         """Verdicts on messages that have nothing to do with each other."""
@@ -415,9 +419,8 @@ class LlamaFirewall:
 
     async def scan_replay_async(self, trace: Trace) -> ScanResult:
         """`scan_replay`, for coroutines."""
-        said = [_said(message) for message in trace]
-        verdict = await asyncio.get_running_loop().run_in_executor(None, self._here().scan_replay, said)
-        return _result(verdict)
+        firewall, said = self._here(), [_said(message) for message in trace]
+        return _result(await on_own_thread(lambda: firewall.scan_replay(said)))
 
     def scan_replay_build_trace(
         self, message: Message, stored_trace: Optional[Trace] = None
