@@ -22,7 +22,18 @@ from typing import (
 
 from . import _native
 from ._errors import TorchlessError, UsageError
-from ._options import OPENING, GenerateOptions, OpenOptions, PathLike, check, policy_name, reply_options, token_ids, unwritable, written
+from ._options import (
+    OPENING,
+    GenerateOptions,
+    OpenOptions,
+    PathLike,
+    check,
+    policy_name,
+    reply_options,
+    token_ids,
+    unwritable,
+    written,
+)
 from ._pieces import Pieces
 from ._threads import on_own_thread
 
