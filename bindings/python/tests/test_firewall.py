@@ -549,6 +549,7 @@ DIFFERENT = {
     ("regex", "weird a@b.||x tail"): "allow",
     ("regex", "1234567890"): "allow",
     ("regex", "1234567890123456"): "allow",
+    ("regex", "1234 5678 9012 3456 7"): "allow",
     ("hidden_ascii", "flag 🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f end"): "allow",
     ("hidden_ascii", "zero\u200bwidth \u202e bidi"): "block",
     ("hidden_ascii", "variation selector \U000e0100"): "block",
