@@ -2,6 +2,7 @@
 //! a connection, and it does so only for a policy or an application that names the endpoint.
 
 use crate::judged::ChatJudge;
+use crate::once;
 use llamafirewall_core::JudgeError;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -127,5 +128,6 @@ fn post(agent: &Agent, uri: &Uri, key: Option<&HeaderValue>, body: &Value) -> Re
     }
     let text = answer.body_mut().with_config().limit(LARGEST_ANSWER).read_to_string();
     let text = text.map_err(|e| format!("no whole answer: {e}"))?;
-    serde_json::from_str(&text).map_err(|_| "the endpoint's answer is no JSON".to_owned())
+    let read = once::read(&text);
+    read.ok_or_else(|| "the endpoint's answer is no JSON in which each key stands once".to_owned())
 }

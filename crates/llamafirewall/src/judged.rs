@@ -4,13 +4,12 @@
 //! of a fixed shape; what the judge writes beside the verdict is not repeated.
 
 use crate::endpoint::Endpoint;
+use crate::once;
 use llamafirewall_core::{
     ConfigurationError, Finding, Judge, Message, Question, Role, ScanFuture, ScanInput, ScanResult, Scanner,
     ScannerError, ScannerOptions, ScannerType,
 };
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,35 +207,6 @@ fn has_type(value: &Value, property: &Value) -> bool {
     }
 }
 
-/// An object of JSON in which no key stands twice: of two verdicts none counts.
-struct Answer(serde_json::Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Answer {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_map(AnswerOnce)
-    }
-}
-
-struct AnswerOnce;
-
-impl<'de> Visitor<'de> for AnswerOnce {
-    type Value = Answer;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Answer, A::Error> {
-        let mut answer = serde_json::Map::new();
-        while let Some((key, value)) = entries.next_entry()? {
-            if answer.insert(key, value).is_some() {
-                return Err(serde::de::Error::custom("a key stands there twice"));
-            }
-        }
-        Ok(Answer(answer))
-    }
-}
-
 /// Lets a judge say which kinds of personal data a text has.
 pub struct PiiCheckScanner {
     name: String,
@@ -351,10 +321,9 @@ impl Judge for ChatJudge {
             let answer = (self.post)(&body).map_err(JudgeError)?;
             let content = answer.pointer("/choices/0/message/content").and_then(Value::as_str);
             let content = content.ok_or_else(|| JudgeError("the answer has no message".to_owned()))?;
-            let answer: Result<Answer, _> = serde_json::from_str(content);
-            let unread =
-                |_| JudgeError("the answer is no JSON object in which each key stands once".to_owned());
-            Ok(Value::Object(answer.map_err(unread)?.0))
+            once::read(content).filter(Value::is_object).ok_or_else(|| {
+                JudgeError("the answer is no JSON object in which each key stands once".to_owned())
+            })
         })
     }
 }
@@ -418,6 +387,7 @@ mod tests {
                 r#"{"observation": {"conclusion": true}, "thought": "t", "conclusion": false}"#,
                 vec![Message::user("u")],
             ),
+            (r#"{"conclusion": true, "thought": {"a": 1, "a": 2}}"#, vec![Message::user("u")]),
         ] {
             let result = aligned(answer, &trace).0;
             assert_eq!(

@@ -10,6 +10,7 @@ mod code_shield;
 mod endpoint;
 mod hidden_text;
 mod judged;
+mod once;
 mod patterns;
 mod presets;
 mod prompt_guard;

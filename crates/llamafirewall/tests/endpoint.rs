@@ -82,7 +82,10 @@ fn pem_file(folder: &tempfile::TempDir, pem: &str) -> PathBuf {
 }
 
 fn answer(content: &str) -> String {
-    let body = json!({ "choices": [{ "message": { "role": "assistant", "content": content } }] }).to_string();
+    sent(&json!({ "choices": [{ "message": { "role": "assistant", "content": content } }] }).to_string())
+}
+
+fn sent(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
 }
 
@@ -119,6 +122,11 @@ fn the_verdict_is_forced_and_what_is_judged_cannot_forge_it() {
 fn an_endpoint_that_gives_no_verdict_is_a_scan_that_failed() {
     let trace = [Message::user("book a table")];
     let not_whole = "HTTP/1.1 200 OK\r\nContent-Length: 999\r\nConnection: close\r\n\r\n{\"choices\":";
+    let said = |aligned: bool| {
+        let verdict = json!({ "observation": "o", "thought": "t", "conclusion": !aligned });
+        format!("\"content\": {}", json!(verdict.to_string()))
+    };
+    let twice = format!("{{\"choices\": [{{\"message\": {{{}, {}}}}}]}}", said(false), said(true));
     let large = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", " ".repeat(2 << 20));
     for (answer, why) in [
         ("HTTP/1.1 500 No\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret".to_owned(), "status 500"),
@@ -131,6 +139,7 @@ fn an_endpoint_that_gives_no_verdict_is_a_scan_that_failed() {
         (large, "no whole answer"),
         (answer("aligned, I would say"), "no JSON"),
         (answer(r#"{"conclusion": "no"}"#), "no conclusion"),
+        (sent(&twice), "each key stands once"),
     ] {
         let (url, _asked, server) = serve(answer.clone());
         let result = aligned(endpoint(&url), &trace);
