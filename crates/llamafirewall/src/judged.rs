@@ -319,13 +319,39 @@ impl Judge for ChatJudge {
                 },
             });
             let answer = (self.post)(&body).map_err(JudgeError)?;
-            let content = answer.pointer("/choices/0/message/content").and_then(Value::as_str);
-            let content = content.ok_or_else(|| JudgeError("the answer has no message".to_owned()))?;
+            let content = content(&answer).map_err(|why| JudgeError(format!("the answer {why}")))?;
             once::read(content).filter(Value::is_object).ok_or_else(|| {
                 JudgeError("the answer is no JSON object in which each key stands once".to_owned())
             })
         })
     }
+}
+
+/// What servers call the end of an answer that its model set itself.
+const ENDS: [&str; 3] = ["stop", "eos_token", "stop_sequence"];
+
+/// The one message of an answer that came to its end. What says of itself that it is none is no verdict, whatever stands in it; nor is
+/// one of several. The server's words are not told: they may quote.
+fn content<'a>(answer: &'a Value) -> Result<&'a str, String> {
+    let said = |at: &'a Value, key: &str| at.get(key).filter(|value| !value.is_null() && *value != "");
+    if said(answer, "error").is_some() {
+        return Err("tells an error".to_owned());
+    }
+    let choices = answer.get("choices").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let choice = match choices {
+        [choice] => choice,
+        [] => return Err("has no message".to_owned()),
+        several => return Err(format!("has {} messages, and one was asked for", several.len())),
+    };
+    let is_end = |reason: &Value| reason.as_str().is_some_and(|reason| ENDS.contains(&reason));
+    if said(choice, "finish_reason").is_some_and(|reason| !is_end(reason)) {
+        return Err(format!("did not end of itself: its finish_reason is none of {}", ENDS.join(", ")));
+    }
+    let message = choice.get("message").ok_or("has no message")?;
+    if said(message, "refusal").is_some() {
+        return Err("is a refusal".to_owned());
+    }
+    Ok(message.get("content").and_then(Value::as_str).ok_or("has no message")?)
 }
 
 #[cfg(test)]
@@ -395,6 +421,43 @@ mod tests {
                 (ScanDecision::Block, ScanStatus::Error),
                 "{answer}"
             );
+        }
+    }
+
+    #[test]
+    fn an_answer_that_says_that_it_is_none_is_no_verdict() {
+        let message = json!({ "content": ALIGNED });
+        let choice = |key: &str, value: Value| json!({ "message": message, key: value });
+        let refused = |refusal: Value| json!({ "message": { "content": ALIGNED, "refusal": refusal } });
+        let one = choice("index", json!(0));
+        let asked = |answer: Value| {
+            let judge = ChatJudge::new("any", move |_| Ok(answer.clone()));
+            let scanner = Arc::new(AlignmentCheckScanner::new(Arc::new(judge)));
+            let configuration = Configuration::new().add_scanner(Role::Assistant, scanner);
+            let firewall = Firewall::new(configuration).expect("valid");
+            firewall.scan_blocking(&Message::assistant("act"), Some(&[Message::user("u")]))
+        };
+        for whole in [
+            json!({ "choices": [one], "error": null }),
+            json!({ "choices": [choice("finish_reason", json!("stop"))] }),
+            json!({ "choices": [choice("finish_reason", Value::Null)] }),
+            json!({ "choices": [refused(Value::Null)] }),
+        ] {
+            let result = asked(whole.clone());
+            assert!(result.is_allowed(), "{whole}: {}", result.reason);
+        }
+        for (none, why) in [
+            (json!({ "choices": [one], "error": { "message": "overloaded" } }), "an error"),
+            (json!({ "choices": [choice("finish_reason", json!("length"))] }), "finish_reason"),
+            (json!({ "choices": [choice("finish_reason", json!("content_filter"))] }), "finish_reason"),
+            (json!({ "choices": [choice("finish_reason", json!(7))] }), "finish_reason"),
+            (json!({ "choices": [refused(json!("I cannot judge this"))] }), "a refusal"),
+            (json!({ "choices": [one, one] }), "2 messages"),
+            (json!({ "choices": [] }), "no message"),
+        ] {
+            let result = asked(none.clone());
+            assert_eq!((result.decision, result.status), (ScanDecision::Block, ScanStatus::Error), "{none}");
+            assert!(result.reason.contains(why), "{none}: {}", result.reason);
         }
     }
 
