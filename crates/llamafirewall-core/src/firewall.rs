@@ -113,17 +113,24 @@ impl Firewall {
     }
 
     /// Scans the messages one after the other, each with those before it as its past. The first verdict that does
-    /// not let a message pass is the answer; otherwise it is that of the last message.
+    /// not let a message pass is the answer; otherwise it is that of the last message, as one that failed where scanning an earlier one
+    /// did.
     pub async fn scan_replay(&self, trace: &[Message]) -> ScanResult {
         let messages: Arc<[Message]> = trace.into();
-        let mut last = unscanned();
-        for at in 0..messages.len() {
+        let (mut last, mut failed) = (unscanned(), None);
+        for (at, message) in messages.iter().enumerate() {
             last = self.scan_input(&Arc::new(ScanInput::of_trace(&messages, at))).await;
             if !last.is_allowed() {
-                break;
+                return last;
             }
+            failed = failed.or_else(|| last.failure(message.role).map(|reason| (reason, last.coverage)));
         }
-        last
+        match failed {
+            Some((reason, coverage)) if last.status != ScanStatus::Error => {
+                ScanResult { status: ScanStatus::Error, reason, coverage, ..last }
+            }
+            _ => last,
+        }
     }
 
     /// [`scan_replay`](Self::scan_replay), for callers without a runtime.

@@ -422,6 +422,22 @@ fn a_replay_ends_at_the_first_objection() {
 }
 
 #[test]
+fn a_replay_tells_that_scanning_an_earlier_message_failed() {
+    let firewall = Firewall::new(configuration(Placement::Task).with_fail_mode(FailMode::Open)).unwrap();
+    let replay = |texts: &[&str]| {
+        let trace: Vec<Message> = texts.iter().map(|text| Message::user(*text)).collect();
+        let result = firewall.scan_replay_blocking(&trace);
+        (result.decision, result.status, result.coverage, result.reason)
+    };
+    let failed =
+        (ScanDecision::Allow, ScanStatus::Error, 0.0, "user message: scan failed: no model".to_owned());
+    assert_eq!(replay(&["a", "error", "b"]), failed);
+    assert_eq!(replay(&["error", "half", "b"]), failed);
+    assert_eq!(replay(&["a", "b", "error"]).3, "scan failed: no model");
+    assert_eq!(replay(&["a", "error", "block"]).0, ScanDecision::Block);
+}
+
+#[test]
 fn a_trace_grows_by_what_may_pass() {
     let firewall = Firewall::new(configuration(Placement::Task)).unwrap();
     let build = |text: &str, stored| block_on(firewall.scan_replay_build_trace(&Message::user(text), stored));
