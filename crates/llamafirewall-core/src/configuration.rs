@@ -132,11 +132,6 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn new(scanner: Arc<dyn Scanner>) -> Self {
-        let name = asked(|| scanner.name().to_owned()).unwrap_or_else(|_| "nameless".to_owned());
-        Self { scanner, name, threshold: None }
-    }
-
     /// Whether its scanner is shown no readings of calls; one that panics when it is asked is.
     pub fn sees_calls(&self) -> bool {
         caught(|| self.scanner.sees_calls()).unwrap_or(false)
@@ -209,8 +204,16 @@ impl Configuration {
 
     /// Lets a scanner look at what a role says, after those that already do.
     #[must_use]
-    pub fn add_scanner(mut self, role: Role, scanner: Arc<dyn Scanner>) -> Self {
-        self.entries.entry(role).or_default().push(Entry::new(scanner));
+    pub fn add_scanner(self, role: Role, scanner: Arc<dyn Scanner>) -> Self {
+        let name = asked(|| scanner.name().to_owned()).unwrap_or_else(|_| "nameless".to_owned());
+        self.add_scanner_as(role, name, scanner)
+    }
+
+    /// [`add_scanner`](Self::add_scanner) by another name than the scanner has itself: thresholds, reasons and findings have this one.
+    #[must_use]
+    pub fn add_scanner_as(mut self, role: Role, name: impl Into<String>, scanner: Arc<dyn Scanner>) -> Self {
+        let entry = Entry { scanner, name: name.into(), threshold: None };
+        self.entries.entry(role).or_default().push(entry);
         self
     }
 

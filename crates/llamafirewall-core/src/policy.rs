@@ -165,7 +165,7 @@ impl Configuration {
                 )));
             }
             for scanner in &table.scanners {
-                configuration = configuration.add_scanner(role, scanners.get(scanner)?);
+                configuration = configuration.add_scanner_as(role, scanner, scanners.get(scanner)?);
             }
             for (scanner, threshold) in &table.threshold {
                 configuration = configuration.with_threshold(role, scanner, threshold.read());

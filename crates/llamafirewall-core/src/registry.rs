@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a policy says of one scanner.
 #[derive(Clone, Debug, Default)]
@@ -12,12 +13,14 @@ pub struct ScannerOptions {
     name: String,
     values: toml::Table,
     folder: Option<PathBuf>,
+    /// Whether they were read; clones share it.
+    is_read: Arc<AtomicBool>,
 }
 
 impl ScannerOptions {
     /// Options of the scanner that is called `name`; paths in them are relative to `folder`.
     pub fn new(name: impl Into<String>, values: toml::Table, folder: Option<PathBuf>) -> Self {
-        Self { name: name.into(), values, folder }
+        Self { name: name.into(), values, folder, is_read: Arc::default() }
     }
 
     /// No options for the scanner that is called `name`.
@@ -30,16 +33,24 @@ impl ScannerOptions {
         &self.name
     }
 
-    /// The options as a type. Let it refuse unknown fields, so that a misspelt option is an error.
+    /// The options as a type. Let it refuse unknown fields, so that a misspelt option is an error. What is never read is one, too.
     ///
     /// # Errors
     /// They do not fit the type.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ConfigurationError> {
-        let invalid = |e: toml::de::Error| ConfigurationError::Options {
-            scanner: self.name.clone(),
-            reason: e.message().to_owned(),
-        };
+        self.is_read.store(true, Ordering::Relaxed);
+        let invalid = |e: toml::de::Error| self.fault(e.message().to_owned());
         self.values.clone().try_into().map_err(invalid)
+    }
+
+    fn fault(&self, reason: String) -> ConfigurationError {
+        ConfigurationError::Options { scanner: self.name.clone(), reason }
+    }
+
+    /// An option that nobody asked for.
+    fn unread(&self) -> Option<&str> {
+        let first = self.values.keys().next().filter(|_| !self.is_read.load(Ordering::Relaxed));
+        first.map(String::as_str)
     }
 
     /// A path of the options, seen from the folder of the policy file.
@@ -99,11 +110,13 @@ impl Registry {
             known: self.names().collect::<Vec<_>>().join(", "),
         };
         let built = self.builders.get(kind).ok_or_else(unknown)?(options);
-        built.map_err(|e| match e {
-            ConfigurationError::Options { reason, .. } => {
-                ConfigurationError::Options { scanner: options.name().to_owned(), reason }
-            }
+        let scanner = built.map_err(|e| match e {
+            ConfigurationError::Options { reason, .. } => options.fault(reason),
             other => other,
-        })
+        })?;
+        match options.unread() {
+            Some(option) => Err(options.fault(format!("unknown option '{option}': '{kind}' has none"))),
+            None => Ok(scanner),
+        }
     }
 }

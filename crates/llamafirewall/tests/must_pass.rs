@@ -472,4 +472,20 @@ fn an_application_adds_scanners_by_name() {
     let scan = |text: &str| firewall.scan_blocking(&Message::user(text), None).decision;
     assert_eq!(scan("HELLO"), ScanDecision::HumanInTheLoopRequired);
     assert_eq!(scan("hello"), ScanDecision::Allow);
+
+    let two = |options: &str| {
+        let policy = format!(
+            "[scanner.loud]\ntype = \"shouting\"\n[scanner.louder]\ntype = \"shouting\"\n{options}\n\
+             [role.user]\nscanners = [\"loud\", \"louder\"]\nthreshold.louder = 0.5"
+        );
+        Configuration::from_policy(&policy, None, &known).and_then(Firewall::new)
+    };
+    let result = two("").unwrap().scan_blocking(&Message::user("HELLO"), None);
+    assert_eq!((result.decision, result.reason.as_str()), (ScanDecision::Block, "louder: loud - score: 0.7"));
+    assert_eq!(
+        result.findings.iter().map(|found| &found.scanner[..]).collect::<Vec<_>>(),
+        ["loud", "louder"]
+    );
+    let error = two("volume = 11").err().unwrap().to_string();
+    assert_eq!(error, "scanner 'louder': unknown option 'volume': 'shouting' has none");
 }
