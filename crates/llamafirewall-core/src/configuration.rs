@@ -39,6 +39,9 @@ pub enum ConfigurationError {
         /// What is wrong.
         reason: String,
     },
+    /// A limit of 0 lets nothing be scanned.
+    #[error("a limit of 0 lets nothing be scanned: {0} has to be above 0")]
+    NoLimit(&'static str),
     /// A policy that is none.
     #[error("policy: {0}")]
     Policy(String),
@@ -68,7 +71,7 @@ impl FailMode {
     }
 }
 
-/// How far scanning goes.
+/// How far scanning goes. Neither may be 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// For each scanner and message, from where it begins; for a thread to begin on it waits as long at most.
@@ -260,6 +263,12 @@ impl Configuration {
 
     /// Puts thresholds where they belong, and refuses what cannot be meant.
     pub(crate) fn checked(mut self) -> Result<Self, ConfigurationError> {
+        let Limits { time, text_bytes } = self.limits;
+        for (name, is_zero) in [("time", time.is_zero()), ("text_bytes", text_bytes == 0)] {
+            if is_zero {
+                return Err(ConfigurationError::NoLimit(name));
+            }
+        }
         for entries in self.entries.values() {
             let mut names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
             names.sort_unstable();

@@ -39,7 +39,7 @@ impl Firewall {
     /// A firewall that scans as configured.
     ///
     /// # Errors
-    /// Two scanners of a role have one name, or a threshold means nothing.
+    /// Two scanners of a role have one name, a threshold means nothing, or a limit is 0.
     pub fn new(configuration: Configuration) -> Result<Self, ConfigurationError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let configuration = Arc::new(configuration.checked()?);

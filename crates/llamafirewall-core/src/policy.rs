@@ -156,7 +156,7 @@ impl Configuration {
         let file: File = toml::from_str(text).map_err(|e| ConfigurationError::Policy(at_line(text, &e)))?;
         let mut scanners = Scanners { file: &file, folder, registry, made: BTreeMap::new() };
         let mut configuration =
-            Configuration::new().with_fail_mode(file.fail_mode).with_limits(file.limits.read()?);
+            Configuration::new().with_fail_mode(file.fail_mode).with_limits(file.limits.read());
         for (name, table) in &file.role {
             let role = Role::named(name).ok_or_else(|| unknown_role(name))?;
             if table.scanners.len() > MOST_SCANNERS {
@@ -225,14 +225,10 @@ impl Scanners<'_> {
 }
 
 impl LimitsTable {
-    fn read(&self) -> Result<Limits, ConfigurationError> {
+    fn read(&self) -> Limits {
         let usual = Limits::default();
         let time = self.time_ms.map_or(usual.time, Duration::from_millis);
-        let text_bytes = self.text_bytes.unwrap_or(usual.text_bytes);
-        if time.is_zero() || text_bytes == 0 {
-            return Err(ConfigurationError::Policy("a limit of 0 lets nothing be scanned".to_owned()));
-        }
-        Ok(Limits { time, text_bytes })
+        Limits { time, text_bytes: self.text_bytes.unwrap_or(usual.text_bytes) }
     }
 }
 

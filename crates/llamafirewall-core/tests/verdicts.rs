@@ -383,6 +383,13 @@ fn what_cannot_be_meant_is_refused() {
         let wrong = configuration(Placement::Task).with_threshold(Role::User, name, threshold);
         assert!(matches!(Firewall::new(wrong), Err(ConfigurationError::Threshold { .. })), "{threshold:?}");
     }
+    for (limits, what) in [
+        (Limits { time: Duration::ZERO, ..Limits::default() }, ": time has"),
+        (Limits { text_bytes: 0, ..Limits::default() }, ": text_bytes has"),
+    ] {
+        let error = Firewall::new(configuration(Placement::Task).with_limits(limits)).err().unwrap();
+        assert!(error.to_string().contains(what), "{error}");
+    }
     struct From(f32);
     impl Scanner for From {
         fn name(&self) -> &str {
