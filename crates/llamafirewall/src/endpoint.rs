@@ -16,6 +16,9 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 /// Bytes of an answer at most; a verdict has some hundred.
 const LARGEST_ANSWER: u64 = 1 << 20;
 
+/// A clock cannot count for ever: a longer time is as this one, a year.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Where a judge is asked.
 #[derive(Clone)]
 pub struct Endpoint {
@@ -28,7 +31,7 @@ pub struct Endpoint {
     pub key: Option<String>,
     /// A file of certificates (PEM) whose signature under that of an `https` server is trusted; without one, those that browsers trust.
     pub authorities: Option<PathBuf>,
-    /// From connecting to the last byte of the answer.
+    /// From connecting to the last byte of the answer; a year at most.
     pub time: Duration,
 }
 
@@ -57,7 +60,7 @@ impl Endpoint {
         let key = self.key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
         let key = key.map_err(|_| JudgeError("the key has characters that cannot be sent".to_owned()))?;
         let agent = Agent::config_builder()
-            .timeout_global(Some(self.time))
+            .timeout_global(Some(self.time.min(LONGEST)))
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
