@@ -107,7 +107,7 @@ impl Firewall {
         (combined(results), to_everything)
     }
 
-    /// [`scan`](Self::scan), for callers without a runtime.
+    /// [`scan`](Self::scan), for callers without a runtime; waits as [`admit`](Self::admit) does.
     pub fn scan_blocking(&self, message: &Message, trace: Option<&[Message]>) -> ScanResult {
         block_on(self.scan(message, trace))
     }
@@ -133,7 +133,7 @@ impl Firewall {
         }
     }
 
-    /// [`scan_replay`](Self::scan_replay), for callers without a runtime.
+    /// [`scan_replay`](Self::scan_replay), for callers without a runtime; waits as [`admit`](Self::admit) does.
     pub fn scan_replay_blocking(&self, trace: &[Message]) -> ScanResult {
         block_on(self.scan_replay(trace))
     }
@@ -155,6 +155,9 @@ impl Firewall {
 
     /// Lets `content` in or says why not. Every text is scanned, with the ones before it as its past; one that needs
     /// a person's decision is not let in.
+    ///
+    /// This waits on the calling thread. A scanner that needs the runtime it is called from ([`Placement::Task`](crate::Placement::Task))
+    /// has none while its only thread waits here: there, this belongs on a thread for what blocks, such as tokio's `spawn_blocking`.
     ///
     /// # Errors
     /// One of the texts may not pass.

@@ -60,13 +60,13 @@ pub enum Placement {
     /// On a thread of its own, which is left behind when time is up: for arithmetic and whatever may block.
     Thread,
     /// In the caller's task: for what takes time in proportion to the text and is done at the first poll, and for
-    /// futures that need the runtime that they were called from.
+    /// futures that need the runtime that they were called from, which is not to wait for them ([`Firewall::admit`](crate::Firewall::admit)).
     Task,
 }
 
 /// Looks at a message and gives a verdict. Built once, shared by threads, and without memory of what it saw.
 pub trait Scanner: Send + Sync {
-    /// How the scanner is called in reasons, reports and policies.
+    /// How the scanner is called in reasons, reports and thresholds, where a policy does not call it otherwise.
     fn name(&self) -> &str;
 
     /// Which kind it is.

@@ -23,7 +23,8 @@ pub enum Released {
     Stopped(ScanResult),
 }
 
-/// Scans a reply while it is made. Split in whatever way, a reply gets the verdict that it gets as a whole.
+/// Scans a reply while it is made. Split in whatever way, a reply gets the verdict that it gets as a whole. What scans waits on the calling
+/// thread, as [`Firewall::admit`] does.
 #[derive(Debug)]
 pub struct OutputGuard {
     firewall: Firewall,

@@ -150,7 +150,7 @@ impl Model {
         self.firewall = firewall;
     }
 
-    /// Offers a prompt to the firewall.
+    /// Offers a prompt to the firewall, and waits as [`Firewall::admit`] does.
     ///
     /// # Errors
     /// It is refused.
