@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_place_that_there_is_not_has_none_in_the_original_either() {
-        let joined = Joined::new("one, two", vec![3..5]);
+        let joined = Joined::new("one, two, three", vec![3..5, 8..10]);
         assert_eq!(joined.original(2..4), 2..6);
         assert_eq!(joined.original(usize::MAX..usize::MAX), usize::MAX..usize::MAX);
     }
