@@ -198,16 +198,9 @@ impl Firewall {
         let firewall = self.0.clone();
         let trace: Arc<[Message]> = trace.into_iter().map(read).collect::<Result<_, _>>()?;
         wait_for(py, move |abandoned| {
-            let mut last = None;
-            for (at, message) in trace.iter().enumerate() {
-                let result = firewall.scan_at_blocking(&trace, at);
-                let may_pass = result.is_allowed();
-                last = Some(plain(result, &message.content));
-                if !may_pass || abandoned.get() {
-                    break;
-                }
-            }
-            Ok(last.unwrap_or_else(|| plain(firewall.scan_replay_blocking(&[]), "")))
+            let (result, count) = firewall.scan_replay_while(&trace, &|| !abandoned.get());
+            let last = count.checked_sub(1).map_or("", |last| &trace[last].content);
+            Ok(plain(result, last))
         })
     }
 

@@ -295,6 +295,7 @@ def test_a_scanner_that_fails_is_no_verdict(mode: Any, caplog: pytest.LogCapture
     assert "LookupError: secret" in caplog.text
     decisions = {"closed": "block", "human": "human_in_the_loop_required", "open": "allow"}
     assert (result.decision.value, result.status) == (decisions[mode], ScanStatus.ERROR)
+    assert firewall.scan_replay([UserMessage("secret"), ToolMessage("nobody looks")]).status == ScanStatus.ERROR
     assert "LookupError" in result.reason and "secret" not in result.reason
 
 

@@ -116,20 +116,41 @@ impl Firewall {
     /// not let a message pass is the answer; otherwise it is that of the last message, as one that failed where scanning an earlier one
     /// did.
     pub async fn scan_replay(&self, trace: &[Message]) -> ScanResult {
-        let messages: Arc<[Message]> = trace.into();
-        let (mut last, mut failed) = (unscanned(), None);
+        self.replay(&trace.into(), &|| true).await.0
+    }
+
+    /// [`scan_replay`](Self::scan_replay) for callers without a runtime, as long as `goes_on` before each message but the first; and how
+    /// many messages were scanned.
+    pub fn scan_replay_while(
+        &self,
+        trace: &Arc<[Message]>,
+        goes_on: &(dyn Fn() -> bool + Sync),
+    ) -> (ScanResult, usize) {
+        block_on(self.replay(trace, goes_on))
+    }
+
+    async fn replay(
+        &self,
+        messages: &Arc<[Message]>,
+        goes_on: &(dyn Fn() -> bool + Sync),
+    ) -> (ScanResult, usize) {
+        let (mut last, mut failed, mut count) = (unscanned(), None, 0);
         for (at, message) in messages.iter().enumerate() {
-            last = self.scan_input(&Arc::new(ScanInput::of_trace(&messages, at))).await;
+            if at > 0 && !goes_on() {
+                break;
+            }
+            last = self.scan_input(&Arc::new(ScanInput::of_trace(messages, at))).await;
+            count += 1;
             if !last.is_allowed() {
-                return last;
+                return (last, count);
             }
             failed = failed.or_else(|| last.failure(message.role).map(|reason| (reason, last.coverage)));
         }
         match failed {
             Some((reason, coverage)) if last.status != ScanStatus::Error => {
-                ScanResult { status: ScanStatus::Error, reason, coverage, ..last }
+                (ScanResult { status: ScanStatus::Error, reason, coverage, ..last }, count)
             }
-            _ => last,
+            _ => (last, count),
         }
     }
 

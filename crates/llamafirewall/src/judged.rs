@@ -331,7 +331,7 @@ impl Judge for ChatJudge {
 }
 
 /// What servers call the end of an answer that its model set itself.
-const ENDS: [&str; 3] = ["stop", "eos_token", "stop_sequence"];
+const ENDS: [&str; 5] = ["stop", "eos_token", "eos", "end_turn", "stop_sequence"];
 
 /// The one message of an answer that came to its end. What says of itself that it is none is no verdict, whatever stands in it; nor is
 /// one of several. The server's words are not told: they may quote.
