@@ -317,17 +317,17 @@ def listed(rows: Rows, clones: pathlib.Path) -> None:
 
 
 def written(rows: Rows) -> None:
-    """What was written for this project text by text: prompts with their label, and documents with a place that strangers write to,
-    what they ask the assistant for there, and what they write there otherwise; without a document, the place is the whole output."""
+    """What was written for this project text by text: prompts with their label, some of them with the part that is the attack, and documents with a place that
+    strangers write to, what they ask the assistant for there, and what they write there otherwise; without a document, the place is the whole output."""
     for path in sorted(TEXTS.glob("*.jsonl")):
         source = "written-" + path.stem
         for entry in labelled(path):
             if "text" in entry:
-                rows.add(entry["text"], entry["label"], entry.get("role", "user"), source)
+                rows.add(entry["text"], entry["label"], entry.get("role", "user"), source, core=entry.get("core"))
                 continue
             for label, texts in ((1, entry["orders"]), (0, entry["harmless"])):
                 for text in texts:
-                    rows.add(entry.get("document", "{SLOT}").replace("{SLOT}", text), label, "tool", source, core=text if label else None)
+                    rows.add(entry.get("document", "{SLOT}").replace("{SLOT}", text), label, entry.get("role", "tool"), source, core=text if label else None)
 
 
 def documents_with_attacks(rows: Rows, rng: random.Random) -> None:
@@ -361,7 +361,7 @@ def crossed(rows: Rows, sets: pathlib.Path, seed: int) -> None:
 
 def places() -> tuple[list[str], list[str]]:
     """Orders and harmless texts that were written for fields and for places of documents."""
-    entries = [entry for path in sorted(TEXTS.glob("*.jsonl")) for entry in labelled(path) if "orders" in entry]
+    entries = [entry for path in sorted(TEXTS.glob("*.jsonl")) for entry in labelled(path) if "orders" in entry and entry.get("role", "tool") == "tool"]
     return [text for entry in entries for text in entry["orders"]], [text for entry in entries for text in entry["harmless"]] + CLEAN
 
 
