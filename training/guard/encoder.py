@@ -24,13 +24,12 @@ LAYERS, HEADS, WIDTH = 5, 12, 384
 FIXED = 2
 KEPT_BACK = 0.1  # dropout
 TOKENS = 2048  # At once.
-# How often a window that is learnt from gets another one beside it, and how many at most.
-COMPANY, MOST_COMPANY = 0.35, 3
+MOST_COMPANY = 5  # Windows beside one that is learnt from.
 MORE = 3.0
 # Nearly all outputs that others collected are harmless documents: counted whole, they hide the harmless halves of the pairs of our own.
 LISTED_OUTPUTS = 0.3
 ROLES = ("user", "tool")
-FOREIGN = ("generated-languages", "written-european", "written-world", "written-small_european", "written-small_world", "written-mixed", "PlexPt/awesome-chatgpt-prompts-zh", "shisa-ai/M-IFEval")
+FOREIGN = ("generated-languages", "written-european", "written-world", "written-small_european", "written-small_world", "written-mixed", "written-hard_tongues", "PlexPt/awesome-chatgpt-prompts-zh", "shisa-ai/M-IFEval")
 # Halves where the processor multiplies them; elsewhere they take sixty times as long.
 NUMBER = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
@@ -47,8 +46,9 @@ def four_bits(values: torch.Tensor) -> torch.Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """Of learning: how fast, how often so many windows are drawn, how much windows of our own tables count when they are, the seed of it all, and which sets
-    count MORE, because they are few texts of a kind that nothing else is like."""
+    """Of learning: how fast, how often so many windows are drawn, how much windows of our own tables count when they are, the seed of it all, which sets
+    count MORE, because they are few texts of a kind that nothing else is like, how often a window gets another one beside it, and how much what an encoder of
+    before says counts beside the labels."""
 
     rate: float
     epochs: float
@@ -56,6 +56,8 @@ class Course:
     tables: float
     seed: int
     more: tuple[str, ...] = ()
+    company: float = 0.35
+    held: float = 0.0
 
 
 NOISE = ("generated-noise",)
@@ -253,7 +255,7 @@ class Lessons:
     tool: np.ndarray
     foreign: np.ndarray
 
-    def joined(self, drawn: np.ndarray, rng: np.random.Generator) -> "Lessons":
+    def joined(self, drawn: np.ndarray, rng: np.random.Generator, company: float) -> "Lessons":
         """The drawn windows, part of them with harmless ones of the same role before or after them, so that an attack is one in any company."""
         of_role = [drawn[~self.attack[drawn] & (self.tool[drawn] == tool)] for tool in (False, True)]
         cut, foreign = [], self.foreign[drawn]
@@ -261,7 +263,7 @@ class Lessons:
             parts = [self.windows.pieces(window)]
             for _ in range(MOST_COMPANY):
                 others = of_role[int(self.tool[window])]
-                if not len(others) or rng.random() >= COMPANY:
+                if not len(others) or rng.random() >= company:
                     break
                 other = rng.choice(others)
                 beside = self.windows.pieces(other)
@@ -275,27 +277,34 @@ class Lessons:
         return Lessons(pieces.Windows(np.concatenate(cut), starts, ends, self.windows.row[drawn], self.windows.touched[drawn]), self.attack[drawn], self.tool[drawn], foreign)
 
 
-def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.ndarray, course: Course, steps: int | None = None) -> None:
+def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.ndarray, course: Course, steps: int | None = None, before: Encoder | None = None) -> None:
     """Fine-tunes on windows of the rows to keep, drawn by `chances`. What is typed as an attack counts as one for the head of tools too;
     what is typed and harmless says nothing there, for a tool that asks for something is what that head looks for, unless it is in another language: nearly
-    all outputs are English, and attacks are not."""
+    all outputs are English, and attacks are not. An encoder of `before` holds it to its own logits on all but the sets of `course.more`."""
     rng, plan, Drop.chances = np.random.default_rng(course.seed), [], None
     chance, lessons = chances(rows, windows, keep, course.tables, course.more), Lessons(windows, attacks(rows, windows), fetched(rows, windows), foreign(rows, windows))
     for epoch in range(math.ceil(course.epochs)):
         drawn = rng.choice(len(chance), int(course.size * min(1, course.epochs - epoch)), p=chance)
-        now = lessons.joined(drawn, rng)
+        now = lessons.joined(drawn, rng, course.company)
         found = batches(now.windows, np.arange(len(drawn)), TOKENS)
         plan += [(now, found[i]) for i in rng.permutation(len(found))]
     learnt = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
     groups = [([v for n, v in learnt if v.ndim > 1 and "head" not in n], 0.05, 1), ([v for _, v in learnt if v.ndim < 2], 0.0, 1), ([model.head.weight], 0.01, 5)]
     optimizer = torch.optim.AdamW([{"params": values, "weight_decay": decay, "lr": course.rate * times} for values, decay, times in groups], betas=(0.9, 0.98), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
+    known = torch.tensor([row["source"] not in course.more for row in rows])
     model.train()
     for step, (now, chosen) in enumerate(plan[:steps]):
         share = min(1, (step + 1) / (0.08 * len(plan))) * max(0.02, 1 - step / len(plan))
         for group, rate in zip(optimizer.param_groups, rates):
             group["lr"] = rate * share
-        loss = losses(model(*padded(now.windows, chosen)), *(torch.from_numpy(part[chosen]) for part in (now.attack, now.tool, now.attack | now.foreign)))
+        read, tool = padded(now.windows, chosen), torch.from_numpy(now.tool[chosen])
+        logits = model(*read)
+        loss = losses(logits, *(torch.from_numpy(part[chosen]) for part in (now.attack, now.tool, now.attack | now.foreign)))
+        if before is not None:
+            with torch.no_grad():
+                earlier = before(*read)
+            loss = loss + course.held * held(logits, earlier, known[now.windows.row[chosen]], tool)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([value for _, value in learnt], 1.0)
@@ -309,6 +318,14 @@ def losses(logits: torch.Tensor, attack: torch.Tensor, tool: torch.Tensor, both:
     each = [functional.binary_cross_entropy_with_logits(logits[:, i], attack.float(), reduction="none") for i in range(len(ROLES))]
     of_tool = torch.where(tool, 1.0, 0.5 * both)
     return (each[0] * (~tool) + each[1] * of_tool).sum() / len(attack)
+
+
+def held(logits: torch.Tensor, before: torch.Tensor, known: torch.Tensor, tool: torch.Tensor) -> torch.Tensor:
+    """What an encoder has changed of the probabilities of before ("learning without forgetting", Li and Hoiem 2016), in windows that were known, for the head of
+    their role and half as much for the other one."""
+    each = functional.binary_cross_entropy_with_logits(logits, torch.sigmoid(before), reduction="none")
+    counts = torch.stack([torch.where(tool, 0.5, 1.0), torch.where(tool, 1.0, 0.5)], 1)
+    return (each * counts * known[:, None]).sum() / len(logits)
 
 
 def mean(states: list[dict]) -> dict:

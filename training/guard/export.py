@@ -196,6 +196,19 @@ def write_golden(rows: list[dict], folder: pathlib.Path) -> None:
     (folder / "golden.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def counts(rows: list[dict]) -> dict[str, dict[str, int]]:
+    """Attacks and harmless texts of each role and source."""
+    out: dict[str, dict[str, int]] = {}
+    for row in rows:
+        entry = out.setdefault(row["role"] + " " + row["source"], {"attacks": 0, "harmless": 0})
+        entry["attacks" if row["label"] else "harmless"] += 1
+    return out
+
+
+def write_log(log: dict, folder: pathlib.Path) -> None:
+    (folder / "training_log.json").write_text(json.dumps(log, indent=1) + "\n")
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rows", type=pathlib.Path, required=True)
@@ -218,11 +231,7 @@ def main() -> None:
     shrink.write(model, tokenizer, given.output / "encoder.gguf")
     write(first, heads, given.output / "detector.bin")
     write_golden(golden(first, heads, shrink.Reader(model, tokenizer)), given.output)
-    counts: dict[str, dict[str, int]] = {}
-    for row in rows:
-        entry = counts.setdefault(row["role"] + " " + row["source"], {"attacks": 0, "harmless": 0})
-        entry["attacks" if row["label"] else "harmless"] += 1
-    (given.output / "training_log.json").write_text(json.dumps({"rows": counts, "leave_one_dataset_out": report}, indent=1) + "\n")
+    write_log({"rows": counts(rows), "leave_one_dataset_out": report}, given.output)
 
 
 if __name__ == "__main__":
