@@ -47,7 +47,7 @@ def four_bits(values: torch.Tensor) -> torch.Tensor:
 @dataclasses.dataclass(frozen=True)
 class Course:
     """Of learning: how fast, how often so many windows are drawn, how much windows of our own tables count when they are, the seed of it all, which sets
-    count MORE, because they are few texts of a kind that nothing else is like, how often a window gets another one beside it, and how much what an encoder of
+    count `times` as much, because they are few texts of a kind that nothing else is like, how often a window gets another one beside it, and how much what an encoder of
     before says counts beside the labels."""
 
     rate: float
@@ -58,6 +58,7 @@ class Course:
     more: tuple[str, ...] = ()
     company: float = 0.35
     held: float = 0.0
+    times: float = MORE
 
 
 NOISE = ("generated-noise",)
@@ -210,15 +211,15 @@ def padded(windows: pieces.Windows, chosen: np.ndarray) -> tuple[torch.Tensor, t
     return torch.from_numpy(out), torch.from_numpy(lengths)
 
 
-def chances(rows: list[dict], windows: pieces.Windows, keep: np.ndarray, tables: float = 1.0, more: tuple[str, ...] = ()) -> np.ndarray:
+def chances(rows: list[dict], windows: pieces.Windows, keep: np.ndarray, tables: float = 1.0, more: tuple[str, ...] = (), times: float = MORE) -> np.ndarray:
     """How likely a window is drawn: sets count by the root of their size, our own tables of typed text by `tables` of that, outputs that others collected by
-    LISTED_OUTPUTS and sets of `more` by MORE, both labels alike, typed text more than outputs of tools."""
+    LISTED_OUTPUTS and sets of `more` by `times`, both labels alike, typed text more than outputs of tools."""
     kinds = [(row["source"], row["label"], row["role"]) for row in rows]
     sizes = collections.Counter(kind for kind, k in zip(kinds, keep) if k)
 
     def factor(source: str, _label: int, role: str) -> float:
         if source in more:
-            return MORE
+            return times
         if role == "tool":
             return LISTED_OUTPUTS if source in lists.RULES else 1.0
         return tables if source.startswith("generated") else 1.0
@@ -282,7 +283,7 @@ def train(model: Encoder, rows: list[dict], windows: pieces.Windows, keep: np.nd
     what is typed and harmless says nothing there, for a tool that asks for something is what that head looks for, unless it is in another language: nearly
     all outputs are English, and attacks are not. An encoder of `before` holds it to its own logits on all but the sets of `course.more`."""
     rng, plan, Drop.chances = np.random.default_rng(course.seed), [], None
-    chance, lessons = chances(rows, windows, keep, course.tables, course.more), Lessons(windows, attacks(rows, windows), fetched(rows, windows), foreign(rows, windows))
+    chance, lessons = chances(rows, windows, keep, course.tables, course.more, course.times), Lessons(windows, attacks(rows, windows), fetched(rows, windows), foreign(rows, windows))
     for epoch in range(math.ceil(course.epochs)):
         drawn = rng.choice(len(chance), int(course.size * min(1, course.epochs - epoch)), p=chance)
         now = lessons.joined(drawn, rng, course.company)
