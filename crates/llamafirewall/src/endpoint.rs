@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::Agent;
+use ureq::http::uri::Authority;
 use ureq::http::{HeaderValue, StatusCode, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -86,9 +87,27 @@ fn interface(url: &str) -> Result<Uri, String> {
     let whole = format!("{}/chat/completions", url.trim_end_matches('/'));
     let uri: Uri = whole.parse().map_err(|_| format!("{url} is no address"))?;
     match uri.scheme_str() {
-        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
+        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => {
+            if uri.authority().is_some_and(is_host_and_port) {
+                Ok(uri)
+            } else {
+                Err(format!(
+                    "{url} has no port behind its host: a port is a number from 1 to 65535 behind one colon"
+                ))
+            }
+        }
         _ => Err(format!("{url} does not begin with https:// or http:// and a host")),
     }
+}
+
+/// Whether nothing but a port follows the host, if anything does: a client asks the usual port where what follows is none, and so
+/// another server than the one that is named.
+fn is_host_and_port(authority: &Authority) -> bool {
+    let Some(after) = authority.as_str().strip_prefix(authority.host()) else { return false };
+    let is_port = |port: &str| {
+        port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    after.is_empty() || after.strip_prefix(':').is_some_and(is_port)
 }
 
 /// An address to show: what stands before its host may be a password.

@@ -190,6 +190,14 @@ fn addresses_that_cannot_be_asked_are_refused() {
     for url in ["http://h/v1?x=1", "https://h#v1"] {
         assert!(refused(url).contains("? or #"), "{url}: {}", refused(url));
     }
+    for authority in ["h:99999", "h:65536", "h:0", "h:+80", "h:-1", "h:", "h:8x", "[::1]x:80", "[::1]:80801"]
+    {
+        let url = format!("http://{authority}/v1");
+        assert!(refused(&url).contains("no"), "{url}: {}", refused(&url));
+    }
+    for authority in ["h", "h:1", "h:65535", "127.0.0.1:8080", "[::1]", "[::1]:80"] {
+        assert!(endpoint(&format!("http://{authority}/v1")).judge().is_ok(), "{authority}");
+    }
     assert!(endpoint("https://h/v1/@cf/model").judge().is_ok());
     let never = Endpoint { time: Duration::ZERO, ..endpoint("http://h") };
     assert!(never.judge().err().unwrap().to_string().contains("a time of 0"));
