@@ -38,7 +38,8 @@ fn judge(options: &ScannerOptions) -> Result<Arc<dyn Judge>, ConfigurationError>
         std::env::var(name).map_err(|_| invalid(format!("the environment has no variable {name}")))
     };
     let key = api_key_env.as_ref().map(read).transpose()?;
-    let (url, authorities, time) = (endpoint, ca_file, Duration::from_millis(time_ms));
+    let authorities = ca_file.map(|file| options.path(&file));
+    let (url, time) = (endpoint, Duration::from_millis(time_ms));
     let endpoint = Endpoint { url, model, key, authorities, time };
     Ok(Arc::new(endpoint.judge().map_err(|e| invalid(e.to_string()))?))
 }

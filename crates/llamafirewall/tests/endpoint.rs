@@ -231,6 +231,21 @@ fn an_endpoint_over_tls_is_asked_where_its_certificate_is_trusted() {
 }
 
 #[test]
+fn certificates_that_a_policy_names_lie_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = |ca_file: &str| {
+        let options = format!("endpoint = \"https://h\"\nmodel = \"m\"\nca_file = \"{ca_file}\"");
+        let policy =
+            format!("[scanner.a]\ntype = \"pii_detection\"\n{options}\n[role.user]\nscanners = [\"a\"]");
+        Configuration::from_policy(&policy, Some(folder.path()), &registry())
+    };
+    pem_file(&folder, &identity().0);
+    assert!(made("authorities.pem").is_ok());
+    let error = made("other.pem").err().unwrap().to_string();
+    assert!(error.contains(&*folder.path().join("other.pem").to_string_lossy()), "{error}");
+}
+
+#[test]
 fn policies_name_judges() {
     let (url, _asked, server) = serve(answer(r#"{"detected_pii_types": []}"#));
     let policy = format!(
