@@ -58,8 +58,7 @@ impl Endpoint {
         if self.time.is_zero() {
             return Err(JudgeError("a time of 0 lets nothing be asked".to_owned()));
         }
-        let key = self.key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
-        let key = key.map_err(|_| JudgeError("the key has characters that cannot be sent".to_owned()))?;
+        let key = self.key.as_deref().map(authorization).transpose()?;
         let agent = Agent::config_builder()
             .timeout_global(Some(self.time.min(LONGEST)))
             .http_status_as_error(false)
@@ -71,6 +70,19 @@ impl Endpoint {
             .new_agent();
         Ok(ChatJudge::new(self.model, move |body| post(&agent, &uri, key.as_ref(), body)))
     }
+}
+
+/// How a key is sent.
+fn authorization(key: &str) -> Result<HeaderValue, JudgeError> {
+    if key.is_empty() {
+        return Err(JudgeError("the key is empty: leave it out where the endpoint wants none".to_owned()));
+    }
+    let header = HeaderValue::from_str(&format!("Bearer {key}")).ok();
+    // Of a header's letters beyond ASCII nobody says what they are.
+    let header = header.filter(|header| header.to_str().is_ok());
+    header.ok_or_else(|| {
+        JudgeError("the key has characters that cannot be sent: letters and signs of ASCII can".to_owned())
+    })
 }
 
 /// Where questions are sent to.
@@ -125,7 +137,9 @@ fn trusted(authorities: Option<&Path>) -> Result<RootCerts, JudgeError> {
     let Some(path) = authorities else { return Ok(RootCerts::WebPki) };
     let fault = |why: &dyn fmt::Display| JudgeError(format!("certificates in {}: {why}", path.display()));
     let pem = std::fs::read(path).map_err(|e| fault(&e))?;
-    let items: Vec<PemItem<'static>> = parse_pem(&pem).collect::<Result<_, _>>().map_err(|e| fault(&e))?;
+    let items: Result<Vec<PemItem<'static>>, _> = parse_pem(&pem).collect();
+    // What the library says of them are its own names and numbers.
+    let items = items.map_err(|_| fault(&"they are cut off or damaged, or no PEM"))?;
     let certificates: Vec<_> = items
         .into_iter()
         .filter_map(

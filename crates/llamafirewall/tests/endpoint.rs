@@ -203,7 +203,12 @@ fn addresses_that_cannot_be_asked_are_refused() {
     assert!(never.judge().err().unwrap().to_string().contains("a time of 0"));
     let key = Endpoint { key: Some("a\nb".to_owned()), ..endpoint("http://127.0.0.1:9") };
     assert!(!format!("{key:?}").contains("a\\nb"), "{key:?}");
-    assert!(key.judge().err().unwrap().to_string().contains("cannot be sent"));
+    for (key, why) in
+        [("a\nb", "cannot be sent"), ("\u{43a}\u{43b}\u{44e}\u{447}", "cannot be sent"), ("", "is empty")]
+    {
+        let key = Endpoint { key: Some(key.to_owned()), ..endpoint("http://127.0.0.1:9") };
+        assert!(key.judge().err().unwrap().to_string().contains(why), "{why}");
+    }
 }
 
 #[test]
@@ -228,6 +233,10 @@ fn an_endpoint_over_tls_is_asked_where_its_certificate_is_trusted() {
     }
     let nothing = Endpoint { authorities: Some(pem_file(&folder, "")), ..endpoint("https://127.0.0.1:9") };
     assert!(nothing.judge().err().unwrap().to_string().contains("there are none"));
+    let cut = Some(pem_file(&folder, &pem[..pem.len() / 2]));
+    let cut = Endpoint { authorities: cut, ..endpoint("https://127.0.0.1:9") }.judge();
+    let told = cut.err().unwrap().to_string();
+    assert!(told.contains("cut off") && !told.contains("[67"), "{told}");
 }
 
 #[test]
