@@ -8,14 +8,18 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use ureq::Agent;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use ureq::http::uri::Authority;
-use ureq::http::{HeaderValue, StatusCode, Uri};
+use ureq::http::{HeaderValue, Response, StatusCode, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body};
 
 /// Bytes of an answer at most; a verdict has some hundred.
 const LARGEST_ANSWER: u64 = 1 << 20;
+
+/// Connections that are kept for the next question.
+const MOST_KEPT: usize = 8;
 
 /// A clock cannot count for ever: a longer time is as this one, a year.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -59,16 +63,21 @@ impl Endpoint {
             return Err(JudgeError("a time of 0 lets nothing be asked".to_owned()));
         }
         let key = self.key.as_deref().map(authorization).transpose()?;
-        let agent = Agent::config_builder()
-            .timeout_global(Some(self.time.min(LONGEST)))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .tls_config(TlsConfig::builder().root_certs(trusted(self.authorities.as_deref())?).build())
-            .build()
-            .new_agent();
-        Ok(ChatJudge::new(self.model, move |body| post(&agent, &uri, key.as_ref(), body)))
+        let trusted = TlsConfig::builder().root_certs(trusted(self.authorities.as_deref())?).build();
+        let agent = |connections: usize| {
+            let config = Agent::config_builder()
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .proxy(None)
+                .max_idle_connections(connections)
+                .tls_config(trusted.clone());
+            config.build().new_agent()
+        };
+        let (kept, fresh) = (agent(MOST_KEPT), agent(0));
+        let time = self.time.min(LONGEST);
+        let client = Client { kept, fresh, uri, key, time, has_kept: AtomicBool::new(false) };
+        Ok(ChatJudge::new(self.model, move |body| client.ask(body)))
     }
 }
 
@@ -152,18 +161,52 @@ fn trusted(authorities: Option<&Path>) -> Result<RootCerts, JudgeError> {
     Ok(RootCerts::from(certificates))
 }
 
-/// Sends a request and reads the answer. Errors say what went wrong and quote neither.
-fn post(agent: &Agent, uri: &Uri, key: Option<&HeaderValue>, body: &Value) -> Result<Value, String> {
-    let mut request = agent.post(uri).header("Content-Type", "application/json");
-    if let Some(key) = key {
-        request = request.header("Authorization", key);
+/// Asks one endpoint, over connections that are kept from one question to the next.
+struct Client {
+    kept: Agent,
+    /// Opens a connection for each question.
+    fresh: Agent,
+    uri: Uri,
+    key: Option<HeaderValue>,
+    time: Duration,
+    /// Whether there has been an answer, after which a connection may have been kept.
+    has_kept: AtomicBool,
+}
+
+impl Client {
+    /// Sends a question and reads the answer. Errors say what went wrong and quote neither.
+    fn ask(&self, body: &Value) -> Result<Value, String> {
+        let body = body.to_string();
+        let begun = Instant::now();
+        let mut sent = self.send(&self.kept, self.time, &body);
+        // A server closes a kept connection when it likes, also while a question is on its way there.
+        if self.has_kept.load(Ordering::Relaxed) && sent.as_ref().is_err_and(is_closed) {
+            sent = self.send(&self.fresh, self.time.saturating_sub(begun.elapsed()), &body);
+        }
+        let mut answer = sent.map_err(|e| format!("no answer: {e}"))?;
+        if answer.status() != StatusCode::OK {
+            return Err(format!("the endpoint answered with status {}", answer.status().as_u16()));
+        }
+        let text = answer.body_mut().with_config().limit(LARGEST_ANSWER).read_to_string();
+        let text = text.map_err(|e| format!("no whole answer: {e}"))?;
+        self.has_kept.store(true, Ordering::Relaxed);
+        let read = once::read(&text);
+        read.ok_or_else(|| "the endpoint's answer is no JSON in which each key stands once".to_owned())
     }
-    let mut answer = request.send(&body.to_string()).map_err(|e| format!("no answer: {e}"))?;
-    if answer.status() != StatusCode::OK {
-        return Err(format!("the endpoint answered with status {}", answer.status().as_u16()));
+
+    fn send(&self, agent: &Agent, time: Duration, body: &str) -> Result<Response<Body>, ureq::Error> {
+        let request = agent.post(&self.uri).config().timeout_global(Some(time)).build();
+        let mut request = request.header("Content-Type", "application/json");
+        if let Some(key) = &self.key {
+            request = request.header("Authorization", key);
+        }
+        request.send(body)
     }
-    let text = answer.body_mut().with_config().limit(LARGEST_ANSWER).read_to_string();
-    let text = text.map_err(|e| format!("no whole answer: {e}"))?;
-    let read = once::read(&text);
-    read.ok_or_else(|| "the endpoint's answer is no JSON in which each key stands once".to_owned())
+}
+
+/// Whether a connection ended before the head of an answer had come.
+fn is_closed(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let ends = [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof];
+    matches!(error, ureq::Error::Io(e) if ends.contains(&e.kind()))
 }

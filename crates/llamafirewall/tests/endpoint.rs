@@ -166,6 +166,34 @@ fn a_server_that_says_nothing_is_not_waited_for() {
 }
 
 #[test]
+fn a_kept_connection_that_was_closed_is_asked_again_on_a_new_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let verdict = answer(r#"{"detected_pii_types": []}"#).replace("Connection: close\r\n", "");
+    let server = std::thread::spawn(move || {
+        let (mut kept, _) = listener.accept().unwrap();
+        read(&mut kept);
+        kept.write_all(verdict.as_bytes()).unwrap();
+        read(&mut kept);
+        drop(kept);
+        let (mut new, _) = listener.accept().unwrap();
+        read(&mut new);
+        new.write_all(verdict.as_bytes()).unwrap();
+    });
+    let scanner = Arc::new(PiiCheckScanner::new(Arc::new(endpoint(&url).judge().unwrap())));
+    let firewall = Firewall::new(Configuration::new().add_scanner(Role::User, scanner)).unwrap();
+    for _ in 0..2 {
+        let result = firewall.scan_blocking(&Message::user("hello"), None);
+        assert_eq!(
+            (result.decision, result.status),
+            (ScanDecision::Allow, ScanStatus::Success),
+            "{result:?}"
+        );
+    }
+    server.join().unwrap();
+}
+
+#[test]
 fn personal_data_is_judged_over_http_too() {
     let (url, asked, server) = serve(answer(r#"{"detected_pii_types": ["full name"]}"#));
     let scanner = Arc::new(PiiCheckScanner::new(Arc::new(endpoint(&url).judge().unwrap())));
