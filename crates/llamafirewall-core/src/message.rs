@@ -245,7 +245,7 @@ pub(crate) const FIELD: &str = "field ";
 
 impl Field {
     /// Whether the text is a key: names of places may repeat it.
-    pub(crate) fn is_key(&self) -> bool {
+    pub fn is_key(&self) -> bool {
         self.place.ends_with("{key}")
     }
 
