@@ -86,6 +86,9 @@ pub struct ToolCall {
 /// How what findings are seen in is called where it is a call.
 pub(crate) const PARTS_OF_CALLS: [&str; 2] = ["name of a tool call", "arguments of a tool call"];
 
+/// How what findings are seen in is called where no part of a message can be named.
+pub(crate) const WHOLE: &str = "whole message";
+
 /// How a content is read whose parts stand one behind the other.
 pub(crate) const JOINED: &str = "parts joined";
 

@@ -1,7 +1,7 @@
 //! What scanners found, and what follows from it. No reason ever repeats the text that was scanned.
 
 use crate::Role;
-use crate::message::{FIELD, PARTS_OF_CALLS};
+use crate::message::{FIELD, PARTS_OF_CALLS, WHOLE};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -84,7 +84,7 @@ pub struct Finding {
     /// How sure the scanner is, from 0 to 1.
     pub score: f32,
     /// In which form of the text it was seen, where that is not the text as it came: `base64`, `letters joined`, ...; or in which part of
-    /// a tool call or field of the message, where `span` means nothing.
+    /// a tool call or field of the message, or `whole message`, where `span` means nothing.
     pub seen_in: Cow<'static, str>,
 }
 
@@ -106,14 +106,19 @@ impl Finding {
         Self { seen_in: Cow::Borrowed(PARTS_OF_CALLS[0]), ..Self::new(rule, 0..0) }
     }
 
+    /// A finding that blocks, in a message with more than its text, of a scanner that cannot say where.
+    pub fn of_whole_message(rule: impl Into<Cow<'static, str>>) -> Self {
+        Self { seen_in: Cow::Borrowed(WHOLE), ..Self::new(rule, 0..0) }
+    }
+
     /// Whether it is in a call of a tool, and so at no place of the text.
     pub fn is_in_call(&self) -> bool {
         PARTS_OF_CALLS.contains(&self.seen_in.as_ref())
     }
 
-    /// Whether it is beside the content, in a call of a tool or a field, and so at no place of the text.
+    /// Whether it is at no place of the text: in a call of a tool or a field, or in the message as a whole.
     pub fn is_beside_text(&self) -> bool {
-        self.is_in_call() || self.seen_in.starts_with(FIELD)
+        self.is_in_call() || self.seen_in == WHOLE || self.seen_in.starts_with(FIELD)
     }
 }
 

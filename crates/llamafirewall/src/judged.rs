@@ -146,8 +146,11 @@ fn has_words(message: &Message) -> bool {
 
 /// A text alone, or with the calls and other fields that come with it.
 fn as_it_came(message: &Message) -> Value {
-    let is_text = message.tool_calls.is_empty() && message.fields.is_empty();
-    if is_text { Value::String(message.content.clone()) } else { entry(message) }
+    if is_text(message) { Value::String(message.content.clone()) } else { entry(message) }
+}
+
+fn is_text(message: &Message) -> bool {
+    message.tool_calls.is_empty() && message.fields.is_empty()
 }
 
 fn entry(message: &Message) -> Value {
@@ -279,15 +282,22 @@ impl Scanner for PiiCheckScanner {
             let known = |kind: &Value| {
                 KINDS.into_iter().find(|known| kind.as_str() == Some(known)).unwrap_or("other")
             };
-            let mut names: Vec<&str> = kinds.iter().map(known).collect();
+            let mut names: Vec<&'static str> = kinds.iter().map(known).collect();
             names.sort_unstable();
             names.dedup();
             if names.is_empty() {
                 is_whole(&answer, &question)?;
                 return Ok(ScanResult::allow("The judge sees no personal data"));
             }
-            let whole = 0..input.text().len();
-            let findings = names.iter().map(|name| Finding::new(*name, whole.clone())).collect();
+            // A judge names no place: the text is one only where there is nothing else.
+            let finding = |name: &&'static str| {
+                if is_text(input.message()) {
+                    Finding::new(*name, 0..input.text().len())
+                } else {
+                    Finding::of_whole_message(*name)
+                }
+            };
+            let findings = names.iter().map(finding).collect();
             Ok(ScanResult::block(format!("PII detected: {}", names.join(", ")), 1.0).with_findings(findings))
         })
     }
@@ -518,6 +528,25 @@ mod tests {
             (result.decision, result.reason.as_str()),
             (ScanDecision::Block, "PII detected: full name, other")
         );
+    }
+
+    #[test]
+    fn personal_data_of_more_than_a_text_has_no_place_in_it() {
+        let call = llamafirewall_core::ToolCall { name: "send".to_owned(), arguments: "{}".to_owned() };
+        let note = Field { place: "note".to_owned(), text: "for Ada".to_owned() };
+        let plain = Message::user("I am Ada");
+        for (message, place) in [
+            (plain.clone(), Some(0..8)),
+            (plain.clone().with_tool_calls(vec![call]), None),
+            (plain.with_fields(vec![note]), None),
+        ] {
+            let (judge, _) = judge(r#"{"detected_pii_types": ["full name"]}"#);
+            let scanner = Arc::new(PiiCheckScanner::new(judge));
+            let configuration = Configuration::new().add_scanner(Role::User, scanner);
+            let result = Firewall::new(configuration).expect("valid").scan_blocking(&message, None);
+            let found = &result.findings[0];
+            assert_eq!((!found.is_beside_text()).then_some(found.span.clone()), place, "{message:?}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct Place {
     pub end: Position,
 }
 
-/// Where findings stand, in one pass over the text however many there are; those in calls of tools and fields stand nowhere in it.
+/// Where findings stand, in one pass over the text however many there are; those in calls of tools and fields, or in a whole message, stand nowhere in it.
 pub fn places(text: &str, findings: &[Finding]) -> Vec<Option<Place>> {
     let edges = findings.iter().flat_map(|finding| [finding.span.start, finding.span.end]);
     let found = positions(text, &edges.collect::<Vec<_>>());
