@@ -234,8 +234,10 @@ impl Firewall {
     async fn scan_input(&self, input: &Arc<ScanInput>) -> ScanResult {
         let message = input.message();
         let entries: Vec<&Entry> = self.configuration.entries(message.role).iter().collect();
-        let of_text = self.scan_one(input, &entries).await;
+        let each = self.scan_each(input, &entries).await;
         let of_readings: Vec<&Entry> = entries.iter().copied().filter(|entry| !entry.sees_calls()).collect();
+        let what = decided_on(&each, &of_readings);
+        let of_text = combined(each);
         if of_readings.is_empty() {
             return self.recorded(message, of_text);
         }
@@ -243,7 +245,7 @@ impl Firewall {
         if message.tool_calls.is_empty() && message.fields.is_empty() {
             return self.recorded(message, of_text);
         }
-        let mut results = vec![("text", scored(of_text, entries.len()))];
+        let mut results = vec![(what, scored(of_text, entries.len()))];
         for call in &message.tool_calls {
             for result in self.scan_call(input, call, &of_readings).await {
                 results.push(("tool call", scored(result, of_readings.len())));
@@ -559,6 +561,14 @@ impl<'a> Told<'a> {
 
 fn kind(finding: &Finding) -> Kind<'_> {
     (&finding.scanner, &finding.rule, finding.decision)
+}
+
+/// What decided: the text, unless those alone did that look at a message with its calls.
+fn decided_on(each: &[(&str, ScanResult)], of_readings: &[&Entry]) -> &'static str {
+    let worst = each.iter().map(|(_, result)| result.decision).max();
+    let mut deciding = each.iter().filter(|(_, result)| Some(result.decision) == worst);
+    let is_of_text = |name: &str| name.is_empty() || of_readings.iter().any(|entry| entry.name == name);
+    if deciding.any(|(name, _)| is_of_text(name)) { "text" } else { "message" }
 }
 
 /// Whether a scanner objects and no place that it names accounts for it; what a broken one names accounts for nothing.

@@ -90,6 +90,18 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_is_about_the_message_and_not_its_text() {
+        let list = Arc::new(ToolAllowList::new(["search"]));
+        let hidden = Arc::new(crate::HiddenAsciiScanner::new());
+        let configuration =
+            Configuration::new().add_scanner(Role::Assistant, list).add_scanner(Role::Assistant, hidden);
+        let call = ToolCall { name: "rm".to_owned(), arguments: "{}".to_owned() };
+        let message = Message::assistant("I clear up").with_tool_calls(vec![call]);
+        let result = Firewall::new(configuration).expect("valid").scan_blocking(&message, None);
+        assert!(result.reason.starts_with("message: tool_allow_list: 1 of 1 calls"), "{}", result.reason);
+    }
+
+    #[test]
     fn a_call_has_no_place_in_the_text() {
         let list = Arc::new(ToolAllowList::new(["search"]));
         let firewall = Firewall::new(Configuration::new().add_scanner(Role::Assistant, list)).expect("valid");
