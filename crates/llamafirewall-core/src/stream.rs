@@ -2,6 +2,7 @@
 
 use crate::admission::Link;
 use crate::execution::block_on;
+use crate::verdict::merged;
 use crate::{Firewall, Message, Passed, Role, ScanInput, ScanResult, ScanStatus, ToolCall};
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub struct OutputGuard {
     /// What needs a person's decision is not released, but may yet come to be blocked.
     held: Option<usize>,
     stopped: Option<ScanResult>,
+    /// Calls that need a person's decision: what follows may yet be blocked.
+    asked: Vec<ScanResult>,
     /// Whether all of it was scanned at its end, and passed.
     has_passed: bool,
 }
@@ -59,6 +62,7 @@ impl OutputGuard {
             looked: 0,
             held: None,
             stopped: None,
+            asked: Vec::new(),
             has_passed: false,
         }
     }
@@ -122,7 +126,12 @@ impl OutputGuard {
             return (Released::Stopped(result.clone()), result.clone());
         }
         let message = Message::new(self.role, std::mem::take(&mut self.text));
-        let result = self.firewall.scan_blocking(&message, self.trace.as_deref());
+        let mut results = vec![("", self.firewall.scan_blocking(&message, self.trace.as_deref()))];
+        results.extend(self.asked.drain(..).map(|asked| ("", asked)));
+        let result = match results.len() {
+            1 => results.remove(0).1,
+            _ => merged(results, |_, result| result.reason.clone()),
+        };
         if !result.is_allowed() {
             self.stopped = Some(result.clone());
             return (Released::Stopped(result.clone()), result);
@@ -145,12 +154,16 @@ impl OutputGuard {
         }
     }
 
-    /// Scans calls of tools that the reply asks for, their arguments included.
+    /// Scans calls of tools that the reply asks for, their arguments included. After some that need a person's decision the reply goes on,
+    /// held back: what follows may be blocked, and the verdict at its end is on all of it.
     pub fn tool_calls(&mut self, calls: Vec<ToolCall>) -> ScanResult {
         let message = Message::new(self.role, "").with_tool_calls(calls);
         let result = self.firewall.scan_blocking(&message, self.trace.as_deref());
-        if !result.is_allowed() {
+        if result.decision.is_block() {
             self.stopped = Some(result.clone());
+        } else if !result.is_allowed() {
+            self.held = Some(self.held.map_or(self.text.len(), |held| held.min(self.text.len())));
+            self.asked.push(result.clone());
         }
         result
     }

@@ -240,6 +240,20 @@ fn what_is_found_in_several_readings_of_a_call_is_told_once() {
     }
 }
 
+#[test]
+fn a_reply_goes_on_after_a_call_that_a_person_has_to_decide_about() {
+    let scanner = Arc::new(Obedient("first", Placement::Task));
+    let firewall = Firewall::new(Configuration::new().add_scanner(Role::Assistant, scanner)).unwrap();
+    for (said, decision) in [("block", ScanDecision::Block), ("fine", ScanDecision::HumanInTheLoopRequired)] {
+        let mut guard = firewall.output_guard(Role::Assistant, None);
+        let call = ToolCall { name: "human".to_owned(), arguments: "{}".to_owned() };
+        assert_eq!(guard.tool_calls(vec![call]).decision, ScanDecision::HumanInTheLoopRequired);
+        assert_eq!(guard.push(said), Released::Text(String::new()));
+        let (released, result) = guard.finish();
+        assert_eq!((result.decision, released), (decision, Released::Stopped(result)));
+    }
+}
+
 fn finds(role: Role) -> Firewall {
     Firewall::new(Configuration::new().add_scanner(role, Arc::new(Finds("a")))).unwrap()
 }
