@@ -257,6 +257,17 @@ impl Configuration {
         self.entries.get(&role).map_or(&[], Vec::as_slice)
     }
 
+    /// The same for two, of which the first has the scanners of the role that `are_first`, and the second the others.
+    pub(crate) fn divided(&self, role: Role, are_first: impl Fn(&Entry) -> bool) -> (Self, Self) {
+        let (first, second) = self.entries(role).iter().cloned().partition(are_first);
+        let with = |entries: Vec<Entry>| {
+            let mut configuration = self.clone();
+            configuration.entries.insert(role, entries);
+            configuration
+        };
+        (with(first), with(second))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.values().all(Vec::is_empty)
     }

@@ -86,6 +86,18 @@ impl Firewall {
         OutputGuard::new(self.clone(), role, trace)
     }
 
+    /// This firewall without those of its scanners that have to see what `role` says as a whole, calls of tools and all, and those alone, if
+    /// there are any.
+    pub(crate) fn divided(&self, role: Role) -> (Firewall, Option<Firewall>) {
+        let nothing = ScanInput::text_of(role, "");
+        let (judges, others) = self
+            .configuration
+            .divided(role, |entry| entry.sees_calls() && settled(entry, &nothing).is_none());
+        let of = |configuration| Self { configuration: Arc::new(configuration), ..self.clone() };
+        let has_judges = !judges.entries(role).is_empty();
+        (of(others), has_judges.then(|| of(judges)))
+    }
+
     /// Whether a scanner of the role has to see a whole text before any of it may pass.
     pub(crate) fn needs_whole(&self, role: Role) -> bool {
         let nothing = ScanInput::text_of(role, "");

@@ -2,8 +2,8 @@
 
 use crate::admission::Link;
 use crate::execution::block_on;
-use crate::verdict::merged;
-use crate::{Firewall, Message, Passed, Role, ScanInput, ScanResult, ScanStatus, ToolCall};
+use crate::verdict::{merged, unscanned};
+use crate::{Field, Firewall, Message, Passed, Role, ScanInput, ScanResult, ScanStatus, ToolCall};
 use std::sync::Arc;
 
 /// Bytes before what is undecided that scanners are shown again, so that they see what stands before a match.
@@ -45,6 +45,8 @@ pub struct OutputGuard {
     stopped: Option<ScanResult>,
     /// Calls that need a person's decision: what follows may yet be blocked.
     asked: Vec<ScanResult>,
+    /// Scanners that are shown the reply as a whole, where this is a part of it.
+    judges: Option<Firewall>,
     /// Whether all of it was scanned at its end, and passed.
     has_passed: bool,
 }
@@ -63,8 +65,25 @@ impl OutputGuard {
             held: None,
             stopped: None,
             asked: Vec::new(),
+            judges: None,
             has_passed: false,
         }
+    }
+
+    /// The same guard for one part of a reply, such as its text or its thinking. Scanners that look at calls themselves and have to see a
+    /// whole message, as judges do, say nothing of parts: [`judged`](Self::judged) shows them the reply, and nothing of it may be told
+    /// before.
+    #[must_use]
+    pub fn of_part(mut self) -> Self {
+        let (others, judges) = self.firewall.divided(self.role);
+        self.firewall = others;
+        self.judges = judges;
+        self
+    }
+
+    /// Whether there are scanners that have to be shown the reply as a whole.
+    pub fn has_judges(&self) -> bool {
+        self.judges.is_some()
     }
 
     /// Takes more of the reply, and releases what no scanner can object to any more.
@@ -126,7 +145,7 @@ impl OutputGuard {
             return (Released::Stopped(result.clone()), result.clone());
         }
         let message = Message::new(self.role, std::mem::take(&mut self.text));
-        let mut results = vec![("", self.firewall.scan_blocking(&message, self.trace.as_deref()))];
+        let mut results = vec![("", self.scanned(&self.firewall, &message))];
         results.extend(self.asked.drain(..).map(|asked| ("", asked)));
         let result = match results.len() {
             1 => results.remove(0).1,
@@ -141,6 +160,28 @@ impl OutputGuard {
         self.text = message.content;
         self.has_passed = result.status != ScanStatus::Error;
         (Released::Text(left), result)
+    }
+
+    /// Shows the reply, with this guard's part as its text, to the scanners that have to see it as a whole; after [`finish`](Self::finish).
+    pub fn judged(&mut self, calls: Vec<ToolCall>, beside: Vec<Field>) -> ScanResult {
+        let Some(judges) = &self.judges else { return unscanned() };
+        let message = Message::new(self.role, &self.text[..]).with_tool_calls(calls).with_fields(beside);
+        let result = self.scanned(judges, &message);
+        // What passed with more beside it has not passed alone.
+        let is_text = message.tool_calls.is_empty() && message.fields.is_empty();
+        self.has_passed &= is_text && result.is_allowed() && result.status != ScanStatus::Error;
+        if !result.is_allowed() {
+            self.stopped = Some(result.clone());
+        }
+        result
+    }
+
+    /// The verdict on a message. Where all scanners are judges, parts are nobody's to scan.
+    fn scanned(&self, firewall: &Firewall, message: &Message) -> ScanResult {
+        if self.judges.is_some() && firewall.is_open_for(self.role) {
+            return unscanned();
+        }
+        firewall.scan_blocking(message, self.trace.as_deref())
     }
 
     /// Counts the reply, where it has ended and passed, to what has passed of its conversation: it is not scanned again as the next
@@ -158,7 +199,7 @@ impl OutputGuard {
     /// held back: what follows may be blocked, and the verdict at its end is on all of it.
     pub fn tool_calls(&mut self, calls: Vec<ToolCall>) -> ScanResult {
         let message = Message::new(self.role, "").with_tool_calls(calls);
-        let result = self.firewall.scan_blocking(&message, self.trace.as_deref());
+        let result = self.scanned(&self.firewall, &message);
         if result.decision.is_block() {
             self.stopped = Some(result.clone());
         } else if !result.is_allowed() {

@@ -254,6 +254,47 @@ fn a_reply_goes_on_after_a_call_that_a_person_has_to_decide_about() {
     }
 }
 
+/// Sees a message whole, and writes down what it is shown.
+#[derive(Default)]
+struct Judge(Mutex<Vec<Message>>);
+
+impl Scanner for Judge {
+    fn name(&self) -> &str {
+        "judge"
+    }
+
+    fn sees_calls(&self) -> bool {
+        true
+    }
+
+    fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
+        self.0.lock().unwrap().push(input.message().clone());
+        Box::pin(async { Ok(ScanResult::allow("fine")) })
+    }
+}
+
+#[test]
+fn parts_of_a_reply_are_not_shown_to_who_has_to_see_it_whole() {
+    let judge = Arc::new(Judge::default());
+    let firewall = Firewall::new(Configuration::new().add_scanner(Role::Assistant, judge.clone())).unwrap();
+    let call = ToolCall { name: "mail".to_owned(), arguments: "{}".to_owned() };
+    for calls in [vec![call], vec![]] {
+        let mut guard = firewall.output_guard(Role::Assistant, None).of_part();
+        assert!(guard.has_judges() && !matches!(guard.push("done"), Released::Stopped(_)));
+        assert!(calls.is_empty() || guard.tool_calls(calls.clone()).is_allowed());
+        assert!(guard.finish().1.is_allowed() && judge.0.lock().unwrap().is_empty());
+        assert!(guard.judged(calls.clone(), Vec::new()).is_allowed());
+        let reply = Message::assistant("done");
+        assert_eq!(judge.0.lock().unwrap().split_off(0), [reply.clone().with_tool_calls(calls.clone())]);
+        // The text alone has been judged only where nothing came with it.
+        let mut passed = Passed::default();
+        guard.remember(&mut passed);
+        firewall.admit_after(vec![reply], &mut passed).unwrap();
+        assert_eq!(judge.0.lock().unwrap().split_off(0).len(), calls.len());
+    }
+    assert!(!finds(Role::Assistant).output_guard(Role::Assistant, None).of_part().has_judges());
+}
+
 fn finds(role: Role) -> Firewall {
     Firewall::new(Configuration::new().add_scanner(role, Arc::new(Finds("a")))).unwrap()
 }
