@@ -7,10 +7,11 @@ use crate::configuration::Entry;
 use crate::threads::{Elsewhere, Threads};
 use crate::{Placement, ScanFuture, ScanInput, ScanResult, Scanner, ScannerError};
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -35,6 +36,61 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
             (Poll::Pending, Some(at)) => thread::park_timeout(at.saturating_duration_since(Instant::now())),
             (Poll::Pending, None) => thread::park(),
         }
+    }
+}
+
+/// Ends waits from elsewhere, such as a signal handler's thread. Clones end the same ones.
+#[derive(Clone, Default)]
+pub struct Halt(Arc<Mutex<Halted>>);
+
+#[derive(Default)]
+struct Halted {
+    is_called: bool,
+    waiting: Option<Waker>,
+}
+
+impl fmt::Debug for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Halt").field("is_called", &self.is_called()).finish()
+    }
+}
+
+impl Halt {
+    /// Ends the wait that there is, and those to come.
+    pub fn call(&self) {
+        let waiting = {
+            let mut state = self.lock();
+            state.is_called = true;
+            state.waiting.take()
+        };
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+    }
+
+    /// Whether it was called.
+    pub fn is_called(&self) -> bool {
+        self.lock().is_called
+    }
+
+    /// What the future gives, if that comes first.
+    pub(crate) async fn or<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        std::future::poll_fn(|context| {
+            {
+                let mut state = self.lock();
+                if state.is_called {
+                    return Poll::Ready(None);
+                }
+                state.waiting = Some(context.waker().clone());
+            }
+            future.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Halted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -28,7 +28,7 @@ mod verdict;
 pub use admission::{Admitted, Content, Passed, Refusal};
 pub use audit::{AuditError, AuditLog, verify as verify_audit_log};
 pub use configuration::{Configuration, ConfigurationError, FailMode, Limits, Threshold};
-pub use execution::block_on;
+pub use execution::{Halt, block_on};
 pub use firewall::Firewall;
 pub use inference::{InferenceEngine, InferenceError};
 pub use judge::{Judge, JudgeError, JudgeFuture, Question};

@@ -1,7 +1,7 @@
 //! A reply on its way out: released as far as no scanner could still object to it, and not a byte further.
 
 use crate::admission::Link;
-use crate::execution::block_on;
+use crate::execution::{Halt, block_on};
 use crate::verdict::{merged, unscanned};
 use crate::{Field, Firewall, Message, Passed, Role, ScanInput, ScanResult, ScanStatus, ToolCall};
 use std::sync::Arc;
@@ -47,6 +47,7 @@ pub struct OutputGuard {
     asked: Vec<ScanResult>,
     /// Scanners that are shown the reply as a whole, where this is a part of it.
     judges: Option<Firewall>,
+    halt: Halt,
     /// Whether all of it was scanned at its end, and passed.
     has_passed: bool,
 }
@@ -66,6 +67,7 @@ impl OutputGuard {
             stopped: None,
             asked: Vec::new(),
             judges: None,
+            halt: Halt::default(),
             has_passed: false,
         }
     }
@@ -78,6 +80,13 @@ impl OutputGuard {
         let (others, judges) = self.firewall.divided(self.role);
         self.firewall = others;
         self.judges = judges;
+        self
+    }
+
+    /// The same guard, whose waits at the end of a reply are over when `halt` is called: what was not scanned does not pass.
+    #[must_use]
+    pub fn until(mut self, halt: Halt) -> Self {
+        self.halt = halt;
         self
     }
 
@@ -176,12 +185,17 @@ impl OutputGuard {
         result
     }
 
-    /// The verdict on a message. Where all scanners are judges, parts are nobody's to scan.
+    /// The verdict on a message, or that nobody waited for it. Where all scanners are judges, parts are nobody's to scan.
     fn scanned(&self, firewall: &Firewall, message: &Message) -> ScanResult {
         if self.judges.is_some() && firewall.is_open_for(self.role) {
             return unscanned();
         }
-        firewall.scan_blocking(message, self.trace.as_deref())
+        let scan = firewall.scan(message, self.trace.as_deref());
+        let ended = || {
+            let result = ScanResult::block("scan failed: nobody waited for the verdict", 1.0);
+            firewall.recorded(message, ScanResult { status: ScanStatus::Error, coverage: 0.0, ..result })
+        };
+        block_on(self.halt.or(scan)).unwrap_or_else(ended)
     }
 
     /// Counts the reply, where it has ended and passed, to what has passed of its conversation: it is not scanned again as the next
