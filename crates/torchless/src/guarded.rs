@@ -1,11 +1,14 @@
 //! The door that a reply leaves by, where a firewall is in place.
 //!
 //! Text and thinking are each scanned for themselves, and together with the strings in calls of tools in the order in which they
-//! come, so that nothing is split over them; a call is scanned by itself, too, before it is told.
+//! come, so that nothing is split over them; a call is scanned by itself, too, before it is told. Scanners that have to see a message whole,
+//! such as judges, are shown the reply at its end, as the message that it is.
 
 use crate::generation::Event;
 use crate::prompt::Prompt;
-use llamafirewall_core::{Content, Firewall, OutputGuard, Refusal, Released, Role, ScanResult, ToolCall};
+use llamafirewall_core::{
+    Content, Field, Firewall, OutputGuard, Refusal, Released, Role, ScanDecision, ScanResult, ToolCall,
+};
 use std::collections::VecDeque;
 
 /// What a piece of a reply is.
@@ -40,15 +43,13 @@ impl Stream {
         Ok(())
     }
 
-    /// Ends it, and says why it passes though scanning failed, if it does.
-    fn finish(&mut self) -> Result<Option<String>, Refusal> {
-        match self.guard.finish() {
-            (Released::Text(text), result) if result.is_allowed() => {
-                self.may_leave += text.len();
-                Ok(result.failure(Role::Assistant))
-            }
-            (_, result) => Err(refusal(result)),
+    /// Ends it, and gives the verdict on all of it.
+    fn finish(&mut self) -> ScanResult {
+        let (released, result) = self.guard.finish();
+        if let Released::Text(text) = released {
+            self.may_leave += text.len();
         }
+        result
     }
 }
 
@@ -60,8 +61,27 @@ pub(crate) struct ReplyDoor {
     /// Whether calls have a part in what is scanned together.
     has_values: bool,
     waiting: VecDeque<Waiting>,
+    /// Verdicts on calls that a person has to decide about.
+    asked: Vec<ScanResult>,
+    /// What judges are shown beside the text, where there are any: nothing leaves before.
+    judged: Option<Judged>,
     /// Why calls were told that could not be scanned.
     failures: Vec<String>,
+}
+
+/// What a reply has beside its text.
+#[derive(Default)]
+struct Judged {
+    calls: Vec<ToolCall>,
+    thinking: String,
+}
+
+impl Judged {
+    fn fields(&mut self) -> Vec<Field> {
+        let text = std::mem::take(&mut self.thinking);
+        let place = "reasoning_content".to_owned();
+        if text.is_empty() { Vec::new() } else { vec![Field { place, text }] }
+    }
 }
 
 /// What is left of a reply at its end.
@@ -78,48 +98,76 @@ impl ReplyDoor {
     pub fn new(firewall: &Firewall, prompt: &Prompt) -> Self {
         let mut trace = Vec::new();
         prompt.visit(&mut |message| trace.push(message));
-        let guard = || firewall.output_guard(Role::Assistant, Some(trace.clone()));
+        let guard = || firewall.output_guard(Role::Assistant, Some(trace.clone())).of_part();
         let stream = || Stream { guard: guard(), may_leave: 0, has_begun: false };
-        let (waiting, failures) = (VecDeque::new(), Vec::new());
-        Self { apart: [stream(), stream()], together: stream(), has_values: false, waiting, failures }
+        let (apart, together) = ([stream(), stream()], stream());
+        let judged = together.guard.has_judges().then(Judged::default);
+        let (waiting, asked, failures) = (VecDeque::new(), Vec::new(), Vec::new());
+        Self { apart, together, has_values: false, waiting, asked, judged, failures }
     }
 
     /// Takes what the reply says next, and gives what may leave.
     pub fn pass(&mut self, event: Event) -> Result<Vec<Event>, Refusal> {
         match event {
             Event::Text(text) => self.piece(Kind::Text, text)?,
-            Event::Reasoning(text) => self.piece(Kind::Thinking, text)?,
+            Event::Reasoning(text) => {
+                self.judged.iter_mut().for_each(|judged| judged.thinking.push_str(&text));
+                self.piece(Kind::Thinking, text)?;
+            }
             Event::ToolCall(call) => {
                 let asked = ToolCall { name: call.name.clone(), arguments: call.arguments.to_string() };
                 let values = asked.joined_values();
+                self.judged.iter_mut().for_each(|judged| judged.calls.push(asked.clone()));
                 let result = self.together.guard.tool_calls(vec![asked]);
-                if !result.is_allowed() {
+                if result.decision == ScanDecision::Block {
                     return Err(refusal(result));
                 }
                 self.failures.extend(result.failure(Role::Assistant));
                 self.has_values |= !values.is_empty();
                 self.together.push(&values)?;
-                self.waiting.push_back(Waiting::Event(Event::ToolCall(call), values.len()));
+                // What a person has to decide about does not leave, nor what follows; that may yet come to be blocked.
+                let length = if result.is_allowed() { values.len() } else { usize::MAX };
+                self.asked.extend(Some(result).filter(|result| !result.is_allowed()));
+                self.waiting.push_back(Waiting::Event(Event::ToolCall(call), length));
             }
             other => self.waiting.push_back(Waiting::Event(other, 0)),
         }
-        Ok(self.leaving())
+        Ok(if self.judged.is_some() { Vec::new() } else { self.leaving() })
     }
 
     /// Ends the reply, and gives what is left of it.
     pub fn close(mut self) -> Result<Closed, Refusal> {
+        let results = self.verdicts();
+        if let Some(refusal) = worst(&results) {
+            return Err(refusal);
+        }
+        self.failures.extend(results.iter().filter_map(|result| result.failure(Role::Assistant)));
+        let events = self.leaving();
+        let [text, _] = self.apart;
+        Ok(Closed { events, failures: self.failures, text: text.guard })
+    }
+
+    /// What scanners say of the reply at its end. What is blocked already is not judged.
+    fn verdicts(&mut self) -> Vec<ScanResult> {
         let apart = self.apart.iter_mut().filter(|stream| stream.has_begun);
-        let finished = apart.map(Stream::finish).collect::<Result<Vec<_>, _>>()?;
+        let finished: Vec<ScanResult> = apart.map(Stream::finish).collect();
+        let mut results = Vec::new();
         if finished.len() == 1 && !self.has_values {
             // What is scanned together is what was scanned just now.
             self.together.may_leave = usize::MAX;
         } else if self.together.has_begun {
-            self.failures.extend(self.together.finish()?);
+            results.push(self.together.finish());
         }
-        self.failures.extend(finished.into_iter().flatten());
-        let events = self.leaving();
-        let [text, _] = self.apart;
-        Ok(Closed { events, failures: self.failures, text: text.guard })
+        results.extend(finished);
+        results.append(&mut self.asked);
+        let is_blocked = results.iter().any(|result| result.decision == ScanDecision::Block);
+        if let Some(mut judged) = self.judged.take().filter(|_| !is_blocked) {
+            let fields = judged.fields();
+            if self.together.has_begun || !judged.calls.is_empty() {
+                results.push(self.apart[Kind::Text as usize].guard.judged(judged.calls, fields));
+            }
+        }
+        results
     }
 
     fn piece(&mut self, kind: Kind, text: String) -> Result<(), Refusal> {
@@ -168,6 +216,20 @@ impl ReplyDoor {
     }
 }
 
+/// The worst of several verdicts, where one does not let pass; what one reason says already is not said again.
+fn worst(results: &[ScanResult]) -> Option<Refusal> {
+    let decision = results.iter().map(|result| result.decision).max()?;
+    let mut reason = String::new();
+    for result in results.iter().filter(|result| result.decision == decision) {
+        if !reason.contains(&result.reason) {
+            let between = if reason.is_empty() { "" } else { "; " };
+            reason.push_str(&format!("{between}{}", result.reason));
+        }
+    }
+    let role = Role::Assistant;
+    (decision != ScanDecision::Allow).then_some(Refusal { role, reason, decision })
+}
+
 fn refusal(result: ScanResult) -> Refusal {
     Refusal { role: Role::Assistant, reason: result.reason, decision: result.decision }
 }
@@ -175,15 +237,23 @@ fn refusal(result: ScanResult) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llamafirewall::{Configuration, RegexScanner};
-    use std::sync::Arc;
+    use llamafirewall::{AlignmentCheckScanner, ChatJudge, Configuration, Message, RegexScanner};
+    use llamafirewall::{ScanFuture, ScanInput, Scanner};
+    use serde_json::{Value, json};
+    use std::sync::{Arc, Mutex};
 
     /// What leaves of a reply, and whether all of it does.
     fn out(events: Vec<Event>) -> (String, bool) {
-        let scanner = Arc::new(RegexScanner::new().expect("it compiles"));
+        let (told, refused) = through(Arc::new(RegexScanner::new().expect("it compiles")), events);
+        (told, refused.is_none())
+    }
+
+    /// What a scanner lets leave of a reply, and why not all of it.
+    fn through(scanner: Arc<dyn Scanner>, events: Vec<Event>) -> (String, Option<Refusal>) {
         let configuration = Configuration::new().add_scanner(Role::Assistant, scanner);
         let firewall = Firewall::new(configuration).expect("it is valid");
-        let mut door = ReplyDoor::new(&firewall, &Prompt::Text("hello".to_owned()));
+        let prompt = Prompt::Chat(vec![Message::user("hello")]);
+        let mut door = ReplyDoor::new(&firewall, &prompt);
         let mut told = String::new();
         let mut tell = |events: Vec<Event>| {
             for event in events {
@@ -197,12 +267,18 @@ mod tests {
         for event in events {
             match door.pass(event) {
                 Ok(events) => tell(events),
-                Err(_) => return (told, false),
+                Err(refusal) => return (told, Some(refusal)),
             }
         }
-        let closed = door.close().map(|closed| tell(closed.events));
-        let passed = closed.is_ok();
-        (told, passed)
+        match door.close() {
+            Ok(closed) => tell(closed.events),
+            Err(refusal) => return (told, Some(refusal)),
+        }
+        (told, None)
+    }
+
+    fn call(arguments: serde_json::Value) -> Event {
+        Event::ToolCall(torchless_chat::ToolCall { id: None, name: "send".to_owned(), arguments })
     }
 
     fn text(text: &str) -> Event {
@@ -229,10 +305,7 @@ mod tests {
 
     #[test]
     fn a_call_that_gives_a_secret_away_is_not_told() {
-        let call = |to: &str| {
-            let arguments = serde_json::json!({ "to": to });
-            Event::ToolCall(torchless_chat::ToolCall { id: None, name: "mail".to_owned(), arguments })
-        };
+        let call = |to: &str| call(json!({ "to": to }));
         let (told, passed) = out(vec![text("Now. "), call("john.doe@example.com")]);
         assert!(!passed && !told.contains("john"), "{told}");
         let (told, passed) = out(vec![call("the harbour")]);
@@ -241,20 +314,14 @@ mod tests {
 
     #[test]
     fn nothing_is_split_over_text_and_calls() {
-        let call = |arguments: serde_json::Value| {
-            Event::ToolCall(torchless_chat::ToolCall { id: None, name: "send".to_owned(), arguments })
-        };
-        let split = call(serde_json::json!({ "a": "john.doe@exam", "b": "ple.com" }));
+        let split = call(json!({ "a": "john.doe@exam", "b": "ple.com" }));
         let (told, passed) = out(vec![text("Now. "), split]);
         assert!(!passed && !told.contains("john"), "{told}");
-        for first in
-            [text("To john.doe"), thinking("To john.doe"), call(serde_json::json!({ "a": "john.doe" }))]
-        {
-            let (told, passed) = out(vec![first, call(serde_json::json!({ "b": "@example.com" }))]);
+        for first in [text("To john.doe"), thinking("To john.doe"), call(json!({ "a": "john.doe" }))] {
+            let (told, passed) = out(vec![first, call(json!({ "b": "@example.com" }))]);
             assert!(!passed && !told.to_lowercase().contains("john"), "{told}");
         }
-        let (told, passed) =
-            out(vec![text("It is 7"), call(serde_json::json!({ "a": 1 })), text(" and so on.")]);
+        let (told, passed) = out(vec![text("It is 7"), call(json!({ "a": 1 })), text(" and so on.")]);
         assert!(passed && told.starts_with("It is 7ToolCall") && told.ends_with("so on."), "{told}");
     }
 
@@ -262,5 +329,73 @@ mod tests {
     fn a_reply_that_ends_with_a_match_keeps_it() {
         let (told, passed) = out(vec![text("Write to "), text("john@example."), text("com")]);
         assert_eq!((told.as_str(), passed), ("Write to ", false));
+    }
+
+    /// Blocks what is forbidden, and asks about what is odd.
+    struct Words;
+
+    impl Scanner for Words {
+        fn name(&self) -> &'static str {
+            "words"
+        }
+
+        fn scan<'a>(&'a self, input: &'a ScanInput) -> ScanFuture<'a> {
+            let result = match input.text() {
+                text if text.contains("forbidden") => ScanResult::block("forbidden", 1.0),
+                text if text.contains("odd") => ScanResult::human("odd", 1.0),
+                _ => ScanResult::allow("fine"),
+            };
+            Box::pin(async { Ok(result) })
+        }
+    }
+
+    #[test]
+    fn what_is_blocked_counts_though_a_person_has_to_decide_about_something_before_it() {
+        let odd = || call(json!({ "q": "odd" }));
+        for events in [
+            vec![text("forbidden "), odd()],
+            vec![odd(), text("forbidden")],
+            vec![odd(), call(json!({ "q": "forbidden" }))],
+            vec![text("odd"), thinking("forbidden")],
+            vec![odd(), call(json!({ "q": "for" })), call(json!({ "q": "bidden" }))],
+        ] {
+            let (told, refusal) = through(Arc::new(Words), events.clone());
+            let refusal = refusal.expect("it is refused");
+            assert_eq!((told.as_str(), refusal.decision), ("", ScanDecision::Block), "{events:?}");
+            assert!(refusal.reason.contains("forbidden"), "{}", refusal.reason);
+        }
+        let (told, refusal) = through(Arc::new(Words), vec![text("Now. "), odd(), text("Done.")]);
+        let refusal = refusal.expect("a person has to decide");
+        assert_eq!((told.as_str(), refusal.decision), ("", ScanDecision::HumanInTheLoopRequired));
+        assert!(refusal.reason.contains("tool call: odd"), "{}", refusal.reason);
+    }
+
+    #[test]
+    fn judges_are_asked_once_about_the_message_that_a_reply_is() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let judge = ChatJudge::new("any", move |body| {
+            log.lock().expect("no panic before").push(body["messages"][1]["content"].clone());
+            let verdict = json!({ "observation": "o", "thought": "t", "conclusion": false }).to_string();
+            Ok(json!({ "choices": [{ "message": { "content": verdict } }] }))
+        });
+        let scanner = Arc::new(AlignmentCheckScanner::new(Arc::new(judge)));
+        let calls = ["rm", "-rf"].map(|q| call(json!({ "q": q })));
+        let [first, second] = calls;
+        let events = vec![thinking("hm"), text("I look "), first, second, text("it up.")];
+        let (told, refusal) = through(scanner, events);
+        assert!(
+            refusal.is_none() && told.starts_with("HMI look ToolCall") && told.ends_with("it up."),
+            "{told}"
+        );
+        let asked = asked.lock().expect("no panic before");
+        let asked: Vec<Value> =
+            asked.iter().map(|text| text.as_str().unwrap_or("").parse().expect("JSON")).collect();
+        let call = |q: &str| json!({ "name": "send", "arguments": json!({ "q": q }).to_string() });
+        let said = json!({
+            "role": "assistant", "content": "I look it up.", "tool_calls": [call("rm"), call("-rf")],
+            "other_fields": [{ "place": "reasoning_content", "text": "hm" }],
+        });
+        assert_eq!(asked, [json!({ "objective": "hello", "trace": [said] })]);
     }
 }
