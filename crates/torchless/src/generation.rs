@@ -2,12 +2,15 @@
 
 use crate::Error;
 use crate::guarded::ReplyDoor;
-use llamafirewall_core::{OutputGuard, Passed, Refusal};
+use crate::prompt::Prompt;
+use llamafirewall_core::{Admitted, Firewall, Halt, OutputGuard, Passed, Refusal};
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use torchless_base::TokenId;
 use torchless_chat::{Piece, ReplyParser, ToolCall};
-use torchless_engine::{Canceller, Event as EngineEvent, FinishReason, Ticket};
+use torchless_engine::{Event as EngineEvent, FinishReason, Ticket};
 use torchless_tokenizer::{StopStrings, StreamDecoder, Tokenizer, Watched};
 
 /// What happens while a reply is made. The last event is `Done`.
@@ -47,7 +50,7 @@ pub struct Summary {
     pub reply_time: Duration,
     /// The tokens themselves, all that the model made: those of its thinking, of calls and of what a stop string cut off are
     /// among them. Which token which text came from is not always told. Behind a firewall those of what a stop string cut off are left
-    /// out, for no scanner saw that.
+    /// out, for no scanner saw that, and all of them where scanning the reply was cancelled.
     pub tokens: Vec<TokenId>,
     /// Why parts of the prompt or the reply passed that could not be scanned, where the policy says so (`fail_mode = "open"`).
     pub scan_failures: Vec<String>,
@@ -78,6 +81,47 @@ impl DoneReason {
     }
 }
 
+/// Cancels a reply from elsewhere, such as a signal handler's thread: ends it, and where scanners look at what was made already, the wait
+/// for their verdict, without which that is not told. Does nothing once it has ended.
+#[derive(Clone, Debug)]
+pub struct Canceller {
+    engine: torchless_engine::Canceller,
+    end: Arc<End>,
+}
+
+impl Canceller {
+    /// Cancels.
+    pub fn cancel(&self) {
+        self.engine.cancel();
+        self.end.cancel();
+    }
+}
+
+/// The end of a reply, where cancelling is for those who wait for a verdict.
+#[derive(Debug, Default)]
+struct End {
+    is_cancelled: AtomicBool,
+    has_come: AtomicBool,
+    halt: Halt,
+}
+
+impl End {
+    fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::SeqCst);
+        if self.has_come.load(Ordering::SeqCst) {
+            self.halt.call();
+        }
+    }
+
+    /// From now on cancelling ends the wait, as it has to if it came too late for the engine to hear.
+    fn begin(&self, reason: DoneReason) {
+        self.has_come.store(true, Ordering::SeqCst);
+        if reason != DoneReason::Cancelled && self.is_cancelled.load(Ordering::SeqCst) {
+            self.halt.call();
+        }
+    }
+}
+
 /// A reply in progress. Dropping it cancels what is left.
 pub struct Generation<'m> {
     ticket: Ticket,
@@ -91,6 +135,7 @@ pub struct Generation<'m> {
     passed: VecDeque<Event>,
     door: Option<ReplyDoor>,
     guarded: Option<Guarded>,
+    end: Arc<End>,
     tokens: Vec<TokenId>,
     prompt_tokens: usize,
     prompt_read: usize,
@@ -116,6 +161,11 @@ impl Guarded {
     fn token(&mut self, bytes: usize) {
         self.decoded += bytes;
         self.ends.push(self.decoded);
+    }
+
+    /// Nobody waited for the verdict on the reply: no token of it is told.
+    fn hide(&mut self) {
+        (self.is_cut, self.offered) = (true, 0);
     }
 
     /// Tokens whose bytes were all offered to the door, up to the last that brought any: those of a stop string were not.
@@ -153,6 +203,7 @@ impl<'m> Generation<'m> {
             passed: VecDeque::new(),
             door: None,
             guarded: None,
+            end: Arc::default(),
             tokens: Vec::new(),
             prompt_tokens: 0,
             prompt_read: 0,
@@ -160,10 +211,13 @@ impl<'m> Generation<'m> {
         }
     }
 
-    /// The same reply, which has to pass a door, to a prompt that was let in with these failures.
-    pub(crate) fn behind(mut self, door: Option<ReplyDoor>, failures: &[String]) -> Self {
-        self.guarded = door.is_some().then(|| Guarded { failures: failures.to_vec(), ..Guarded::default() });
-        self.door = door;
+    /// The same reply, which has to pass the firewall's door, to a prompt.
+    pub(crate) fn behind(mut self, firewall: &Firewall, prompt: &Admitted<Prompt>) -> Self {
+        if !firewall.is_open() {
+            let failures = prompt.failures().to_vec();
+            self.guarded = Some(Guarded { failures, ..Guarded::default() });
+            self.door = Some(ReplyDoor::new(firewall, prompt.get(), self.end.halt.clone()));
+        }
         self
     }
 
@@ -174,9 +228,9 @@ impl<'m> Generation<'m> {
         }
     }
 
-    /// Cancels from elsewhere, such as a signal handler's thread.
+    /// Cancels it from elsewhere.
     pub fn canceller(&self) -> Canceller {
-        self.ticket.canceller()
+        Canceller { engine: self.ticket.canceller(), end: Arc::clone(&self.end) }
     }
 
     fn token(&mut self, id: TokenId) {
@@ -260,15 +314,22 @@ impl<'m> Generation<'m> {
             }
             return Ok(true);
         }
-        if !matches!(self.state, State::Ending(_)) {
-            return Ok(false);
-        }
+        let State::Ending(reason) = self.state else { return Ok(false) };
         let Some(door) = self.door.take() else { return Ok(false) };
+        self.end.begin(reason);
         let closed = door.close()?;
-        self.passed.extend(closed.events);
+        if closed.is_none() {
+            self.state = State::Ending(DoneReason::Cancelled);
+        }
         if let Some(guarded) = &mut self.guarded {
-            guarded.failures.extend(closed.failures);
-            guarded.text = Some(closed.text);
+            match closed {
+                Some(closed) => {
+                    self.passed.extend(closed.events);
+                    guarded.failures.extend(closed.failures);
+                    guarded.text = Some(closed.text);
+                }
+                None => guarded.hide(),
+            }
         }
         Ok(true)
     }
@@ -388,5 +449,52 @@ mod tests {
         assert_eq!(seen(&[0, 3], 0), 0);
         let whole = Guarded { ends: vec![1, 2], ..Guarded::default() };
         assert_eq!(whole.seen(), 2);
+    }
+
+    /// Is never done, and cancels the reply that it looks at.
+    #[derive(Default)]
+    struct Endless(std::sync::Mutex<Option<Canceller>>);
+
+    impl llamafirewall_core::Scanner for Endless {
+        fn name(&self) -> &'static str {
+            "endless"
+        }
+
+        fn scan<'a>(&'a self, _: &'a llamafirewall_core::ScanInput) -> llamafirewall_core::ScanFuture<'a> {
+            let canceller = self.0.lock().expect("no panic before");
+            canceller.iter().for_each(Canceller::cancel);
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn cancelling_ends_the_wait_for_the_verdict_on_a_reply() {
+        use crate::{GenerateOptions, Model, ModelOptions, Source};
+        use llamafirewall_core::{Configuration, Role};
+        let options = ModelOptions { threads: Some(1), ..ModelOptions::default() };
+        let mut model = Model::open(&Source::Inside, &options, &mut |_, _| {}).expect("it opens");
+        let scanner = Arc::new(Endless::default());
+        let configuration = Configuration::new().add_scanner(Role::Assistant, scanner.clone());
+        model.set_firewall(Firewall::new(configuration).expect("it is valid"));
+        let prompt = model.admit(Prompt::Text("Once".to_owned())).expect("nobody looks at it");
+        let options = GenerateOptions { max_tokens: Some(4), ..GenerateOptions::default() };
+        let mut reply = model.generate(&prompt, &options).expect("it begins");
+        *scanner.0.lock().expect("no panic before") = Some(reply.canceller());
+        let events: Vec<Event> = reply.by_ref().map(|event| event.expect("no refusal")).collect();
+        let Some(Event::Done(summary)) = events.last() else { panic!("{events:?}") };
+        assert_eq!((summary.reason, summary.tokens.len()), (DoneReason::Cancelled, 0));
+        assert!(!events.iter().any(|event| matches!(event, Event::Text(_))), "{events:?}");
+    }
+
+    #[test]
+    fn cancelling_too_late_for_the_engine_is_for_the_end() {
+        for (reason, is_late) in [(DoneReason::Length, true), (DoneReason::Cancelled, false)] {
+            let end = End::default();
+            end.cancel();
+            end.begin(reason);
+            assert_eq!(end.halt.is_called(), is_late);
+            end.cancel();
+            assert!(end.halt.is_called());
+        }
     }
 }

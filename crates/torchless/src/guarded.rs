@@ -7,7 +7,7 @@
 use crate::generation::Event;
 use crate::prompt::Prompt;
 use llamafirewall_core::{
-    Content, Field, Firewall, OutputGuard, Refusal, Released, Role, ScanDecision, ScanResult, ToolCall,
+    Content, Field, Firewall, Halt, OutputGuard, Refusal, Released, Role, ScanDecision, ScanResult, ToolCall,
 };
 use std::collections::VecDeque;
 
@@ -65,6 +65,7 @@ pub(crate) struct ReplyDoor {
     asked: Vec<ScanResult>,
     /// What judges are shown beside the text, where there are any: nothing leaves before.
     judged: Option<Judged>,
+    halt: Halt,
     /// Why calls were told that could not be scanned.
     failures: Vec<String>,
 }
@@ -94,16 +95,17 @@ pub(crate) struct Closed {
 }
 
 impl ReplyDoor {
-    /// The door for the reply to a prompt.
-    pub fn new(firewall: &Firewall, prompt: &Prompt) -> Self {
+    /// The door for the reply to a prompt. A call of `halt` ends what is waited for at its end.
+    pub fn new(firewall: &Firewall, prompt: &Prompt, halt: Halt) -> Self {
         let mut trace = Vec::new();
         prompt.visit(&mut |message| trace.push(message));
-        let guard = || firewall.output_guard(Role::Assistant, Some(trace.clone())).of_part();
+        let guard =
+            || firewall.output_guard(Role::Assistant, Some(trace.clone())).of_part().until(halt.clone());
         let stream = || Stream { guard: guard(), may_leave: 0, has_begun: false };
         let (apart, together) = ([stream(), stream()], stream());
         let judged = together.guard.has_judges().then(Judged::default);
         let (waiting, asked, failures) = (VecDeque::new(), Vec::new(), Vec::new());
-        Self { apart, together, has_values: false, waiting, asked, judged, failures }
+        Self { apart, together, has_values: false, waiting, asked, judged, halt, failures }
     }
 
     /// Takes what the reply says next, and gives what may leave.
@@ -135,16 +137,19 @@ impl ReplyDoor {
         Ok(if self.judged.is_some() { Vec::new() } else { self.leaving() })
     }
 
-    /// Ends the reply, and gives what is left of it.
-    pub fn close(mut self) -> Result<Closed, Refusal> {
+    /// Ends the reply, and gives what is left of it; none where nobody waited for the verdict on it.
+    pub fn close(mut self) -> Result<Option<Closed>, Refusal> {
         let results = self.verdicts();
+        if self.halt.is_called() {
+            return Ok(None);
+        }
         if let Some(refusal) = worst(&results) {
             return Err(refusal);
         }
         self.failures.extend(results.iter().filter_map(|result| result.failure(Role::Assistant)));
         let events = self.leaving();
         let [text, _] = self.apart;
-        Ok(Closed { events, failures: self.failures, text: text.guard })
+        Ok(Some(Closed { events, failures: self.failures, text: text.guard }))
     }
 
     /// What scanners say of the reply at its end. What is blocked already is not judged.
@@ -253,7 +258,7 @@ mod tests {
         let configuration = Configuration::new().add_scanner(Role::Assistant, scanner);
         let firewall = Firewall::new(configuration).expect("it is valid");
         let prompt = Prompt::Chat(vec![Message::user("hello")]);
-        let mut door = ReplyDoor::new(&firewall, &prompt);
+        let mut door = ReplyDoor::new(&firewall, &prompt, Halt::default());
         let mut told = String::new();
         let mut tell = |events: Vec<Event>| {
             for event in events {
@@ -271,7 +276,7 @@ mod tests {
             }
         }
         match door.close() {
-            Ok(closed) => tell(closed.events),
+            Ok(closed) => tell(closed.map_or(Vec::new(), |closed| closed.events)),
             Err(refusal) => return (told, Some(refusal)),
         }
         (told, None)

@@ -36,7 +36,7 @@ pub use export::{
     Temporary, convert_to_folder, convert_to_gguf, convert_to_native, discard_temporaries, lossless,
     quantize, refuse_same, workplace, write_importance, write_temporary, write_whole,
 };
-pub use generation::{DoneReason, Event, Generation, Summary};
+pub use generation::{Canceller, DoneReason, Event, Generation, Summary};
 pub use judge::ModelJudge;
 pub use llama::{EngineKind, llama_library};
 pub use model::{GenerateOptions, Model, default_max_tokens};
@@ -59,7 +59,6 @@ pub use torchless_base::TokenId;
 pub use torchless_chat as conversation;
 pub use torchless_device::{CacheType, MemoryGauge, MemoryNumbers, MemoryUse, Residency};
 pub use torchless_device_gpu as gpu;
-pub use torchless_engine::Canceller;
 pub use torchless_formats as formats;
 pub use torchless_model::encoder::{
     EncodeError, EncoderPrecision, EncoderSpec, EncoderText, HeadLevel, Pooling, Scores,

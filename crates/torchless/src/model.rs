@@ -2,7 +2,6 @@
 
 use crate::chat::model_template;
 use crate::generation::Generation;
-use crate::guarded::ReplyDoor;
 use crate::llama::EngineKind;
 use crate::open::{ModelOptions, Source, spec};
 use crate::opened::{About, Opened};
@@ -341,8 +340,7 @@ impl Model {
             _ => self.tokenizer.stream(Controls::Hide),
         };
         let reply = reply.map(|reply| (reply, &self.tokenizer));
-        let door = (!self.firewall.is_open()).then(|| ReplyDoor::new(&self.firewall, prompt.get()));
-        Ok(Generation::new(decoder, reply, ticket, options.stop.clone()).behind(door, prompt.failures()))
+        Ok(Generation::new(decoder, reply, ticket, options.stop.clone()).behind(&self.firewall, prompt))
     }
 }
 
