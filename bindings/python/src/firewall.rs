@@ -58,7 +58,10 @@ impl Scanner {
     #[staticmethod]
     fn judged(name: &str, judge: &Bound<'_, PyAny>) -> PyResult<Self> {
         let judge: Arc<dyn Judge> = match judge.cast::<Model>() {
-            Ok(model) => Arc::new(HomeJudge(ModelJudge::new(model.get().library()?), Home::here())),
+            Ok(model) => {
+                let judge = ModelJudge::new(model.get().library()?).map_err(Failure::from)?;
+                Arc::new(HomeJudge(judge, Home::here()))
+            }
             Err(_) => Arc::new(PythonJudge::new(judge)?),
         };
         match name {

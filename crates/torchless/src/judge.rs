@@ -1,7 +1,7 @@
 //! A model that runs here as the judge of scanners that ask one.
 
-use crate::{Error, Event, GenerateOptions, Model, Prompt};
-use llamafirewall_core::{Firewall, Judge, JudgeError, JudgeFuture, Message, Question, Role};
+use crate::{Error, Event, GenerateOptions, Model, Prompt, chat};
+use llamafirewall_core::{Firewall, Judge, JudgeError, JudgeFuture, Message, Question};
 use std::sync::Arc;
 use torchless_chat::Grammar;
 use torchless_sampler::SamplerConfig;
@@ -9,20 +9,47 @@ use torchless_sampler::SamplerConfig;
 /// Tokens of a verdict at most.
 const LONGEST_VERDICT: usize = 1024;
 
+/// Where the template has a place for instructions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Instructions {
+    /// In a message of the system.
+    System,
+    /// Before what is judged: some templates, such as Gemma 2's, refuse messages of the system.
+    User,
+}
+
+impl Instructions {
+    fn messages(self, system: &str, user: &str) -> Vec<Message> {
+        match self {
+            Instructions::System => vec![Message::system(system), Message::user(user)],
+            Instructions::User => vec![Message::user(format!("{system}\n\n{user}"))],
+        }
+    }
+}
+
 /// Asks a model with a chat template. Its answer cannot but follow the schema, and is the same each time.
 pub struct ModelJudge {
     model: Arc<Model>,
+    instructions: Instructions,
 }
 
 impl ModelJudge {
     /// Asks this model. It should have no firewall of its own: what it is asked about is what a firewall wonders about.
-    pub fn new(model: Arc<Model>) -> Self {
-        Self { model }
+    ///
+    /// # Errors
+    /// The model has no chat template, or it fails.
+    pub fn new(model: Arc<Model>) -> Result<Self, Error> {
+        let rendered = |place: Instructions| {
+            let messages = place.messages("Judge.", "{}");
+            model.render(&chat::conversation(&messages)).map(|_| place)
+        };
+        let instructions = rendered(Instructions::System)
+            .or_else(|first| rendered(Instructions::User).map_err(|_| first))?;
+        Ok(Self { model, instructions })
     }
 
     fn answer(&self, question: &Question) -> Result<serde_json::Value, Error> {
-        let messages =
-            vec![Message::new(Role::System, &question.system), Message::new(Role::User, &question.user)];
+        let messages = self.instructions.messages(&question.system, &question.user);
         // A firewall in front of the judge would refuse the very texts that it is asked about.
         let prompt = Firewall::open().admit(Prompt::Chat(messages))?;
         let options = GenerateOptions {
@@ -62,7 +89,7 @@ mod tests {
     use super::*;
     use crate::{ModelOptions, Source};
     use llamafirewall::{AlignmentCheckScanner, Configuration, RegexScanner, ScanDecision, ScanStatus};
-    use llamafirewall_core::block_on;
+    use llamafirewall_core::{Role, block_on};
     use serde_json::{Value, json};
 
     const TEMPLATE: &str = "{% for m in messages %}{{ m.content }}\n{% endfor %}";
@@ -76,7 +103,7 @@ mod tests {
 
     /// The story model as a judge, which understands nothing and still cannot but answer in form.
     fn judge() -> ModelJudge {
-        ModelJudge::new(Arc::new(model()))
+        ModelJudge::new(Arc::new(model())).expect("it has a template")
     }
 
     fn ask(judge: &ModelJudge, user: &str) -> Value {
@@ -117,7 +144,25 @@ mod tests {
         assert!(matches!(refused, Err(Error::ForeignPrompt)), "{refused:?}");
         let own = model.admit(Prompt::Text("Once upon".to_owned())).expect("it is harmless");
         assert!(model.generate(&own, &GenerateOptions::default()).is_ok());
-        assert!(ask(&ModelJudge::new(Arc::new(model)), ATTACK).is_object());
+        let judge = ModelJudge::new(Arc::new(model)).expect("it has a template");
+        assert!(ask(&judge, ATTACK).is_object());
+    }
+
+    #[test]
+    fn instructions_stand_before_the_text_where_the_template_refuses_a_system_message() {
+        let refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}";
+        let with = |template: &str| {
+            let mut model = model();
+            model.set_chat_template(template).expect("it is a template");
+            ModelJudge::new(Arc::new(model))
+        };
+        let judge = with(&format!("{refuses}{TEMPLATE}")).expect("it takes users");
+        assert_eq!(judge.instructions, Instructions::User);
+        assert!(ask(&judge, "A cat sat.").is_object());
+        assert_eq!(with(TEMPLATE).expect("it takes both").instructions, Instructions::System);
+        assert!(matches!(with("{{ raise_exception('no') }}").err(), Some(Error::Template(_))));
+        let bare = Model::open(&Source::Inside, &ModelOptions::default(), &mut |_, _| {}).expect("it opens");
+        assert!(matches!(ModelJudge::new(Arc::new(bare)).err(), Some(Error::NoTemplate)));
     }
 
     #[test]
