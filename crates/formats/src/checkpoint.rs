@@ -198,6 +198,12 @@ impl Tensors {
         self.by_name.remove(name);
     }
 
+    /// Puts a tensor in the place of the one of its name, whatever that is; `false`, and nothing changes, where there is none.
+    pub fn replace(&mut self, tensor: Tensor) -> bool {
+        let place = self.by_name.get_mut(&tensor.name);
+        place.map(|entry| *entry = Entry::Readable(Box::new(tensor))).is_some()
+    }
+
     /// Takes over the tensors of another part of the same model.
     pub(crate) fn append(&mut self, other: Tensors) -> Result<(), FormatError> {
         other.by_name.into_iter().try_for_each(|(name, entry)| self.insert_entry(name, entry))
