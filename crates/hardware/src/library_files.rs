@@ -2,7 +2,7 @@
 
 use crate::features::Isa;
 use crate::machine::OperatingSystem;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -82,7 +82,13 @@ pub struct Installed {
     /// Of the package.
     pub version: String,
     /// The library.
+    #[serde(serialize_with = "readable")]
     pub path: PathBuf,
+}
+
+/// Writes a path as messages have it: serde refuses one that is no UTF-8.
+pub(crate) fn readable<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// Builds in a folder such as [`libraries_folder`] that are for this system and instruction set: the newest first, and of one version the

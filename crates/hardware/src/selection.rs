@@ -64,6 +64,7 @@ pub struct Candidate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Build {
     /// The library.
+    #[serde(serialize_with = "crate::library_files::readable")]
     pub path: PathBuf,
     /// `cpu` or `gpu`.
     pub place: &'static str,
@@ -84,6 +85,7 @@ pub struct PassedOver {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Choice {
     /// The library.
+    #[serde(serialize_with = "crate::library_files::readable")]
     pub path: PathBuf,
     /// What it computes, and on what.
     pub kind: Kind,

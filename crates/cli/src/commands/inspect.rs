@@ -235,7 +235,7 @@ impl View<'_> {
         };
         json!({
             "format": c.format.name(),
-            "files": c.files.iter().map(|f| json!({ "path": f.path, "bytes": f.bytes })).collect::<Vec<_>>(),
+            "files": c.files.iter().map(|f| json!({ "path": f.path.to_string_lossy(), "bytes": f.bytes })).collect::<Vec<_>>(),
             "model": spec,
             "tokenizer": tokenizer,
             "chat_template": template,

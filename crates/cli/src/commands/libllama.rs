@@ -7,6 +7,7 @@ use crate::libllama_args::{InstallArgs, LibllamaArgs, LibllamaVerb, ListArgs};
 use crate::output;
 use anyhow::{Context, Result};
 use serde_json::json;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use torchless::hardware::{Installed, Isa, OperatingSystem, installed_libraries, libraries_folder};
 
@@ -40,7 +41,7 @@ fn get(args: &InstallArgs) -> Result<()> {
     let Installed { package: name, version, path } = &done.installed;
     if args.json {
         return Ok(output::json(&json!({
-            "package": name, "version": version, "path": path, "was_there": done.was_there, "integrity": done.integrity,
+            "package": name, "version": version, "path": path.to_string_lossy(), "was_there": done.was_there, "integrity": done.integrity,
         }))?);
     }
     let what = if done.was_there { "was there" } else { "is installed" };
@@ -52,12 +53,17 @@ fn get(args: &InstallArgs) -> Result<()> {
 }
 
 fn list(args: &ListArgs) -> Result<()> {
-    let found = installed()?;
+    let (folder, found) = (folder()?, installed()?);
+    // What cannot be read may hold some.
+    if let Err(error) = std::fs::read_dir(&folder)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error).with_context(|| folder.display().to_string());
+    }
     if args.json {
-        return Ok(output::json(&json!({ "folder": folder()?, "installed": found }))?);
+        return Ok(output::json(&json!({ "folder": folder.to_string_lossy(), "installed": found }))?);
     }
     if found.is_empty() {
-        let folder = folder()?;
         output::note(&format!(
             "none is installed in {}: `torchless libllama install` gets one",
             folder.display()

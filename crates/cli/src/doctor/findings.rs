@@ -2,7 +2,6 @@
 
 use crate::output;
 use serde::Serialize;
-use std::path::PathBuf;
 use torchless::ModelOptions;
 use torchless::gpu::driver::{self, DeviceInfo, Hardware};
 use torchless::hardware::{self, Installed, Isa, Machine, OperatingSystem};
@@ -56,8 +55,8 @@ pub struct DeviceFound {
 /// libllama, or none.
 #[derive(Clone, Debug, Serialize)]
 pub struct LibllamaFound {
-    /// The library that would be used.
-    pub path: Option<PathBuf>,
+    /// The library that would be used; bytes of its name that are no UTF-8 stand as U+FFFD.
+    pub path: Option<String>,
     /// Why it is that one, or why there is none.
     pub reason: String,
     /// The build that a folder of builds would be searched for first.
@@ -127,6 +126,7 @@ fn libllama(machine: &Machine) -> LibllamaFound {
         hardware::installed_libraries(folder, OperatingSystem::here(), Isa::here())
     });
     let (path, reason) = crate::libllama::found(&installed);
+    let path = path.map(|path| path.to_string_lossy().into_owned());
     let suited = hardware::cpu_variants(&machine.cpu);
     let (variant, variant_reason) =
         suited.first().map_or(("standard", String::new()), |first| (first.name, first.reason.clone()));

@@ -151,7 +151,7 @@ fn programs(out: &mut Rows, findings: &Findings) {
     }
     let libllama = &findings.libllama;
     match &libllama.path {
-        Some(path) => out.add("libllama", &format!("{} ({})", path.display(), libllama.reason)),
+        Some(path) => out.add("libllama", &format!("{path} ({})", libllama.reason)),
         None => out.add("libllama", &format!("none: {}", libllama.reason)),
     }
     let found =

@@ -213,6 +213,36 @@ fn nothing_installed_is_said() {
     }
 }
 
+#[test]
+fn a_folder_that_is_no_text_is_shown_as_well_as_it_can_be() {
+    use std::os::unix::ffi::OsStrExt;
+    let machine = Machine::new();
+    let home = machine.path("").join(std::ffi::OsStr::from_bytes(b"bad\xff"));
+    for verb in [&["libllama", "list"][..], &["doctor"]] {
+        let mut command = command(&[verb, &["--json"]].concat());
+        command.env("XDG_DATA_HOME", &home);
+        let ran = finish(command);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        let folder = report["folder"].as_str();
+        assert!(folder.is_none_or(|folder| folder.ends_with("bad\u{fffd}/torchless/libllama")), "{report}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_not_said_to_be_empty() {
+    let machine = Machine::new();
+    fs::create_dir(machine.path("data")).unwrap();
+    fs::write(machine.path("data/torchless"), "").unwrap();
+    for more in [&[][..], &["--json"]] {
+        assert_refused(
+            &machine.run(&[&["list"], more].concat()),
+            1,
+            &["torchless/libllama: Not a directory"],
+        );
+    }
+}
+
 /// Whether npm is there and its registry answers.
 fn npm_answers() -> bool {
     let view = Command::new("npm").args(["view", "@node-llama-cpp/linux-x64@3.22.1", "version"]).output();

@@ -1,7 +1,9 @@
 //! The verbs beside running a model.
 
 use super::remake::Remake;
-use super::support::{NATIVE, STORY, assert_refused, json, output, root, run, run_with, text};
+use super::support::{
+    NATIVE, STORY, assert_refused, command, finish, json, output, root, run, run_with, text,
+};
 use serde_json::Value;
 use std::path::Path;
 use torchless::{ModelOptions, Scorer, Source, TokenId};
@@ -116,6 +118,20 @@ fn inspect_is_there_as_json() {
     assert!(weights > 1_000_000 && weights < bytes && cache > 0);
     assert_eq!((&need["resident"], &need["mapped"]), (&(weights + cache).into(), &cache.into()));
     assert_eq!(report["chat_template"], Value::Null);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_no_text_is_shown_as_well_as_it_can_be() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join(std::ffi::OsStr::from_bytes(b"bad\xff.gguf"));
+    std::fs::copy(root().join(STORY), &model).unwrap();
+    let mut command = command(&["inspect", "--json"]);
+    command.arg(&model);
+    let ran = finish(command);
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    assert!(report["files"][0]["path"].as_str().unwrap().ends_with("bad\u{fffd}.gguf"), "{report}");
 }
 
 #[test]
