@@ -53,7 +53,7 @@ impl EncoderOpenArgs {
             },
             encoder_precision: self.precision,
             precision: if self.exact { RunPrecision::Exact } else { RunPrecision::Fast },
-            kernels: self.kernels.clone().or_else(|| std::env::var("TORCHLESS_KERNELS").ok()),
+            kernels: self.kernels.clone(),
             threads: self.threads,
             placement: self.placement.placement(),
             ..ModelOptions::default()

@@ -71,6 +71,15 @@ pub fn refuse_longer(stretch: usize, args: &ModelArgs) -> Result<(), Usage> {
     }
 }
 
+/// Makes what `TORCHLESS_KERNELS` names the table of this process, whatever opens a model: verbs, and scanners of a policy.
+///
+/// # Errors
+/// This processor does not run it.
+pub fn kernels_of_the_environment() -> Result<(), Error> {
+    let named = std::env::var_os("TORCHLESS_KERNELS").filter(|name| !name.is_empty());
+    named.map_or(Ok(()), |name| torchless::prefer_kernels(&name.to_string_lossy()))
+}
+
 /// The options in the words of the library.
 ///
 /// # Errors
@@ -87,7 +96,7 @@ pub fn options(args: &ModelArgs) -> Result<ModelOptions, Usage> {
             KvType::Q8_0 => CacheType::Q8_0,
             KvType::Q4_0 => CacheType::Q4_0,
         }),
-        kernels: args.kernels.clone().or_else(|| std::env::var("TORCHLESS_KERNELS").ok()),
+        kernels: args.kernels.clone(),
         threads: args.threads,
         max_seq_len: args.max_seq_len,
         adapters: args.lora.clone(),

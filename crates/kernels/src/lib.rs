@@ -30,4 +30,4 @@ pub use ops::{
 pub use ops::{DistanceRows, Offsets, WithinSpec};
 pub use pool::Pool;
 pub use rounded::{RoundedActs, RoundedJob, Rounding};
-pub use table::{Kernels, available, best, by_name};
+pub use table::{Kernels, available, best, by_name, prefer, usual};

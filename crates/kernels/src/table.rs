@@ -3,7 +3,7 @@
 use crate::matmul::isa::scalar::Scalar;
 use crate::matmul::table::{MatmulTable, matmul_table};
 use crate::ops::{self, OpsTable};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// One implementation of all operations, for one level of instruction set.
 pub struct Kernels {
@@ -121,6 +121,20 @@ pub fn available() -> &'static [&'static Kernels] {
 /// The fastest table that this processor can run.
 pub fn best() -> &'static Kernels {
     available().last().unwrap_or(&&SCALAR)
+}
+
+/// The table that this process wants where none is named.
+static PREFERRED: Mutex<Option<&'static Kernels>> = Mutex::new(None);
+
+/// The table for those who name none: the best, or the one that was preferred to it.
+pub fn usual() -> &'static Kernels {
+    let preferred = *PREFERRED.lock().unwrap_or_else(PoisonError::into_inner);
+    preferred.unwrap_or_else(best)
+}
+
+/// From now on this table is the [`usual`] one: whatever opens a model in this process, a scanner included, computes with it.
+pub fn prefer(table: &'static Kernels) {
+    *PREFERRED.lock().unwrap_or_else(PoisonError::into_inner) = Some(table);
 }
 
 /// The available table of this name.

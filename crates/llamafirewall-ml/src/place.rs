@@ -6,7 +6,7 @@ use torchless_device::{CpuDevice, CpuOptions, EncoderDevice};
 use torchless_device_gpu::driver::{MEMORY_FRACTION, Opened, Shortage, first_gpu};
 use torchless_device_gpu::{Backend, GpuDevice};
 use torchless_formats::Checkpoint;
-use torchless_kernels::{Precision, best};
+use torchless_kernels::{Precision, usual};
 
 /// Where a classifier runs. What is named is used or is an error; nothing falls back in silence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +76,6 @@ pub(crate) fn on_gpu(
 }
 
 fn cpu(options: &NativeOptions) -> Box<dyn EncoderDevice> {
-    let cpu = CpuOptions { kernels: best(), threads: options.threads.max(1), precision: Precision::Fast };
+    let cpu = CpuOptions { kernels: usual(), threads: options.threads.max(1), precision: Precision::Fast };
     Box::new(CpuDevice::new(cpu))
 }

@@ -40,7 +40,9 @@ pub use generation::{Canceller, DoneReason, Event, Generation, Summary};
 pub use judge::ModelJudge;
 pub use llama::{EngineKind, llama_library};
 pub use model::{GenerateOptions, Model, default_max_tokens};
-pub use open::{ModelOptions, RunPrecision, Source, check, kernel_tables, layout, open_runner, spec};
+pub use open::{
+    ModelOptions, RunPrecision, Source, check, kernel_tables, layout, open_runner, prefer_kernels, spec,
+};
 pub use parity::{
     Different, F32_TOLERANCE, HALF_TOLERANCE, Parity, ParityOptions, QUANTISED_TOLERANCE, parity,
 };

@@ -72,7 +72,7 @@ pub struct ModelOptions {
     pub encoder_precision: EncoderPrecision,
     /// Element type of the KV cache; by default F16 where weights are quantised or lie on a GPU, and F32 elsewhere and in exact runs.
     pub cache: Option<CacheType>,
-    /// Name of the table of CPU kernels; by default the best.
+    /// Name of the table of CPU kernels; by default the best, or what [`prefer_kernels`] says.
     pub kernels: Option<String>,
     /// Threads; by default one per physical core.
     pub threads: Option<usize>,
@@ -135,11 +135,7 @@ impl ModelOptions {
     /// # Errors
     /// There is none of that name on this CPU.
     pub fn table(&self) -> Result<&'static Kernels, Error> {
-        let Some(name) = &self.kernels else { return Ok(torchless_kernels::best()) };
-        torchless_kernels::by_name(name).ok_or_else(|| {
-            let known = kernel_tables().join(", ");
-            Error::Option(format!("no kernels '{name}' on this CPU (there are: {known})"))
-        })
+        self.kernels.as_deref().map_or_else(|| Ok(torchless_kernels::usual()), table_named)
     }
 
     /// Threads that will be used.
@@ -224,6 +220,22 @@ impl ModelOptions {
             adapters,
         }
     }
+}
+
+fn table_named(name: &str) -> Result<&'static Kernels, Error> {
+    torchless_kernels::by_name(name).ok_or_else(|| {
+        let known = kernel_tables().join(", ");
+        Error::Option(format!("no kernels '{name}' on this CPU (there are: {known})"))
+    })
+}
+
+/// From now on whatever opens a model in this process, scanners of a firewall included, computes with this table of CPU kernels where
+/// it names no other.
+///
+/// # Errors
+/// There is none of that name on this CPU.
+pub fn prefer_kernels(name: &str) -> Result<(), Error> {
+    table_named(name).map(torchless_kernels::prefer)
 }
 
 /// Names of the tables of kernels that this CPU runs, the slowest first.

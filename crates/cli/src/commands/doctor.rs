@@ -20,8 +20,7 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
     if let (true, Some(model)) = (args.parity, &args.model) {
         return parity(model, args);
     }
-    let kernels = std::env::var("TORCHLESS_KERNELS").ok();
-    let options = ModelOptions { threads: args.threads, kernels, ..ModelOptions::default() };
+    let options = ModelOptions { threads: args.threads, ..ModelOptions::default() };
     // A file that is no model is said before everything is looked at.
     let needs = args.model.as_deref().map(needs).transpose()?;
     let findings = Findings::look(&options)?;

@@ -17,7 +17,7 @@ mod scan;
 mod tokens;
 
 use crate::args::{Cli, Verb};
-use crate::interrupt;
+use crate::{interrupt, open};
 
 /// Does what was asked for.
 ///
@@ -27,6 +27,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     if cli.verb.as_ref().is_some_and(makes_files) {
         interrupt::clear_up_at_the_end()?;
     }
+    open::kernels_of_the_environment()?;
     match cli.verb {
         None => run::run(&cli.run),
         Some(Verb::Run(args)) => run::run(&args),

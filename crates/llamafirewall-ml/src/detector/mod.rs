@@ -354,7 +354,7 @@ mod tests {
         let rows: Vec<Row> = golden.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert!(rows.len() > 15);
         let detector = Detector::inside().unwrap();
-        let has_coarse_scales = reader::precision(torchless_kernels::best().name) == EncoderPrecision::Int8;
+        let has_coarse_scales = reader::precision(torchless_kernels::usual().name) == EncoderPrecision::Int8;
         let most = if has_coarse_scales { 0.5 } else { 0.25 };
         for row in rows {
             for origin in [Origin::Typed, Origin::Fetched] {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use torchless_base::TokenId;
 use torchless_device::{CpuDevice, CpuOptions};
 use torchless_formats::{Checkpoint, Metadata};
-use torchless_kernels::{Precision, best};
+use torchless_kernels::{Precision, usual};
 use torchless_model::encoder::{Encoder, EncoderOptions, EncoderPrecision, EncoderText, Want, load_encoder};
 use torchless_tokenizer::{EncodeOptions, GgufVocab, Tokenizer};
 
@@ -49,9 +49,9 @@ impl Reader {
     fn open(file: &'static [u8]) -> Result<Self, DetectorError> {
         let checkpoint = torchless_formats::open_bytes(Arc::new(file)).map_err(unusable)?;
         // Scans run side by side; one that waited for helpers would wait for the others.
-        let cpu = CpuOptions { kernels: best(), threads: 1, precision: Precision::Fast };
+        let cpu = CpuOptions { kernels: usual(), threads: 1, precision: Precision::Fast };
         let device = Box::new(CpuDevice::new(cpu));
-        let options = EncoderOptions { precision: precision(best().name), ..EncoderOptions::default() };
+        let options = EncoderOptions { precision: precision(usual().name), ..EncoderOptions::default() };
         let encoder = load_encoder(&checkpoint, device, &options, &mut |_, _| {});
         Ok(Self { tokenizer: tokenizer(&checkpoint)?, encoder: encoder.map_err(unusable)? })
     }
