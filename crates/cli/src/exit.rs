@@ -20,9 +20,9 @@ pub struct Usage(pub String);
 #[error("{0}")]
 pub struct NoModel(pub String);
 
-/// A model that does not fit into memory, as was told on standard output.
+/// A model that does not fit into memory.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} does not fit into the memory of this machine")]
+#[error("{0}")]
 pub struct TooLarge(pub String);
 
 /// Engines that differ, as was told on standard output.

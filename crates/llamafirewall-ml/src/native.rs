@@ -41,6 +41,14 @@ pub enum LoadError {
     /// The GPU cannot be used.
     #[error(transparent)]
     Gpu(#[from] torchless_device_gpu::GpuError),
+    /// A GPU is named by number, and there is none.
+    #[error(
+        "no GPU was found, and {ordinal} is the number of one: name a backend to see why, or leave the device out"
+    )]
+    NoGpu {
+        /// The number.
+        ordinal: usize,
+    },
     /// The GPU has no room for the model.
     #[error(
         "{}: the model needs {needed} bytes on {device}, {free} are free: another backend or device, such as cpu, may have the room",

@@ -14,8 +14,9 @@ pub enum EnginePlace {
     /// The CPU.
     #[default]
     Cpu,
-    /// Device of this number of the first interface that leads to a GPU; without any, the CPU.
-    Auto(usize),
+    /// Device of this number, or the first, of the first interface that leads to a GPU. Without any it is the CPU, unless a number was
+    /// given: it is a GPU's.
+    Auto(Option<usize>),
     /// Device of this number of one interface.
     Gpu(Backend, usize),
 }
@@ -24,15 +25,16 @@ impl EnginePlace {
     /// Names of the interfaces, as options and policies spell them.
     pub const NAMES: [&str; 6] = ["cpu", "auto", "cuda", "rocm", "metal", "opencl"];
 
-    /// The place of this name, device number `device` of it; `None` for a name that is not one of [`EnginePlace::NAMES`].
-    pub fn named(name: &str, device: usize) -> Option<Self> {
+    /// The place of this name, device number `device` of it or the first; `None` for a name that is not one of [`EnginePlace::NAMES`].
+    pub fn named(name: &str, device: Option<usize>) -> Option<Self> {
+        let gpu = |backend| Self::Gpu(backend, device.unwrap_or(0));
         Some(match name {
             "cpu" => Self::Cpu,
             "auto" => Self::Auto(device),
-            "cuda" => Self::Gpu(Backend::Cuda, device),
-            "rocm" => Self::Gpu(Backend::Rocm, device),
-            "metal" => Self::Gpu(Backend::Metal, device),
-            "opencl" => Self::Gpu(Backend::OpenCl, device),
+            "cuda" => gpu(Backend::Cuda),
+            "rocm" => gpu(Backend::Rocm),
+            "metal" => gpu(Backend::Metal),
+            "opencl" => gpu(Backend::OpenCl),
             _ => return None,
         })
     }
@@ -48,9 +50,10 @@ pub(crate) fn open(
 ) -> Result<Box<dyn EncoderDevice>, LoadError> {
     let (backend, ordinal) = match options.place {
         EnginePlace::Gpu(backend, ordinal) => (backend, ordinal),
-        EnginePlace::Auto(ordinal) => match first_gpu() {
-            Some(backend) => (backend, ordinal),
-            None => return Ok(cpu(options)),
+        EnginePlace::Auto(ordinal) => match (first_gpu(), ordinal) {
+            (Some(backend), ordinal) => (backend, ordinal.unwrap_or(0)),
+            (None, Some(ordinal)) => return Err(LoadError::NoGpu { ordinal }),
+            (None, None) => return Ok(cpu(options)),
         },
         EnginePlace::Cpu => return Ok(cpu(options)),
     };

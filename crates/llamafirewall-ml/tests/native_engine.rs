@@ -184,9 +184,12 @@ fn a_gpu_that_is_not_there_is_an_error() {
     let options = NativeOptions { place: EnginePlace::Gpu(Backend::OpenCl, 999), ..PLAIN() };
     let error = NativeEngine::open(folder.path(), options).map(|_| ()).unwrap_err();
     assert!(matches!(error, LoadError::Gpu(_)), "{error}");
-    assert_eq!(EnginePlace::named("cuda", 2), Some(EnginePlace::Gpu(Backend::Cuda, 2)));
-    assert!(EnginePlace::NAMES.iter().all(|name| EnginePlace::named(name, 0).is_some()));
-    assert_eq!(EnginePlace::named("gpu", 0), None);
+    let options = NativeOptions { place: EnginePlace::Auto(Some(999)), ..PLAIN() };
+    let error = NativeEngine::open(folder.path(), options).map(|_| ()).unwrap_err();
+    assert!(matches!(error, LoadError::Gpu(_) | LoadError::NoGpu { ordinal: 999 }), "{error}");
+    assert_eq!(EnginePlace::named("cuda", Some(2)), Some(EnginePlace::Gpu(Backend::Cuda, 2)));
+    assert!(EnginePlace::NAMES.iter().all(|name| EnginePlace::named(name, None).is_some()));
+    assert_eq!(EnginePlace::named("gpu", None), None);
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub(crate) fn build(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, Config
 fn place(backend: Option<&str>, device: Option<usize>) -> Result<EnginePlace, String> {
     let name = backend.unwrap_or("cpu");
     let names = EnginePlace::NAMES.join(", ");
-    match EnginePlace::named(name, device.unwrap_or(0)) {
+    match EnginePlace::named(name, device) {
         None => Err(format!("backend is one of {names}")),
         Some(EnginePlace::Cpu) if device.is_some() => {
             Err(format!("device is the number of a GPU, for a backend that has some (one of {names})"))

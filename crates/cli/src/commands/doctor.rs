@@ -32,7 +32,10 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
         output::write(&report(&findings, &advice, verdict.as_ref()))?;
     }
     match verdict.filter(|verdict| !verdict.fits()) {
-        Some(verdict) => Err(TooLarge(verdict.needs.path).into()),
+        Some(verdict) => {
+            let what = format!("{} does not fit into the memory of this machine", verdict.needs.path);
+            Err(TooLarge(what).into())
+        }
         None => Ok(()),
     }
 }

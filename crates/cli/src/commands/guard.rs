@@ -1,7 +1,7 @@
 //! `torchless guard eval`: how good the guard's classifier is on labelled texts.
 
 use crate::args::Backend;
-use crate::exit::{NoModel, Usage};
+use crate::exit::{NoModel, TooLarge, Usage};
 use crate::guard_args::{GuardArgs, GuardEvalArgs, GuardVerb};
 use crate::{input, output, progress};
 use anyhow::{Context, Result};
@@ -60,26 +60,28 @@ fn eval(args: &GuardEvalArgs) -> Result<()> {
     Ok(output::write(&table(&found))?)
 }
 
-/// Whether it is the model that is at fault.
+/// Whether it is the model that is at fault, or where it was to run.
 fn at_fault(error: LoadError) -> anyhow::Error {
     match error {
-        LoadError::Gpu(_) | LoadError::DoesNotFit { .. } => error.into(),
+        LoadError::Gpu(error) => torchless::Error::from(error).into(),
+        LoadError::NoGpu { .. } => Usage(error.to_string()).into(),
+        LoadError::DoesNotFit { .. } => TooLarge(error.to_string()).into(),
         error => NoModel(error.to_string()).into(),
     }
 }
 
 fn place(args: &GuardEvalArgs) -> Result<EnginePlace> {
-    let device = args.device.unwrap_or(0);
+    let gpu = |backend| EnginePlace::Gpu(backend, args.device.unwrap_or(0));
     Ok(match args.backend {
         Backend::Cpu if args.device.is_some() => {
             return Err(Usage("the CPU has no numbered devices: name another backend".to_owned()).into());
         }
         Backend::Cpu => EnginePlace::Cpu,
-        Backend::Auto => EnginePlace::Auto(device),
-        Backend::Cuda => EnginePlace::Gpu(gpu::Backend::Cuda, device),
-        Backend::Rocm => EnginePlace::Gpu(gpu::Backend::Rocm, device),
-        Backend::Metal => EnginePlace::Gpu(gpu::Backend::Metal, device),
-        Backend::Opencl => EnginePlace::Gpu(gpu::Backend::OpenCl, device),
+        Backend::Auto => EnginePlace::Auto(args.device),
+        Backend::Cuda => gpu(gpu::Backend::Cuda),
+        Backend::Rocm => gpu(gpu::Backend::Rocm),
+        Backend::Metal => gpu(gpu::Backend::Metal),
+        Backend::Opencl => gpu(gpu::Backend::OpenCl),
     })
 }
 

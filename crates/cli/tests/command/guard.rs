@@ -52,7 +52,8 @@ fn a_model_of_ones_own_is_measured() {
 fn kernels_of_the_environment_are_those_of_a_classifier() {
     let folder = tempfile::tempdir().unwrap();
     let rows = file(&folder, "rows.jsonl", ROWS);
-    let policy = "[scanner.g]\ntype = \"prompt_guard\"\nmodel = \"test_encoder\"\n[role.user]\nscanners = [\"g\"]\n";
+    let policy =
+        "[scanner.g]\ntype = \"prompt_guard\"\nmodel = \"test_encoder\"\n[role.user]\nscanners = [\"g\"]\n";
     let policy = file(&folder, "policy.toml", &policy.replace("test_encoder", text(&root().join(ENCODER))));
     for words in [
         &["guard", "eval", &rows, "--model", ENCODER][..],
@@ -62,6 +63,16 @@ fn kernels_of_the_environment_are_those_of_a_classifier() {
         let mut command = command(words);
         command.env("TORCHLESS_KERNELS", "mmx");
         assert_refused(&finish(command), 2, &["no kernels 'mmx' on this CPU (there are: scalar"]);
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_an_error_and_never_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = file(&folder, "rows.jsonl", ROWS);
+    let eval = ["guard", "eval", &rows, "--model", ENCODER, "--device", "999", "--backend"];
+    for backend in ["auto", "cuda", "rocm", "metal", "opencl", "cpu"] {
+        assert_refused(&run(&[&eval[..], &[backend]].concat()), 2, &[]);
     }
 }
 
