@@ -92,7 +92,7 @@ impl Conversation {
         self.messages.push(Value::Dict(Arc::new(dict)));
     }
 
-    /// Gives the model tools: a list of JSON objects, each with a schema of its arguments.
+    /// Gives the model tools: a list of JSON objects, each with a name and a schema of its arguments.
     ///
     /// # Errors
     /// It is no such list.
@@ -179,9 +179,15 @@ fn checked(message: &Value, i: usize) -> Result<Value, ConversationError> {
 }
 
 fn tool_list(tools: Data) -> Result<Data, ConversationError> {
-    match &tools.value {
-        Value::Seq(list) if list.items.iter().all(|tool| matches!(tool, Value::Dict(_))) => Ok(tools),
-        _ => Err(shape("tools have to be a list of objects")),
+    let list = match &tools.value {
+        Value::Seq(list) if list.items.iter().all(|tool| matches!(tool, Value::Dict(_))) => list,
+        _ => return Err(shape("tools have to be a list of objects")),
+    };
+    match list.items.iter().position(|tool| !Tools::is_one(tool)) {
+        Some(i) => Err(shape(format!(
+            "tool {i} has no name: expected {{\"name\": ..., \"parameters\": ...}}, or such an object under 'function'"
+        ))),
+        None => Ok(tools),
     }
 }
 
@@ -208,6 +214,16 @@ mod tests {
             (r#"[{"role": "user"}, {"content": ""}]"#, "message 1 has no role"),
             (r#"[{"role": 5}]"#, "message 0 has no role"),
             (r#"{"messages": [], "tools": {}}"#, "tools have to be"),
+            (
+                r#"{"messages": [], "tools": [{"name": "f"}, {"role": "user", "content": ""}]}"#,
+                "tool 1 has no name",
+            ),
+            (
+                r#"{"messages": [], "tools": [{"type": "function", "function": {"nam": "f"}}]}"#,
+                "tool 0 has no name",
+            ),
+            (r#"{"messages": [], "tools": [{"name": 5}]}"#, "tool 0 has no name"),
+            (r#"{"messages": [], "tools": [{"name": ""}]}"#, "tool 0 has no name"),
             ("[", "not usable JSON"),
             (&"[".repeat(100_000), "not usable JSON"),
         ] {

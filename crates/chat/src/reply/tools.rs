@@ -25,6 +25,11 @@ impl Tools {
         Self(list.items.iter().filter_map(tool).collect())
     }
 
+    /// Whether an entry of a list is a tool, with a name that a call can have.
+    pub(crate) fn is_one(entry: &TemplateValue) -> bool {
+        tool(entry).is_some_and(|tool| !tool.name.is_empty())
+    }
+
     /// Whether nothing may be called.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -28,14 +28,14 @@ fn a_template_file_gets_tools_variables_and_the_time() {
         path
     };
     let messages = file("messages.json", r#"{"messages": [{"role": "user", "content": "hi"}]}"#);
-    let tools = file("tools.json", r#"[{"z": 1, "a": [true, null, 1.0]}]"#);
+    let tools = file("tools.json", r#"[{"z": 1, "name": "f", "a": [true, null, 1.0]}]"#);
     let template = file(
         "talk.jinja",
         "{{ bos_token }}{{ tools | tojson }} {{ deep }} {{ strftime_now('%F') }} {{ messages[0].content }}",
     );
     let words = ["render", text(&template), "--messages", text(&messages), "--tools", text(&tools)];
     let more = ["--template-arg", "deep={\"k\": \"v\"}", "--now", "86400", "--bos-token", "B"];
-    let want = "B[{\"z\": 1, \"a\": [true, null, 1.0]}] {'k': 'v'} 1970-01-02 hi";
+    let want = "B[{\"z\": 1, \"name\": \"f\", \"a\": [true, null, 1.0]}] {'k': 'v'} 1970-01-02 hi";
     assert_eq!(output(&[&words[..], &more].concat()), want);
 }
 
