@@ -19,7 +19,7 @@ pub struct DoctorArgs {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 64, requires = "parity", value_parser = whole, allow_negative_numbers = true)]
     pub max_tokens: usize,
     /// The largest difference of logits that is none [default: 0.001 with weights in F32, 0.2 in half precision, 0.5 quantised]
-    #[arg(long, value_name = "X", requires = "parity", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", requires = "parity", value_parser = tolerance, allow_negative_numbers = true)]
     pub tolerance: Option<f32>,
     /// The library of llama.cpp, or its folder
     #[arg(long, value_name = "PATH", requires = "parity")]
@@ -30,4 +30,10 @@ pub struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// A difference that two numbers may have.
+fn tolerance(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|x: &f32| x.is_finite() && *x >= 0.0);
+    number.ok_or_else(|| "it has to be a number, at least 0".to_owned())
 }

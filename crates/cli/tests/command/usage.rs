@@ -89,6 +89,14 @@ fn options_out_of_range_are_refused_before_a_model_is_loaded() {
 }
 
 #[test]
+fn a_tolerance_that_nothing_can_be_within_is_refused() {
+    for value in ["nan", "-1", "inf", "x"] {
+        let option = format!("--tolerance={value}");
+        assert_misused(&["doctor", STORY, "--parity", &option], "it has to be a number, at least 0");
+    }
+}
+
+#[test]
 fn options_that_contradict_each_other_are_refused() {
     assert_misused(&["--json", "--jsonl", "--prompt", "x"], "--json");
     assert_misused(&["--debug", "--quiet", "--prompt", "x"], "--debug");
