@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::llama::EngineKind;
-use crate::placement::{Layout, Placement, needs, place, plan};
+use crate::placement::{Layout, Placement, needs, place, plan, plan_encoder};
 use crate::vocabulary::{fits, tokenizer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -324,9 +324,12 @@ pub(crate) fn open_shown(
 /// What would lie where, without loading anything; empty where all of it would lie on the CPU.
 ///
 /// # Errors
-/// As [`open_runner`], but for the weights.
+/// As [`open_runner`] or [`Encoder::open`](crate::Encoder::open), but for the weights.
 pub fn layout(source: &Source, checkpoint: &Checkpoint, options: &ModelOptions) -> Result<Layout, Error> {
     options.check()?;
+    if crate::Encoder::is_one(checkpoint) {
+        return plan_encoder(checkpoint, options);
+    }
     let spec = spec(source, checkpoint)?;
     let adapters = options.open_adapters()?;
     let load_options = options.load_options(checkpoint, &adapters);

@@ -291,19 +291,39 @@ pub(crate) fn place_encoder(
     options: &ModelOptions,
 ) -> Result<Box<dyn EncoderDevice>, Error> {
     options.native()?;
-    let Some(backend) = options.placement.backend()? else { return Ok(Box::new(options.cpu()?)) };
-    if options.placement.gpu_layers.is_some() || options.placement.devices.len() > 1 {
+    match gpu_for_encoder(checkpoint, options)? {
+        None => Ok(Box::new(options.cpu()?)),
+        Some((device, _)) => Ok(Box::new(GpuDevice::new(device.driver, precision(options))?)),
+    }
+}
+
+/// On which device an encoder will lie; empty where that is the CPU.
+///
+/// # Errors
+/// As [`place_encoder`].
+pub(crate) fn plan_encoder(checkpoint: &Checkpoint, options: &ModelOptions) -> Result<Layout, Error> {
+    let Some((device, weights)) = gpu_for_encoder(checkpoint, options)? else { return Ok(Layout::default()) };
+    let (parts, free) = ("encoder".to_owned(), Some(device.free));
+    Ok(Layout { rows: vec![LayoutRow { parts, device: device.name(), weights, cache: 0, free }] })
+}
+
+/// The GPU with room for an encoder, and the bytes of its weights; `None` is the CPU.
+fn gpu_for_encoder(checkpoint: &Checkpoint, options: &ModelOptions) -> Result<Option<(Opened, u64)>, Error> {
+    let placement = &options.placement;
+    let in_parts = placement.gpu_layers.is_some_and(|n| n > 0);
+    if in_parts || placement.split == Split::Tensor || placement.devices.len() > 1 {
         return Err(Error::Option(
-            "an encoder runs whole on one device: leave its layers together".to_owned(),
+            "an encoder runs whole on one device: leave out --split, --gpu-layers and all but one --device"
+                .to_owned(),
         ));
     }
-    let mut opened = options.placement.open(backend)?;
-    let device = opened.swap_remove(0);
+    let Some(backend) = placement.backend()? else { return Ok(None) };
+    let device = placement.open(backend)?.swap_remove(0);
     let needed = checkpoint.tensors.iter().map(|t| t.byte_len() as u64).sum();
     device
         .room_for(needed)
         .map_err(|short| does_not_fit(short, "--backend cpu runs it on the CPU".to_owned()))?;
-    Ok(Box::new(GpuDevice::new(device.driver, precision(options))?))
+    Ok(Some((device, needed)))
 }
 
 fn precision(options: &ModelOptions) -> Precision {

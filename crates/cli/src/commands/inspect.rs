@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use torchless::formats::{Checkpoint, Metadata, Tensor, gguf};
 use torchless::{
-    Encoder, EncoderSpec, Error, Ffn, HeadLevel, MemoryNeed, Mixer, MlpForm, ModelOptions, ModelSpec, Place,
-    RopeSpec, Source, Tokenizer,
+    Encoder, EncoderSpec, Error, Ffn, HeadLevel, Layout, LayoutRow, MemoryNeed, Mixer, MlpForm, ModelOptions,
+    ModelSpec, Place, Placement, RopeSpec, Source, Tokenizer,
 };
 
 /// Positions that memory is shown for, where the model has them.
@@ -24,11 +24,13 @@ pub fn run(args: &InspectArgs) -> Result<()> {
     let tokenizer = torchless::tokenizer(&checkpoint);
     let spec = What::of(&source, &checkpoint, tokenizer.as_ref().ok().and_then(Option::as_ref));
     let template = torchless::chat_template(&checkpoint);
+    let layout = if spec.is_ok() { where_it_would_lie(&source, &checkpoint, args) } else { Ok(None) };
     let view = View {
         checkpoint: &checkpoint,
         spec: spec.as_ref(),
         tokenizer: tokenizer.as_ref(),
         template: template.as_ref(),
+        layout: layout.as_ref().ok().and_then(Option::as_ref),
         args,
     };
     if args.json {
@@ -36,29 +38,25 @@ pub fn run(args: &InspectArgs) -> Result<()> {
     } else {
         output::write(&view.text()?)?;
     }
-    let decodes = matches!(spec, Ok(What::Decoder(_)));
     spec?;
-    if decodes && !args.json {
-        output::write(&where_it_would_lie(&source, &checkpoint, args)?)?;
-    }
+    layout?;
     tokenizer?;
     template?;
     Ok(())
 }
 
-/// What would lie on which device, where one is named; nothing for the CPU alone.
-fn where_it_would_lie(source: &Source, checkpoint: &Checkpoint, args: &InspectArgs) -> Result<String> {
+/// What would lie on which device, where options say something of that.
+fn where_it_would_lie(
+    source: &Source,
+    checkpoint: &Checkpoint,
+    args: &InspectArgs,
+) -> Result<Option<Layout>, Error> {
     let placement = args.placement.placement();
-    if placement.place == Place::Auto
-        && placement.gpu_layers.is_none()
-        && placement.devices.is_empty()
-        && placement.split == torchless::Split::Layers
-    {
-        return Ok(String::new());
+    if placement == (Placement { place: Place::Auto, ..Placement::default() }) {
+        return Ok(None);
     }
     let options = ModelOptions { placement, max_seq_len: args.max_seq_len, ..ModelOptions::default() };
-    let layout = torchless::layout(source, checkpoint, &options)?.to_string();
-    Ok(if layout.is_empty() { layout } else { format!("\nplacement\n{layout}") })
+    torchless::layout(source, checkpoint, &options).map(Some)
 }
 
 /// What a checkpoint becomes.
@@ -84,6 +82,8 @@ struct View<'a> {
     spec: Result<&'a What, &'a Error>,
     tokenizer: Result<&'a Option<Tokenizer>, &'a Error>,
     template: Result<&'a Option<String>, &'a Error>,
+    /// `None` where nothing was asked of it, or what was cannot be had.
+    layout: Option<&'a Layout>,
     args: &'a InspectArgs,
 }
 
@@ -125,6 +125,9 @@ impl View<'_> {
         }
         for t in c.tensors.opaque() {
             writeln!(out, "  {} {} {:?} (no kernels for this type)", t.name, t.dtype, t.shape)?;
+        }
+        if let Some(layout) = self.layout.filter(|layout| !layout.rows.is_empty()) {
+            write!(out, "\nplacement\n{layout}")?;
         }
         Ok(out)
     }
@@ -221,6 +224,10 @@ impl View<'_> {
     fn json(&self) -> Value {
         let c = self.checkpoint;
         let tensor = |t: &Tensor| json!({ "name": t.name, "type": t.ty.info().name, "shape": t.shape, "bytes": t.byte_len() });
+        let row = |row: &LayoutRow| {
+            let LayoutRow { parts, device, weights, cache, free } = row;
+            json!({ "parts": parts, "device": device, "weights": weights, "cache": cache, "free": free })
+        };
         let spec = match self.spec {
             Ok(what) => self.spec_json(what),
             Err(e) => json!({ "runs": false, "error": e.to_string() }),
@@ -241,6 +248,7 @@ impl View<'_> {
             "chat_template": template,
             "metadata": Map::from_iter(self.metadata()),
             "tensors": c.tensors.iter().map(tensor).collect::<Vec<_>>(),
+            "placement": self.layout.map(|layout| layout.rows.iter().map(row).collect::<Vec<_>>()),
         })
     }
 

@@ -1,6 +1,6 @@
 //! The verbs of encoders, on the small models of the tests.
 
-use super::support::{assert_refused, json, output, root, run, run_with};
+use super::support::{STORY, assert_refused, json, output, root, run, run_with};
 use serde_json::Value;
 use std::path::Path;
 use torchless::{Candidates, Encoder, EncoderText, ModelOptions, Source, Texts, TokenId};
@@ -194,12 +194,34 @@ fn documents_are_sorted_by_their_scores() {
 #[test]
 fn an_encoder_completes_no_text() {
     assert_refused(&run(&[CLASSIFIER, "hello"]), 2, &["encoder", "embed, classify or rerank"]);
-    let story = super::support::STORY;
-    assert_refused(&run(&["embed", story, "hello"]), 2, &["completes text and is no encoder", "run"]);
+    assert_refused(&run(&["embed", STORY, "hello"]), 2, &["completes text and is no encoder", "run"]);
     let folder = tempfile::tempdir().unwrap();
     let made = folder.path().join("made.gguf");
     let made = made.to_str().unwrap();
     assert_refused(&run(&["quantize", CLASSIFIER, made, "Q8_0"]), 3, &["is an encoder"]);
+}
+
+#[test]
+fn an_encoder_runs_whole_on_one_device() {
+    for more in [&["--split", "tensor"][..], &["--gpu-layers", "1"], &["--device", "0,1"]] {
+        for words in [&["embed", CLASSIFIER, "a"][..], &["inspect", CLASSIFIER, "--json"]] {
+            let ran = run(&[words, more].concat());
+            assert_eq!(ran.code, Some(2), "{}", ran.err);
+            assert!(ran.err.contains("whole on one device"), "{}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_of_the_place_holds_for_inspect() {
+    for backend in ["cpu", "auto", "opencl"] {
+        for model in [CLASSIFIER, STORY] {
+            let ran = run(&["inspect", model, "--json", "--device", "999", "--backend", backend]);
+            assert_eq!(ran.code, Some(2), "{}", ran.err);
+            assert!(serde_json::from_str::<Value>(&ran.out).unwrap()["placement"].is_null());
+        }
+    }
+    assert_eq!(json(&["inspect", CLASSIFIER, "--backend", "cpu"])["placement"], Value::Array(Vec::new()));
 }
 
 #[test]
