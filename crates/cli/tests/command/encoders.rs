@@ -196,9 +196,15 @@ fn an_encoder_completes_no_text() {
     assert_refused(&run(&[CLASSIFIER, "hello"]), 2, &["encoder", "embed, classify or rerank"]);
     assert_refused(&run(&["embed", STORY, "hello"]), 2, &["completes text and is no encoder", "run"]);
     let folder = tempfile::tempdir().unwrap();
-    let made = folder.path().join("made.gguf");
-    let made = made.to_str().unwrap();
-    assert_refused(&run(&["quantize", CLASSIFIER, made, "Q8_0"]), 3, &["is an encoder"]);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (gguf, native) = (path("made.gguf"), path("made.bin"));
+    for words in [
+        &["quantize", CLASSIFIER, &gguf, "Q8_0"][..],
+        &["convert", CLASSIFIER, &gguf],
+        &["convert", CLASSIFIER, &native],
+    ] {
+        assert_refused(&run(words), 2, &["is an encoder: other files are made"]);
+    }
 }
 
 #[test]

@@ -103,6 +103,17 @@ fn fitting(ty: TensorType, cols: usize) -> TensorType {
     if cols.is_multiple_of(ty.info().block_len) { ty } else { TensorType::F16 }
 }
 
+/// Encoders have no words in the formats that are made here.
+pub(super) fn refuse_encoder(source: &Source, checkpoint: &Checkpoint) -> Result<(), Error> {
+    if !crate::Encoder::is_one(checkpoint) {
+        return Ok(());
+    }
+    let name = source.name().display();
+    Err(Error::Option(format!(
+        "{name} is an encoder: other files are made here of models that complete text"
+    )))
+}
+
 /// What a checkpoint becomes in GGUF, all in the types that it has.
 pub(crate) fn book<'a>(
     source: &Source,
@@ -118,11 +129,7 @@ pub(crate) fn book<'a>(
             Err(error) => Err(error),
         };
     }
-    if crate::Encoder::is_one(checkpoint) {
-        let name = source.name().display();
-        let what = format!("{name} is an encoder: GGUF is made here of models that complete text");
-        return Err(Error::Mismatch(what));
-    }
+    refuse_encoder(source, checkpoint)?;
     // From here on shapes are what the metadata says.
     check_model(source, checkpoint)?;
     let fault = |e| Error::Model { path: source.name().to_owned(), source: e };

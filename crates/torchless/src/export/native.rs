@@ -3,7 +3,7 @@
 //! As with the other formats, the header is read back before any weight is written: a file whose specification is not that of the
 //! original is not made.
 
-use super::convert::Converted;
+use super::convert::{Converted, refuse_encoder};
 use super::replace::write_whole;
 use crate::Error;
 use crate::open::{Source, check, spec};
@@ -24,6 +24,7 @@ pub fn convert_to_native(source: &Source, output: &Path, quant: Quant) -> Result
         let (name, format) = (source.name().display(), checkpoint.format.name());
         return Err(Error::Mismatch(format!("{name} is {format}: native files are made from safetensors")));
     }
+    refuse_encoder(source, &checkpoint)?;
     let wanted = spec(source, &checkpoint)?;
     if let Some(tokenizer) = tokenizer(&checkpoint)? {
         fits(&tokenizer, &wanted)?;
