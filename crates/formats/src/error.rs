@@ -1,6 +1,7 @@
 //! What can be wrong with a model file: one error type that says where, what, and what would have worked.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A model file (or folder) that cannot be opened, or a fact that it lacks.
@@ -179,10 +180,23 @@ impl FormatError {
         &self.0.problem
     }
 
+    /// Whether the system had no memory or no handle left for the file, which says nothing of the file.
+    pub fn is_short_of_resources(&self) -> bool {
+        match self.problem() {
+            Problem::Io(error) => error.kind() == ErrorKind::OutOfMemory || is_short_of_handles(error),
+            _ => false,
+        }
+    }
+
     /// What would have worked, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         self.0.problem.hint()
     }
+}
+
+/// Files that this process or the whole system has open are as many as may be: `EMFILE`, `ENFILE`, for which Rust has no name.
+fn is_short_of_handles(error: &std::io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 impl Problem {
@@ -267,6 +281,18 @@ mod tests {
             text.starts_with("a.gguf: tensor 'blk.0\\u{1b}[2J': has the element type IQ9, which is not supported (supported: F32, F16)"),
             "{text}"
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_the_system_is_short_of_is_no_fault_of_the_file() {
+        let is_short = |code| {
+            let problem = Problem::Io(std::io::Error::from_raw_os_error(code));
+            FormatError::new(Place::File, problem).is_short_of_resources()
+        };
+        let (enoent, enomem, enfile, emfile) = (2, 12, 23, 24);
+        assert_eq!([enoent, enomem, enfile, emfile].map(is_short), [false, true, true, true]);
+        assert!(!FormatError::new(Place::File, Problem::Empty).is_short_of_resources());
     }
 
     #[test]

@@ -189,7 +189,7 @@ fn read_regular(path: &Path, access: Access) -> Result<Bytes, Problem> {
 
 fn read_whole(file: &File, len: usize) -> Result<Bytes, Problem> {
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len).map_err(|error| Problem::Io(std::io::Error::other(error)))?;
+    bytes.try_reserve_exact(len).map_err(|error| Problem::Io(error.into()))?;
     file.take(len as u64).read_to_end(&mut bytes).map_err(Problem::Io)?;
     Ok(bytes.into())
 }

@@ -168,6 +168,7 @@ impl Error {
                 ..
             } => ErrorKind::Resources,
             Error::Model { source: ModelError::MemoryLimit { .. }, .. } => ErrorKind::Resources,
+            Error::Format(error) if error.is_short_of_resources() => ErrorKind::Resources,
             Error::Format(_) | Error::Model { .. } => ErrorKind::Model,
             Error::Tokenizer(_) | Error::ModelTokenizer { .. } => ErrorKind::Model,
             Error::Template(_) | Error::Mismatch(_) => ErrorKind::Model,

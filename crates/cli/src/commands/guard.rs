@@ -63,6 +63,7 @@ fn eval(args: &GuardEvalArgs) -> Result<()> {
 /// Whether it is the model that is at fault, or where it was to run.
 fn at_fault(error: LoadError) -> anyhow::Error {
     match error {
+        LoadError::Format(error) => torchless::Error::from(error).into(),
         LoadError::Gpu(error) => torchless::Error::from(error).into(),
         LoadError::NoGpu { .. } => Usage(error.to_string()).into(),
         LoadError::DoesNotFit { .. } => TooLarge(error.to_string()).into(),
