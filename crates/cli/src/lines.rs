@@ -12,6 +12,7 @@ use rustyline::history::{History, MemHistory};
 use rustyline::validate::Validator;
 use rustyline::{Behavior, ColorMode, Config, Editor, Helper};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
@@ -42,7 +43,7 @@ impl Lines {
         let config = Config::builder().behavior(Behavior::PreferTerm).color_mode(ColorMode::Forced);
         let config = config.auto_add_history(false).build();
         let mut editor = Editor::with_history(config, MemHistory::new()).context("opening the terminal")?;
-        editor.set_helper(Some(Shown));
+        editor.set_helper(Some(Shown::default()));
         Ok(Self { source: Source::Editor(Box::new(editor)) })
     }
 
@@ -50,7 +51,8 @@ impl Lines {
     /// keys. What was typed beyond it stays for the next call.
     ///
     /// # Errors
-    /// Ctrl-C twice: the first may have been meant for the reply that just ended. Or the terminal cannot be read.
+    /// Ctrl-C twice with nothing typed in between: the first may have been meant for the reply that just ended, or for what was typed.
+    /// Or the terminal cannot be read.
     pub fn next(&mut self, prompt: &str) -> Result<Option<String>> {
         let mut pressed = false;
         loop {
@@ -63,7 +65,9 @@ impl Lines {
                     return Ok(Some(line));
                 }
                 Err(ReadlineError::Eof) => return Ok(None),
-                Err(ReadlineError::Interrupted) if pressed => return Err(Interrupted.into()),
+                Err(ReadlineError::Interrupted) if pressed && !self.source.drops_text() => {
+                    return Err(Interrupted.into());
+                }
                 Err(ReadlineError::Interrupted) => {
                     pressed = true;
                     output::note("Ctrl-C once more ends the conversation, as /bye and Ctrl-D do.");
@@ -78,6 +82,14 @@ impl Lines {
 }
 
 impl Source {
+    /// Whether the line that Ctrl-C dropped had something in it. The terminal's own lines never come so far: its Ctrl-C is a signal.
+    fn drops_text(&self) -> bool {
+        match self {
+            Source::Editor(editor) => editor.helper().is_some_and(|shown| shown.has_text.get()),
+            Source::Plain(_) => false,
+        }
+    }
+
     fn read(&mut self, prompt: &str) -> rustyline::Result<String> {
         match self {
             Source::Editor(editor) => {
@@ -130,7 +142,11 @@ fn controls(line: &str) -> String {
 }
 
 /// Leaves control characters out of what the editor shows: pasted ones would steer the terminal. The editor counts no columns for them.
-struct Shown;
+#[derive(Default)]
+struct Shown {
+    /// Whether the line has text: the editor asks after every change of it.
+    has_text: Cell<bool>,
+}
 
 impl Highlighter for Shown {
     fn highlight<'l>(&self, line: &'l str, _pos: usize) -> Cow<'l, str> {
@@ -138,6 +154,7 @@ impl Highlighter for Shown {
     }
 
     fn highlight_char(&self, line: &str, _pos: usize, _kind: CmdKind) -> bool {
+        self.has_text.set(!line.is_empty());
         line.contains(is_steering)
     }
 }
@@ -162,7 +179,7 @@ mod tests {
     fn control_characters_of_a_line_are_told_and_not_shown() {
         assert_eq!(controls("a\u{9b}b\u{7}c\u{7}\td\n"), "\\u0007 \\u009b");
         assert_eq!(controls("a\tb\nc"), "");
-        assert_eq!(Shown.highlight("a\u{9b}31m\u{7}\u{1b}[2J\tb\nc", 0), "a31m[2J\tb\nc");
+        assert_eq!(Shown::default().highlight("a\u{9b}31m\u{7}\u{1b}[2J\tb\nc", 0), "a31m[2J\tb\nc");
     }
 
     #[test]

@@ -126,9 +126,12 @@ fn control_c_twice_instead_of_a_message_ends_as_interrupted() {
     session.exp_string("> ").unwrap();
     session.send_line("four").unwrap();
     expect_length(&mut session, &model, "four".len());
-    session.send_control('c').unwrap();
-    session.exp_string("once more").unwrap();
-    session.exp_string("> ").unwrap();
+    for typed in ["", "half", "a mess"] {
+        type_in(&mut session, typed);
+        session.send_control('c').unwrap();
+        session.exp_string("once more").unwrap();
+        session.exp_string("> ").unwrap();
+    }
     session.send_control('c').unwrap();
     session.exp_eof().unwrap();
     assert!(matches!(session.process().wait(), Ok(WaitStatus::Exited(_, 130))));
