@@ -13,11 +13,15 @@ pub const MAX_TEMPLATE: u64 = 16 << 20;
 /// The source of the template that `word` names: a file if there is one of that name, else a built-in template.
 ///
 /// # Errors
-/// There is neither, or the file cannot be read.
+/// There is neither, or the file cannot be read or is empty: what a conversation says would be lost.
 pub fn source(word: &str) -> Result<String> {
     let path = Path::new(word);
     if input::is_there(path) {
-        return read(path);
+        let text = read(path)?;
+        if text.trim().is_empty() {
+            return Err(Usage(format!("{word} is empty, and no chat template")).into());
+        }
+        return Ok(text);
     }
     match builtin(word) {
         Some(builtin) => Ok(builtin.source()),

@@ -549,12 +549,14 @@ fn bench_says_how_many_sequences_a_step_takes() {
 }
 
 #[test]
-fn a_template_that_is_no_text_is_refused() {
+fn a_template_that_is_no_text_or_empty_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let template = folder.path().join("chat.jinja");
+    let words = [STORY, "One day", "--chat-template", text(&template)];
     std::fs::write(&template, b"{{ messages }}\xff").unwrap();
-    let ran = run(&[STORY, "One day", "--chat-template", text(&template)]);
-    assert_refused(&ran, 3, &["chat.jinja is not UTF-8"]);
+    assert_refused(&run(&words), 3, &["chat.jinja is not UTF-8"]);
+    std::fs::write(&template, b" \n").unwrap();
+    assert_refused(&run(&words), 2, &["chat.jinja is empty, and no chat template"]);
 }
 
 #[test]
