@@ -9,9 +9,9 @@ use torchless_base::TokenId;
 use crate::added::{AddedTokens, Segment, Source};
 use crate::alphabet;
 use crate::decode::{Controls, Decoder, Position, StreamDecoder};
-use crate::model::{Model, Scratch};
+use crate::model::{Model, Room, Scratch};
 use crate::normalize::Normalizer;
-use crate::postprocess::{Encoded, PostProcessor, fill};
+use crate::postprocess::{Encoded, Piece, PostProcessor, fill};
 use crate::pretokenize::{PreTokenizer, Word};
 use crate::vocab::{Kind, Vocab};
 use crate::{SpecialIds, TokenizerError};
@@ -99,6 +99,30 @@ struct Stretch<'t> {
     source: Source,
 }
 
+/// What a text comes to, as far as there is room for it.
+struct Ids {
+    ids: Vec<u32>,
+    room: Room,
+    /// Whether there was. What follows is passed over then.
+    fit: bool,
+}
+
+impl Ids {
+    fn push(&mut self, id: u32) {
+        self.ids.push(id);
+        self.fit &= self.ids.len() <= self.room.0;
+    }
+
+    fn extend(&mut self, model: &Model, word: Word<'_>, scratch: &mut Scratch) {
+        let left = Room(self.room.0.saturating_sub(self.ids.len()));
+        self.fit = self.fit && !model.exceeds(left, word);
+        if self.fit {
+            model.encode(word, scratch, &mut self.ids);
+            self.fit = self.ids.len() <= self.room.0;
+        }
+    }
+}
+
 impl Tokenizer {
     pub(crate) fn new(parts: Parts) -> Self {
         Self { parts, scratch: Mutex::default() }
@@ -118,6 +142,18 @@ impl Tokenizer {
         fill(&self.parts.post.single, &self.ids_of_parts(parts), &[], around == Around::Nothing).ids
     }
 
+    /// The same for whoever has room for `most` tokens of the text; `None` where there are more. A text that is far too long costs the
+    /// time to look at it, and the memory of a copy or two.
+    pub fn encode_parts_within(
+        &self,
+        parts: &[Part<'_>],
+        around: Around,
+        most: usize,
+    ) -> Option<Vec<TokenId>> {
+        let ids = self.ids_of_parts_within(parts, Room(most))?;
+        Some(fill(&self.parts.post.single, &ids, &[], around == Around::Nothing).ids)
+    }
+
     /// The ids of a text with the types of their segment, for models that read such.
     pub fn encode_typed(&self, text: &str, options: EncodeOptions) -> Encoded {
         let ids = self.ids_of_parts(&[Part { text, special: options.special }]);
@@ -134,15 +170,40 @@ impl Tokenizer {
         second: &str,
         options: EncodeOptions,
     ) -> Result<Encoded, TokenizerError> {
-        let pair = self.parts.post.pair.as_deref().ok_or(TokenizerError::Missing {
-            what: "the template for two texts",
-            needed_by: "encoding a pair",
-        })?;
+        let pair = self.pair_template()?;
         let ids = |text| self.ids_of_parts(&[Part { text, special: options.special }]);
         Ok(fill(pair, &ids(first), &ids(second), options.around == Around::Nothing))
     }
 
+    /// The same for whoever has room for `most` tokens of either text; `None` where there are more.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_pair`].
+    pub fn encode_pair_within(
+        &self,
+        first: &str,
+        second: &str,
+        options: EncodeOptions,
+        most: usize,
+    ) -> Result<Option<Encoded>, TokenizerError> {
+        let pair = self.pair_template()?;
+        let ids = |text| self.ids_of_parts_within(&[Part { text, special: options.special }], Room(most));
+        let ids = ids(first).and_then(|first| Some((first, ids(second)?)));
+        Ok(ids.map(|(first, second)| fill(pair, &first, &second, options.around == Around::Nothing)))
+    }
+
+    fn pair_template(&self) -> Result<&[Piece], TokenizerError> {
+        self.parts.post.pair.as_deref().ok_or(TokenizerError::Missing {
+            what: "the template for two texts",
+            needed_by: "encoding a pair",
+        })
+    }
+
     fn ids_of_parts(&self, parts: &[Part<'_>]) -> Vec<u32> {
+        self.ids_of_parts_within(parts, Room(usize::MAX)).unwrap_or_default()
+    }
+
+    fn ids_of_parts_within(&self, parts: &[Part<'_>], room: Room) -> Option<Vec<u32>> {
         let text: Cow<'_, str> = match parts {
             [only] => Cow::Borrowed(only.text),
             _ => Cow::Owned(parts.iter().map(|part| part.text).collect()),
@@ -155,7 +216,7 @@ impl Tokenizer {
             let finder = self.parts.added.raw(source, part.special == Special::Parse);
             finder.cut(&text, range, &mut segments);
         }
-        let mut ids = Vec::new();
+        let mut ids = Ids { ids: Vec::new(), room, fit: true };
         self.with_scratch(|scratch| {
             for segment in &segments {
                 match segment {
@@ -167,10 +228,13 @@ impl Tokenizer {
                 }
             }
         });
-        ids
+        ids.fit.then_some(ids.ids)
     }
 
-    fn encode_text(&self, stretch: Stretch<'_>, scratch: &mut Scratch, ids: &mut Vec<u32>) {
+    fn encode_text(&self, stretch: Stretch<'_>, scratch: &mut Scratch, ids: &mut Ids) {
+        if !ids.fit {
+            return;
+        }
         let Stretch { text, first, source } = stretch;
         // Only what the whole text begins with begins it: what stands behind a blank that is stripped does not.
         let (text, keeps_start) = self.parts.normalizer.apply_at_start(text);
@@ -192,15 +256,15 @@ impl Tokenizer {
         }
     }
 
-    fn encode_words(&self, text: &str, first: bool, scratch: &mut Scratch, ids: &mut Vec<u32>) {
+    fn encode_words(&self, text: &str, first: bool, scratch: &mut Scratch, ids: &mut Ids) {
         let word = Word { text, first, byte_chars: self.parts.normalizes_to_bytes };
         let (model, wants_chars) = (&self.parts.model, self.parts.wants_byte_chars);
         self.parts.pre_tokenizer.split(word, &mut |word| {
             if wants_chars && !word.byte_chars {
                 let word = Word { text: &alphabet::to_chars(word.text), byte_chars: true, ..word };
-                return model.encode(word, scratch, ids);
+                return ids.extend(model, word, scratch);
             }
-            model.encode(word, scratch, ids);
+            ids.extend(model, word, scratch);
         });
     }
 

@@ -167,9 +167,14 @@ fn check_count(found: usize) -> Result<(), TokenizerError> {
 pub(crate) struct ByteTokens(pub(crate) [Option<u32>; 256]);
 
 impl ByteTokens {
+    /// Whether all of these bytes have tokens.
+    pub(crate) fn write(&self, bytes: &[u8]) -> bool {
+        bytes.iter().all(|&byte| self.0[byte as usize].is_some())
+    }
+
     /// Appends the tokens of all bytes, or nothing if one has none.
     pub(crate) fn push_all(&self, bytes: &[u8], out: &mut Vec<u32>) -> bool {
-        let complete = bytes.iter().all(|&byte| self.0[byte as usize].is_some());
+        let complete = self.write(bytes);
         if complete {
             out.extend(bytes.iter().filter_map(|&byte| self.0[byte as usize]));
         }

@@ -349,6 +349,26 @@ fn tokenizer_time_stays_near_linear_on_hostile_text() {
 }
 
 #[test]
+fn tokenizer_gives_what_there_is_room_for_or_nothing() {
+    let around = Around::Nothing;
+    for tokenizer in all() {
+        for text in
+            ["h", "hello", "é", "<tool>", "hello world "].map(|text| text.repeat((1 << 17) / text.len()))
+        {
+            let parts = [Part { text: &text, special: Special::Text }];
+            let ids = tokenizer.encode_parts(&parts, around);
+            let within = |most: usize| tokenizer.encode_parts_within(&parts, around, most);
+            assert_eq!(within(ids.len()).as_ref(), Some(&ids));
+            for most in [ids.len() - 1, ids.len() / 2, 100, 0] {
+                assert_eq!(within(most), None, "{most} of {}", ids.len());
+            }
+            // What was given up leaves nothing behind.
+            assert_eq!(tokenizer.encode_parts(&parts, around), ids);
+        }
+    }
+}
+
+#[test]
 fn tokenizer_describes_itself() {
     let tokenizer = Tokenizer::from_gguf(byte_vocab("llama3")).unwrap();
     let seen = tokenizer.describe();

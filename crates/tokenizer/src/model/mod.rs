@@ -18,10 +18,13 @@ pub(crate) use wordlevel::WordLevel;
 pub(crate) use wordpiece::{WordPiece, WordPieceParts};
 
 use crate::pretokenize::Word;
+use crate::vocab::{Kind, Vocab};
 use cache::WordCache;
 
 /// Longest word, in bytes, whose ids are remembered.
 const CACHED_BYTES: usize = 64;
+/// Words of more bytes are looked at before they are encoded, where there is room for so many tokens only.
+const LARGE_BYTES: usize = 1 << 16;
 /// No token, no place.
 const NONE: u32 = u32::MAX;
 
@@ -42,6 +45,10 @@ pub(crate) enum Model {
     Greedy(Greedy),
 }
 
+/// Tokens that there is room for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room(pub(crate) usize);
+
 /// Memory that encoding reuses: remembered words and the space in which merges run.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
@@ -52,6 +59,23 @@ pub(crate) struct Scratch {
 }
 
 impl Model {
+    /// Whether `word` surely comes to more tokens than there is room for. Costs no memory: large words that are encoded cost up to 50
+    /// times their length.
+    pub(crate) fn exceeds(&self, Room(most): Room, word: Word<'_>) -> bool {
+        word.text.len() > LARGE_BYTES && self.fewest(word) > most
+    }
+
+    /// The fewest tokens that `word` can come to; 0 where that cannot be said.
+    fn fewest(&self, word: Word<'_>) -> usize {
+        match self {
+            Self::Bpe(bpe) => bpe.fewest(word),
+            Self::Spm(spm) => spm.fewest(word.text),
+            Self::Unigram(unigram) => unigram.fewest(word.text),
+            // They take no more memory than their ids do.
+            Self::WordPiece(_) | Self::WordLevel(_) | Self::Greedy(_) => 0,
+        }
+    }
+
     /// Appends the ids of `word`.
     pub(crate) fn encode(&self, word: Word<'_>, scratch: &mut Scratch, out: &mut Vec<u32>) {
         match self {
@@ -98,6 +122,19 @@ impl Scratch {
         encode(self, out);
         self.cache.insert(word, &out[start..]);
     }
+}
+
+/// Bytes of the longest token, which is the most that one token of a text writes. `None` where unknown text of any length may become
+/// one token that is no unknown one.
+fn longest(vocab: &Vocab, unknown: Option<u32>) -> Option<usize> {
+    let is_text = |id| matches!(vocab.kind(id), Kind::Normal | Kind::UserDefined);
+    let longest = vocab.iter().map(|(_, text, _)| text.len()).max();
+    longest.filter(|len| *len > 0 && !unknown.is_some_and(is_text))
+}
+
+/// Tokens that `known` characters or more come to at least, each of which has a token of its own.
+fn fewest(known: usize, longest: Option<usize>) -> usize {
+    longest.map_or(0, |longest| known.div_ceil(longest))
 }
 
 /// Makes one of each run of `unknown` in `out[start..]`.

@@ -14,6 +14,8 @@ pub(crate) struct Spm {
     /// Id and rank of each text: the better the score, the lower the rank; equal scores have equal ranks.
     pieces: HashMap<Box<[u8]>, (u32, u32)>,
     longest: usize,
+    /// The same for whoever counts tokens beforehand.
+    covers: Option<usize>,
     bytes: Box<ByteTokens>,
     unknown: Option<u32>,
     cut_at_sign: bool,
@@ -54,11 +56,22 @@ impl Spm {
             .collect();
         let longest = pieces.keys().map(|text| text.len()).max().unwrap_or(0);
         let cut_at_sign = pieces.keys().all(|text| !crosses_sign(text, '▁'));
-        Ok(Self { pieces, longest, bytes: Box::new(vocab.byte_tokens()?), unknown, cut_at_sign })
+        let (covers, bytes) = (super::longest(vocab, unknown), Box::new(vocab.byte_tokens()?));
+        Ok(Self { pieces, longest, covers, bytes, unknown, cut_at_sign })
     }
 
     pub(super) fn uncovered_bytes(&self) -> usize {
         self.bytes.0.iter().filter(|id| id.is_none()).count()
+    }
+
+    /// Characters with a token, or with tokens for their bytes, are never unknown.
+    pub(super) fn fewest(&self, text: &str) -> usize {
+        let is_known = |c: &char| {
+            let mut buffer = [0; 4];
+            let utf8 = c.encode_utf8(&mut buffer).as_bytes();
+            self.bytes.write(utf8) || self.pieces.contains_key(utf8)
+        };
+        super::fewest(text.chars().filter(is_known).count(), self.covers)
     }
 
     pub(super) fn encode(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
@@ -205,6 +218,7 @@ mod tests {
             let id = |piece: &String| scored.iter().position(|(text, _)| text == piece).unwrap() as u32;
             let want: Vec<u32> = naive(&scored[1..], &text).iter().map(id).collect();
             assert_eq!(encode(&model, &text), want, "{text:?} {scored:?}");
+            assert!(model.fewest(&text) <= want.len(), "{text:?} {scored:?}");
         }
     }
 }

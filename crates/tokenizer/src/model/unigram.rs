@@ -41,6 +41,7 @@ pub(crate) struct Unigram {
     unknown_score: f64,
     bytes: Option<Box<ByteTokens>>,
     rounding: Rounding,
+    longest: Option<usize>,
 }
 
 /// The best way to reach a place in the text.
@@ -71,13 +72,24 @@ impl Unigram {
             scores[..listed].iter().enumerate().filter(|(id, _)| counts(*id)).map(|(_, score)| *score);
         let worst = worst.fold(f64::INFINITY, f64::min);
         let bytes = byte_fallback.then(|| vocab.byte_tokens()).transpose()?.map(Box::new);
-        let mut model = Self { trie, scores: scores.to_vec(), unknown, unknown_score: 0.0, bytes, rounding };
+        let (scores, longest) = (scores.to_vec(), super::longest(vocab, unknown));
+        let mut model = Self { trie, scores, unknown, unknown_score: 0.0, bytes, rounding, longest };
         model.unknown_score = model.rounded(if worst.is_finite() { worst } else { 0.0 } - PENALTY);
         Ok(model)
     }
 
     pub(super) fn uncovered_bytes(&self) -> usize {
         self.bytes.as_ref().map_or(256, |bytes| bytes.0.iter().filter(|id| id.is_none()).count())
+    }
+
+    /// Characters with a token are never unknown.
+    pub(super) fn fewest(&self, text: &str) -> usize {
+        let is_known = |c: &char| {
+            let mut buffer = [0; 4];
+            let node = self.trie.descend(Trie::ROOT, c.encode_utf8(&mut buffer).as_bytes());
+            node.is_some_and(|node| self.trie.token(node).is_some())
+        };
+        super::fewest(text.chars().filter(is_known).count(), self.longest)
     }
 
     fn rounded(&self, sum: f64) -> f64 {
@@ -216,6 +228,7 @@ mod tests {
             }));
             let model = model(&pieces, false);
             let text: String = (0..random.below(9)).map(|_| *random.pick(&['a', 'b', 'é'])).collect();
+            assert!(model.fewest(&text) <= encode(&model, &text).len(), "{text:?} {pieces:?}");
             let mut space = Space::default();
             model.search(&text, &mut space);
             let score = |best: &Best| if best.id == NONE { -22.0 } else { pieces[best.id as usize].1 };

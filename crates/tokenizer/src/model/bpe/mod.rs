@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::queues::{NO_RANK, Queues};
 use super::trie::Trie;
-use super::{NONE, Scratch, at_signs, crosses_sign, fuse};
+use super::{NONE, Scratch, at_signs, crosses_sign, fewest, fuse, longest};
 use crate::TokenizerError;
 use crate::alphabet;
 use crate::error::excerpt;
@@ -98,6 +98,7 @@ pub(crate) struct Bpe {
     /// No token holds U+2581 after another character, so text can be cut there.
     cut_at_sign: bool,
     listed: usize,
+    longest: Option<usize>,
 }
 
 /// Space for merging one word.
@@ -152,8 +153,8 @@ impl Bpe {
                 .values()
                 .all(|merge| !vocab.text(merge.into).is_some_and(|text| crosses_sign(text, '▁')));
         let words = parts.ignore_merges.then(|| written().collect());
-        let listed = merges.len();
-        Ok(Self { merges, units, words, unknown: parts.unknown, cut_at_sign, listed })
+        let (listed, longest) = (merges.len(), longest(vocab, parts.unknown.id));
+        Ok(Self { merges, units, words, unknown: parts.unknown, cut_at_sign, listed, longest })
     }
 
     pub(super) fn merges(&self) -> usize {
@@ -176,6 +177,32 @@ impl Bpe {
             }
             Units::Chars { bytes: None, .. } | Units::Affixed { bytes: None, .. } => 256,
         }
+    }
+
+    /// Letters and characters with a token of their own are never unknown, and a token has as many of them as bytes at most.
+    pub(super) fn fewest(&self, word: Word<'_>) -> usize {
+        let known = match &self.units {
+            Units::Letters { letters, .. } if word.byte_chars => {
+                let bytes = alphabet::to_bytes(word.text).unwrap_or_default();
+                bytes.iter().filter(|byte| letters[**byte as usize] != NONE).count()
+            }
+            Units::Letters { letters, .. } => {
+                word.text.bytes().filter(|byte| letters[*byte as usize] != NONE).count()
+            }
+            Units::Chars { chars, .. } => word.text.chars().filter(|c| chars.contains_key(c)).count(),
+            // What continues a word stands between the first character and the last.
+            Units::Affixed { texts, affixes, .. } => {
+                let mut written = String::new();
+                let mut is_known = |c: char| {
+                    written.clear();
+                    written.push_str(&affixes.continuing);
+                    written.push(c);
+                    texts.contains_key(written.as_bytes())
+                };
+                word.text.chars().filter(|c| is_known(*c)).count().saturating_sub(2)
+            }
+        };
+        fewest(known, self.longest)
     }
 
     pub(super) fn encode(&self, word: Word<'_>, scratch: &mut Scratch, out: &mut Vec<u32>) {

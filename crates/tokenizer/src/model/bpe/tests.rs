@@ -154,5 +154,7 @@ fn ranks_join_whatever_makes_a_token() {
         let mut out = Vec::new();
         bpe.encode_piece(word.as_bytes(), &mut Scratch::default(), &mut out);
         assert_eq!(out, plain_ranks(&texts, &word), "{word} {texts:?}");
+        let word = Word { text: &word, first: true, byte_chars: false };
+        assert!(bpe.fewest(word) <= out.len(), "{word:?} {texts:?}");
     }
 }
