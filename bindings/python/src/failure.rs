@@ -96,8 +96,8 @@ fn message(error: &Error) -> String {
                 .to_owned()
         }
         Error::PromptTooLong { tokens, limit } => format!(
-            "the prompt has {tokens} tokens, the context holds {limit}: shorten it, or open the model with a larger \
-             context_size"
+            "the prompt has {}, the context holds {limit}: shorten it, or open the model with a larger context_size",
+            torchless::counted(*tokens)
         ),
         error => in_pythons_words(&error.to_string()),
     }

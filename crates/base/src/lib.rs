@@ -5,10 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+mod counted;
 mod ids;
 mod plan;
 mod runner;
 
+pub use counted::{MOST_COUNTED, counted};
 pub use ids::{BlockId, SeqId, TokenId};
 pub use plan::{BlockCopy, PlanError, Slice, StepPlan, Temperature, Wanted};
 pub use runner::{Logits, RunError, Runner, RunnerInfo, Scored};

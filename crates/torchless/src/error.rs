@@ -2,7 +2,7 @@
 
 use llamafirewall_core::Refusal;
 use std::path::PathBuf;
-use torchless_base::RunError;
+use torchless_base::{RunError, counted};
 use torchless_device_gpu::GpuError;
 use torchless_engine::SubmitError;
 use torchless_formats::FormatError;
@@ -70,9 +70,9 @@ pub enum Error {
     )]
     NoTemplate,
     /// The prompt is longer than the context.
-    #[error("the prompt has {tokens} tokens, the context holds {limit}: shorten it, or raise --max-seq-len")]
+    #[error("the prompt has {}, the context holds {limit}: shorten it, or raise --max-seq-len", counted(*.tokens))]
     PromptTooLong {
-        /// Tokens of the prompt.
+        /// Tokens of the prompt; beyond [`MOST_COUNTED`](torchless_base::MOST_COUNTED) those at which counting ended.
         tokens: usize,
         /// Positions of the context.
         limit: usize,

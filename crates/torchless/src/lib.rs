@@ -57,7 +57,7 @@ pub use vocabulary::{chat_template, check_ids, fits, tokenizer, tokenizer_at};
 pub use llamafirewall as firewall;
 pub use llamafirewall_core::{Admitted, Firewall, Message, Passed, Role};
 pub use tabagent_hardware as hardware;
-pub use torchless_base::TokenId;
+pub use torchless_base::{MOST_COUNTED, TokenId, counted};
 pub use torchless_chat as conversation;
 pub use torchless_device::{CacheType, MemoryGauge, MemoryNumbers, MemoryUse, Residency};
 pub use torchless_device_gpu as gpu;

@@ -11,7 +11,7 @@ use crate::vocabulary::{chat_template, fits_vocab, tokenizer};
 use crate::{Error, chat};
 use llamafirewall_core::{Admitted, Firewall, Passed};
 use std::sync::{Once, OnceLock};
-use torchless_base::{RunnerInfo, TokenId};
+use torchless_base::{MOST_COUNTED, RunnerInfo, TokenId};
 use torchless_chat::{
     Beginning, ChannelTokens, ChatTemplate, Conversation, Grammar, GrammarError, GrammarVocabulary, Part,
     RenderedPrompt, ReplyFormat, ReplyParser, TemplateError, Thinking, Tools,
@@ -168,34 +168,40 @@ impl Model {
     /// The tokens that the model will see.
     ///
     /// # Errors
-    /// There is no chat template for messages, or it fails.
+    /// There is no chat template for messages, or it fails; or the context holds far fewer tokens ([`MOST_COUNTED`]).
     pub fn encode(&self, prompt: &Admitted<Prompt>) -> Result<Vec<TokenId>, Error> {
         match prompt.get() {
-            Prompt::Text(text) => Ok(self.encode_text(text)),
+            Prompt::Text(text) => self.encode_text(text),
             Prompt::Chat(messages) => self.encode_conversation(&chat::conversation(messages)),
             Prompt::Conversation(conversation) => self.encode_conversation(conversation),
         }
     }
 
-    fn encode_text(&self, text: &str) -> Vec<TokenId> {
-        let part = torchless_tokenizer::Part { text, special: Special::Text };
-        self.tokenizer.encode_parts(&[part], Around::ModelDefault)
+    fn encode_text(&self, text: &str) -> Result<Vec<TokenId>, Error> {
+        self.encode_parts(&[torchless_tokenizer::Part { text, special: Special::Text }])
+    }
+
+    /// The tokens of what fits, and of what is longer as far as it is counted for the message.
+    fn encode_parts(&self, parts: &[torchless_tokenizer::Part<'_>]) -> Result<Vec<TokenId>, Error> {
+        let limit = self.info().max_seq_len;
+        let most = limit.max(MOST_COUNTED);
+        let tokens = self.tokenizer.encode_parts_within(parts, Around::ModelDefault, most);
+        tokens.ok_or(Error::PromptTooLong { tokens: most + 1, limit })
     }
 
     fn encode_conversation(&self, conversation: &Conversation) -> Result<Vec<TokenId>, Error> {
-        Ok(self.encode_rendered(&self.render(conversation)?))
+        self.encode_rendered(&self.render(conversation)?)
     }
 
-    fn encode_rendered(&self, rendered: &RenderedPrompt) -> Vec<TokenId> {
-        let parts = chat::tokenizer_parts(rendered);
-        self.without_second_bos(self.tokenizer.encode_parts(&parts, Around::ModelDefault))
+    fn encode_rendered(&self, rendered: &RenderedPrompt) -> Result<Vec<TokenId>, Error> {
+        self.encode_parts(&chat::tokenizer_parts(rendered)).map(|tokens| self.without_second_bos(tokens))
     }
 
     /// The tokens of a prompt, and what takes the reply apart.
     fn prepared(&self, prompt: &Prompt) -> Result<(Vec<TokenId>, Option<ReplyParser>), Error> {
         let messages;
         let conversation = match prompt {
-            Prompt::Text(text) => return Ok((self.encode_text(text), None)),
+            Prompt::Text(text) => return Ok((self.encode_text(text)?, None)),
             Prompt::Chat(list) => {
                 messages = chat::conversation(list);
                 &messages
@@ -209,7 +215,7 @@ impl Model {
             _ => "",
         };
         let parser = ReplyParser::new(self.reply_format(conversation.callable()), end);
-        Ok((self.encode_rendered(&rendered), Some(parser)))
+        Ok((self.encode_rendered(&rendered)?, Some(parser)))
     }
 
     fn reply_format(&self, tools: Option<Tools>) -> ReplyFormat {

@@ -1,10 +1,13 @@
-//! A decode step of a whole model allocates nothing once the first steps have made room.
+//! A decode step of a whole model allocates nothing once the first steps have made room, and what cannot fit takes little before it is
+//! refused.
 //!
 //! Counted on this thread, the only one that computes here: workers of the pool run the same code on their shares.
 
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
-use torchless::{CacheType, ModelOptions, Residency, RunPrecision, Source, open_runner};
+use torchless::{
+    CacheType, Error, Model, ModelOptions, Prompt, Residency, RunPrecision, Source, open_runner,
+};
 use torchless_base::{BlockId, Logits, Runner, SeqId, StepPlan, TokenId, Wanted};
 use torchless_model::NativeRunner;
 
@@ -59,4 +62,15 @@ fn a_decode_step_allocates_nothing() {
 fn the_count_sees_allocations() {
     let allocated = allocation_counter::measure(|| drop(std::hint::black_box(vec![1u8; 100])));
     assert_eq!(allocated.count_total, 1);
+}
+
+#[test]
+fn a_prompt_that_is_far_too_long_takes_the_memory_of_copies() {
+    let model = Model::open(&Source::Inside, &ModelOptions::default(), &mut |_, _| {}).unwrap();
+    let bytes = 4 << 20;
+    let prompt = model.admit(Prompt::Text("a".repeat(bytes))).unwrap();
+    let allocated = allocation_counter::measure(|| {
+        assert!(matches!(model.encode(&prompt), Err(Error::PromptTooLong { .. })));
+    });
+    assert!(allocated.bytes_max < 4 * bytes as u64, "{} bytes", allocated.bytes_max);
 }

@@ -26,8 +26,10 @@ pub fn tokenize(args: &TokenizeArgs) -> Result<()> {
     let tokens = tokenizer.encode(&text, options);
     let mut lines = String::new();
     if args.ids {
-        let ids: Vec<_> = tokens.iter().map(ToString::to_string).collect();
-        lines = ids.join(",") + "\n";
+        for (at, token) in tokens.iter().enumerate() {
+            write!(lines, "{}{token}", if at > 0 { "," } else { "" })?;
+        }
+        lines.push('\n');
     } else {
         for &token in &tokens {
             writeln!(

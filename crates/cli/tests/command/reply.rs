@@ -321,3 +321,19 @@ fn all_tokens_are_told_those_of_what_is_not_shown_among_them() {
 fn words_of(ids: &[Value]) -> String {
     ids.iter().map(Value::to_string).collect::<Vec<_>>().join(",")
 }
+
+#[test]
+fn a_text_that_is_far_too_long_is_not_counted_to_the_end() {
+    let long = vec![b'a'; 4 << 20];
+    let ran = run_with(&[STORY, "-", "--debug"], &long);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+    assert!(
+        ran.err.ends_with(
+            "the prompt has 32769 tokens or more, the context holds 512: shorten it, or raise --max-seq-len\n"
+        ),
+        "{}",
+        ran.err
+    );
+    let ran = run_with(&["embed", "tests/fixtures/test_encoder", "-"], &long);
+    assert_refused(&ran, 2, &["text 0 has 32769 tokens or more, the model holds 64"]);
+}

@@ -1,17 +1,17 @@
 //! Why a text was not encoded.
 
-use torchless_base::TokenId;
+use torchless_base::{TokenId, counted};
 use torchless_device::DeviceError;
 
 /// What is wrong with which text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     /// More tokens than the model has positions.
-    #[error("text {text} has {tokens} tokens, the model holds {limit}: shorten it, or cut it into windows")]
+    #[error("text {text} has {}, the model holds {limit}: shorten it, or cut it into windows", counted(*.tokens))]
     TooLong {
         /// Which text, from 0 on.
         text: usize,
-        /// Its tokens.
+        /// Its tokens; beyond [`MOST_COUNTED`](torchless_base::MOST_COUNTED) those at which counting ended.
         tokens: usize,
         /// The model's positions.
         limit: usize,

@@ -206,10 +206,11 @@ impl Encoder {
     /// The tokens that the model will see of each text.
     ///
     /// # Errors
-    /// The model has no tokenizer.
+    /// The model has no tokenizer, or holds far fewer tokens than a text has.
     pub fn tokens(&self, texts: &Admitted<Texts>) -> Result<Vec<Vec<TokenId>>, Error> {
-        let tokenizer = self.need_tokenizer()?;
-        Ok(texts.get().0.iter().map(|text| tokens::encode(tokenizer, text)).collect())
+        let (tokenizer, spec) = (self.need_tokenizer()?, self.spec());
+        let texts = texts.get().0.iter().map(String::as_str).enumerate();
+        texts.map(|text| tokens::encode(tokenizer, spec, text)).collect()
     }
 
     /// One vector per text.
@@ -282,8 +283,11 @@ impl Encoder {
         }
         let Candidates { query, documents } = candidates.get();
         let (tokenizer, spec) = (self.need_tokenizer()?, self.spec());
-        let pairs: Result<Vec<_>, _> =
-            documents.iter().map(|text| tokens::pair(tokenizer, spec, (query, text))).collect();
+        let pairs: Result<Vec<_>, _> = documents
+            .iter()
+            .enumerate()
+            .map(|(i, text)| tokens::pair(tokenizer, spec, (i, (query, text))))
+            .collect();
         let pairs = pairs?;
         let texts: Vec<_> =
             pairs.iter().map(|(ids, types)| EncoderText { ids: &ids[..], types: &types[..] }).collect();

@@ -7,7 +7,7 @@ use crate::output;
 use anyhow::Result;
 use std::ops::ControlFlow;
 use torchless::conversation::{Conversation, Data, ToolCall};
-use torchless::{Error, Passed, Prompt};
+use torchless::{Error, Passed, Prompt, counted};
 
 const PROMPT: &str = "> ";
 const HELP: &str = "\
@@ -132,10 +132,14 @@ impl Talk<'_> {
         };
         let model = self.session.model;
         let alone = model.admit(Prompt::Conversation(alone)).and_then(|prompt| model.encode(&prompt));
-        match alone.map(|ids| ids.len()) {
-            Ok(tokens) if tokens > limit => exit::message(&Error::PromptTooLong { tokens, limit }.into()),
+        match alone {
+            Err(error @ Error::PromptTooLong { .. }) => exit::message(&error.into()),
+            Ok(ids) if ids.len() > limit => {
+                exit::message(&Error::PromptTooLong { tokens: ids.len(), limit }.into())
+            }
             _ => format!(
-                "the conversation is full: with this message it has {tokens} tokens, the context holds {limit}: {MORE_ROOM}"
+                "the conversation is full: with this message it has {}, the context holds {limit}: {MORE_ROOM}",
+                counted(tokens)
             ),
         }
     }
