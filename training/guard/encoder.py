@@ -369,7 +369,7 @@ def main() -> None:
     windows = pieces.windows(rows, tokenizer)
     torch.set_num_threads(1)
     for name, test, keep in parts(given.part, rows):
-        model, after = Encoder(given.pretrained, kept), []
+        model, after = Encoder(pretrained(given.pretrained), kept), []
         for stage, courses in enumerate(STAGES["fold" if test.any() else name]):
             if test.any():
                 model.load_state_dict(torch.load(given.output / f"common-{stage}.pt"))
