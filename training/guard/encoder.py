@@ -17,6 +17,7 @@ from torch import nn
 import dataset
 import judge
 import lists
+import mixtures
 import pieces
 
 LAYERS, HEADS, WIDTH = 5, 12, 384
@@ -147,6 +148,7 @@ class Encoder(nn.Module):
     def __init__(self, weights: dict[str, torch.Tensor], kept: list[int]):
         super().__init__()
         self.register_buffer("words", four_bits(weights["embeddings.word_embeddings.weight"][kept]))
+        self.listed = len(kept)
         self.register_buffer("places", weights["embeddings.position_embeddings.weight"][:pieces.POSITIONS] + weights["embeddings.token_type_embeddings.weight"][0])
         self.norm = Layer._filled(nn.LayerNorm(WIDTH, eps=1e-12), {end: weights[f"embeddings.LayerNorm.{end}"] for end in ("weight", "bias")})
         self.layers = nn.ModuleList([Layer(weights, f"encoder.layer.{i}.") for i in range(LAYERS)])
@@ -158,6 +160,11 @@ class Encoder(nn.Module):
             fixed.requires_grad_(False)
         for layer in self.layers[:FIXED]:
             layer.fix()
+
+    def grow(self, kept: list[int], mixed: mixtures.Mixtures) -> None:
+        """Of the words that it has been given those of these ids stay; behind them come pieces that are mixtures of these."""
+        own = self.words[:self.listed][kept]
+        self.listed, self.words = len(kept), torch.cat([own, four_bits(mixed.vectors(own))])
 
     def read(self, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What the last layer makes of each token, `[batch, tokens, WIDTH]`, and which are there."""

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 import encoder
 import export
+import mixtures
 import shrink
 
 # Parts of a layer by their names in the file and in BERT.
@@ -56,6 +57,10 @@ def load(folder: pathlib.Path) -> tuple[export.Counted, list[export.Head], shrin
     file = gguf.GGUFReader(folder / "encoder.gguf")
     found = tokenizer(file)
     model = encoder.Encoder(weights(file), list(range(found.get_vocab_size())))
+    if (folder / "mixtures.bin").exists():  # What shipped at first had none.
+        mixed = mixtures.Mixtures.read(folder / "mixtures.bin")
+        model.grow(list(range(model.listed)), mixed)
+        found = mixtures.widened(found, mixed.pieces)
     model.head.weight.data = torch.tensor([head.weights for head in heads])
     model.head.bias.data = torch.tensor([head.bias for head in heads])
     return first, heads, shrink.Reader(model, found)
@@ -63,7 +68,7 @@ def load(folder: pathlib.Path) -> tuple[export.Counted, list[export.Head], shrin
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("folder", type=pathlib.Path, help="what ships: detector.bin and encoder.gguf; golden.jsonl is written there")
+    arguments.add_argument("folder", type=pathlib.Path, help="what ships: detector.bin, encoder.gguf and mixtures.bin; golden.jsonl is written there")
     given = arguments.parse_args()
     export.write_golden(export.golden(*load(given.folder)), given.folder)
 

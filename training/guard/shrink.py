@@ -17,7 +17,7 @@ CONTROL = {"[PAD]": gguf.TokenType.CONTROL, "[CLS]": gguf.TokenType.CONTROL, "[S
 
 def matrices(model: encoder.Encoder) -> dict[str, tuple[torch.Tensor, TYPES]]:
     """Every matrix by its name in the file, with the type it gets."""
-    out = {"token_embd.weight": (model.words, TYPES.Q4_0), "position_embd.weight": (model.places, TYPES.Q8_0)}
+    out = {"token_embd.weight": (model.words[:model.listed], TYPES.Q4_0), "position_embd.weight": (model.places, TYPES.Q8_0)}
     for i, layer in enumerate(model.layers):
         query, key, value = layer.qkv.weight.data.chunk(3)
         of_layer = {"attn_q": query, "attn_k": key, "attn_v": value, "attn_output": layer.out.weight.data, "ffn_up": layer.up.weight.data, "ffn_down": layer.down.weight.data}
@@ -37,6 +37,7 @@ def vectors(model: encoder.Encoder) -> dict[str, torch.Tensor]:
 
 
 def write(model: encoder.Encoder, tokenizer: Tokenizer, path: pathlib.Path) -> None:
+    """All but the pieces that are mixtures of others."""
     file = gguf.GGUFWriter(path, "bert")
     file.add_name("torchless guard encoder")
     file.add_license("Apache-2.0")
@@ -49,7 +50,7 @@ def write(model: encoder.Encoder, tokenizer: Tokenizer, path: pathlib.Path) -> N
     file.add_layer_norm_eps(1e-12)
     file.add_causal_attention(False)
     file.add_pooling_type(gguf.PoolingType.NONE)
-    listed = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    listed = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])[:model.listed]
     file.add_tokenizer_model("bert")
     file.add_token_list([piece if piece in CONTROL else piece[2:] if piece.startswith("##") and len(piece) > 2 else "\u2581" + piece for piece, _ in listed])
     file.add_token_types([CONTROL.get(piece, gguf.TokenType.NORMAL) for piece, _ in listed])

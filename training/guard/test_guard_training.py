@@ -2,6 +2,7 @@ import collections
 import json
 import pathlib
 import random
+import tempfile
 import unittest
 
 import numpy as np
@@ -23,6 +24,7 @@ import harmless_prompts
 import judge
 import languages
 import lists
+import mixtures
 import noise
 import pieces
 import roundabout
@@ -270,6 +272,35 @@ class Encoder(unittest.TestCase):
             for role, logits in row["logits"].items():
                 for view, value in logits.items():
                     self.assertAlmostEqual(found["logits"][role][view], value, delta=1e-4, msg=f"{row['text'][:60]} {role} {view}")
+
+    def test_mixtures_are_written_and_read_as_they_are(self):
+        mixed = mixtures.Mixtures(["##ход", "вы"], np.array([[0, 2, 1], [2, 0, 0]]), np.array([[160, 80, 0], [0, 16, 0]]))
+        with tempfile.TemporaryDirectory() as folder:
+            mixed.write(pathlib.Path(folder) / "mixtures.bin")
+            again = mixtures.Mixtures.read(pathlib.Path(folder) / "mixtures.bin")
+        self.assertEqual((again.pieces, again.words.tolist(), again.weights.tolist()), (mixed.pieces, mixed.words.tolist(), mixed.weights.tolist()))
+        table = torch.tensor([[1.0, 2.0], [9.0, 9.0], [4.0, -4.0]])
+        torch.testing.assert_close(again.vectors(table), torch.tensor([[3.0, 0.0], [0.1, 0.2]]))
+
+    def test_pieces_of_other_languages_are_told_from_english_ones(self):
+        counts = lambda **of: collections.Counter(of)
+        foreign, other = counts(hola=9, the=9, house=1), counts(hola=2, the=400, house=90)
+        candidates = {"hola": -9.0, "the": -3.0, "house": -8.0, "дом": -12.0, "##abel": -5.0, "never": -11.0}
+        self.assertEqual(mixtures.chosen(candidates, foreign, other, 10.0), ["hola", "never", "дом"])
+        known = set("please write me a short text about the sea and of in is".split())
+        for text, is_foreign in (("Напиши мне короткий текст", True), ("Écris un texte très court sur la mer", True), ("Please write me a café text", False), ("Bonjour", False)):
+            self.assertEqual(mixtures.foreign_text(text, known), is_foreign, text)
+
+    def test_a_piece_is_mixed_of_the_words_that_are_closest(self):
+        class Source:
+            of = staticmethod(lambda group: np.array(group, dtype=float))
+
+        groups = {"cat": [1, 0, 0], "dog": [0.9, 0.4, 0], "tax": [0, 0, 1], "law": [0, 0.2, 1], "кот": [1, 0.1, 0]}
+        table = np.eye(4)
+        mixed = mixtures.mixed(["кот"], groups, {"cat": 0, "dog": 1, "tax": 2, "law": 3}, table, Source)
+        self.assertEqual(mixed.words[0, :2].tolist(), [0, 1])
+        self.assertGreater(mixed.weights[0, 0], mixed.weights[0, 1])
+        self.assertAlmostEqual(float(mixed.vectors(torch.eye(4)).norm()), 1.0, delta=0.01)
 
     def test_what_was_known_is_held_to_what_was_said_of_it(self):
         before, tool = torch.tensor([[2.0, -1.0]] * 3), torch.tensor([False, True, False])
