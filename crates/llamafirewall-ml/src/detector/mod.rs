@@ -4,6 +4,7 @@
 //! What it can and cannot do is in its model card, `docs/firewall/guard-model-card.md`.
 
 mod features;
+mod mixtures;
 mod reader;
 mod weights;
 

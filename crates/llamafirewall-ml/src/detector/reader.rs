@@ -1,7 +1,8 @@
-//! The second view of the detector: a small BERT, fine-tuned by the project from a general one, that reads windows of a text.
-//! It is a GGUF file of its own, run by the encoders of this project, and knows neither labels nor limits: those stand with the
-//! weights of the first view.
+//! The second view of the detector: a small BERT, fine-tuned by the project from a general one, that reads windows of a text, with pieces
+//! of words in other languages beside those that it was made with. It is a GGUF file of its own, run by the encoders of this project,
+//! and knows neither labels nor limits: those stand with the weights of the first view.
 
+use super::mixtures::Mixtures;
 use super::weights::{DetectorError, Head};
 use std::sync::Arc;
 use torchless_base::TokenId;
@@ -12,10 +13,12 @@ use torchless_model::encoder::{Encoder, EncoderOptions, EncoderPrecision, Encode
 use torchless_tokenizer::{EncodeOptions, GgufVocab, Tokenizer};
 
 /// The file that is part of the program.
-const INSIDE: &[u8] = include_bytes!("../../../../assets/guard/encoder.gguf");
+pub(super) const INSIDE: &[u8] = include_bytes!("../../../../assets/guard/encoder.gguf");
 /// Its size in bytes.
 #[cfg(test)]
 pub(super) const SIZE: usize = INSIDE.len();
+/// Its word vectors.
+const WORDS: &str = "token_embd.weight";
 /// Letters per token of a word that is known, at least.
 const FEWEST_LETTERS: usize = 3;
 /// Tokens of a part that stand in the next one too.
@@ -43,17 +46,19 @@ pub(super) struct Highest {
 impl Reader {
     /// The encoder that is part of the program.
     pub(super) fn inside() -> Result<Self, DetectorError> {
-        Self::open(INSIDE)
+        Self::open(INSIDE, &Mixtures::inside()?)
     }
 
-    fn open(file: &'static [u8]) -> Result<Self, DetectorError> {
-        let checkpoint = torchless_formats::open_bytes(Arc::new(file)).map_err(unusable)?;
+    fn open(file: &'static [u8], mixtures: &Mixtures<'_>) -> Result<Self, DetectorError> {
+        let mut checkpoint = torchless_formats::open_bytes(Arc::new(file)).map_err(unusable)?;
+        let words = mixtures.below(checkpoint.tensors.get(WORDS).map_err(unusable)?)?;
+        checkpoint.tensors.replace(words);
         // Scans run side by side; one that waited for helpers would wait for the others.
         let cpu = CpuOptions { kernels: usual(), threads: 1, precision: Precision::Fast };
         let device = Box::new(CpuDevice::new(cpu));
         let options = EncoderOptions { precision: precision(usual().name), ..EncoderOptions::default() };
         let encoder = load_encoder(&checkpoint, device, &options, &mut |_, _| {});
-        Ok(Self { tokenizer: tokenizer(&checkpoint)?, encoder: encoder.map_err(unusable)? })
+        Ok(Self { tokenizer: tokenizer(&checkpoint, mixtures)?, encoder: encoder.map_err(unusable)? })
     }
 
     /// Numbers in what it makes of a token.
@@ -145,8 +150,8 @@ fn unusable(why: impl std::fmt::Display) -> DetectorError {
     DetectorError::Encoder(why.to_string())
 }
 
-/// The tokenizer in the file's metadata: word pieces, with a token before and one after every text.
-fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer, DetectorError> {
+/// The tokenizer in the file's metadata, with the pieces of other languages: a token stands before and one after every text.
+fn tokenizer(checkpoint: &Checkpoint, mixtures: &Mixtures<'_>) -> Result<Tokenizer, DetectorError> {
     let Metadata::Gguf(meta) = &checkpoint.metadata else {
         return Err(unusable("it is no GGUF file"));
     };
@@ -154,7 +159,7 @@ fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer, DetectorError> {
     let tokens = meta.get::<&torchless_formats::StringTable>("tokenizer.ggml.tokens").map_err(unusable)?;
     let vocab = GgufVocab {
         model: "bert",
-        tokens: tokens.iter().map(|token| token.as_bytes().to_vec()).collect(),
+        tokens: tokens.iter().map(|token| token.as_bytes().to_vec()).chain(mixtures.tokens()).collect(),
         bos: Some(id("bos_token_id")?),
         sep: Some(id("seperator_token_id")?),
         unk: Some(id("unknown_token_id")?),
@@ -203,7 +208,10 @@ mod tests {
     #[test]
     fn what_is_no_encoder_is_refused() {
         for file in [&b""[..], b"GGUF", &INSIDE[..1000], &INSIDE[..INSIDE.len() - 40]] {
-            assert!(matches!(Reader::open(file), Err(DetectorError::Encoder(_))));
+            assert!(matches!(
+                Reader::open(file, &Mixtures::inside().unwrap()),
+                Err(DetectorError::Encoder(_))
+            ));
         }
     }
 }

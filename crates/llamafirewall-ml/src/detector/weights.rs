@@ -229,6 +229,6 @@ mod tests {
 
     #[test]
     fn the_file_inside_is_small() {
-        assert!(INSIDE.len() + super::super::reader::SIZE < 8 << 20);
+        assert!(INSIDE.len() + super::super::reader::SIZE + super::super::mixtures::SIZE < 8_000_000);
     }
 }
