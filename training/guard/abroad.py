@@ -3,7 +3,6 @@ are held to what was said of them before."""
 
 import argparse
 import copy
-import json
 import pathlib
 
 import numpy as np
@@ -50,6 +49,8 @@ def main() -> None:
     arguments.add_argument("--steps", type=int, help="stop each course after so many steps, to see that it runs")
     arguments.add_argument("--output", type=pathlib.Path, required=True)
     given = arguments.parse_args()
+    if (given.assets / "mixtures.bin").exists():
+        arguments.error(f"{given.assets} has pieces of other languages already; what came out of further.py would do")
     first, heads, reader = shipped.load(given.assets)
     rows, model = dataset.load(given.rows), reader.model
     mixed, kept = mixtures.grown(reader.tokenizer, model.words.numpy(), rows, mixtures.Multilingual.read(given.multilingual))
@@ -60,13 +61,8 @@ def main() -> None:
     reader = shrink.Reader(model, tokenizer)
     for i, head in enumerate(heads):
         head.weights, head.bias = model.head.weight[i].tolist(), model.head.bias[i].item()
-    given.output.mkdir(parents=True, exist_ok=True)
-    shrink.write(model, tokenizer, given.output / "encoder.gguf")
+    export.write_next(first, heads, reader, rows, given.assets, given.output)
     mixed.write(given.output / "mixtures.bin")
-    export.write(first, heads, given.output / "detector.bin")
-    export.write_golden(export.golden(first, heads, reader), given.output)
-    log = json.loads((given.assets / "training_log.json").read_text())
-    export.write_log(log | {"rows": export.counts(rows)}, given.output)
 
 
 if __name__ == "__main__":

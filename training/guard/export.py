@@ -209,6 +209,16 @@ def write_log(log: dict, folder: pathlib.Path) -> None:
     (folder / "training_log.json").write_text(json.dumps(log, indent=1) + "\n")
 
 
+def write_next(first: Counted, heads: list[Head], reader: shrink.Reader, rows: list[dict], assets: pathlib.Path, folder: pathlib.Path) -> None:
+    """What ships after a further stage that learnt from `rows`; the figures are those of `assets`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shrink.write(reader.model, reader.tokenizer, folder / "encoder.gguf")
+    write(first, heads, folder / "detector.bin")
+    write_golden(golden(first, heads, reader), folder)
+    log = json.loads((assets / "training_log.json").read_text())
+    write_log(log | {"rows": counts(rows)}, folder)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rows", type=pathlib.Path, required=True)

@@ -3,7 +3,6 @@ said of them before. The n-grams stay as they are."""
 
 import argparse
 import copy
-import json
 import pathlib
 import random
 
@@ -69,12 +68,7 @@ def main() -> None:
     model.load_state_dict(encoder.mean([shipping.model.state_dict(), model.state_dict()]))
     reader = shrink.Reader(model, reader.tokenizer)
     settle(first, heads, shipping, reader, rows)
-    given.output.mkdir(parents=True, exist_ok=True)
-    shrink.write(model, reader.tokenizer, given.output / "encoder.gguf")
-    export.write(first, heads, given.output / "detector.bin")
-    export.write_golden(export.golden(first, heads, reader), given.output)
-    log = json.loads((given.assets / "training_log.json").read_text())
-    export.write_log(log | {"rows": export.counts(rows)}, given.output)
+    export.write_next(first, heads, reader, rows, given.assets, given.output)
 
 
 if __name__ == "__main__":
