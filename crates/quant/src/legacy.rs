@@ -31,6 +31,7 @@ fn encode_blocks<const BYTES: usize>(
     }
 }
 
+#[inline]
 pub(crate) fn half_at(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
@@ -43,15 +44,20 @@ fn high_bits(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
+/// The greatest magnitude; what is no number is passed over. In lanes, which the compiler has a processor compare side by side.
+fn greatest(values: &[f32; LEN]) -> f32 {
+    let greater = |a: f32, b: f32| if a < b { b } else { a };
+    let mut lanes = [0.0_f32; 8];
+    for part in values.as_chunks::<8>().0 {
+        lanes.iter_mut().zip(part).for_each(|(lane, value)| *lane = greater(*lane, value.abs()));
+    }
+    lanes.into_iter().fold(0.0, greater)
+}
+
 /// The value of greatest magnitude, with its sign; the first one of equals.
 fn signed_extreme(values: &[f32; LEN]) -> f32 {
-    let mut extreme = 0.0_f32;
-    for &value in values {
-        if extreme.abs() < value.abs() {
-            extreme = value;
-        }
-    }
-    extreme
+    let most = greatest(values);
+    values.iter().copied().find(|value| value.abs() == most).unwrap_or(0.0)
 }
 
 fn extent(values: &[f32; LEN]) -> (f32, f32) {
@@ -67,8 +73,51 @@ fn extent(values: &[f32; LEN]) -> (f32, f32) {
     (min, max)
 }
 
+/// Added to a number of less than half its magnitude, it leaves the nearest whole number in the lowest bits, with ties to even.
+const WHOLE: f32 = 12_582_912.0;
+
+/// The whole number that is left of a number that is one, below 2^22 in magnitude. Casts are one value at a time, for what would not fit.
+#[inline]
+fn integer(whole: f32) -> i32 {
+    (whole + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()).cast_signed()
+}
+
+/// The nearest whole number, ties to even: 0 of what is no number, and the limit of what lies beyond `-limit..=limit`, a whole number below
+/// 2^21. In instructions that every processor does for several values at once, where a method of `f32` may be a call for each.
+#[inline]
+pub fn nearest_even(value: f32, limit: f32) -> i32 {
+    integer(within(value, limit) + WHOLE - WHOLE)
+}
+
+/// As [`nearest_even`], but ties away from zero, as C's `roundf` has it.
+#[inline]
+pub fn nearest(value: f32, limit: f32) -> i32 {
+    let known = within(value, limit);
+    let even = known + WHOLE - WHOLE;
+    let (rest, up) = (known - even, if known > 0.0 { 1.0 } else { -1.0 });
+    integer(if rest * up == 0.5 { even + up } else { even })
+}
+
+#[inline]
+fn within(value: f32, limit: f32) -> f32 {
+    if value.is_nan() { 0.0 } else { value.clamp(-limit, limit) }
+}
+
 fn inverse(d: f32) -> f32 {
     if d == 0.0 { 0.0 } else { 1.0 / d }
+}
+
+/// Each value as the whole number below it on a scale of its own, from 0, which what is no number becomes too, to `most`.
+fn codes(values: &[f32; LEN], most: f32, scaled: impl Fn(f32) -> f32) -> [u8; LEN] {
+    let mut out = [0; LEN];
+    for (code, value) in out.iter_mut().zip(values) {
+        let place = scaled(*value);
+        let within = if place > 0.0 { place } else { 0.0 };
+        let within = if within < most { within } else { most };
+        let even = within + WHOLE - WHOLE;
+        *code = integer(if even > within { even - 1.0 } else { even }) as u8;
+    }
+    out
 }
 
 /// Five-bit codes of a block: the low four bits side by side at `low`, the fifth ones gathered at `high`.
@@ -108,7 +157,7 @@ pub(crate) fn encode_q4_0(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u
         let d = signed_extreme(values) / -8.0;
         let id = inverse(d);
         put_half(bytes, 0, d);
-        put_four_bits(&values.map(|v| ((v * id + 8.5) as u8).min(15)), bytes, 2);
+        put_four_bits(&codes(values, 15.0, |v| v * id + 8.5), bytes, 2);
     });
 }
 
@@ -129,7 +178,7 @@ pub(crate) fn encode_q4_1(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u
         let id = inverse(d);
         put_half(bytes, 0, d);
         put_half(bytes, 2, min);
-        put_four_bits(&values.map(|v| (((v - min) * id + 0.5) as u8).min(15)), bytes, 4);
+        put_four_bits(&codes(values, 15.0, |v| (v - min) * id + 0.5), bytes, 4);
     });
 }
 
@@ -149,7 +198,7 @@ pub(crate) fn encode_q5_0(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u
         let d = signed_extreme(values) / -16.0;
         let id = inverse(d);
         put_half(bytes, 0, d);
-        put_five_bits(&values.map(|v| ((v * id + 16.5) as u8).min(31)), bytes, 2, 6);
+        put_five_bits(&codes(values, 31.0, |v| v * id + 16.5), bytes, 2, 6);
     });
 }
 
@@ -171,7 +220,7 @@ pub(crate) fn encode_q5_1(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u
         let id = inverse(d);
         put_half(bytes, 0, d);
         put_half(bytes, 2, min);
-        put_five_bits(&values.map(|v| (((v - min) * id + 0.5) as u8).min(31)), bytes, 4, 8);
+        put_five_bits(&codes(values, 31.0, |v| (v - min) * id + 0.5), bytes, 4, 8);
     });
 }
 
@@ -184,14 +233,13 @@ pub(crate) fn decode_q8_0(data: &[u8], _: &[u8], out: &mut [f32]) {
     });
 }
 
-/// `f32::round` rounds ties away from zero, as C's `roundf` does.
 pub(crate) fn encode_q8_0(values: &[f32], _: &[f32], data: &mut [u8], _: &mut [u8]) {
     encode_blocks::<34>(values, data, |values, bytes| {
-        let d = values.iter().fold(0.0_f32, |amax, v| amax.max(v.abs())) / 127.0;
+        let d = greatest(values) / 127.0;
         let id = inverse(d);
         put_half(bytes, 0, d);
         for (q, value) in bytes[2..].iter_mut().zip(values) {
-            *q = ((value * id).round() as i8).cast_unsigned();
+            *q = (nearest(value * id, 127.0) as i8).cast_unsigned();
         }
     });
 }
@@ -204,4 +252,57 @@ pub(crate) fn decode_iq4_nl(data: &[u8], _: &[u8], out: &mut [f32]) {
             out[j + HALF] = d * f32::from(IQ4_NL_LEVELS[usize::from(bytes[2 + j] >> 4)]);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Halves and whole numbers, with the numbers beside them, and what is none.
+    fn edges() -> impl Iterator<Item = f32> {
+        let near = |x: f32| [x.next_down(), x, x.next_up()];
+        let halves = (-300..=300).flat_map(move |i| near(i as f32 / 2.0));
+        halves.chain([
+            0.0,
+            -0.0,
+            f32::MIN_POSITIVE,
+            f32::MAX,
+            f32::MIN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+        ])
+    }
+
+    #[test]
+    fn the_nearest_is_that_of_round() {
+        for value in edges() {
+            assert_eq!(nearest(value, 127.0), (value.round() as i32).clamp(-127, 127), "{value}");
+            assert_eq!(
+                nearest_even(value, 127.0),
+                (value.round_ties_even() as i32).clamp(-127, 127),
+                "{value}"
+            );
+            assert_eq!(nearest(value, 100_000.0), (value.round() as i32).clamp(-100_000, 100_000), "{value}");
+        }
+    }
+
+    #[test]
+    fn codes_are_the_whole_numbers_below() {
+        for value in edges() {
+            let cast = (value as u8).min(31);
+            assert_eq!(codes(&[value; LEN], 31.0, |v| v), [cast; LEN], "{value}");
+        }
+    }
+
+    #[test]
+    fn the_extreme_is_the_first_of_greatest_magnitude() {
+        let mut values = [1.0; LEN];
+        assert_eq!(signed_extreme(&values), 1.0);
+        (values[4], values[9], values[20], values[31]) = (f32::NAN, -3.0, 3.0, 2.0);
+        assert_eq!(signed_extreme(&values), -3.0);
+        assert_eq!(signed_extreme(&[f32::NAN; LEN]), 0.0);
+        values[2] = f32::NEG_INFINITY;
+        assert_eq!(signed_extreme(&values), f32::NEG_INFINITY);
+    }
 }

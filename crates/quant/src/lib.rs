@@ -15,6 +15,8 @@ mod microscaling;
 mod plain;
 mod ternary;
 
+pub use legacy::{nearest, nearest_even};
+
 use integers::Integers;
 use std::fmt;
 

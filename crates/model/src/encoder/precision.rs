@@ -4,7 +4,7 @@ use crate::ModelError;
 use half::{bf16, f16};
 use std::ops::Range;
 use torchless_formats::Tensor;
-use torchless_quant::TensorType;
+use torchless_quant::{TensorType, nearest_even};
 
 /// In which numbers the matrices of an encoder's layers are kept and multiplied. Norms, softmax, sums and the head are `f32` in any
 /// case; attention multiplies in bf16 where this is not `F32` and the processor can.
@@ -85,7 +85,7 @@ fn push_bytes(row: &[f32], out: &mut Vec<u8>) {
     let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
     for block in row.chunks_exact(BLOCK) {
         out.extend(scale.to_le_bytes());
-        out.extend(block.iter().map(|x| ((x * inverse).round().clamp(-127.0, 127.0) as i8).cast_unsigned()));
+        out.extend(block.iter().map(|x| (nearest_even(x * inverse, 127.0) as i8).cast_unsigned()));
     }
 }
 

@@ -8,6 +8,7 @@ use super::kv::{KvLayer, KvShape};
 use crate::lanes::half::{f16_to_f32, f32_to_f16};
 use crate::lanes::{Lanes, WIDTH};
 use std::ops::Range;
+use torchless_quant::nearest;
 
 /// Values that share a scale.
 const GROUP: usize = 32;
@@ -61,7 +62,7 @@ fn encode<const BITS: usize>(values: &[f32]) -> Group {
     let mut codes = [0; GROUP];
     if BITS == 8 {
         for (code, v) in codes.iter_mut().zip(x) {
-            *code = ((v * inverse).round() as i8).cast_unsigned();
+            *code = (nearest(v * inverse, 127.0) as i8).cast_unsigned();
         }
     } else {
         let code = |v: f32| (v * inverse + 8.5).clamp(0.0, 15.0) as u8;
