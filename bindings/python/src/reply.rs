@@ -81,6 +81,7 @@ fn summary_dict<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bound<'py, 
     dict.set_item("reply_tokens", summary.reply_tokens)?;
     dict.set_item("prompt_seconds", summary.prompt_time.as_secs_f64())?;
     dict.set_item("reply_seconds", summary.reply_time.as_secs_f64())?;
+    dict.set_item("scan_failures", &summary.scan_failures)?;
     dict.set_item("token_ids", summary.tokens.iter().map(|id| id.0).collect::<Vec<_>>())?;
     Ok(dict)
 }

@@ -280,12 +280,13 @@ def test_scanners_have_the_pool_of_the_loop_for_themselves() -> None:
     assert all(result.is_allowed for result in asyncio.run(scan()))
 
 
+class Broken(Scanner):
+    async def scan(self, message: Message, past_trace: Optional[Trace] = None) -> ScanResult:
+        raise LookupError(message.content)
+
+
 @pytest.mark.parametrize("mode", ["closed", "human", "open"])
 def test_a_scanner_that_fails_is_no_verdict(mode: Any, caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(Scanner):
-        async def scan(self, message: Message, past_trace: Optional[Trace] = None) -> ScanResult:
-            raise LookupError(message.content)
-
     firewall = LlamaFirewall({Role.USER: [Broken("broken")]}, fail_mode=mode)
     with caplog.at_level(logging.INFO):
         result = firewall.scan(UserMessage("secret"))
@@ -624,3 +625,15 @@ def test_replies_pass_scanners_of_ones_own() -> None:
         assert model.generate("Once", grammar="/a cat ran/").text == "a cat ran"
     with pytest.raises(TypeError, match="not both"):
         torchless.Model.open(policy="general", firewall=regex())
+
+
+def test_replies_say_what_was_not_scanned() -> None:
+    firewall = LlamaFirewall({Role.USER: [Broken("broken")]}, fail_mode="open")
+    with torchless.Model.open(threads=1, firewall=firewall) as model:
+        stream = model.stream("Once", max_tokens=2)
+        list(stream)
+        assert stream.reply is not None
+        for reply in (model.generate("Once", max_tokens=2), stream.reply):
+            (failure,) = reply.scan_failures
+            assert "user message" in failure and "LookupError" in failure and "Once" not in failure
+    assert torchless.Model.open(threads=1).generate("Once", max_tokens=2).scan_failures == ()

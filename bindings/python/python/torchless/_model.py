@@ -78,6 +78,8 @@ class Reply:
     token_ids: tuple[int, ...]
     seed: int
     """The seed that it was made with."""
+    scan_failures: tuple[str, ...] = ()
+    """Why parts of the prompt or the reply passed that could not be scanned, where the firewall's ``fail_mode`` is ``open``."""
 
     def __str__(self) -> str:
         return self.text
@@ -152,10 +154,9 @@ def _tool_call(parts: tuple[Optional[str], str, str]) -> ToolCall:
     return ToolCall(parts[0], parts[1], json.loads(parts[2]))
 
 
-def _reply(made: Mapping[str, Any], seed: int) -> Reply:
-    fields = dict(made, seed=seed, token_ids=tuple(made["token_ids"]))
-    fields["tool_calls"] = tuple(_tool_call(call) for call in made["tool_calls"])
-    return Reply(**fields)
+def _reply(made: Mapping[str, Any], calls: tuple[ToolCall, ...], seed: int) -> Reply:
+    lists = {name: tuple(made[name]) for name in ("token_ids", "scan_failures")}
+    return Reply(**{**made, **lists, "tool_calls": calls, "seed": seed})
 
 
 class Stream(Pieces):
@@ -199,10 +200,8 @@ class Stream(Pieces):
             self._made["tool_calls"].append(value)
         elif kind == "done":
             self._over = True
-            calls = tuple(self._made["tool_calls"])
             texts = {name: "".join(self._made[name]) for name in ("text", "reasoning")}
-            fields = {**value, **texts, "token_ids": tuple(value["token_ids"])}
-            value = self.reply = Reply(**fields, tool_calls=calls, seed=self._seed)
+            value = self.reply = _reply({**value, **texts}, tuple(self._made["tool_calls"]), self._seed)
         elif kind != "prompt":
             self._made[kind].append(value)
         return Event(kind, value)
@@ -488,7 +487,7 @@ class Model:
         for at in range(len(asked)):
             made = refused.get(at) or next(answers)
             if not isinstance(made, Exception):
-                replies.append(_reply(made, wanted.seed))
+                replies.append(_reply(made, tuple(map(_tool_call, made["tool_calls"])), wanted.seed))
             elif errors == "return" and isinstance(made, TorchlessError):
                 replies.append(made)
             else:
