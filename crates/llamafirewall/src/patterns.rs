@@ -13,6 +13,7 @@ mod personal;
 mod phones;
 mod phrases;
 mod secrets;
+mod tongues;
 
 use llamafirewall_core::{
     ConfigurationError, Finding, Placement, ScanDecision, ScanFuture, ScanInput, ScanResult, Scanner,

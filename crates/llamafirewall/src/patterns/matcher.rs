@@ -4,21 +4,23 @@
 use super::assigned::{assigned, login};
 use super::automaton::{Automaton, Outcome};
 use super::personal::{self, is_local, is_word};
-use super::phrases::{BETWEEN, OTHER_WORDS, PHRASES, is_other_word, may_end};
+use super::phrases::{self, Phrase, is_denied, is_other_word, may_end};
 use super::secrets::{
     ASSIGNED, Assigned, Demand, LOGIN, PRIVATE_KEY, TOKENS, Token, entropy, is_key, is_placeholder,
 };
 use super::{Found, Group};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex_automata::util::syntax;
+use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// How far a phrase reaches, in bytes.
 pub(super) const LONGEST_PHRASE: usize = 400;
 /// How much longer its last word may be.
 const LONGEST_ENDING: usize = 16;
-/// How much text after a phrase may say that it is none: ` line` after `command`.
-const LOOK_AHEAD: usize = 5;
+/// How much text after a phrase may say that it is none: ` line` after `command`, ` niemals` after an order.
+const LOOK_AHEAD: usize = 16;
 /// How far the kind of a private key may be from its beginning, and the key from its kind.
 const LONGEST_KIND: usize = 40;
 /// How much of a private key is looked at.
@@ -50,7 +52,7 @@ impl Seen {
 }
 
 enum Rule {
-    Phrase(&'static str, Box<Automaton>),
+    Phrase(&'static Phrase, OnceLock<Box<Result<Automaton, Broken>>>),
     Token(&'static Token),
     Assigned(&'static Assigned),
     Login,
@@ -62,7 +64,7 @@ enum Rule {
 pub(super) struct Matcher {
     keywords: AhoCorasick,
     /// Keyword as written, and the rule of it.
-    rules: Vec<(&'static str, usize)>,
+    rules: Vec<(Cow<'static, str>, usize)>,
     kinds: Vec<Rule>,
     longest_keyword: usize,
 }
@@ -77,9 +79,10 @@ impl Matcher {
         for group in groups {
             match group {
                 Group::Injection => {
-                    for phrase in PHRASES {
-                        matcher
-                            .add(phrase.keywords, Rule::Phrase(phrase.name, Box::new(tail(phrase.pattern)?)));
+                    for phrase in phrases::phrases() {
+                        let words = in_either_case(phrase.keywords);
+                        matcher.rules.extend(words.map(|word| (word, matcher.kinds.len())));
+                        matcher.kinds.push(Rule::Phrase(phrase, OnceLock::new()));
                     }
                 }
                 Group::Personal => matcher.add(&["@"], Rule::Address),
@@ -91,7 +94,7 @@ impl Matcher {
                 }
             }
         }
-        let words = matcher.rules.iter().map(|(word, _)| word);
+        let words = matcher.rules.iter().map(|(word, _)| word.as_bytes());
         let builder = &mut AhoCorasick::builder();
         let builder = builder.ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA));
         matcher.keywords = builder.build(words).map_err(|e| e.to_string())?;
@@ -105,18 +108,24 @@ impl Matcher {
     }
 
     fn add(&mut self, words: &[&'static str], rule: Rule) {
-        self.rules.extend(words.iter().map(|word| (*word, self.kinds.len())));
+        self.rules.extend(words.iter().map(|word| (Cow::Borrowed(*word), self.kinds.len())));
         self.kinds.push(rule);
     }
 
     /// Calls `each` with what every place turned out to be.
     pub fn look(&self, text: &str, each: &mut dyn FnMut(Seen)) {
         for hit in self.keywords.find_overlapping_iter(text) {
-            let (word, rule) = self.rules[hit.pattern().as_usize()];
+            let (word, rule) = &self.rules[hit.pattern().as_usize()];
             let place = hit.start()..hit.end();
-            let seen = match &self.kinds[rule] {
-                Rule::Phrase(name, tail) => phrase(name, tail, text, place),
-                Rule::Token(token) if text[place.clone()] == *word => self::token(token, text, place),
+            let seen = match &self.kinds[*rule] {
+                Rule::Phrase(row, _) if is_other_word(text, &place, row.tongue) => Seen::nothing(),
+                // Made when its first keyword is met, for most texts have those of few languages. A rule that cannot be made finds
+                // whatever it is asked about.
+                Rule::Phrase(row, made) => match made.get_or_init(|| Box::new(tail(row))).as_ref() {
+                    Ok(tail) => phrase(row, tail, text, place),
+                    Err(_) => Seen::found(row.name, place),
+                },
+                Rule::Token(token) if text[place.clone()] == **word => self::token(token, text, place),
                 Rule::Token(_) => Seen::nothing(),
                 Rule::Assigned(row) => assigned(row, text, place),
                 Rule::Login => login(&LOGIN, text, place),
@@ -124,7 +133,7 @@ impl Matcher {
                 Rule::Address => address(text, place.start),
             };
             if seen.found.is_some() || seen.open.is_some() {
-                let is_phrase = matches!(self.kinds[rule], Rule::Phrase(..));
+                let is_phrase = matches!(self.kinds[*rule], Rule::Phrase(..));
                 each(Seen { is_phrase, ..seen });
             }
         }
@@ -147,31 +156,51 @@ impl Matcher {
     }
 }
 
+/// Keywords with each of their cases, where they have letters beyond ASCII, which the search for keywords takes as they are.
+fn in_either_case(words: &'static [&'static str]) -> impl Iterator<Item = Cow<'static, str>> {
+    words.iter().flat_map(|word| {
+        let has_cases = word.chars().any(|c| !c.is_ascii() && c.to_uppercase().ne([c]));
+        if !has_cases {
+            return vec![Cow::Borrowed(*word)];
+        }
+        let mut spelt = vec![String::new()];
+        for c in word.chars() {
+            let large = c.to_uppercase().ne([c]).then(|| c.to_uppercase());
+            let large: Vec<String> = large.map_or_else(Vec::new, |large| {
+                spelt.iter().map(|word| word.clone() + &large.to_string()).collect()
+            });
+            spelt.iter_mut().for_each(|word| word.push(c));
+            spelt.extend(large);
+        }
+        spelt.into_iter().map(Cow::Owned).collect()
+    })
+}
+
 /// An automaton for what follows a keyword.
-fn tail(pattern: &str) -> Result<Automaton, Broken> {
-    let pattern = pattern.replace('@', OTHER_WORDS).replace('~', BETWEEN);
-    Automaton::new(&pattern, syntax::Config::new().case_insensitive(true).utf8(false))
+fn tail(phrase: &Phrase) -> Result<Automaton, Broken> {
+    Automaton::new(&phrase.spelt(), syntax::Config::new().case_insensitive(true).utf8(false))
 }
 
 /// Looks at what follows a keyword. The first match ends the phrase.
-fn phrase(name: &'static str, tail: &Automaton, text: &str, keyword: Range<usize>) -> Seen {
-    if is_other_word(text.as_bytes(), &keyword) {
-        return Seen::nothing();
-    }
+fn phrase(phrase: &Phrase, tail: &Automaton, text: &str, keyword: Range<usize>) -> Seen {
     let window = &text.as_bytes()[..text.len().min(keyword.start + LONGEST_PHRASE)];
     let is_cut = window.len() < text.len();
     let name = |end: usize| {
+        if phrase.tongue.is_some_and(|tongue| is_denied(text, keyword.start, tongue)) {
+            return Seen::nothing();
+        }
         // The last word counts whole: `instruction` is known before its plural ends.
         let end = end + run(text, end, LONGEST_ENDING, |byte| byte.is_ascii_alphabetic());
         let open = (end + LOOK_AHEAD >= text.len()).then_some(keyword.start);
-        Seen { open, ..Seen::found(name, keyword.start..end) }
+        Seen { open, ..Seen::found(phrase.name, keyword.start..end) }
     };
-    match tail.first_match(window, keyword.end, |read| may_end(window, keyword.end + read)) {
+    let may_end = |end: usize| may_end(text, keyword.end, end, phrase.tongue);
+    match tail.first_match(window, keyword.end, |read| may_end(keyword.end + read)) {
         Outcome::Match(read) => name(keyword.end + read),
         Outcome::Dead => Seen::nothing(),
         Outcome::Alive | Outcome::MatchAtEnd if is_cut => Seen::nothing(),
-        Outcome::Alive => Seen::open_at(keyword.start),
-        Outcome::MatchAtEnd => name(text.len()),
+        Outcome::MatchAtEnd if may_end(text.len()) => name(text.len()),
+        Outcome::Alive | Outcome::MatchAtEnd => Seen::open_at(keyword.start),
     }
 }
 
@@ -261,4 +290,16 @@ fn address(text: &str, at: usize) -> Seen {
     let (span, open) = personal::address(text, at);
     let found = span.map(|span| Found { name: personal::ADDRESS.into(), span });
     Seen { found, open, is_phrase: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_phrase_can_be_made() {
+        for phrase in phrases::phrases() {
+            assert_eq!(tail(phrase).err(), None, "{}", phrase.pattern);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! How instructions to a model try to take the place of those it has. A phrase begins with one of its keywords; what
 //! has to follow is a pattern that is anchored there.
 
+use super::tongues::{self, Tongue, Words};
 use std::ops::Range;
 
 /// A family of phrases.
@@ -10,6 +11,20 @@ pub(super) struct Phrase {
     pub keywords: &'static [&'static str],
     /// What follows the keyword. `~` stands for what may stand between two words, `@` for up to four other words.
     pub pattern: &'static str,
+    /// The language, where it is not English.
+    pub tongue: Option<&'static Tongue>,
+}
+
+impl Phrase {
+    const ENGLISH: Self = Self { name: INJECTION, keywords: &[], pattern: "", tongue: None };
+
+    /// What has to follow a keyword, with abbreviations written out.
+    pub fn spelt(&self) -> String {
+        match self.tongue {
+            Some(tongue) => tongue.spell(self.pattern),
+            None => self.pattern.replace('@', OTHER_WORDS).replace('~', BETWEEN),
+        }
+    }
 }
 
 /// Points and semicolons, and what closes after them. White space behind them ends a sentence.
@@ -64,12 +79,15 @@ pub(super) const OTHER_WORDS: &str = concat!(
     r"))[a-z']+){0,4}"
 );
 
-const INJECTION: &str = "Prompt injection";
+pub(super) const INJECTION: &str = "Prompt injection";
 
-/// The families. Nothing here was taken from a set that detectors are measured on.
-pub(super) const PHRASES: &[Phrase] = &[
+/// All families. Nothing here was taken from a set that detectors are measured on.
+pub(super) fn phrases() -> impl Iterator<Item = &'static Phrase> {
+    PHRASES.iter().chain(tongues::PHRASES)
+}
+
+const PHRASES: &[Phrase] = &[
     Phrase {
-        name: INJECTION,
         keywords: &[
             "ignore",
             "ignoring",
@@ -99,26 +117,26 @@ pub(super) const PHRASES: &[Phrase] = &[
             r"~(?:(?:from~)?(?:above|before|earlier)|previously|(?:that~)?(?:you|i|we)(?:'ve|~have|~had|~were|~are)*~",
             r"(?:given|gave|told|got|received)))"
         ),
+        ..Phrase::ENGLISH
     },
     Phrase {
-        name: INJECTION,
         keywords: &["ignore", "disregard", "forget", "discard"],
         pattern: concat!(
             r"@(?:~(?:all|any|the|your|of)){0,3}~(?:previous|prior|above|earlier|preceding|foregoing)~(?:rules|",
             r"messages|conversation|context|text|tasks?|requests?|statements?|input|content|information)(?-u:\b)"
         ),
+        ..Phrase::ENGLISH
     },
     Phrase {
-        name: INJECTION,
         keywords: &["ignore", "disregard", "forget"],
         pattern: concat!(
             r"~(?:everything|anything|all|whatever)(?:~(?:of|the|that|what))?~(?:above|(?:you(?:'ve|~have|~had)?|i(?:'ve|",
             r"~have)?|we(?:'ve|~have)?)~(?:were|been|was)?~(?:told|said|learned|instructed|given|discussed)|",
             r"(?:came|was|said|written)~(?:before|above|earlier))"
         ),
+        ..Phrase::ENGLISH
     },
     Phrase {
-        name: INJECTION,
         keywords: &[
             "reveal", "repeat", "print", "output", "leak", "show", "tell", "give", "display", "recite",
             "dump",
@@ -127,6 +145,7 @@ pub(super) const PHRASES: &[Phrase] = &[
             r"(?:~(?:me|us|out|back|the|your|all|full|entire|exact|complete|verbatim|of|text|contents?|word|for|with|",
             r"whole)){0,6}~(?:(?:your|the)~)?(?:system|initial|original|hidden|secret|internal)~(?:prompt|instructions?)(?-u:\b)"
         ),
+        ..Phrase::ENGLISH
     },
     Phrase {
         name: "Jailbreak",
@@ -138,6 +157,7 @@ pub(super) const PHRASES: &[Phrase] = &[
             "god mode enabled",
         ],
         pattern: "",
+        ..Phrase::ENGLISH
     },
     // Telephones have such a mode too.
     Phrase {
@@ -152,11 +172,13 @@ pub(super) const PHRASES: &[Phrase] = &[
             "answer with",
         ],
         pattern: r"(?:~(?:the|your))?~developer~mode~(?:enabled|on|activated)",
+        ..Phrase::ENGLISH
     },
     Phrase {
         name: "Jailbreak",
         keywords: &["developer mode enabled"],
         pattern: r"(?-u:[^a-z0-9\x1c])*(?:you~(?:will|must|are)|chatgpt|ignore|all~(?:filters|restrictions|safety))",
+        ..Phrase::ENGLISH
     },
     Phrase {
         name: "Jailbreak",
@@ -165,6 +187,7 @@ pub(super) const PHRASES: &[Phrase] = &[
             r"(?:~(?:an?|the|my|in|going|to|be|called|named|ai|evil))?(?:~[a-z]{1,16}){0,2}?~(?:dan(?-u:\b)|jailbroken|",
             r"unrestricted|unfiltered|uncensored|amoral|developer~mode|an?~ai~without)"
         ),
+        ..Phrase::ENGLISH
     },
     Phrase {
         name: "Jailbreak",
@@ -181,6 +204,7 @@ pub(super) const PHRASES: &[Phrase] = &[
             r"@~(?:ethical|moral|openai|anthropic|programmed)(?:~(?:and|or|moral|ethical|legal|content|safety))*",
             r"~(?:guidelines|restrictions|constraints|limitations|filters|policies|policy)"
         ),
+        ..Phrase::ENGLISH
     },
     // Interfaces have no such limits either, so it has to be said to somebody.
     Phrase {
@@ -203,73 +227,7 @@ pub(super) const PHRASES: &[Phrase] = &[
             r"@~(?:content|safety)(?:~(?:and|or|moral|ethical|legal|content|safety))*",
             r"~(?:guidelines|restrictions|constraints|limitations|filters|policies|policy)"
         ),
-    },
-    Phrase {
-        name: INJECTION,
-        keywords: &["ignoriere", "ignorier", "vergiss", "missachte", "vergessen sie", "ignorieren sie"],
-        pattern: r"@~(?:alle|vorherigen|vorigen|bisherigen|obigen|fruheren|vorangegangenen)@~(?:anweisungen|instruktionen|befehle|regeln|vorgaben)",
-    },
-    Phrase {
-        name: INJECTION,
-        keywords: &[
-            "ignore",
-            "oublie",
-            "ignora",
-            "olvida",
-            "esqueca",
-            "dimentica",
-            "omite",
-            "negeer",
-            "vergeet",
-        ],
-        pattern: concat!(
-            r"[a-z]{0,4}@~(?:instructions|consignes|directives|instrucciones|ordenes|instrucoes|istruzioni|instructies|",
-            r"opdrachten)~(?:precedentes?|anteriores|previas|precedenti|ci~dessus|vorige)"
-        ),
-    },
-    Phrase {
-        name: INJECTION,
-        keywords: &["negeer", "vergeet"],
-        pattern: r"@~(?:vorige|eerdere|voorgaande|bovenstaande)~(?:instructies|opdrachten|aanwijzingen)",
-    },
-    Phrase {
-        name: INJECTION,
-        keywords: &["zignoruj", "ignoruj", "zapomnij"],
-        pattern: r"@~(?:poprzednie|wczesniejsze|wszystkie|powyzsze)@~(?:instrukcje|polecenia)",
-    },
-    Phrase {
-        name: INJECTION,
-        keywords: &["onceki", "yukaridaki"],
-        pattern: r"@~(?:talimatlari|komutlari|yonergeleri)@~(?:yok~say|unut|gormezden~gel|dikkate~alma)",
-    },
-    Phrase {
-        name: INJECTION,
-        keywords: &[
-            "игнорируй",
-            "Игнорируй",
-            "проигнорируй",
-            "Проигнорируй",
-            "забудь",
-            "Забудь",
-            "ИГНОРИРУЙ",
-            "ЗАБУДЬ",
-        ],
-        pattern: r"(?-u:[^.!?\x1c]){0,120}(?:инструкции|указания|команды|правила|ИНСТРУКЦИИ|УКАЗАНИЯ)",
-    },
-    Phrase {
-        name: INJECTION,
-        keywords: &["忽略", "无视", "忘记", "忘掉", "忽視", "無視", "不要理会"],
-        pattern: r"(?-u:[^.!?\x1c]){0,100}(?:指令|指示|提示|说明|規則|规则|命令)",
-    },
-    Phrase {
-        name: INJECTION,
-        keywords: &["以前の", "これまでの", "上記の", "前の", "すべての"],
-        pattern: r"(?-u:[^.!?\x1c]){0,70}(?:指示|命令|指令|プロンプト)(?-u:[^.!?\x1c]){0,36}(?:無視|忘れ)",
-    },
-    Phrase {
-        name: INJECTION,
-        keywords: &["이전", "위의", "모든", "앞의"],
-        pattern: r"(?-u:[^.!?\x1c]){0,100}(?:지시|명령|지침|프롬프트)(?-u:[^.!?\x1c]){0,70}(?:무시|잊)",
+        ..Phrase::ENGLISH
     },
 ];
 
@@ -294,16 +252,18 @@ const OTHER_WORDS_WITH_KEYWORDS: &[&str] = &[
 ];
 
 /// Whether a keyword does not mean what it means elsewhere: it ends another word, or is about what is not to be forgotten.
-pub(super) fn is_other_word(text: &[u8], keyword: &Range<usize>) -> bool {
-    let before_and_keyword = &text[..keyword.end];
-    if OTHER_WORDS_WITH_KEYWORDS
-        .iter()
-        .any(|word| word.len() > keyword.len() && ends_with(before_and_keyword, word))
-    {
+pub(super) fn is_other_word(text: &str, keyword: &Range<usize>, tongue: Option<&Tongue>) -> bool {
+    let before = &text[..keyword.start];
+    if let Some(tongue) = tongue {
+        return tongue.words != Words::Together && before.ends_with(is_letter);
+    }
+    let (text, before) = (text.as_bytes(), before.as_bytes());
+    let is_end_of = |word: &str| word.len() > keyword.len() && ends_with(&text[..keyword.end], word);
+    if OTHER_WORDS_WITH_KEYWORDS.iter().any(|word| is_end_of(word)) {
         return true;
     }
     const REMEMBER: [&str; 4] = ["not ", "n't ", "n’t ", "never "];
-    let is_kept = || REMEMBER.iter().any(|word| ends_with(&text[..keyword.start], word));
+    let is_kept = || REMEMBER.iter().any(|word| ends_with(before, word)) && !ends_with(before, "why not ");
     let is_work = || {
         let begins = |words: &str| {
             text[keyword.end..]
@@ -312,24 +272,75 @@ pub(super) fn is_other_word(text: &[u8], keyword: &Range<usize>) -> bool {
         };
         begins(" to ") && !begins(" to follow") && !begins(" to obey")
     };
-    text[keyword.clone()].eq_ignore_ascii_case(b"forget") && (is_kept() || is_work())
+    let is = |word: &str| text[keyword.clone()].eq_ignore_ascii_case(word.as_bytes());
+    (["forget", "ignore", "disregard", "overlook", "neglect"].iter().any(|word| is(word)) && is_kept())
+        || (is("forget") && is_work())
+}
+
+/// Whether words before an order of another language make it none.
+pub(super) fn is_denied(text: &str, keyword: usize, tongue: &Tongue) -> bool {
+    /// How far before the order they may stand, in letters.
+    const REACH: usize = 40;
+    let before = &text[..keyword];
+    let far = before.char_indices().rev().take(REACH).last().map_or(keyword, |(at, _)| at);
+    let is_gap = |c: char| matches!(c, ' ' | '\'' | '’');
+    let clause = before[far..].rsplit(|c: char| !is_letter(c) && !is_gap(c)).next().unwrap_or_default();
+    let clause = clause.to_lowercase();
+    if tongue.words == Words::Together {
+        let near = clause.trim_end();
+        let near = &near[near.char_indices().rev().take(3).last().map_or(near.len(), |(at, _)| at)..];
+        return tongue.before.iter().any(|word| match word.strip_suffix('*') {
+            Some(begin) => !near.is_empty() && near.contains(begin),
+            None => near.contains(word),
+        });
+    }
+    let is_one = |word: &str, known: &&str| {
+        known.strip_suffix('*').map_or(word == *known, |begin| word.starts_with(begin))
+    };
+    let words = clause.rsplit(is_gap).filter(|word| !word.is_empty()).take(2);
+    words.into_iter().any(|word| tongue.before.iter().any(|known| is_one(word, known)))
+}
+
+/// Letters, digits, and the signs that are part of words in Devanagari and Arabic.
+fn is_letter(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '\u{900}'..='\u{963}' | '\u{64b}'..='\u{652}')
 }
 
 fn ends_with(text: &[u8], word: &str) -> bool {
     text.len().checked_sub(word.len()).is_some_and(|at| text[at..].eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// Whether a phrase may end there: a command line is nothing that a model is told.
-pub(super) fn may_end(text: &[u8], end: usize) -> bool {
-    if !ends_with(&text[..end], "command") {
-        return true;
+/// Whether a phrase that begins behind its keyword at `start` may end at `end`: it is one sentence, its last word is whole where its language
+/// has words, and nothing in it or behind it says that it is none. A command line is nothing that a model is told.
+pub(super) fn may_end(text: &str, start: usize, end: usize, tongue: Option<&Tongue>) -> bool {
+    let (Some(inside), Some(rest)) = (text.get(start..end), text.get(end..)) else { return false };
+    if has_end_of_sentence(inside) {
+        return false;
     }
-    let rest = &text[end..];
-    let rest = rest.strip_prefix(b"-").or_else(|| rest.strip_prefix(b" ")).unwrap_or(rest);
-    !rest.get(..4).is_some_and(|rest| rest.eq_ignore_ascii_case(b"line"))
+    let Some(tongue) = tongue else {
+        let rest = rest.strip_prefix(['-', ' ']).unwrap_or(rest).as_bytes();
+        let is_line = rest.get(..4).is_some_and(|rest| rest.eq_ignore_ascii_case(b"line"));
+        return !(is_line && ends_with(inside.as_bytes(), "command"));
+    };
+    if tongue.words != Words::Together && inside.ends_with(is_letter) && rest.starts_with(is_letter) {
+        return false;
+    }
+    let is_denial = |word: &str| tongue.inside.iter().any(|known| word.eq_ignore_ascii_case(known));
+    let behind = rest.strip_prefix(' ').and_then(|rest| rest.split(|c: char| !is_letter(c)).next());
+    !behind.is_some_and(is_denial) && !inside.split(|c: char| !is_letter(c)).any(is_denial)
+}
+
+/// Whether a sentence ends before the last letter, with a sign of another script than ASCII, which need no white space behind them.
+fn has_end_of_sentence(text: &str) -> bool {
+    const ENDS: [char; 9] = ['。', '｡', '！', '？', '；', '।', '॥', '؟', '۔'];
+    let text = text.trim_end_matches(|c: char| !is_letter(c));
+    text.char_indices().filter(|(_, c)| ENDS.contains(c)).any(|(at, c)| {
+        let beside = [text[..at].chars().next_back(), text[at + c.len_utf8()..].chars().next()];
+        beside.into_iter().flatten().any(|c| !c.is_ascii() || c.is_ascii_whitespace())
+    })
 }
 
 /// Whether a finding of that name is a phrase.
 pub(super) fn is_phrase(name: &str) -> bool {
-    PHRASES.iter().any(|phrase| phrase.name == name)
+    phrases().any(|phrase| phrase.name == name)
 }
