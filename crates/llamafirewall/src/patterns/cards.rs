@@ -28,8 +28,30 @@ const ISSUERS: &[(u32, u32, &[usize])] = &[
 const MAESTRO: &[usize] = &[13, 14, 15, 16, 17, 18, 19];
 /// Digits that nearly all cards have.
 const USUAL: std::ops::RangeInclusive<usize> = 14..=16;
-/// Words for cards, in some languages, and how many bytes before the number they stand at most.
-const NAMES: &[&str] = &["card", "karte", "carte", "tarjeta", "carta", "visa", "amex", "maestro"];
+/// Words for cards, in some languages.
+const NAMES: &[&str] = &[
+    "card",
+    "cards",
+    "cardno",
+    "cardnumber",
+    "creditcard",
+    "debitcard",
+    "bankcard",
+    "mastercard",
+    "kreditkarte",
+    "kreditkarten",
+    "kreditkartennummer",
+    "kartennummer",
+    "bankkarte",
+    "tarjeta",
+    "tarjetas",
+    "visa",
+    "amex",
+];
+/// Words that mean maps, letters and teachers too, and what beside them makes them cards.
+const MAYBE_NAMES: &[&str] = &["karte", "carte", "carta", "cartes", "maestro"];
+const BESIDE_THEM: &[&str] = &["bancaire", "bleue", "credit", "crédit", "credito", "crédito", "debito"];
+/// How many bytes before the number they stand at most.
 const REACH: usize = 32;
 /// Most bytes before the last groups of a line that shows bytes in hexadecimal.
 const DUMP_LINE: usize = 80;
@@ -41,22 +63,42 @@ const ARTICLE: usize = 13;
 /// Whether digits in a row at `span` are a card's number. Lengths that few cards have are those of many identifiers (63 bits, and a
 /// shop's numbers): there a word for cards has to stand before.
 pub(super) fn is_plain_card(text: &str, span: Range<usize>) -> bool {
-    let bytes = text.as_bytes();
-    let is_usual = USUAL.contains(&span.len()) || is_named(&bytes[..span.start]);
-    is_usual && !is_part_of_fraction(bytes, &span) && is_card(&text[span])
+    let is_named = || has_word(&text[..span.start], NAMES) || has_word(&text[..span.start], MAYBE_NAMES);
+    (USUAL.contains(&span.len()) || is_named())
+        && !is_part_of_fraction(text.as_bytes(), &span)
+        && is_card(&text[span])
 }
 
 /// Whether digits in groups at `span` are a card's number: by issuer, length and check digit, or because a word for cards stands before
 /// them. Years, sizes and other identifiers come in such groups too, and so do accounts and bytes in hexadecimal.
 pub(super) fn is_grouped_card(text: &str, span: Range<usize>) -> bool {
-    let before = &text.as_bytes()[..span.start];
-    !is_in_dump(before) && (is_card(&text[span]) || is_named(before))
+    let before = &text[..span.start];
+    let is_named =
+        || has_word(before, NAMES) || (has_word(before, MAYBE_NAMES) && has_word(before, BESIDE_THEM));
+    !is_in_dump(before.as_bytes()) && (is_card(&text[span]) || is_named())
 }
 
-/// Whether a word for a card stands a few words before.
-fn is_named(before: &[u8]) -> bool {
-    let reach = before[before.len().saturating_sub(REACH)..].to_ascii_lowercase();
-    NAMES.iter().any(|name| reach.windows(name.len()).any(|part| part == name.as_bytes()))
+/// Whether one of these words stands a little before, perhaps as part of a name such as `card_number` or `cardNumber`.
+fn has_word(before: &str, known: &[&str]) -> bool {
+    let far = (before.len().saturating_sub(REACH)..).find(|at| before.is_char_boundary(*at)).unwrap_or(0);
+    // What the reach cuts may be the end of another word.
+    let cut = before[..far].chars().next_back().is_some_and(char::is_alphabetic);
+    let reach = if cut { before[far..].trim_start_matches(char::is_alphabetic) } else { &before[far..] };
+    let is = |word: &str| known.iter().any(|name| word.to_lowercase() == *name);
+    reach.split(|c: char| !c.is_alphabetic()).any(|word| is(word) || parts(word).any(is))
+}
+
+/// The parts of a name, each of which begins with a capital behind a small letter.
+fn parts(name: &str) -> impl Iterator<Item = &str> {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let pairs = rest.char_indices().zip(rest.chars().skip(1));
+        let mut ends = pairs.filter(|((_, c), next)| c.is_lowercase() && next.is_uppercase());
+        let end = ends.next().map_or(rest.len(), |((at, c), _)| at + c.len_utf8());
+        let (part, after) = rest.split_at(end);
+        rest = after;
+        (!part.is_empty()).then_some(part)
+    })
 }
 
 /// Whether what stands before is the beginning of a line of `xxd`, `hexdump` or `od -x`: an address, and groups of four hexadecimal digits.
@@ -164,6 +206,14 @@ mod tests {
         check("Tarjeta: 1234 5678 9012 3456", true);
         check("1234 5678 9012 3456", false);
         check("from 1990 1991 1992 1993", false);
+        check("myCardNumber=1234 5678 9012 3456", true);
+        check("Carta di credito 1234 5678 9012 3456", true);
+        // Maps, letters, and words with those for cards within.
+        check("Die Seekarte nennt 1920 1931 1947 1958", false);
+        check("Sulla carta: 1100 1300 1500 1700", false);
+        check("postcards sold: 1200 1400 1600 1800", false);
+        check("discards: 1200 1400 1600 1800", false);
+        check("wildcard 1200 1400 1600 1800", false);
         check("ORCID 0000-0002-1825-0097", false);
     }
 
