@@ -228,6 +228,26 @@ fn tokens_are_told_by_their_whole_form() {
 }
 
 #[test]
+fn passwords_are_known_by_their_names_in_other_languages() {
+    let texts = [
+        "Kennwort: vT4$nq8LzR2w",
+        "mot de passe : vT4$nq8LzR2w",
+        "Contraseña = \"vT4$nq8LzR2w\"",
+        "Пароль: vT4$nq8LzR2w",
+        "密码：vT4$nq8LzR2w",
+        "비밀번호: vT4$nq8LzR2w",
+    ];
+    check(&[Group::Secrets], &texts, &["Password"]);
+    let texts = [
+        "Passwort: vergessen?",
+        "Senha: no mínimo 8 caracteres",
+        "密码：请输入密码",
+        "Пароль: не менее 8 знаков",
+    ];
+    check(&[Group::Secrets], &texts, &[]);
+}
+
+#[test]
 fn secrets_beside_the_content_are_told_by_their_keys() {
     let firewall = firewall(&[Group::Secrets]);
     let found = |fields: &[(&str, &str)]| -> Vec<String> {
