@@ -1,7 +1,7 @@
 //! Scanner `hidden_ascii`: characters that nobody sees, where they have no business.
 //!
-//! Emoji of several parts, flags, joiners of Persian and the scripts of India, and marks of direction beside letters
-//! that run from right to left are at their right place. What is hidden is not repeated in the reason. In JSON an escape counts as what it
+//! Emoji of several parts, flags, joiners beside letters of Persian and the scripts of India, and marks of direction that part no word
+//! are at their right place. What is hidden is not repeated in the reason. In JSON an escape counts as what it
 //! stands for.
 
 mod json;
@@ -156,7 +156,7 @@ fn is_right(chars: &[(usize, char)], at: usize, class: Invisible) -> bool {
         Invisible::Control => !conceals(chars, at),
         Invisible::VariationSelector => has(before, |b| Invisible::of(b).is_none()) && selects(c, before),
         Invisible::Joiner => alone(before) && alone(after) && joins(c, before, after),
-        Invisible::Bidi => alone(before) && alone(after) && directs(chars, at),
+        Invisible::Bidi => directs(chars, at),
         Invisible::ZeroWidth => {
             (c == '\u{feff}' && at == 0) || (alone(before) && alone(after) && !between(needs_blanks))
         }
@@ -174,7 +174,10 @@ fn is_right(chars: &[(usize, char)], at: usize, class: Invisible) -> bool {
             let operands = between(|c| !c.is_whitespace() && !is_word_letter(c));
             alone(before) && alone(after) && operands && !splits_word(chars, at)
         }
-        Invisible::SoftHyphen => between(char::is_alphabetic) && !near(chars, at, '\u{ad}', 2),
+        Invisible::SoftHyphen => {
+            let goes_on = |c: char| is_written(c) || c.is_whitespace() || is_dash(c);
+            has(before, is_written) && after.is_none_or(goes_on) && !near(chars, at, '\u{ad}', 2)
+        }
         Invisible::Format => {
             ('\u{1d173}'..='\u{1d17a}').contains(&c)
                 && has(before, |c| ('\u{1d100}'..='\u{1d1ff}').contains(&c))
@@ -247,22 +250,38 @@ fn selects(selector: char, before: Option<char>) -> bool {
 }
 
 fn joins(joiner: char, before: Option<char>, after: Option<char>) -> bool {
-    let (Some(before), after) = (before, after.unwrap_or(' ')) else { return false };
-    let emoji = joiner == '\u{200d}' && is_emoji_end(before) && is_emoji(after);
-    emoji || (needs_joiners(before) && (needs_joiners(after) || !after.is_alphanumeric()))
+    let is = |side: Option<char>, test: fn(char) -> bool| side.is_some_and(test);
+    let emoji = joiner == '\u{200d}' && is(before, is_emoji_end) && is(after, is_emoji);
+    // Endings of Persian stand behind words, numbers and brackets of any other script; no word has letters of both.
+    emoji || is(before, needs_joiners) || is(after, needs_joiners)
 }
 
+/// Whether a control of direction is no part of a word, and in a text that has two directions where it gives more than that from left to
+/// right.
 fn directs(chars: &[(usize, char)], at: usize) -> bool {
-    let from = at.saturating_sub(NEIGHBOURHOOD);
-    let near = &chars[from..chars.len().min(at + NEIGHBOURHOOD)];
-    let beside_letters = |test: fn(char) -> bool| {
-        let before = at.checked_sub(1).is_some_and(|before| test(chars[before].1));
-        before && chars.get(at + 1).is_some_and(|(_, c)| test(*c))
+    // Formats of money write two at once: that of the pattern, and that of the minus sign in it.
+    const MOST: usize = 2;
+    let is_hidden = |(_, c): &&(usize, char)| {
+        Invisible::of(*c)
+            .is_some_and(|class| !matches!(class, Invisible::VariationSelector | Invisible::Control))
     };
+    let before = chars[..at].iter().rev().take(MOST).take_while(is_hidden).count();
+    let after = chars[at + 1..].iter().take(MOST).take_while(is_hidden).count();
+    let run = &chars[at - before..=at + after];
+    if run.len() > MOST || run.iter().any(|(_, c)| Invisible::of(*c) != Some(Invisible::Bidi)) {
+        return false;
+    }
+    let is_beside = |at: Option<usize>, test: fn(char) -> bool| {
+        at.and_then(|at| chars.get(at)).is_some_and(|(_, c)| test(*c))
+    };
+    let is_in_word = is_beside((at - before).checked_sub(1), needs_blanks)
+        && is_beside(Some(at + after + 1), needs_blanks);
+    let near = &chars[at.saturating_sub(NEIGHBOURHOOD)..chars.len().min(at + NEIGHBOURHOOD)];
     match chars[at].1 {
         '\u{202d}' | '\u{202e}' => false,
-        '\u{200e}' | '\u{2068}' | '\u{2069}' if !beside_letters(is_latin) => true,
-        _ => near.iter().any(|(_, c)| is_right_to_left(*c)),
+        // From right to left, letters would be shown in an order that is not theirs.
+        '\u{202b}' | '\u{2067}' => near.iter().any(|(_, c)| is_right_to_left(*c)),
+        _ => !is_in_word || near.iter().any(|(_, c)| is_right_to_left(*c)),
     }
 }
 
@@ -271,10 +290,6 @@ fn near(chars: &[(usize, char)], at: usize, wanted: char, reach: usize) -> bool 
     let from = at.saturating_sub(reach);
     let to = chars.len().min(at + reach + 1);
     (from..to).any(|other| other != at && chars[other].1 == wanted)
-}
-
-fn is_latin(c: char) -> bool {
-    c.is_ascii_alphanumeric() || ('\u{c0}'..='\u{24f}').contains(&c)
 }
 
 /// Whether words of its script stand apart by blanks, so that nothing has to say where a line may break.
@@ -288,6 +303,15 @@ fn needs_blanks(c: char) -> bool {
             | '\u{3040}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{ff66}'..='\u{ff9f}' // kana
             | '\u{a000}'..='\u{a4cf}' // Yi
             | '\u{a980}'..='\u{aadf}') // Javanese, Cham, Tai Viet
+}
+
+/// Letters and digits, and what stands on them.
+fn is_written(c: char) -> bool {
+    c.is_alphanumeric() || is_mark_or_hebrew(c) || needs_joiners(c)
+}
+
+fn is_dash(c: char) -> bool {
+    matches!(c, '-' | '\u{2010}'..='\u{2015}')
 }
 
 fn is_word_letter(c: char) -> bool {
@@ -389,6 +413,12 @@ mod tests {
             "\u{1b}[38;5;8mgrey\u{1b}[0m \u{1b}[1;48;2;8;8;8m \u{1b}[38:2::8:8:8m \u{1b}[18m \u{1b}8 \u{1b}[8A",
             "Hello \u{2068}Anna\u{2069}!",
             "plain text",
+            "PDF\u{200c}ها، API\u{200c}ها، 3\u{200c}ام و (GPS)\u{200c}های",
+            "\u{200f}1,234.50\u{a0}\u{200f}₪, \u{200f}\u{200e}-5.00\u{a0}\u{200f}₪",
+            "12\u{200f}/3\u{200f}/2025",
+            "ASIN \u{200f} : \u{200e} B07XYZ1234",
+            "\u{202a}C:\\Users\\anna, \u{202a}+49 30 901820\u{202c}, \u{2066}x\u{2069}",
+            "Bundes\u{ad}\nregierung, Bundes\u{ad} und Landes\u{ad}- Covid\u{ad}19 Mu\u{308}\u{ad}ll\u{ad}",
             "",
         ] {
             passes(text);
@@ -409,6 +439,13 @@ mod tests {
         hides("a \u{200d}\u{200c}", Invisible::Joiner);
         hides("abc\u{202e}fed", Invisible::Bidi);
         hides("ab\u{2066}cd", Invisible::Bidi);
+        hides("иг\u{200f}нор", Invisible::Bidi);
+        hides("무\u{200e}\u{200f}시", Invisible::Bidi);
+        hides("see \u{200e}\u{200f}\u{200e} this", Invisible::Bidi);
+        hides("see \u{200e}\u{200b} this", Invisible::Bidi);
+        hides("see \u{2067}this\u{2069}", Invisible::Bidi);
+        hides("ig\u{200d}nore", Invisible::Joiner);
+        hides("a \u{ad}b", Invisible::SoftHyphen);
         hides("😊\u{e0158}\u{e0159}", Invisible::VariationSelector);
         hides("a\u{fe01}b", Invisible::VariationSelector);
         hides("x\u{3164}y", Invisible::Filler);
