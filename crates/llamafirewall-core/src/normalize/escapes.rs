@@ -1,6 +1,7 @@
-//! Characters written as numbers or names within a text: `%69`, `=69`, `&#105;`, `&shy;`, `\x69`, `\u0069`, `\ud835\udc08`, `\U00000069`, `\n`.
+//! Characters written as numbers or names within a text: `%69`, `=69`, `&#105;`, `&shy;`, `&eacute;`, `\x69`, `\u0069`, `\ud835\udc08`, `\U00000069`, `\n`.
 
 use super::mapping::{Mapping, Rewriting};
+use unicode_normalization::char::compose;
 
 /// Longest escape after its first sign, in bytes.
 const LONGEST: usize = 24;
@@ -86,6 +87,74 @@ const ENTITIES: &[(&str, char)] = &[
     ("InvisibleTimes", '\u{2062}'),
     ("ic", '\u{2063}'),
     ("InvisibleComma", '\u{2063}'),
+];
+
+/// Names that follow a letter and say what mark is on it (`&eacute;`, 13.5 of the standard of HTML), or that it is of another cut
+/// (`&efr;`), which is no mark.
+const ON_LETTERS: &[(&str, Option<char>)] = &[
+    ("grave", Some('\u{300}')),
+    ("acute", Some('\u{301}')),
+    ("circ", Some('\u{302}')),
+    ("tilde", Some('\u{303}')),
+    ("macr", Some('\u{304}')),
+    ("breve", Some('\u{306}')),
+    ("dot", Some('\u{307}')),
+    ("uml", Some('\u{308}')),
+    ("ring", Some('\u{30a}')),
+    ("dblac", Some('\u{30b}')),
+    ("caron", Some('\u{30c}')),
+    ("cedil", Some('\u{327}')),
+    ("ogon", Some('\u{328}')),
+    ("fr", None),
+    ("scr", None),
+    ("opf", None),
+];
+
+/// Letters with names of their own, in small letters: a name with a capital stands for the capital.
+const LETTERS: &[(&str, char)] = &[
+    ("aelig", 'æ'),
+    ("oelig", 'œ'),
+    ("oslash", 'ø'),
+    ("szlig", 'ß'),
+    ("eth", 'ð'),
+    ("thorn", 'þ'),
+    ("lstrok", 'ł'),
+    ("dstrok", 'đ'),
+    ("imath", 'ı'),
+    ("inodot", 'ı'),
+    ("acy", 'а'),
+    ("bcy", 'б'),
+    ("vcy", 'в'),
+    ("gcy", 'г'),
+    ("dcy", 'д'),
+    ("iecy", 'е'),
+    ("iocy", 'ё'),
+    ("zhcy", 'ж'),
+    ("zcy", 'з'),
+    ("icy", 'и'),
+    ("jcy", 'й'),
+    ("kcy", 'к'),
+    ("lcy", 'л'),
+    ("mcy", 'м'),
+    ("ncy", 'н'),
+    ("ocy", 'о'),
+    ("pcy", 'п'),
+    ("rcy", 'р'),
+    ("scy", 'с'),
+    ("tcy", 'т'),
+    ("ucy", 'у'),
+    ("fcy", 'ф'),
+    ("khcy", 'х'),
+    ("tscy", 'ц'),
+    ("chcy", 'ч'),
+    ("shcy", 'ш'),
+    ("shchcy", 'щ'),
+    ("hardcy", 'ъ'),
+    ("ycy", 'ы'),
+    ("softcy", 'ь'),
+    ("ecy", 'э'),
+    ("yucy", 'ю'),
+    ("yacy", 'я'),
 ];
 
 /// The text with such characters in their own shape, if there are any.
@@ -231,9 +300,32 @@ fn entity(name: &str) -> Option<char> {
             Some(hex) => u32::from_str_radix(hex, 16).ok()?,
             None => digits.parse().ok()?,
         },
-        None => return ENTITIES.iter().find(|(known, _)| *known == name).map(|(_, c)| *c),
+        None => {
+            let known = ENTITIES.iter().find(|(known, _)| *known == name).map(|(_, c)| *c);
+            return known.or_else(|| letter(name)).or_else(|| with_mark(name));
+        }
     };
     char::from_u32(number)
+}
+
+/// A letter with a name of its own.
+fn letter(name: &str) -> Option<char> {
+    let (_, c) = LETTERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+    if name.starts_with(|first: char| first.is_ascii_uppercase()) {
+        c.to_uppercase().next()
+    } else {
+        Some(*c)
+    }
+}
+
+/// A letter of ASCII with a mark.
+fn with_mark(name: &str) -> Option<char> {
+    let letter = name.chars().next().filter(char::is_ascii_alphabetic)?;
+    let (_, mark) = ON_LETTERS.iter().find(|(known, _)| *known == &name[1..])?;
+    match mark {
+        Some(mark) => compose(letter, *mark),
+        None => Some(letter),
+    }
 }
 
 #[cfg(test)]
@@ -258,6 +350,10 @@ mod tests {
         }
         let named = unescaped("i&shy;g&ZeroWidthSpace;n&zwnj;o&NoBreak;re&Tab;a&commat;b&period;c");
         assert_eq!(named.expect("it changes").0, "i\u{ad}g\u{200b}n\u{200c}o\u{2060}re\ta@b.c");
+        let letters = unescaped(
+            "pr&eacute;c&Eacute;d &ccedil;&otilde;&#245;&lstrok;&Scaron;&szlig; &Icy;&gcy;&KHcy; &iscr;&gopf;",
+        );
+        assert_eq!(letters.expect("it changes").0, "précÉd çõõłŠß ИгХ ig");
         assert_eq!(unescaped("%C3%A9t%C3%A9").expect("it changes").0, "été");
         assert_eq!(unescaped("=C3=A9t=C3=A9=FF").expect("it changes").0, "été=FF");
         assert_eq!(unescaped("one=0D=0Atwo").expect("it changes").0, "one\r\ntwo");
@@ -283,6 +379,9 @@ mod tests {
             "\\",
             "&#xzz;",
             "&Shy;",
+            "&qacute;",
+            "&acute;",
+            "&éacute;",
             "&;",
             "<w",
             "<wbrx>",
