@@ -12,6 +12,7 @@ mod invisible;
 mod leet;
 mod mapping;
 mod open;
+mod script;
 mod spacing;
 mod survey;
 
@@ -204,31 +205,53 @@ impl Views {
     /// Adds a form and every form that it can be read in.
     fn read(&mut self, view: View, depth: usize) {
         let mut survey = Survey::of(&view.text);
-        let mut last = self.views.len();
+        let first = self.views.len();
         self.views.push(view);
+        let (mut seen, mut last) = (first, first);
         if !survey.is_plain() {
-            let hidden = encodings::hidden(&self.views[last].text);
-            self.unpack(last, hidden, depth);
-            let first = last;
-            for (how, form) in [("normalised", fold::normalised as Form), ("look-alikes", fold::folded)] {
-                if let Some(read) = form(&self.views[last].text) {
-                    let view = self.views[last].read_as(how, ViewKind::InPlace, read);
-                    last = self.views.len();
-                    self.views.push(view);
-                }
-            }
-            if last != first {
-                survey = Survey::of(&self.views[last].text);
-            }
+            let hidden = encodings::hidden(&self.views[first].text);
+            self.unpack(first, hidden, depth);
+            seen = self.add("normalised", first, fold::normalised);
+            self.add("own script", seen, script::own);
+            last = self.add("look-alikes", seen, fold::folded);
+        }
+        let words = self.words(seen, &survey);
+        if last != first {
+            survey = Survey::of(&self.views[last].text);
         }
         let hints = ciphers::hints(&self.views[last].text);
-        self.read_letters(last, &survey, &hints, depth);
+        self.read_letters(last, &survey, &hints);
+        for (how, read) in words {
+            let Some(read) = read.filter(|_| depth < DEEPEST) else { continue };
+            let view = self.views[seen].read_as(how, ViewKind::InPlace, read);
+            self.read(view, depth + 1);
+        }
         let blobs = encodings::blobs(&self.views[last].text, &survey, &hints);
         self.unpack(last, blobs, depth);
     }
 
+    /// Adds a form of a form, if it is another; gives the place of it, or else of what it was read from.
+    fn add(&mut self, how: &str, from: usize, form: Form) -> usize {
+        let Some(read) = form(&self.views[from].text) else { return from };
+        let view = self.views[from].read_as(how, ViewKind::InPlace, read);
+        self.views.push(view);
+        self.views.len() - 1
+    }
+
+    /// What is a text like any other, in which letters may stand for others again, read before letters of one script are taken for those
+    /// of another.
+    fn words(&self, from: usize, survey: &Survey) -> [(&'static str, Option<(String, Mapping)>); 2] {
+        let text = &self.views[from].text;
+        let may_stand_apart = survey.alone >= FEWEST_ALONE || !survey.is_plain();
+        let joined = if may_stand_apart { spacing::joined(text) } else { None };
+        // Signs of an escape that are not ASCII are so once they are normalised.
+        let unescaped =
+            if survey.escapes > 0 || !survey.is_plain() { escapes::unescaped(text) } else { None };
+        [("letters joined", joined), ("escapes", unescaped)]
+    }
+
     /// Forms in which every letter stands for one other.
-    fn read_letters(&mut self, from: usize, survey: &Survey, hints: &Hints, depth: usize) {
+    fn read_letters(&mut self, from: usize, survey: &Survey, hints: &Hints) {
         let text = &self.views[from].text;
         let mut forms: Vec<View> = Vec::new();
         let view = &self.views[from];
@@ -241,15 +264,7 @@ impl Views {
         for cipher in &hints.ciphers {
             add(cipher.name(), cipher.kind(), cipher.read(text));
         }
-        let joined = if survey.alone >= FEWEST_ALONE { spacing::joined(text) } else { None };
-        let unescaped = if survey.escapes > 0 { escapes::unescaped(text) } else { None };
         self.views.extend(forms);
-        // These are texts like any other, in which letters may stand for others again.
-        for (how, read) in [("letters joined", joined), ("escapes", unescaped)] {
-            let Some(read) = read.filter(|_| depth < DEEPEST) else { continue };
-            let view = self.views[from].read_as(how, ViewKind::InPlace, read);
-            self.read(view, depth + 1);
-        }
     }
 
     /// Adds what was packed, one form for each encoding, with a wall between each two.

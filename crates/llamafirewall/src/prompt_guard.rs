@@ -193,7 +193,7 @@ fn spelt_out(view: &View) -> Option<&str> {
 
 /// How a form came about, without the last steps that leave escapes as they are.
 fn stem(how: &str) -> &str {
-    const STEPS: [&str; 4] = ["normalised", "look-alikes", "leet", "letters joined"];
+    const STEPS: [&str; 5] = ["normalised", "look-alikes", "own script", "leet", "letters joined"];
     let mut how = how;
     while let Some(before) = STEPS.iter().find_map(|step| how.strip_suffix(step)) {
         how = before.trim_end_matches(", ");

@@ -41,7 +41,7 @@ fn cluster(text: &str, at: usize, rewriting: &mut Rewriting<'_>) -> usize {
     let mut whole = count == 1;
     for (offset, c) in chars {
         let hidden = Invisible::of(c).is_some();
-        if !hidden && !is_combining_mark(c) {
+        if !hidden && !is_combining_mark(c) && !(count > 0 && completes(letters[count - 1], c)) {
             break;
         }
         end = at + offset + c.len_utf8();
@@ -60,6 +60,55 @@ fn cluster(text: &str, at: usize, rewriting: &mut Rewriting<'_>) -> usize {
         rewriting.replace(at..end, &text);
     }
     end
+}
+
+/// Whether a letter is written into one with the letter before it: voicing marks of half width, and the letters of a Korean syllable.
+fn completes(last: char, c: char) -> bool {
+    match c {
+        '\u{ff9e}' | '\u{ff9f}' => matches!(last, '\u{3041}'..='\u{30fe}' | '\u{ff66}'..='\u{ff9d}'),
+        '\u{1161}'..='\u{1175}' | '\u{314f}'..='\u{3163}' | '\u{ffc2}'..='\u{ffdc}' => {
+            matches!(last, '\u{1100}'..='\u{1112}' | '\u{3131}'..='\u{314e}' | '\u{ffa1}'..='\u{ffbe}')
+        }
+        '\u{11a8}'..='\u{11c2}' => match last {
+            '\u{ac00}'..='\u{d7a3}' => (last as u32 - 0xac00).is_multiple_of(28),
+            _ => matches!(last, '\u{1161}'..='\u{1175}'),
+        },
+        _ => false,
+    }
+}
+
+/// Whether a character is part of what the one before it begins.
+pub(super) fn goes_on(last: char, c: char) -> bool {
+    !c.is_ascii() && (is_combining_mark(c) || completes(last, c))
+}
+
+/// Whether a character is a letter or a digit, or looks like one.
+pub(super) fn is_letter(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_alphanumeric();
+    }
+    match look(c) {
+        Look::Ascii(byte) => byte.is_ascii_alphanumeric(),
+        Look::Itself => c.is_alphanumeric(),
+        Look::Unknown => c.is_alphanumeric() || dressed_up(c).is_some(),
+    }
+}
+
+/// The first byte of what ends the text and may yet become another letter, by a mark on it or a letter that completes it.
+pub(super) fn open_letter(text: &str) -> usize {
+    /// Characters after the first one of a letter that are looked at: more marks than stay on one, and what is hidden among them.
+    const FARTHEST: usize = 64;
+    let mut open = text.len();
+    let mut after = None;
+    for (at, c) in text.char_indices().rev().take(FARTHEST) {
+        let is_hidden = Invisible::of(c).is_some();
+        if !is_hidden && (c.is_ascii() || after.is_some_and(|after| !goes_on(c, after))) {
+            break;
+        }
+        open = at;
+        after = if is_hidden { after } else { Some(c) };
+    }
+    open
 }
 
 /// The text as a reader takes it, unless it is so already. Meant for what [`normalised`] gives.
@@ -85,14 +134,14 @@ pub(super) fn folded(text: &str) -> Option<(String, Mapping)> {
 
 /// What a character is taken for.
 #[derive(Clone, Copy)]
-enum Look {
+pub(super) enum Look {
     Itself,
     Ascii(u8),
     /// Nothing, several letters, or beyond the table.
     Unknown,
 }
 
-fn look(c: char) -> Look {
+pub(super) fn look(c: char) -> Look {
     const ITSELF: u8 = 0x80;
     const UNKNOWN: u8 = 0xff;
     static TABLE: OnceLock<Box<[u8]>> = OnceLock::new();
@@ -226,6 +275,26 @@ mod tests {
             assert_eq!(normalised(text), None, "{text}");
         }
         assert_eq!(folded("日本語"), None);
+    }
+
+    #[test]
+    fn letters_of_several_parts_are_put_together() {
+        let read = |text: &str| normalised(text).map_or(text.to_owned(), |(text, _)| text);
+        assert_eq!(read("ﾌﾟﾛﾝﾌﾟﾄ ｶﾞ"), "プロンプト ガ");
+        assert_eq!(read("\u{110b}\u{1175}\u{110c}\u{1165}\u{11ab}"), "이전");
+        assert_eq!(read("이\u{c800}\u{11ab}"), "이전");
+        assert_eq!(read("ﾟa\u{1161}\u{11ab}"), "\u{309a}a\u{1161}\u{11ab}");
+        let (text, mapping) = normalised("가\u{1109}\u{1161}b").expect("it changes");
+        assert_eq!((text.as_str(), mapping.original(3..6)), ("가사b", 3..9));
+    }
+
+    #[test]
+    fn what_may_become_another_letter_is_open() {
+        for (text, open) in
+            [("ab", ""), ("игнорируи", "и"), ("무\u{1109}", "\u{1109}"), ("ﾌ", "ﾌ"), ("日 ", "")]
+        {
+            assert_eq!(&text[open_letter(text)..], open, "{text}");
+        }
     }
 
     #[test]

@@ -2,12 +2,23 @@
 
 use super::Invisible;
 use super::encodings;
+use super::fold;
+use super::script;
 use super::spacing;
 
-/// Where the last word of plain ASCII begins, and what is invisible beside it.
+/// Where the last word begins, and what is invisible beside it: one of ASCII and of letters that may come to be read in another script,
+/// or the last letter of others, which a mark may still change.
 pub(super) fn word(text: &str) -> usize {
     let is_open = |c: &char| c.is_ascii_graphic() || Invisible::of(*c).is_some();
-    text.len() - text.chars().rev().take_while(is_open).map(char::len_utf8).sum::<usize>()
+    let mut end = text.len();
+    loop {
+        let graphic = text[..end].chars().rev().take_while(is_open).map(char::len_utf8).sum::<usize>();
+        let word = script::open_word(&text[..end - graphic]);
+        if word == end {
+            return end.min(fold::open_letter(text));
+        }
+        end = word;
+    }
 }
 
 /// The first byte from which a continuation could change how the text is read: an unfinished word, row of numbers,
@@ -34,6 +45,9 @@ mod tests {
             ("say India Golf ", "India Golf "),
             ("so hello\u{e0041}\u{e0042}", "hello\u{e0041}\u{e0042}"),
             ("in 1984 they came and ", ""),
+            ("он сказал oтм", "oтм"),
+            ("言う\u{ff8c}", "\u{ff8c}"),
+            ("и г н ", "и г н "),
         ] {
             assert_eq!(&text[tail(text)..], open, "{text:?}");
         }
