@@ -41,7 +41,8 @@ fn cluster(text: &str, at: usize, rewriting: &mut Rewriting<'_>) -> usize {
     let mut whole = count == 1;
     for (offset, c) in chars {
         let hidden = Invisible::of(c).is_some();
-        if !hidden && !is_combining_mark(c) && !(count > 0 && completes(letters[count - 1], c)) {
+        let is_part = is_combining_mark(c) || (count > 0 && completes(letters[count - 1], c));
+        if !hidden && !is_part {
             break;
         }
         end = at + offset + c.len_utf8();
