@@ -1,14 +1,17 @@
 //! Code fences in a message: which stretches of it are code, and of which language. Outside of fences quotations and the code
 //! of HTML are stretches of their own besides.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
+use crate::blocks::{Blocks, Step};
 use crate::code::{Wrapping, unquoted};
 use crate::html;
 use crate::language::Named;
+use crate::texts::Texts;
 
 /// A stretch of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Stretch {
     /// Bytes of the message, without the lines of the fences.
     pub range: Range<usize>,
@@ -16,14 +19,47 @@ pub(crate) struct Stretch {
     pub named: Named,
     /// What the message puts around its lines.
     pub wrapping: Wrapping,
+    /// Whether it is one of several readings: nothing in it counts but what can be read as code.
+    pub is_doubtful: bool,
 }
 
-/// An opening fence: its sign, how many there are, and in how many quotations it stands.
-struct Fence {
-    sign: u8,
-    length: usize,
-    quotes: usize,
-    named: Named,
+impl Stretch {
+    fn outside(range: Range<usize>) -> Self {
+        Self { range, named: Named::Nothing, wrapping: Wrapping::default(), is_doubtful: false }
+    }
+
+    pub(crate) fn of_fence(range: Range<usize>, fence: &Fence) -> Self {
+        let wrapping = Wrapping { quotes: fence.quotes, is_html: false };
+        Self { named: fence.named, wrapping, ..Self::outside(range) }
+    }
+
+    fn of(range: Range<usize>, fence: Option<&Fence>) -> Self {
+        match fence {
+            Some(fence) => Self::of_fence(range, fence),
+            None => Self::outside(range),
+        }
+    }
+
+    pub(crate) fn in_doubt(self) -> Self {
+        Self { is_doubtful: true, ..self }
+    }
+}
+
+/// A message divided into stretches.
+pub(crate) struct Division {
+    pub stretches: Vec<Stretch>,
+    /// What has too many readings.
+    pub unread: Vec<Range<usize>>,
+}
+
+/// An opening fence: its sign, how many there are, in how many quotations it stands, and whether it says anything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fence {
+    pub sign: u8,
+    pub length: usize,
+    pub quotes: usize,
+    pub named: Named,
+    pub has_info: bool,
 }
 
 /// A walk over the lines of a message.
@@ -56,9 +92,7 @@ impl Walk {
     }
 
     fn until(&self, end: usize) -> Stretch {
-        let (named, quotes) =
-            self.open.as_ref().map_or((Named::Nothing, 0), |fence| (fence.named, fence.quotes));
-        Stretch { range: self.from..end, named, wrapping: Wrapping { quotes, is_html: false } }
+        Stretch::of(self.from..end, self.open.as_ref())
     }
 
     /// Where a scan may begin anew: nothing from here on is judged for good.
@@ -67,16 +101,102 @@ impl Walk {
     }
 }
 
+/// The other readings of a message with fences, beside that of [`Walk`].
+struct Others<'t> {
+    /// As CommonMark has it, and where the stretch began that is not over yet.
+    blocks: Blocks,
+    from: usize,
+    /// With a stretch of its own behind each fence that may begin one; the last of them.
+    last: Option<Fence>,
+    last_from: usize,
+    /// Whether that one says so itself, and not the one around it.
+    is_last_sure: bool,
+    /// Code with fences in its strings and comments.
+    texts: Texts<'t>,
+    found: Vec<Stretch>,
+}
+
+impl<'t> Others<'t> {
+    fn of(message: &str) -> Self {
+        Self {
+            blocks: Blocks::new(),
+            from: 0,
+            last: None,
+            last_from: 0,
+            is_last_sure: false,
+            texts: Texts::of(message),
+            found: Vec::new(),
+        }
+    }
+
+    /// Takes a line that begins at `at`. `before` is the fence around it, and `is_end` whether a stretch of the walk ends there.
+    fn take(&mut self, line: &'t str, at: usize, (before, is_end): (Option<Fence>, bool)) -> Step {
+        let end = at + line.len();
+        let fence = self.blocks.fence().copied();
+        let step = self.blocks.take(line);
+        if step != Step::None {
+            self.found.push(Stretch::of(self.from..at, fence.as_ref()).in_doubt());
+            self.from = if step == Step::Leaves { at } else { end };
+        }
+        let sign = opening(line);
+        let is_named = sign.is_some_and(|sign| sign.has_info);
+        // Under the name of a language without rules nothing is looked at, so that any fence may end it.
+        let is_unruled = before.is_some_and(|fence| fence.named == Named::Other);
+        let is_closed =
+            sign.is_some() && self.last.is_some_and(|last| closes(unquoted(line, last.quotes).1, &last));
+        if is_end || is_named || is_closed || (sign.is_some() && is_unruled) {
+            self.split(at);
+            (self.last, self.last_from) = (sign, if sign.is_some() { end } else { at });
+            let is_known = sign.is_some_and(|sign| sign.named.language().is_some());
+            self.is_last_sure = is_known || (is_named && is_unruled);
+        }
+        let begins = is_named || (is_end && before.is_none()) || matches!(step, Step::Opens { .. });
+        self.texts.take(line, at, (sign.as_ref(), begins));
+        step
+    }
+
+    /// Ends the stretch of the last fence that may have begun one.
+    fn split(&mut self, end: usize) {
+        let stretch = Stretch::of(self.last_from..end, self.last.as_ref());
+        self.found.push(if self.is_last_sure { stretch } else { stretch.in_doubt() });
+    }
+
+    /// Stretches that are not among those `known`.
+    fn finish(mut self, text: &str, known: &[Stretch]) -> Division {
+        self.split(text.len());
+        self.found.push(Stretch::of(self.from..text.len(), self.blocks.fence()).in_doubt());
+        let (with_texts, unread) = self.texts.finish(text.len());
+        let mut seen: HashSet<Stretch> = known.iter().map(|stretch| stretch.clone().in_doubt()).collect();
+        let mut stretches = Vec::new();
+        for stretch in self.found.into_iter().chain(with_texts) {
+            if !seen.insert(stretch.clone().in_doubt()) {
+                continue;
+            }
+            if stretch.named == Named::Nothing && stretch.wrapping == Wrapping::default() {
+                stretches.extend(wrapped_in(text, &stretch.range).into_iter().map(Stretch::in_doubt));
+            }
+            stretches.push(stretch);
+        }
+        Division { stretches, unread }
+    }
+}
+
 /// Divides a message at its fences (CommonMark 0.31, section 4.5, at any indentation, in lists and quotations too). A fence that is
-/// never closed reaches to the end, or to that of its quotation. What is wrapped outside of fences comes behind.
-pub(crate) fn stretches(text: &str) -> Vec<Stretch> {
+/// never closed reaches to the end, or to that of its quotation. What is wrapped outside of fences comes behind, and then what the
+/// message has in other readings: as CommonMark has it; with a new fence wherever a line says what follows; with fences that stand in
+/// strings and comments of code.
+pub(crate) fn stretches(text: &str) -> Division {
     let mut walk = Walk::default();
+    let mut others = has_fences(text).then(|| Others::of(text));
     let (mut found, mut wrapped) = (Vec::new(), Vec::new());
     for line in text.split_inclusive('\n') {
-        let is_outside = walk.open.is_none();
+        let (at, before) = (walk.at, walk.open);
         let ended = walk.take(line);
-        wrapped
-            .extend(ended.iter().filter(|_| is_outside).flat_map(|outside| wrapped_in(text, &outside.range)));
+        if let Some(others) = &mut others {
+            others.take(line, at, (before, ended.is_some()));
+        }
+        let outside = ended.iter().filter(|_| before.is_none());
+        wrapped.extend(outside.flat_map(|outside| wrapped_in(text, &outside.range)));
         found.extend(ended);
     }
     let last = walk.until(text.len());
@@ -85,8 +205,17 @@ pub(crate) fn stretches(text: &str) -> Vec<Stretch> {
     }
     found.push(last);
     found.append(&mut wrapped);
+    let mut unread = Vec::new();
+    if let Some(others) = others.map(|others| others.finish(text, &found)) {
+        found.extend(others.stretches);
+        unread = others.unread;
+    }
     found.retain(|stretch| !stretch.range.is_empty());
-    found
+    Division { stretches: found, unread }
+}
+
+fn has_fences(text: &str) -> bool {
+    text.contains("```") || text.contains("~~~")
 }
 
 /// Code outside of fences that something is put around: lines of quotations, and blocks of HTML.
@@ -95,9 +224,8 @@ fn wrapped_in(text: &str, outside: &Range<usize>) -> Vec<Stretch> {
     let mut at = outside.start;
     let mut quotation: Option<Range<usize>> = None;
     let of_quotation = |range| Stretch {
-        range,
-        named: Named::Nothing,
         wrapping: Wrapping { quotes: usize::MAX, is_html: false },
+        ..Stretch::outside(range)
     };
     for line in text[outside.clone()].split_inclusive('\n') {
         let end = at + line.len();
@@ -122,21 +250,36 @@ fn html_in(text: &str, outside: &Range<usize>) -> Vec<Stretch> {
             quotes = unquoted(&text[at + end + 1..range.start], usize::MAX).0;
         }
         at = range.start;
-        Stretch { range, named, wrapping: Wrapping { quotes, is_html: true } }
+        Stretch { named, wrapping: Wrapping { quotes, is_html: true }, ..Stretch::outside(range) }
     };
     html::blocks(&text[outside.clone()]).into_iter().map(of_html).collect()
 }
 
-/// Up to where a message that goes on is judged for good: to the last fence that closed, or to the one that is open. A
-/// last line without its end may turn out not to be a fence.
+/// Up to where a message that goes on is judged for good: to the last fence that closed, or to the one that is open, as far as all
+/// readings agree. A last line without its end may turn out not to be a fence.
 pub(crate) fn settled(text: &str) -> usize {
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
-    let mut walk = Walk::default();
+    if !has_fences(&text[..whole]) {
+        return 0;
+    }
+    let (mut walk, mut others) = (Walk::default(), Others::of(text));
     let mut settled = 0;
     for line in text[..whole].split_inclusive('\n') {
-        let start = walk.at;
-        if walk.take(line).is_some() {
-            settled = walk.settled(start);
+        let (at, before) = (walk.at, walk.open);
+        let was_fresh = others.blocks.are_fresh();
+        let was_outside = others.blocks.is_outside_of_lists();
+        let is_end = walk.take(line).is_some();
+        let step = others.take(line, at, (before, is_end));
+        let do_agree = match step {
+            Step::Opens { ends_another } => {
+                walk.open.is_some() && (was_fresh || (was_outside && ends_another))
+            }
+            Step::Closes => walk.open.is_none() && others.blocks.is_outside_of_lists(),
+            Step::Leaves => walk.open.is_none() && was_outside,
+            Step::None => false,
+        };
+        if is_end && do_agree && others.texts.is_idle() {
+            settled = walk.settled(at);
         }
     }
     settled
@@ -150,18 +293,25 @@ fn signs(line: &str) -> Option<(u8, usize, &str)> {
     (length >= 3).then(|| (sign, length, &line[length..]))
 }
 
+/// The fence that a line opens, whatever it stands in.
 fn opening(line: &str) -> Option<Fence> {
-    if !line.contains("```") && !line.contains("~~~") {
+    if !has_fences(line) {
         return None;
     }
     let (quotes, line) = without_containers(line);
+    Some(Fence { quotes, ..opened_by(line)? })
+}
+
+/// The fence that a line without quotations opens.
+pub(crate) fn opened_by(line: &str) -> Option<Fence> {
     let (sign, length, info) = signs(line)?;
     if sign == b'`' && info.contains('`') {
         return None;
     }
-    let word = info.trim().split(|c: char| c.is_whitespace() || matches!(c, '{' | '}' | ',' | ':'));
-    let name = word.map(|word| word.trim_start_matches('.')).find(|word| !word.is_empty());
-    Some(Fence { sign, length, quotes, named: name.map_or(Named::Nothing, Named::by) })
+    let words = info.split(|c: char| c.is_whitespace() || matches!(c, '{' | '}' | ',' | ':'));
+    let name = words.map(|word| word.trim_start_matches('.')).find(|word| !word.is_empty());
+    let named = name.map_or(Named::Nothing, Named::by);
+    Some(Fence { sign, length, quotes: 0, named, has_info: name.is_some() })
 }
 
 /// A line without the signs of quotations and of items of lists that it begins with, and how many of the former there are.
@@ -180,7 +330,7 @@ fn without_containers(line: &str) -> (usize, &str) {
     }
 }
 
-fn closes(line: &str, fence: &Fence) -> bool {
+pub(crate) fn closes(line: &str, fence: &Fence) -> bool {
     signs(line)
         .is_some_and(|(sign, length, rest)| sign == fence.sign && length >= fence.length && rest.is_empty())
 }
@@ -191,9 +341,21 @@ mod tests {
     use crate::language::Language;
 
     fn check(text: &str, expected: &[(&str, Option<Language>)]) {
-        let found = stretches(text);
+        let found = stretches(text).stretches;
         let found: Vec<_> = found.iter().map(|s| (&text[s.range.clone()], s.named.language())).collect();
         assert_eq!(found, expected, "{text}");
+    }
+
+    /// The same, and what other readings give.
+    fn check_others(text: &str, expected: &[(&str, Option<Language>)]) {
+        let expected: Vec<_> =
+            expected.iter().map(|(code, language)| ((*code).to_owned(), *language)).collect();
+        let found = stretches(text).stretches;
+        let found: Vec<_> =
+            found.iter().map(|s| (text[s.range.clone()].to_owned(), s.named.language())).collect();
+        for one in &expected {
+            assert!(found.contains(one), "{one:?}: {found:?}");
+        }
     }
 
     #[test]
@@ -215,7 +377,7 @@ mod tests {
         check("```py\nx", &[("x", Some(Language::Python))]);
         check("```x```", &[("```x```", None)]);
         check("````\n```\nx\n````\ny", &[("```\nx\n", None), ("y", None)]);
-        check("```py\nx\n``` no\ny\n~~~\n```", &[("x\n``` no\ny\n~~~\n", Some(Language::Python))]);
+        check_others("```py\nx\n``` no\ny\n~~~\n```", &[("x\n``` no\ny\n~~~\n", Some(Language::Python))]);
         check("``\nx", &[("``\nx", None)]);
         check("", &[]);
         check("```", &[]);
@@ -257,7 +419,8 @@ mod tests {
     fn stretches_never_overlap_and_stand_in_order() {
         let text = "```py\na\n```\n```\nb\n~~~\n```\nc\n``````\nd".repeat(20);
         let mut end = 0;
-        for stretch in stretches(&text) {
+        let of_walk = |stretch: &Stretch| !stretch.is_doubtful;
+        for stretch in stretches(&text).stretches.into_iter().filter(of_walk) {
             assert!(stretch.range.start >= end && stretch.range.end > stretch.range.start);
             end = stretch.range.end;
         }

@@ -25,7 +25,7 @@ pub enum Language {
 }
 
 /// What a name says code is written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Named {
     Known(Language),
     /// A language that no rules exist for.

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod blocks;
 mod code;
 mod fences;
 mod html;
@@ -18,6 +19,7 @@ mod patterns;
 mod rules;
 mod scan;
 mod syntax;
+mod texts;
 
 pub use issue::{Issue, Severity, Treatment};
 pub use language::Language;

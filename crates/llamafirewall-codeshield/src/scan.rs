@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::code::{Code, Wrapping, with_line_feeds};
-use crate::fences::{self, Stretch, stretches};
+use crate::fences::{self, Division, Stretch, stretches};
 use crate::issue::{Issue, Severity, Treatment};
 use crate::language::{Language, Named};
 use crate::patterns::{self, Known, PATTERNS, Pattern};
@@ -99,7 +99,7 @@ pub fn scan_named(text: &str, name: &str) -> Report {
 #[must_use]
 pub fn scan_message(text: &str) -> Report {
     let text = with_line_feeds(text);
-    scan_stretches(&text, &stretches(&text))
+    scan_stretches(&text, stretches(&text))
 }
 
 /// Of a message that goes on: up to where it is judged for good, whatever follows. That is the end of the last fence
@@ -121,18 +121,19 @@ pub fn prepare() {
 
 fn scan_whole(text: &str, named: Named) -> Report {
     let text = with_line_feeds(text);
-    scan_stretches(&text, &[Stretch { range: 0..text.len(), named, wrapping: Wrapping::default() }])
+    let whole = Stretch { range: 0..text.len(), named, wrapping: Wrapping::default(), is_doubtful: false };
+    scan_stretches(&text, Division { stretches: vec![whole], unread: Vec::new() })
 }
 
-fn scan_stretches(text: &str, stretches: &[Stretch]) -> Report {
-    let mut report = Report::default();
-    for stretch in stretches {
-        let code = Code::of(text, stretch.range.clone(), stretch.wrapping);
+fn scan_stretches(text: &str, division: Division) -> Report {
+    let mut report = Report { unread: division.unread, ..Report::default() };
+    for stretch in division.stretches {
+        let code = Code::of(text, stretch.range, stretch.wrapping);
         let scope = Scope::of(&code.text, stretch.named);
         if scope != Scope::Secrets {
-            read_trees(&code, scope, &mut report);
+            read_trees(&code, (scope, stretch.is_doubtful), &mut report);
         }
-        read_patterns(&code, scope, &mut report);
+        read_patterns(&code, (scope, stretch.is_doubtful), &mut report);
     }
     finish(text, report)
 }
@@ -170,8 +171,8 @@ impl Scope {
 
 /// Runs the rules over plain text on a stretch: those of its language, and where it is not of that language after all,
 /// those of every language.
-fn read_patterns(code: &Code<'_>, scope: Scope, report: &mut Report) {
-    let reading = Reading { code: &code.text, scope, inert: OnceCell::new() };
+fn read_patterns(code: &Code<'_>, (scope, is_doubtful): (Scope, bool), report: &mut Report) {
+    let reading = Reading { code: &code.text, scope, is_doubtful, inert: OnceCell::new() };
     report.issues.extend(patterns::find(&code.text, &reading).into_iter().map(|hit| Issue {
         rule: hit.pattern.id,
         cwe: hit.pattern.cwe,
@@ -187,6 +188,7 @@ fn read_patterns(code: &Code<'_>, scope: Scope, report: &mut Report) {
 struct Reading<'t> {
     code: &'t str,
     scope: Scope,
+    is_doubtful: bool,
     inert: OnceCell<Option<Pieces>>,
 }
 
@@ -203,6 +205,12 @@ impl Reading<'_> {
 impl Known for Reading<'_> {
     fn holds(&self, pattern: &Pattern) -> bool {
         match (pattern.language, self.scope) {
+            // Any other reading of the same text has its secrets, and the names of functions of other languages.
+            (None, _) if self.is_doubtful => false,
+            (Some(rule), Scope::Of(language)) if self.is_doubtful => language.is_ruled_by(rule),
+            (Some(rule), Scope::Every) if self.is_doubtful => {
+                Language::suggested_by(self.code).any(|language| language.is_ruled_by(rule))
+            }
             (Some(rule), Scope::Of(language)) => language.is_ruled_by(rule) || self.inert().is_none(),
             (Some(_), Scope::Secrets) => false,
             (None, _) | (_, Scope::Every) => true,
@@ -290,14 +298,14 @@ const RULED: [Language; 5] =
 
 /// Runs the rules over trees on a stretch: those of its language, and where it is not of that language after all,
 /// those of every language on the statements that can be read. Code is parsed only for rules whose words it has.
-fn read_trees(code: &Code<'_>, scope: Scope, report: &mut Report) {
+fn read_trees(code: &Code<'_>, (scope, is_doubtful): (Scope, bool), report: &mut Report) {
     let wanted = needles::wanted(&code.text);
     if wanted.is_empty() {
         return;
     }
     let own = scope.language().filter(|language| !language.grammars().is_empty());
     let before = report.issues.len();
-    if own.is_some_and(|language| read_as(code, language, (&wanted, true), report)) {
+    if own.is_some_and(|language| read_as(code, language, (&wanted, !is_doubtful), report)) {
         return;
     }
     let own_places: Vec<Range<usize>> =

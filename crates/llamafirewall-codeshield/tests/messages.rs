@@ -151,6 +151,81 @@ fn code_is_found_whatever_stands_around_its_lines() {
     assert_eq!(rules(&python), ["insecure-os-system-use"]);
 }
 
+/// A line of fence signs in a string or a comment ends the code around it for some readers, and for those that run it not.
+#[test]
+fn fences_in_strings_and_comments_hide_no_code() {
+    let python = "import os\n\ndef f(d):\n    \"\"\"Lists.\n\n    ```\n    f('x')\n    ```\n    \"\"\"\n";
+    let prompt = "import os\nP = f'''\n```json\n{{}}\n```\n'''\n";
+    for (name, code, rule) in [
+        ("python", format!("{python}    os.system('ls ' + d)\n"), "insecure-os-system-use"),
+        ("", format!("{python}    os.system('ls ' + d)\n"), "insecure-os-system-use"),
+        ("python", format!("{python}    return 1\n\ndef g(d):\n    os.system(d)\n"), "insecure-os-system-use"),
+        ("py", format!("{prompt}os.system('ls ' + d)\n"), "insecure-os-system-use"),
+        ("js", "const p = `\n```\nx\n```\n`;\neval(y);\n".to_owned(), "eval-with-expression"),
+        ("js", "/*\n~~~\n```\n*/\neval(y);\n".to_owned(), "eval-with-expression"),
+        ("c", "/*\n```\n*/\nvoid f(char *x) { system(x); }\n".to_owned(), "potential-command-injection"),
+        (
+            "java",
+            "import java.net.URL;\nclass A { String s = \"\"\"\n      ```\n      x\n      ```\n      \"\"\";\n  \
+             void f(String u) throws Exception { new URL(u).openStream(); } }\n"
+                .to_owned(),
+            "ssrf_insecure_patterns",
+        ),
+    ] {
+        let quoted = code.lines().map(|line| format!("> {line}\n")).collect::<String>();
+        let first = format!("```py\nS = '''\n```\n\n```{name}\n{code}```\n");
+        for text in [format!("```{name}\n{code}```\n"), format!("> ```{name}\n{quoted}> ```\n"), first] {
+            assert!(rules(&scan_message(&text)).contains(&rule), "{text}");
+        }
+    }
+}
+
+/// Where a fence ends is doubtful: at the end of its item, where another begins, or not at all, since it is none.
+#[test]
+fn fences_of_other_languages_hide_no_code_behind_them() {
+    let python = "```python\nimport os\nos.system('ls ' + d)\n```\n";
+    let bare = "import os\nos.system('ls ' + d)\n";
+    for before in [
+        "- ```sql\n  SELECT 1\n\n",
+        "1. Schema:\n   ```yaml\n   a: 1\n\n2. Code:\n\n",
+        "> - ```go\n>   x\n\n",
+        "> ~~~ sql\n> SELECT 1\n",
+        "<!--\n```rust\n-->\n\n",
+        "<div>\n```toml\n</div>\n\n",
+        "<?x\n```sql\n?>\n",
+        "Use\n\n    ```sql\n\n",
+        "* a\n\n      ```sql\n\n",
+        "- a\n  - b\n    ```sql\n    x\n- c\n\n",
+    ] {
+        for code in [python, bare] {
+            let text = format!("{before}{code}");
+            assert_eq!(rules(&scan_message(&text)), ["insecure-os-system-use"], "{text}");
+        }
+    }
+    for before in ["```sql\nSELECT 1\n\n", "```sql\nSELECT 1;\n\n> ", "- ```ini\n  a = 1\n- "] {
+        let text = format!("{before}{python}");
+        assert_eq!(rules(&scan_message(&text)), ["insecure-os-system-use"], "{text}");
+    }
+}
+
+#[test]
+fn harmless_replies_with_fences_pass() {
+    for text in [
+        "1. Count:\n\n   ```sql\n   SELECT md5(name), exec(x) FROM users;\n   ```\n\n2. Never call eval(x) there.\n",
+        "1. Count:\n   ```sql\nSELECT md5(name) FROM users;\n   ```\n2. List:\n   ```sh\nls /tmp/* # system(x)\n   ```\n",
+        "- ```yaml\n  run: eval(x)\n  ```\n- ```go\n  exec(x); md5(x)\n  ```\nThe system(command) function runs a shell.\n",
+        "````md\n# How\n```python\nprint(1)\n```\nNever use eval(text) for it.\n````\n",
+        "```python\ndef f(x):\n    \"\"\"Adds.\n\n    Title\n    ~~~~~\n    eval(x)\n    hashlib.md5(x)\n    \"\"\"\n    return x\n```\n",
+        "```python\ndef f(x):\n    \"\"\"Adds.\n\n    ```sql\n    SELECT a, b\n    ```\n    \"\"\"\n    return x\n```\nDone.\n",
+        "```sh\nrm -r /tmp/*\n```\nand exec(cmd) is for later\n```sh\nls */\n```\n",
+        "```js\nconst r = /`/;\n```\nAvoid `eval(x)` and `exec(x)` here.\n```sql\nSELECT eval(x);\n```\n",
+        "<details>\n\n```toml\na = \"eval(x)\"\n```\n\n</details>\n\n> ```ini\n> exec(x) = 1\n> ```\n",
+        "```rust\nfn main() { let s = system(y); }\n```\n\n    ```\n    indented\n    ```\n",
+    ] {
+        assert_eq!(rules(&scan_message(text)), Vec::<&str>::new(), "{text}");
+    }
+}
+
 #[test]
 fn prose_about_functions_is_no_code() {
     for text in [
@@ -222,6 +297,18 @@ fn what_is_settled_stays_as_it_is_whatever_follows() {
     check_settled(
         "> ```py\n> exec(a)\nexec(b)\n> exec(c)\n> ~~~\n> exec(d)\n> ~~~\n<pre>exec(e)</pre> x\n```py\r\nexec(f)\r\n```\r\nexec(g)",
     );
+}
+
+#[test]
+fn what_is_settled_stays_so_in_every_reading() {
+    for text in [
+        "a\n```py\ndef f(d):\n  \"\"\"\n  ```\n  x\n  ```\n  \"\"\"\n  exec(d)\n```\nb\n```py\nexec(c)\n```\nexec(e)",
+        "- ```sql\n  x\n  ```\n  ```sql\n  y\n\nexec(a)\n```\nexec(b)\n```\n<!--\n```go\n-->\nexec(c)\n```\nexec(d)\n",
+        "2. a\n```go\nx\n```\nb\n2. ```go\nexec(a)\n```\n\n1. c\n   ```go\nexec(b)\n   ```\nexec(c)\n```\nexec(d)",
+        "> a\nb\n> ```go\n> x\nexec(a)\n> ```js\n> `\n> ```\n> `\n> eval(b)\n> ```\n<pre>\n```\n</pre>\nexec(a)",
+    ] {
+        check_settled(text);
+    }
 }
 
 #[test]
@@ -310,6 +397,25 @@ fn hostile_text_is_survived() {
     }
 }
 
+/// Blocks that stand in each other more and more deeply, and empty lines in them.
+#[test]
+fn deep_nesting_takes_linear_time() {
+    let shapes = [
+        ("- ", "\n"),
+        ("> ", ">\n"),
+        ("> - ", ">\n"),
+        ("1) ", "```py\n"),
+        ("- ", "  ```\n"),
+        ("> ", "> ```\n"),
+    ];
+    for (unit, line) in shapes {
+        let text = format!("{}```py\n'''\n{}", unit.repeat(100_000), line.repeat(100_000));
+        assert!(scan_message(&text).issues.is_empty(), "{unit:?}");
+        let staircase = (0..700).map(|depth| format!("{}```py\n{line}", unit.repeat(depth)));
+        assert!(scan_message(&staircase.collect::<String>()).issues.is_empty(), "{unit:?}");
+    }
+}
+
 /// A megabyte of one repeated word takes no more than a megabyte's time: every check that fails says how far it is
 /// pointless to try again. Without that, each of these takes minutes.
 #[test]
@@ -325,6 +431,17 @@ fn patterns_take_linear_time() {
         "<pre>x</pre>",
         "<pre>&lt;",
         "- ```",
+        "- - ",
+        "- * + ",
+        "> - ",
+        "- > 1. ```py\n",
+        "- ```py\n\"\"\"\n",
+        "```py\n'''\n\"\"\"\n",
+        "```\n/*\n",
+        "```js\n`\n",
+        "~~~\n```c\nR\"x(",
+        "<!--\n```\n",
+        "```\n\"\"\"\"\"\"\"",
     ] {
         let text = unit.repeat((1 << 20) / unit.len());
         assert!(scan_message(&text).issues.len() <= 64 * 108, "{unit}");

@@ -125,6 +125,8 @@ fn a_stream_gets_the_verdict_of_the_whole_and_lets_nothing_out() {
         "```\nimport os\nos.system(cmd)\n```\n",
         "one\n~~~py\nx = 1\n~~~\ntwo\n```py\nimport pickle\n\npickle.loads(x)",
         "no code at all, only ```fences``` in a line\n",
+        "1. Do:\n   ```go\n   x\n\nos.system(cmd)\n\n```python\nprint(1)\n```\nand\n",
+        "```python\ndef f():\n  \"\"\"\n  ```\n  x\n  ```\n  \"\"\"\n  eval(x)\n```\nand\n```js\n1\n```\n",
         "```python\nprint(1)\n```\n```python\nprint(2)\n```\n",
     ];
     for text in texts {
