@@ -209,6 +209,20 @@ fn fences_of_other_languages_hide_no_code_behind_them() {
 }
 
 #[test]
+fn secrets_are_found_in_comments_and_with_any_line_ends() {
+    let token = format!("ghp_{}", "a1B2".repeat(9));
+    for text in [
+        format!("```py\n# {token}\nx = 1\n```\n"),
+        format!("# {token}\n"),
+        format!("```js\n// {token}\n```\n"),
+    ] {
+        assert_eq!(rules(&scan_message(&text)), ["ALL-R-010"], "{text}");
+    }
+    let key = "-----BEGIN RSA PRIVATE KEY-----\r\nMIIEpAIBAAKCAQEA\r\n-----END RSA PRIVATE KEY-----\r\n";
+    assert_eq!(rules(&scan_message(key)), ["ALL-R-009"]);
+}
+
+#[test]
 fn harmless_replies_with_fences_pass() {
     for text in [
         "1. Count:\n\n   ```sql\n   SELECT md5(name), exec(x) FROM users;\n   ```\n\n2. Never call eval(x) there.\n",

@@ -110,8 +110,9 @@ pub(crate) fn find(text: &str, known: &dyn Known) -> Vec<Hit> {
         if !known.holds(pattern) {
             continue;
         }
-        let inert = pattern.language.and_then(|_| known.is_inert(word.start()));
-        if inert.unwrap_or_else(|| lines.is_comment(text, pattern.language)) {
+        let is_inert =
+            |language| known.is_inert(word.start()).unwrap_or_else(|| lines.is_comment(text, Some(language)));
+        if pattern.language.is_some_and(is_inert) {
             continue;
         }
         match engine.end(text, owner, word.start()..word.end()) {

@@ -400,7 +400,7 @@ pub(crate) const PATTERNS: &[Pattern] = &[
         words: &["BEGIN"],
         before: Before::Dashes,
         tail: Tail::Expression(
-            r"BEGIN\b.*PRIVATE KEY\b\s*-{3,}\s*[\S\n]+?-{3,}\s*END\b.*PRIVATE KEY\b\s*-{3,}",
+            r"BEGIN\b.*PRIVATE KEY\b\s*-{3,}\s*[\S\r\n]+?-{3,}\s*END\b.*PRIVATE KEY\b\s*-{3,}",
             Border::Here,
         ),
     },
