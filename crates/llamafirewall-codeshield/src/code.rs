@@ -27,7 +27,7 @@ impl<'t> Code<'t> {
         if wrapping == Wrapping::default() {
             return Self { text: Cow::Borrowed(&message[range.clone()]), parts: vec![(0, range)] };
         }
-        let mut code = Self { text: Cow::Owned(String::new()), parts: Vec::new() };
+        let mut code = Self::empty();
         let mut at = range.start;
         for line in message[range].split_inclusive('\n') {
             let end = at + line.len();
@@ -41,7 +41,13 @@ impl<'t> Code<'t> {
         code
     }
 
-    fn push(&mut self, text: &str, place: Range<usize>) {
+    /// Code that parts of a message are put to.
+    pub(crate) fn empty() -> Self {
+        Self { text: Cow::Owned(String::new()), parts: Vec::new() }
+    }
+
+    /// Adds what stands at a place of the message. What is not as it stands there has another length.
+    pub(crate) fn push(&mut self, text: &str, place: Range<usize>) {
         if text.is_empty() {
             return;
         }

@@ -14,6 +14,7 @@ mod code;
 mod fences;
 mod html;
 mod issue;
+mod json;
 mod language;
 mod patterns;
 mod rules;

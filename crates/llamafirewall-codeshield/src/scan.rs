@@ -7,6 +7,7 @@ use std::ops::Range;
 use crate::code::{Code, Wrapping, with_line_feeds};
 use crate::fences::{self, Division, Stretch, stretches};
 use crate::issue::{Issue, Severity, Treatment};
+use crate::json;
 use crate::language::{Language, Named};
 use crate::patterns::{self, Known, PATTERNS, Pattern};
 use crate::rules::{TreeRule, needles};
@@ -14,6 +15,9 @@ use crate::syntax::{Inert, MAX_BYTES, NodeId, Outcome, Tree};
 
 /// At most so many places of one rule are listed; the first ones.
 pub(crate) const PLACES_PER_RULE: usize = 64;
+
+/// How deeply JSON within strings of JSON is read.
+const DEEPEST: usize = 3;
 
 /// What a scan found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,6 +130,10 @@ fn scan_whole(text: &str, named: Named) -> Report {
 }
 
 fn scan_stretches(text: &str, division: Division) -> Report {
+    finish(text, read_stretches(text, division, 0))
+}
+
+fn read_stretches(text: &str, division: Division, depth: usize) -> Report {
     let mut report = Report { unread: division.unread, ..Report::default() };
     for stretch in division.stretches {
         let code = Code::of(text, stretch.range, stretch.wrapping);
@@ -134,8 +142,23 @@ fn scan_stretches(text: &str, division: Division) -> Report {
             read_trees(&code, (scope, stretch.is_doubtful), &mut report);
         }
         read_patterns(&code, (scope, stretch.is_doubtful), &mut report);
+        if stretch.named == Named::Nothing && depth < DEEPEST {
+            read_json(&code, depth, &mut report);
+        }
     }
-    finish(text, report)
+    report
+}
+
+/// Reads the strings of JSON as messages of their own.
+fn read_json(code: &Code<'_>, depth: usize, report: &mut Report) {
+    for string in json::strings(&code.text) {
+        let text = with_line_feeds(&string.text);
+        let inner = read_stretches(&text, stretches(&text), depth + 1);
+        let place = |span: Range<usize>| code.place(string.place(span));
+        report.unread.extend(inner.unread.into_iter().map(place));
+        let placed = |issue: Issue| Issue { span: place(issue.span.clone()), ..issue };
+        report.issues.extend(inner.issues.into_iter().map(placed));
+    }
 }
 
 /// Whose rules hold for code.

@@ -208,6 +208,32 @@ fn fences_of_other_languages_hide_no_code_behind_them() {
     }
 }
 
+/// What reads JSON runs the code in its strings.
+#[test]
+fn code_in_json_is_read_without_its_escapes() {
+    for text in [
+        r#"{"code":"import os\nos.system(\"ls \" + d)\n"}"#,
+        "Here:\n\n```json\n{\n  \"lang\": \"python\",\n  \"code\": \"import os\\nos.system('ls ' + d)\"\n}\n```\nDone.",
+        r#"{"text": "Use\n```python\nimport os\nos.system('ls ' + d)\n```\n"}"#,
+        r#"{"cmd": "{\"code\": \"import os\\nos.system('ls ' + d)\"}"}"#,
+        r#"{"cells": [{"source": ["import os\n", "def f(d):\n", "    os.system(\"ls \" +\n", "        d)\n"]}]}"#,
+        "data: {\"a\": 1}\n> data: [\"import os\\nos.system('ls ' + d)\"]\n",
+        "\"import os\\nos\\u002esystem('ls ' + d)\"",
+        "The result is {\"code\": \"import os\\nos.system('ls ' + d)\", ...",
+    ] {
+        let report = scan_message(text);
+        assert_eq!(rules(&report), ["insecure-os-system-use"], "{text}");
+        assert!(text[report.issues[0].span.clone()].starts_with("os"), "{text}");
+    }
+    for text in [
+        r#"{"hint": "Never call eval(x) or\nos.system(cmd) for this.", "rules": ["no-eval", "the system(command) function"]}"#,
+        "```json\n{\"scripts\": {\"build\": \"node -e 'eval(x)'\", \"test\": \"python -m pytest && exec bash\"}}\n```\n",
+        "puts(\"eval(x)\"); { log(\"exec(x);\\n\"); }",
+    ] {
+        assert_eq!(rules(&scan_message(text)), Vec::<&str>::new(), "{text}");
+    }
+}
+
 #[test]
 fn secrets_are_found_in_comments_and_with_any_line_ends() {
     let token = format!("ghp_{}", "a1B2".repeat(9));
@@ -455,6 +481,10 @@ fn patterns_take_linear_time() {
         "```js\n`\n",
         "~~~\n```c\nR\"x(",
         "<!--\n```\n",
+        "{\"a\": [",
+        "[{",
+        "{\"eval(x);\": \"eval(\\",
+        "[\"\\\"[\\\\\\\"",
         "```\n\"\"\"\"\"\"\"",
     ] {
         let text = unit.repeat((1 << 20) / unit.len());
