@@ -16,8 +16,28 @@ const SHORTEST: usize = 8;
 pub struct CanaryScanner {
     name: String,
     /// Letters and digits of every form of every word.
+    forms: Forms,
+    /// Those of the words themselves, each sign as the first of those that stand for each other.
+    alike: Forms,
+}
+
+struct Forms {
     forms: Vec<String>,
     automaton: AhoCorasick,
+}
+
+impl Forms {
+    fn of(forms: Vec<String>) -> Result<Self, aho_corasick::BuildError> {
+        let automaton = AhoCorasick::new(&forms)?;
+        Ok(Self { forms, automaton })
+    }
+
+    /// Where the end of a text begins that a form could begin with.
+    fn open_end(&self, letters: &str) -> Option<usize> {
+        let longest = self.forms.iter().map(String::len).max().unwrap_or(0);
+        let begins = |at: &usize| self.forms.iter().any(|form| form.starts_with(&letters[*at..]));
+        (letters.len().saturating_sub(longest)..letters.len()).find(begins)
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -43,19 +63,20 @@ impl CanaryScanner {
             scanner: "canary".to_owned(),
             reason: reason.to_owned(),
         };
-        let mut forms = Vec::new();
+        let (mut forms, mut alike) = (Vec::new(), Vec::new());
         for word in words {
             let plain = word.as_ref();
             if squeezed(plain).0.len() < SHORTEST || !plain.is_ascii() {
                 return Err(invalid("a canary word has at least eight letters and digits, all ASCII"));
             }
             forms.extend(forms_of(plain));
+            alike.push(alike_of(&squeezed(plain).0));
         }
         if forms.is_empty() {
             return Err(invalid("no canary words"));
         }
-        let automaton = AhoCorasick::new(&forms).map_err(|e| invalid(&e.to_string()))?;
-        Ok(Self { name: "canary".to_owned(), forms, automaton })
+        let made = |forms| Forms::of(forms).map_err(|e| invalid(&e.to_string()));
+        Ok(Self { name: "canary".to_owned(), forms: made(forms)?, alike: made(alike)? })
     }
 
     fn findings(&self, input: &ScanInput) -> Vec<Finding> {
@@ -66,7 +87,9 @@ impl CanaryScanner {
         for view in views.iter().filter(|view| matches!(view.kind(), ViewKind::InPlace | ViewKind::Unpacked))
         {
             let (letters, places) = squeezed(view.text());
-            for hit in self.automaton.find_iter(&letters) {
+            let folded = alike_of(&letters);
+            let hits = self.forms.automaton.find_iter(&letters);
+            for hit in hits.chain(self.alike.automaton.find_iter(&folded)) {
                 let span = view.original(places[hit.start()].0..places[hit.end() - 1].1);
                 // The same word seen in two forms is one finding.
                 if !told.insert((span.start, span.end)) {
@@ -83,9 +106,8 @@ impl CanaryScanner {
     /// The first byte of an end of a form that a planted word could begin with.
     fn open_end(&self, view: &View) -> usize {
         let (letters, places) = squeezed(view.text());
-        let longest = self.forms.iter().map(String::len).max().unwrap_or(0);
-        let begins = |at: &usize| self.forms.iter().any(|form| form.starts_with(&letters[*at..]));
-        let first = (letters.len().saturating_sub(longest)..letters.len()).find(begins);
+        let ends = [self.forms.open_end(&letters), self.alike.open_end(&alike_of(&letters))];
+        let first = ends.into_iter().flatten().min();
         let open = first.map_or(view.text().len(), |at| places[at].0);
         open.min(view.open_tail())
     }
@@ -95,6 +117,23 @@ impl CanaryScanner {
 fn squeezed(text: &str) -> (String, Vec<(usize, usize)>) {
     let letters = text.bytes().enumerate().filter(|(_, byte)| byte.is_ascii_alphanumeric());
     letters.map(|(at, byte)| (byte.to_ascii_lowercase() as char, (at, at + 1))).unzip()
+}
+
+/// Letters, each as the first of the letters and digits that are said for each other (`z3bra` for `zebra`): a word may have digits of its
+/// own, which a text in which digits are read as letters no longer has.
+fn alike_of(letters: &str) -> String {
+    let first = |c: char| match c {
+        '0' => 'o',
+        '1' | 'l' => 'i',
+        '3' => 'e',
+        '4' => 'a',
+        '5' => 's',
+        '6' | '9' => 'g',
+        '7' => 't',
+        '8' => 'b',
+        c => c,
+    };
+    letters.chars().map(first).collect()
 }
 
 /// A word in every cipher, from its end, and as part of longer texts in base64 and base16.
@@ -184,6 +223,11 @@ mod tests {
             "zеbra-7431-quаrtz",
             "avyiz-7431-jfziga",
             "ze\u{200b}bra-7431-quartz",
+            "It is z3bra-7431-quartz.",
+            "z3br4-7431-qu4rtz",
+            "zebra-743l-quartz",
+            "z e b r a 7 4 3 i q u a r t z",
+            "zebra-tael-quartz",
         ] {
             let result = firewall.scan_blocking(&Message::assistant(said), None);
             assert!(!result.is_allowed(), "{said}");
