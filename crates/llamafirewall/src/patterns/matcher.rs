@@ -8,6 +8,7 @@ use super::phrases::{self, Phrase, is_denied, is_other_word, may_end};
 use super::secrets::{
     ASSIGNED, Assigned, Demand, LOGIN, PRIVATE_KEY, TOKENS, Token, entropy, is_key, is_placeholder,
 };
+use super::tongues::Tongue;
 use super::{Found, Group};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex_automata::util::syntax;
@@ -112,6 +113,10 @@ impl Matcher {
         self.kinds.push(rule);
     }
 
+    fn has_whole_words(&self, rule: usize) -> bool {
+        matches!(&self.kinds[rule], Rule::Phrase(row, _) if row.tongue.is_some_and(Tongue::has_whole_words))
+    }
+
     /// Calls `each` with what every place turned out to be.
     pub fn look(&self, text: &str, each: &mut dyn FnMut(Seen)) {
         for hit in self.keywords.find_overlapping_iter(text) {
@@ -142,13 +147,16 @@ impl Matcher {
     /// The first byte of an end of `text` that a keyword could begin with, or an address.
     pub fn open_end(&self, text: &str) -> usize {
         let bytes = text.as_bytes();
-        let begins = |tail: &[u8]| {
-            self.rules.iter().any(|(word, _)| {
-                word.len() > tail.len() && word.as_bytes()[..tail.len()].eq_ignore_ascii_case(tail)
+        let begins = |at: usize| {
+            let tail = &bytes[at..];
+            self.rules.iter().any(|(word, rule)| {
+                word.len() > tail.len()
+                    && word.as_bytes()[..tail.len()].eq_ignore_ascii_case(tail)
+                    && !(self.has_whole_words(*rule) && phrases::is_within_word(text, at))
             })
         };
         let first = bytes.len().saturating_sub(self.longest_keyword);
-        let keyword = (first..bytes.len()).find(|at| begins(&bytes[*at..])).unwrap_or(bytes.len());
+        let keyword = (first..bytes.len()).find(|at| begins(*at)).unwrap_or(bytes.len());
         let has_addresses = self.kinds.iter().any(|rule| matches!(rule, Rule::Address));
         let local = bytes.iter().rev().take(if has_addresses { personal::LONGEST_LOCAL } else { 0 });
         let local = local.take_while(|byte| is_local(**byte)).count();

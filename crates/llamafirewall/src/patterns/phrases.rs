@@ -253,11 +253,10 @@ const OTHER_WORDS_WITH_KEYWORDS: &[&str] = &[
 
 /// Whether a keyword does not mean what it means elsewhere: it ends another word, or is about what is not to be forgotten.
 pub(super) fn is_other_word(text: &str, keyword: &Range<usize>, tongue: Option<&Tongue>) -> bool {
-    let before = &text[..keyword.start];
     if let Some(tongue) = tongue {
-        return tongue.words != Words::Together && before.ends_with(is_letter);
+        return tongue.has_whole_words() && is_within_word(text, keyword.start);
     }
-    let (text, before) = (text.as_bytes(), before.as_bytes());
+    let (text, before) = (text.as_bytes(), &text.as_bytes()[..keyword.start]);
     let is_end_of = |word: &str| word.len() > keyword.len() && ends_with(&text[..keyword.end], word);
     if OTHER_WORDS_WITH_KEYWORDS.iter().any(|word| is_end_of(word)) {
         return true;
@@ -275,6 +274,11 @@ pub(super) fn is_other_word(text: &str, keyword: &Range<usize>, tongue: Option<&
     let is = |word: &str| text[keyword.clone()].eq_ignore_ascii_case(word.as_bytes());
     (["forget", "ignore", "disregard", "overlook", "neglect"].iter().any(|word| is(word)) && is_kept())
         || (is("forget") && is_work())
+}
+
+/// Whether a letter stands before this place.
+pub(super) fn is_within_word(text: &str, at: usize) -> bool {
+    text.get(..at).is_some_and(|before| before.ends_with(is_letter))
 }
 
 /// Whether words before an order of another language make it none.

@@ -42,6 +42,11 @@ const BLANKS: &str = r#"[\t\n\r "-\-/:<->\[-`{-~\u{a0}-\u{bf}\u{2000}-\u{206f}،
 const SENTENCE: &str = r"(?-u:[^.!?\n\x1c]){0,150}";
 
 impl Tongue {
+    /// Whether its words are set apart from each other.
+    pub fn has_whole_words(&self) -> bool {
+        self.words != Words::Together
+    }
+
     /// A pattern with its abbreviations written out: `&` are the instructions of a model, `#` are instructions, `~` is what may
     /// stand between two words, `%` the same for other letters than ASCII, and `^` the rest of a sentence.
     pub fn spell(&self, pattern: &str) -> String {
