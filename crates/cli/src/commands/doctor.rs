@@ -10,7 +10,7 @@ use crate::output;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::Path;
-use torchless::{MemoryNeed, ModelOptions, Parity, ParityOptions, Source};
+use torchless::{MemoryNeed, ModelOptions, Parity, ParityOptions, Place, Placement, Source, gpu};
 
 /// The shortest context that memory is counted for.
 const SHORTEST: usize = 512;
@@ -48,15 +48,21 @@ fn needs(path: &Path) -> Result<ModelNeeds> {
         .take_while(|c| *c < spec.context)
         .collect();
     contexts.push(spec.context);
-    let cache = ModelOptions::default().cache_type(&checkpoint);
-    let need = |context: usize| MemoryNeed::new(&checkpoint, &spec, context, cache);
+    let caches = |place: Place| {
+        let placement = Placement { place, ..Placement::default() };
+        let cache = ModelOptions { placement, ..ModelOptions::default() }.cache_type(&checkpoint);
+        let need = |context| MemoryNeed::new(&checkpoint, &spec, context, cache);
+        contexts.iter().map(|&context| (context, need(context).cache)).collect()
+    };
     Ok(ModelNeeds {
         path: path.display().to_string(),
         architecture: spec.arch.to_string(),
-        weights: need(spec.context).weights,
+        weights: checkpoint.tensors.iter().map(|tensor| tensor.byte_len() as u64).sum(),
         parameters: checkpoint.tensors.iter().map(|tensor| tensor.len() as u64).sum(),
         layers: spec.layers.len(),
-        caches: contexts.into_iter().map(|context| (context, need(context).cache)).collect(),
+        caches: caches(Place::Cpu),
+        // Of whichever interface: the type of the cache does not depend on it.
+        gpu_caches: caches(Place::Gpu(gpu::Backend::Cuda)),
     })
 }
 

@@ -17,8 +17,10 @@ pub struct ModelNeeds {
     pub parameters: u64,
     /// Layers.
     pub layers: usize,
-    /// Positions and the bytes of a cache for as many, from few to all that it was trained for.
+    /// Positions and the bytes of a cache for as many in memory, from few to all that it was trained for.
     pub caches: Vec<(usize, u64)>,
+    /// The same on a GPU, where the cache may be of a smaller type.
+    pub gpu_caches: Vec<(usize, u64)>,
 }
 
 /// Whether it fits somewhere, and how much of it.
@@ -54,11 +56,12 @@ const SMALLER: &[(&str, f64)] =
 impl Verdict {
     /// Of a model on the machine that was found.
     pub fn of(needs: ModelNeeds, findings: &Findings, advice: &Advice) -> Self {
-        let mut places = vec![place("memory", &needs, usable(findings.machine.memory.available))];
+        let memory = usable(findings.machine.memory.available);
+        let mut places = vec![place("memory", (&needs, &needs.caches), memory)];
         let backend = findings.backends.iter().find(|backend| backend.name == advice.backend);
         if let Some(device) = backend.and_then(|backend| backend.devices.first()) {
             let free = free_memory(findings, &device.name, device.memory);
-            places.push(place(&device.name, &needs, usable(free)));
+            places.push(place(&device.name, (&needs, &needs.gpu_caches), usable(free)));
         }
         let hints = hints(&needs, &places);
         Self { needs, places, hints }
@@ -70,10 +73,10 @@ impl Verdict {
     }
 }
 
-fn place(name: &str, needs: &ModelNeeds, usable: u64) -> Place {
+fn place(name: &str, (needs, caches): (&ModelNeeds, &[(usize, u64)]), usable: u64) -> Place {
     let total = |cache: u64| needs.weights.saturating_add(cache);
-    let fitting = needs.caches.iter().rev().find(|(_, cache)| total(*cache) <= usable);
-    let (fewest, least) = needs.caches.first().copied().unwrap_or((0, 0));
+    let fitting = caches.iter().rev().find(|(_, cache)| total(*cache) <= usable);
+    let (fewest, least) = caches.first().copied().unwrap_or((0, 0));
     let per_layer = (total(least) / needs.layers.max(1) as u64).max(1);
     Place {
         place: name.to_owned(),
@@ -125,22 +128,35 @@ mod tests {
             parameters,
             layers: 10,
             caches: vec![(512, 1 << 20), (1024, 2 << 20), (2048, 4 << 20)],
+            gpu_caches: vec![(512, 1 << 19), (1024, 1 << 20), (2048, 2 << 20)],
         }
+    }
+
+    fn in_memory(needs: &ModelNeeds, usable: u64) -> Place {
+        place("memory", (needs, &needs.caches), usable)
     }
 
     #[test]
     fn the_longest_context_that_fits_is_told() {
         let model = needs(100 << 20, 100 << 20);
-        assert_eq!(place("memory", &model, 200 << 20).context, Some(2048));
-        let tight = place("memory", &model, 102 << 20);
+        assert_eq!(in_memory(&model, 200 << 20).context, Some(2048));
+        let tight = in_memory(&model, 102 << 20);
         assert_eq!((tight.context, tight.bytes), (Some(1024), 102 << 20));
         assert_eq!(hints(&model, &[tight]), ["--max-seq-len 1024 keeps the cache within memory"]);
     }
 
     #[test]
+    fn a_gpu_holds_a_cache_of_its_own_type() {
+        let model = needs(100 << 20, 100 << 20);
+        let gpu = place("GPU", (&model, &model.gpu_caches), 102 << 20);
+        assert_eq!((gpu.context, gpu.bytes), (Some(2048), 102 << 20));
+        assert_eq!(in_memory(&model, 102 << 20).context, Some(1024));
+    }
+
+    #[test]
     fn what_does_not_fit_gets_advice() {
         let model = needs(200 << 20, 100 << 20);
-        let memory = place("memory", &model, 120 << 20);
+        let memory = in_memory(&model, 120 << 20);
         assert_eq!((memory.context, memory.layers), (None, 5));
         let hints = hints(&model, &[memory]);
         assert!(hints[0].starts_with("--lazy"), "{hints:?}");
@@ -150,7 +166,8 @@ mod tests {
     #[test]
     fn layers_that_fit_a_gpu_are_counted() {
         let model = needs(200 << 20, 100 << 20);
-        let places = [place("memory", &model, 1 << 30), place("GPU", &model, 61 << 20)];
+        let gpu = place("GPU", (&model, &model.gpu_caches), 61 << 20);
+        let places = [in_memory(&model, 1 << 30), gpu];
         assert_eq!(hints(&model, &places), ["--gpu-layers 3 puts as many of its 10 layers on the GPU"]);
     }
 }

@@ -55,6 +55,13 @@ fn a_backend_that_is_not_there_is_an_error_and_never_the_cpu() {
     assert_refused(&run(&["--prompt", "x", "--split", "tensor"]), 2, &["--device 0,1"]);
 }
 
+#[test]
+fn a_cache_is_counted_in_the_type_that_a_run_would_take() {
+    let needs = &json(&["doctor", NATIVE])["model"]["needs"];
+    let bytes = |name: &str| needs[name][0][1].as_u64().unwrap();
+    assert_eq!(bytes("caches"), 2 * bytes("gpu_caches"), "{needs}");
+}
+
 /// Whether OpenCL leads to a device here; says so where it does not.
 fn has_opencl() -> bool {
     let found = output(&["--list-backends"]).lines().any(|line| line.starts_with("opencl  0"));

@@ -141,6 +141,9 @@ fn model(weights: u64) -> ModelNeeds {
         caches: [512, 2048, 8192, 131_072]
             .map(|positions| (positions, positions as u64 * (128 << 10)))
             .to_vec(),
+        gpu_caches: [512, 2048, 8192, 131_072]
+            .map(|positions| (positions, positions as u64 * (128 << 10)))
+            .to_vec(),
     }
 }
 
