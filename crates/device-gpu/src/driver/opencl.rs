@@ -1,7 +1,7 @@
 //! OpenCL 1.2, of any vendor. The loader library is opened at run time.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use opencl3::command_queue::{CommandQueue, enqueue_copy_buffer, enqueue_fill_buffer, enqueue_write_buffer};
 use opencl3::context::Context;
@@ -11,12 +11,12 @@ use opencl3::device::{
 };
 use opencl3::error_codes::{
     CL_INVALID_BUFFER_SIZE, CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, ClError,
-    DLOPEN_RUNTIME_LOAD_FAILED,
+    DLOPEN_FUNCTION_NOT_AVAILABLE, DLOPEN_RUNTIME_LOAD_FAILED,
 };
 use opencl3::event::Event;
 use opencl3::kernel::Kernel;
 use opencl3::memory::{Buffer, CL_MEM_READ_WRITE, ClMem};
-use opencl3::platform::get_platforms;
+use opencl3::platform::{Platform, get_platforms};
 use opencl3::program::Program as ClProgram;
 use opencl3::types::{CL_BLOCKING, cl_device_id, cl_event, cl_mem};
 
@@ -41,47 +41,87 @@ fn alone() -> MutexGuard<'static, ()> {
 /// There is no OpenCL here.
 pub fn devices() -> Result<Vec<DeviceInfo>, GpuError> {
     let _alone = alone();
-    found()?.iter().enumerate().map(|(ordinal, id)| describe(*id, ordinal)).collect()
+    Ok(found()?.into_iter().map(|(_, info)| info).collect())
 }
 
-fn found() -> Result<Vec<cl_device_id>, GpuError> {
-    let platforms = get_platforms().map_err(unavailable)?;
-    let mut ids = Vec::new();
-    for platform in &platforms {
-        ids.extend(platform.get_devices(CL_DEVICE_TYPE_ALL).map_err(unavailable)?);
+/// What can be used, in the order of its numbers. A platform or device that fails hides none of the others: a driver that does not match
+/// the kernel's module stays behind on many machines.
+fn found() -> Result<Vec<(cl_device_id, DeviceInfo)>, GpuError> {
+    let mut failures = Vec::new();
+    let platforms = get_platforms().map_err(|error| unavailable(error, std::env::var(LIBRARY).ok()))?;
+    let called = |what, name: Result<String, ClError>| match name {
+        Ok(name) => format!("{what} {}", trimmed(&name)),
+        Err(_) => format!("{what} without a name"),
+    };
+    let devices_of = |platform: &Platform| platform.get_devices(CL_DEVICE_TYPE_ALL);
+    let ids = working(&platforms, devices_of, |one| called("platform", one.name()), &mut failures).concat();
+    let describe = |id: &cl_device_id| read_info(&ClDevice::new(*id)).map(|info| (*id, info));
+    let name = |id: &cl_device_id| called("device", ClDevice::new(*id).name());
+    let mut devices = working(&ids, describe, name, &mut failures);
+    if devices.is_empty() {
+        if failures.is_empty() {
+            failures.push(format!("{} platforms without a device", platforms.len()));
+        }
+        return Err(no_driver(failures.join("; ")));
     }
-    if ids.is_empty() {
-        return Err(GpuError::Unavailable {
-            backend: Backend::OpenCl,
-            reason: format!("{} platforms without a device", platforms.len()),
-            advice: "install the OpenCL driver of the GPU's vendor".to_owned(),
-        });
+    if !failures.is_empty() {
+        // Devices are looked for several times.
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| tracing::warn!("OpenCL: left out, as it failed: {}", failures.join("; ")));
     }
-    let is_other =
-        |id: &cl_device_id| ClDevice::new(*id).dev_type().is_ok_and(|ty| ty & CL_DEVICE_TYPE_GPU == 0);
-    ids.sort_by_key(is_other);
-    Ok(ids)
+    devices.sort_by_key(|(_, info)| info.hardware != Hardware::Gpu);
+    for (ordinal, (_, info)) in devices.iter_mut().enumerate() {
+        info.ordinal = ordinal;
+    }
+    Ok(devices)
 }
 
-fn unavailable(error: ClError) -> GpuError {
-    let (reason, advice) = if error.0 == DLOPEN_RUNTIME_LOAD_FAILED {
-        let advice = "install the OpenCL loader, such as the package ocl-icd-libopencl1, and the driver of the GPU's vendor";
-        ("the OpenCL library cannot be loaded".to_owned(), advice)
-    } else {
-        (error.to_string(), "install the OpenCL driver of the GPU's vendor")
+/// What is got from those that answer; the others are named in `failures`, with why.
+fn working<T, U>(
+    all: &[T],
+    ask: impl Fn(&T) -> Result<U, ClError>,
+    name: impl Fn(&T) -> String,
+    failures: &mut Vec<String>,
+) -> Vec<U> {
+    let mut got = Vec::new();
+    for one in all {
+        match ask(one) {
+            Ok(answer) => got.push(answer),
+            Err(error) => failures.push(format!("{}: {error}", name(one))),
+        }
+    }
+    got
+}
+
+/// Names the library to be loaded instead of the system's.
+const LIBRARY: &str = "OPENCL_DYLIB_PATH";
+
+/// `named` is the library that the user names. The binding reads the variable itself, and takes an empty one for a library.
+fn unavailable(error: ClError, named: Option<String>) -> GpuError {
+    let (reason, advice) = match (error.0, named) {
+        (DLOPEN_FUNCTION_NOT_AVAILABLE, Some(named)) if named.is_empty() => {
+            (format!("{LIBRARY} is empty"), "unset it, or name the OpenCL library there")
+        }
+        (DLOPEN_FUNCTION_NOT_AVAILABLE, Some(named)) => (
+            format!("{LIBRARY} names {named}, which is no OpenCL library"),
+            "name another one there, or unset it",
+        ),
+        (DLOPEN_RUNTIME_LOAD_FAILED, _) => {
+            let advice = "install the OpenCL loader, such as the package ocl-icd-libopencl1, and the driver of the GPU's vendor";
+            ("the OpenCL library cannot be loaded".to_owned(), advice)
+        }
+        _ => return no_driver(error.to_string()),
     };
     GpuError::Unavailable { backend: Backend::OpenCl, reason, advice: advice.to_owned() }
 }
 
-fn describe(id: cl_device_id, ordinal: usize) -> Result<DeviceInfo, GpuError> {
-    read_info(&ClDevice::new(id), ordinal).map_err(|error| GpuError::Failed {
-        device: format!("OpenCL device {ordinal}"),
-        what: "clGetDeviceInfo".to_owned(),
-        reason: error.to_string(),
-    })
+fn no_driver(reason: String) -> GpuError {
+    let advice = "install the OpenCL driver of the GPU's vendor".to_owned();
+    GpuError::Unavailable { backend: Backend::OpenCl, reason, advice }
 }
 
-fn read_info(device: &ClDevice, ordinal: usize) -> Result<DeviceInfo, ClError> {
+/// But for its number.
+fn read_info(device: &ClDevice) -> Result<DeviceInfo, ClError> {
     let ty = device.dev_type()?;
     let hardware = match ty {
         ty if ty & CL_DEVICE_TYPE_GPU != 0 => Hardware::Gpu,
@@ -90,7 +130,7 @@ fn read_info(device: &ClDevice, ordinal: usize) -> Result<DeviceInfo, ClError> {
     };
     Ok(DeviceInfo {
         backend: Backend::OpenCl,
-        ordinal,
+        ordinal: 0,
         name: trimmed(&device.name()?),
         driver: trimmed(&format!("{} {}", device.version()?, device.driver_version()?)),
         hardware,
@@ -151,10 +191,12 @@ impl OpenCl {
     /// There is no OpenCL here, no such device, or it refused.
     pub fn open(ordinal: usize, limits: &Limits) -> Result<Self, GpuError> {
         let _alone = alone();
-        let ids = found()?;
-        let no_device = GpuError::NoDevice { backend: Backend::OpenCl, asked: ordinal, found: ids.len() };
-        let id = *ids.get(ordinal).ok_or(no_device)?;
-        let info = describe(id, ordinal)?;
+        let mut devices = found()?;
+        if ordinal >= devices.len() {
+            let (backend, found) = (Backend::OpenCl, devices.len());
+            return Err(GpuError::NoDevice { backend, asked: ordinal, found });
+        }
+        let (id, info) = devices.swap_remove(ordinal);
         let failed = |what: &str| {
             let (device, what) = (info.name.clone(), what.to_owned());
             move |error: ClError| GpuError::Failed { device, what, reason: error.to_string() }
@@ -461,5 +503,31 @@ impl Driver for OpenCl {
 
     fn finish(&mut self) -> Result<(), GpuError> {
         self.queue.finish().map_err(self.failed("clFinish"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_hides_nothing_else() {
+        let mut failures = Vec::new();
+        let devices: [(_, Result<_, i32>); 3] =
+            [("good", Ok([1, 2])), ("stale", Err(CL_OUT_OF_HOST_MEMORY)), ("other", Ok([3, 4]))];
+        let got = working(&devices, |one| one.1.map_err(ClError), |one| one.0.to_owned(), &mut failures);
+        assert_eq!(got.concat(), [1, 2, 3, 4]);
+        assert_eq!(failures, ["stale: CL_OUT_OF_HOST_MEMORY"]);
+    }
+
+    #[test]
+    fn a_variable_that_names_no_library_is_told() {
+        let told =
+            |code, named: Option<&str>| unavailable(ClError(code), named.map(str::to_owned)).to_string();
+        let missing = DLOPEN_FUNCTION_NOT_AVAILABLE;
+        assert!(told(missing, Some("")).contains("OPENCL_DYLIB_PATH is empty (unset it"));
+        assert!(told(missing, Some("libm.so.6")).contains("OPENCL_DYLIB_PATH names libm.so.6, which is no"));
+        assert!(!told(missing, None).contains("OPENCL_DYLIB_PATH"));
+        assert!(told(DLOPEN_RUNTIME_LOAD_FAILED, Some("")).contains("install the OpenCL loader"));
     }
 }
