@@ -46,8 +46,9 @@ impl CompiledPrograms {
     pub fn get(&self, key: Key<'_>) -> Option<Vec<u8>> {
         let key = key.bytes();
         let path = self.folder.as_ref()?.join(file_name(&key));
-        let size = fs::metadata(&path).ok()?.len();
-        if size > LARGEST {
+        let found = fs::metadata(&path).ok()?;
+        // What is no file, such as a pipe, may never end.
+        if !found.is_file() || found.len() > LARGEST {
             return None;
         }
         let payload = parse(&fs::read(&path).ok()?, &key);
@@ -70,7 +71,13 @@ impl CompiledPrograms {
 /// Where compiled programs are kept unless something else is asked for: `torchless/kernels` in the user's folder for caches.
 #[must_use]
 pub fn usual_folder() -> Option<PathBuf> {
-    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    folder_by(|name| env::var_os(name).map(PathBuf::from))
+}
+
+/// By these variables. Relative paths count as absent, as the XDG Base Directory Specification asks: code would be loaded from wherever
+/// the program is started.
+fn folder_by(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let set = |name: &str| variable(name).filter(|path| path.is_absolute());
     let caches = set("XDG_CACHE_HOME").or_else(|| set("LOCALAPPDATA")).or_else(|| {
         set("HOME").map(|home| home.join(if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" }))
     })?;
@@ -175,6 +182,40 @@ mod tests {
             assert_eq!(parse(&damaged, &KEY.bytes()), None, "byte {at}");
             assert_eq!(parse(&whole[..at], &KEY.bytes()), None, "{at} bytes");
         }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_no_file_is_no_entry() {
+        let folder = folder("pipe");
+        let programs = CompiledPrograms::new(Some(folder.clone()));
+        programs.put(KEY, b"code");
+        let path = only_file(&folder);
+        fs::remove_file(&path).unwrap();
+        if !std::process::Command::new("mkfifo").arg(&path).status().is_ok_and(|status| status.success()) {
+            eprintln!("skipped: there is no mkfifo");
+            return;
+        }
+        assert_eq!(programs.get(KEY), None);
+        programs.put(KEY, b"code");
+        assert_eq!(programs.get(KEY).as_deref(), Some(&b"code"[..]));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn relative_folders_count_as_absent() {
+        let by = |caches: &'static str, home: &'static str| {
+            folder_by(|name| match name {
+                "XDG_CACHE_HOME" => Some(caches.into()),
+                "HOME" => Some(home.into()),
+                _ => None,
+            })
+        };
+        assert_eq!(by("/caches", "/home/x"), Some("/caches/torchless/kernels".into()));
+        assert!(by("caches", "/home/x").unwrap().starts_with("/home/x"));
+        assert!(by("", "/home/x").unwrap().starts_with("/home/x"));
+        assert_eq!(by("caches", "x"), None);
     }
 
     #[test]
