@@ -35,6 +35,9 @@ pub enum DeviceError {
         /// The largest that it makes.
         most: u64,
     },
+    /// Memory ran out within a call that asks for none by name.
+    #[error("{0}")]
+    Exhausted(String),
     /// A sequence with recurrent state goes on somewhere else than where it stopped.
     #[error("sequence {seq} goes on at position {asked}, its state has seen {seen}: start it anew")]
     Position {
@@ -56,4 +59,12 @@ pub enum DeviceError {
         /// In the system's words.
         reason: String,
     },
+}
+
+impl DeviceError {
+    /// Whether memory is short, so that less work or another place would do.
+    #[must_use]
+    pub fn is_short_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory { .. } | Self::TooLarge { .. } | Self::Exhausted(_))
+    }
 }

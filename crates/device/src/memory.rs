@@ -31,9 +31,14 @@ impl MemoryUse {
     /// What takes less of it.
     pub fn advice(self) -> &'static str {
         match self {
-            Self::Weights => "fewer layers here, or weights of a smaller type, take less",
-            Self::Cache => "a shorter context, fewer sequences or a smaller type of cache take less",
-            Self::Activations | Self::Scratch => "fewer tokens per step take less",
+            Self::Weights => "fewer layers here (--gpu-layers), or weights of a smaller type, take less",
+            Self::Cache => {
+                "a shorter context (--max-seq-len), fewer sequences or a smaller type of cache (--kv-dtype) take less"
+            }
+            Self::Activations | Self::Scratch => {
+                "a shorter text or context (--max-seq-len), fewer tokens per step (batch_tokens in Python) or fewer layers here \
+                 (--gpu-layers) take less"
+            }
         }
     }
 }

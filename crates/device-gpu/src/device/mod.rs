@@ -120,10 +120,11 @@ impl From<GpuError> for DeviceError {
     fn from(e: GpuError) -> Self {
         match e {
             GpuError::OutOfMemory { device, bytes, what, free } => {
-                let holding = format!("; {free} bytes are free");
+                let holding = format!(": {}", crate::error::shortage(bytes, free));
                 Self::OutOfMemory { device, bytes, what, holding }
             }
             GpuError::TooLarge { device, bytes, what, most } => Self::TooLarge { device, bytes, what, most },
+            GpuError::Exhausted { .. } => Self::Exhausted(e.to_string()),
             other => Self::Failed(other.to_string()),
         }
     }

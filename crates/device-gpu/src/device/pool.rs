@@ -6,6 +6,7 @@
 
 use crate::GpuError;
 use crate::driver::{Driver, MemoryId};
+use crate::error::shortage;
 use std::collections::{BTreeMap, HashMap};
 use torchless_device::{DeviceError, MemoryGauge, MemoryUse};
 
@@ -118,8 +119,8 @@ impl Pool {
         match error {
             GpuError::OutOfMemory { device, bytes, what: name, free } => {
                 let numbers = self.gauge.read();
-                let holding =
-                    format!("; {free} bytes are free and would fit; held here: {numbers}; {}", what.advice());
+                let (shortage, advice) = (shortage(bytes, free), what.advice());
+                let holding = format!(": {shortage}; held here: {numbers}; {advice}");
                 DeviceError::OutOfMemory { device, bytes, what: name, holding }
             }
             other => other.into(),

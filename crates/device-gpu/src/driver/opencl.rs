@@ -197,10 +197,8 @@ impl OpenCl {
             return Err(GpuError::NoDevice { backend, asked: ordinal, found });
         }
         let (id, info) = devices.swap_remove(ordinal);
-        let failed = |what: &str| {
-            let (device, what) = (info.name.clone(), what.to_owned());
-            move |error: ClError| GpuError::Failed { device, what, reason: error.to_string() }
-        };
+        let device = &info.name;
+        let failed = |what: &'static str| move |error| failure(device, what, error);
         let context = Context::from_device(&ClDevice::new(id)).map_err(failed("clCreateContext"))?;
         let queue = CommandQueue::create_default(&context, 0).map_err(failed("clCreateCommandQueue"))?;
         let limit = limits.memory.map_or(info.memory, |limit| limit.min(info.memory));
@@ -221,7 +219,7 @@ impl OpenCl {
 
     fn failed(&self, what: &str) -> impl FnOnce(ClError) -> GpuError + use<> {
         let (device, what) = (self.info.name.clone(), what.to_owned());
-        move |error| GpuError::Failed { device, what, reason: error.to_string() }
+        move |error| failure(&device, &what, error)
     }
 
     fn memory(&self, id: MemoryId) -> &Memory {
@@ -263,16 +261,20 @@ impl OpenCl {
     }
 
     fn compile(&self, name: &str, text: &str) -> Result<ClProgram, GpuError> {
-        let refused = |reason: String| GpuError::Compile {
-            device: self.info.name.clone(),
-            program: name.to_owned(),
-            reason,
+        let refused = |error: ClError, log: &str| {
+            let device = self.info.name.clone();
+            match SHORT.contains(&error.0) {
+                true => failure(&device, &format!("compiling {name}"), error),
+                false => {
+                    GpuError::Compile { device, program: name.to_owned(), reason: format!("{error}{log}") }
+                }
+            }
         };
         let mut program =
-            ClProgram::create_from_source(&self.context, text).map_err(|error| refused(error.to_string()))?;
+            ClProgram::create_from_source(&self.context, text).map_err(|error| refused(error, ""))?;
         if let Err(error) = program.build(&[self.id], &self.options) {
             let log = program.get_build_log(self.id).unwrap_or_default();
-            return Err(refused(format!("{error}: {}", trimmed(&log))));
+            return Err(refused(error, &format!(": {}", trimmed(&log))));
         }
         Ok(program)
     }
@@ -307,7 +309,8 @@ impl OpenCl {
         };
         // An argument that was refused may be half set.
         self.kernels[at].set[index] = result.is_ok().then_some(arg);
-        result.map_err(|error| self.refused(at, format!("argument {index}, {arg:?}: {error}")))
+        let what = || format!("{} (argument {index}, {arg:?})", self.kernels[at].name);
+        result.map_err(|error| failure(&self.info.name, &what(), error))
     }
 
     fn refused(&self, kernel: usize, reason: String) -> GpuError {
@@ -334,7 +337,20 @@ impl OpenCl {
                 &[],
             )
         };
-        result.map(drop).map_err(|error| self.refused(at, format!("{error} ({})", launch.shape())))
+        let what = || format!("{} ({})", self.kernels[at].name, launch.shape());
+        result.map(drop).map_err(|error| failure(&self.info.name, &what(), error))
+    }
+}
+
+/// What the interface answers where memory is short, be it in a call that does not ask for any: some drivers make a buffer when it is
+/// first used.
+const SHORT: [i32; 2] = [CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY];
+
+fn failure(device: &str, what: &str, error: ClError) -> GpuError {
+    let (device, what, reason) = (device.to_owned(), what.to_owned(), error.to_string());
+    match SHORT.contains(&error.0) {
+        true => GpuError::Exhausted { device, what, reason },
+        false => GpuError::Failed { device, what, reason },
     }
 }
 
@@ -369,8 +385,7 @@ impl Driver for OpenCl {
             }
             Err(error) => {
                 self.budget.give(bytes);
-                let short = [CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, CL_INVALID_BUFFER_SIZE];
-                Err(if short.contains(&error.0) {
+                Err(if SHORT.contains(&error.0) || error.0 == CL_INVALID_BUFFER_SIZE {
                     GpuError::OutOfMemory { device, bytes, what: what.to_owned(), free: self.budget.free() }
                 } else {
                     self.failed(&format!("clCreateBuffer for {what}"))(error)
@@ -529,5 +544,13 @@ mod tests {
         assert!(told(missing, Some("libm.so.6")).contains("OPENCL_DYLIB_PATH names libm.so.6, which is no"));
         assert!(!told(missing, None).contains("OPENCL_DYLIB_PATH"));
         assert!(told(DLOPEN_RUNTIME_LOAD_FAILED, Some("")).contains("install the OpenCL loader"));
+    }
+
+    #[test]
+    fn memory_runs_out_in_whatever_call() {
+        for (code, is_memory) in [(-4, true), (-6, true), (-5, false), (-36, false)] {
+            let error = failure("gpu", "clEnqueueWriteBuffer", ClError(code));
+            assert_eq!(matches!(error, GpuError::Exhausted { .. }), is_memory, "{error}");
+        }
     }
 }

@@ -74,23 +74,25 @@ fn ops_that_a_device_lacks_are_errors() {
     });
 }
 
-/// A device that is lost after so many launches.
-struct Losing {
+/// A device on which nothing works after so many launches.
+struct Failing {
     inner: Box<dyn Driver>,
     left: usize,
+    /// Of the device, what it was asked for, and why it fails.
+    fails: fn(String, String, String) -> GpuError,
 }
 
-impl Losing {
+impl Failing {
     fn check(&self, what: &str) -> Result<(), GpuError> {
         if self.left > 0 {
             return Ok(());
         }
         let reason = "unspecified launch failure".to_owned();
-        Err(GpuError::Lost { device: self.inner.info().label(), what: what.to_owned(), reason })
+        Err((self.fails)(self.inner.info().label(), what.to_owned(), reason))
     }
 }
 
-impl Driver for Losing {
+impl Driver for Failing {
     fn info(&self) -> &DeviceInfo {
         self.inner.info()
     }
@@ -155,7 +157,9 @@ impl Driver for Losing {
 fn a_lost_device_is_an_error_of_every_later_op() {
     for inner in every_driver() {
         let label = inner.info().label();
-        let mut device = GpuDevice::new(Box::new(Losing { inner, left: 2 }), Precision::Exact).unwrap();
+        let fails = |device, what, reason| GpuError::Lost { device, what, reason };
+        let mut device =
+            GpuDevice::new(Box::new(Failing { inner, left: 2, fails }), Precision::Exact).unwrap();
         let weights = source("weights", &noise(WIDTH * WIDTH, 1), WIDTH, TensorType::Q8_0);
         let matrix = device.matrix(&weights, Residency::Resident).unwrap();
         let [x, y] = ["x", "y"].map(|name| device.buffer(name, 4, WIDTH).unwrap());
@@ -179,5 +183,28 @@ fn a_lost_device_is_an_error_of_every_later_op() {
         }
         assert!(device.buffer("more", 1, WIDTH).is_err());
         assert!(device.vector("bias", &[1.0]).is_err());
+    }
+}
+
+#[test]
+fn memory_that_runs_out_within_a_call_is_told_from_a_failure() {
+    for inner in every_driver() {
+        let label = inner.info().label();
+        let fails = |device, what, reason| GpuError::Exhausted { device, what, reason };
+        let mut device =
+            GpuDevice::new(Box::new(Failing { inner, left: 1, fails }), Precision::Exact).unwrap();
+        let weights = source("weights", &noise(WIDTH * WIDTH, 1), WIDTH, TensorType::F32);
+        let table = device.matrix(&weights, Residency::Resident).unwrap();
+        let out = device.buffer("x", 4, WIDTH).unwrap();
+        device.begin(&plan(0, 0, 4)).unwrap();
+        device.embed(&Embed { table, scale: 1.0, positions: None, out }).unwrap();
+        let step = device.end().unwrap_err();
+        let later = device.vector("bias", &[1.0]).unwrap_err();
+        for error in [step, later] {
+            assert!(matches!(error, DeviceError::Exhausted(_)) && error.is_short_of_memory(), "{error}");
+            let error = error.to_string();
+            let words = [&format!("{label} ran out of memory in "), "other programs", "--gpu-layers"];
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
     }
 }

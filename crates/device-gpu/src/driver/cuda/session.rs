@@ -13,6 +13,15 @@ const STICKY: &[Status] = &[4, 46, 214, 220, 226, 700, 702, 709, 710, 714, 715, 
 /// `CUDA_ERROR_OUT_OF_MEMORY` and `hipErrorOutOfMemory`.
 pub const OUT_OF_MEMORY: Status = 2;
 
+/// A call on a device that failed, which other calls may not.
+fn failure(status: Status, (device, what): (String, &str), reason: String) -> GpuError {
+    let what = what.to_owned();
+    match status {
+        OUT_OF_MEMORY => GpuError::Exhausted { device, what, reason },
+        _ => GpuError::Failed { device, what, reason },
+    }
+}
+
 /// Attributes of a device: their numbers in cuda.h and in HIP's header.
 struct Attribute {
     cuda: c_int,
@@ -150,11 +159,8 @@ impl Session {
     /// The interface's words.
     pub fn open(api: Api, ordinal: usize, switches: &Switches) -> Result<Self, GpuError> {
         let backend = api.vendor.backend();
-        let failed = |reason: String| GpuError::Failed {
-            device: format!("{backend} device {ordinal}"),
-            what: "opening".to_owned(),
-            reason,
-        };
+        let (label, what) = (|| format!("{backend} device {ordinal}"), "opening");
+        let failed = |reason: String| GpuError::Failed { device: label(), what: what.to_owned(), reason };
         let (info, architecture) = describe(&api, ordinal).map_err(failed)?;
         let (mut device, mut version) = (0, 0);
         // SAFETY: two integers are written.
@@ -175,7 +181,7 @@ impl Session {
             architecture,
             api,
         };
-        session.start().map_err(|status| failed(session.api.words(status)))?;
+        session.start().map_err(|status| failure(status, (label(), what), session.api.words(status)))?;
         Ok(session)
     }
 
@@ -233,7 +239,7 @@ impl Session {
             self.lost = Some(reason.clone());
             return Err(self.lost_after(what, reason));
         }
-        Err(GpuError::Failed { device: self.info.name.clone(), what: what.to_owned(), reason })
+        Err(failure(status, (self.info.name.clone(), what), reason))
     }
 
     fn lost_after(&self, what: &str, reason: String) -> GpuError {
