@@ -127,6 +127,14 @@ pub enum RunError {
         /// Who was asked.
         runner: String,
     },
+    /// There is not enough memory for the step.
+    #[error("{runner}: {reason}")]
+    OutOfMemory {
+        /// Who ran out of it.
+        runner: String,
+        /// In its own words.
+        reason: String,
+    },
     /// A device or foreign library failed.
     #[error("{runner}: {reason}")]
     Failed {

@@ -133,6 +133,10 @@ impl Runner for NativeRunner {
 
 impl NativeRunner {
     fn failed(&self, e: &DeviceError) -> RunError {
-        RunError::Failed { runner: self.device.name(), reason: e.to_string() }
+        let (runner, reason) = (self.device.name(), e.to_string());
+        match e.is_short_of_memory() {
+            true => RunError::OutOfMemory { runner, reason },
+            false => RunError::Failed { runner, reason },
+        }
     }
 }

@@ -4,9 +4,7 @@ use crate::Error;
 use crate::open::ModelOptions;
 use std::sync::Arc;
 use std::time::Instant;
-use torchless_device::{
-    Device, DeviceError, Divide, Linear, MatrixSource, MatrixUse, Projection, Residency, Store,
-};
+use torchless_device::{Device, Divide, Linear, MatrixSource, MatrixUse, Projection, Residency, Store};
 use torchless_device_gpu::GpuDevice;
 use torchless_device_gpu::driver::{Driver, Place};
 use torchless_kernels::Cpu;
@@ -67,7 +65,8 @@ impl Ceilings {
 /// Bytes that are copied on a GPU at a time, where it has four times as many, and copies that are timed together.
 const COPY_BYTES: u64 = 256 << 20;
 const COPIES: u64 = 8;
-/// Rows of the products that are timed on a GPU, their other sides, which double until a product takes long enough to be timed.
+/// Rows of the products that are timed on a GPU, fewer where it has no room for as many, and their other sides, which double until a
+/// product takes long enough to be timed.
 const PRODUCT_ROWS: usize = 2048;
 const LEAST_SIDE: usize = 512;
 const MOST_SIDE: usize = 8192;
@@ -110,7 +109,7 @@ fn copying(driver: &mut dyn Driver) -> Result<f64, Error> {
 
 /// 10^9 operations per second of a product of half precision with a square of weights, and seconds of one.
 fn multiplying(device: &mut GpuDevice, side: usize) -> Result<(f64, f64), Error> {
-    let fault = |e: DeviceError| Error::Option(e.to_string());
+    let fault = Error::Measuring;
     // Halves between 1/32 and 1/16 and of both signs: zeros would take less power.
     let data: Vec<u8> =
         (0..side * side).flat_map(|i| [(i * 31) as u8, 0x28 | ((i & 1) << 7) as u8]).collect();
@@ -125,11 +124,12 @@ fn multiplying(device: &mut GpuDevice, side: usize) -> Result<(f64, f64), Error>
         divide: Divide::Whole,
     };
     let matrix = device.matrix(&source, Residency::Resident).map_err(fault)?;
-    let input = device.buffer("input", PRODUCT_ROWS, side).map_err(fault)?;
-    let out = device.buffer("output", PRODUCT_ROWS, side).map_err(fault)?;
-    device.write(input, &vec![0.25; PRODUCT_ROWS * side]).map_err(fault)?;
+    let rows = rows_within(device.driver().free_memory(), side);
+    let input = device.buffer("input", rows, side).map_err(fault)?;
+    let out = device.buffer("output", rows, side).map_err(fault)?;
+    device.write(input, &vec![0.25; rows * side]).map_err(fault)?;
     let projections = &[Projection { matrix, bias: None, out, store: Store::Set }];
-    let op = Linear { rows: PRODUCT_ROWS, input, norm: None, projections };
+    let op = Linear { rows, input, norm: None, projections };
     let mut least = f64::INFINITY;
     for _ in 0..=TRIES {
         let start = Instant::now();
@@ -137,7 +137,13 @@ fn multiplying(device: &mut GpuDevice, side: usize) -> Result<(f64, f64), Error>
         device.end().map_err(fault)?;
         least = least.min(start.elapsed().as_secs_f64() / PRODUCTS as f64);
     }
-    Ok(((2 * PRODUCT_ROWS * side * side) as f64 / least / 1e9, least))
+    Ok(((2 * rows * side * side) as f64 / least / 1e9, least))
+}
+
+/// Rows of which input and output take half of what is free: as much is left for what the product works with.
+fn rows_within(free: u64, side: usize) -> usize {
+    let row = (side * size_of::<f32>()) as u64;
+    usize::try_from(free / (4 * row)).unwrap_or(PRODUCT_ROWS).clamp(1, PRODUCT_ROWS)
 }
 
 /// Largest rate of what `work` says it did, in 10^9 per second.
@@ -148,4 +154,17 @@ fn best(mut work: impl FnMut() -> u64) -> f64 {
         done / start.elapsed().as_secs_f64() / 1e9
     };
     (0..TRIES).map(rate).fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_is_as_large_as_a_device_has_room_for() {
+        assert_eq!(rows_within(64 << 30, MOST_SIDE), PRODUCT_ROWS);
+        assert_eq!(rows_within(3 << 20, LEAST_SIDE), 384);
+        assert_eq!(rows_within(0, LEAST_SIDE), 1);
+        assert_eq!(rows_within(u64::MAX, LEAST_SIDE), PRODUCT_ROWS);
+    }
 }

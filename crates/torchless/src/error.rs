@@ -3,6 +3,7 @@
 use llamafirewall_core::Refusal;
 use std::path::PathBuf;
 use torchless_base::{RunError, counted};
+use torchless_device::DeviceError;
 use torchless_device_gpu::GpuError;
 use torchless_engine::SubmitError;
 use torchless_formats::FormatError;
@@ -132,6 +133,9 @@ pub enum Error {
         /// What is, with its verb.
         what: String,
     },
+    /// A device could not do what is measured on it before a benchmark.
+    #[error("measuring what the device can do: {0}")]
+    Measuring(DeviceError),
     /// Files could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -160,13 +164,9 @@ pub enum ErrorKind {
 impl Error {
     /// The kind.
     pub fn kind(&self) -> ErrorKind {
-        use torchless_device::DeviceError;
         match self {
             Error::Model { source: ModelError::Context { .. }, .. } => ErrorKind::Usage,
-            Error::Model {
-                source: ModelError::Device(DeviceError::OutOfMemory { .. } | DeviceError::TooLarge { .. }),
-                ..
-            } => ErrorKind::Resources,
+            Error::Model { source: ModelError::Device(error), .. } => of_loading(error),
             Error::Model { source: ModelError::MemoryLimit { .. }, .. } => ErrorKind::Resources,
             Error::Format(error) if error.is_short_of_resources() => ErrorKind::Resources,
             Error::Format(_) | Error::Model { .. } => ErrorKind::Model,
@@ -177,17 +177,32 @@ impl Error {
             Error::EmptyPrompt | Error::ForeignPrompt | Error::Option(_) | Error::Submit(_) => {
                 ErrorKind::Usage
             }
-            Error::Encode(EncodeError::Device(_)) => ErrorKind::Runtime,
+            Error::Encode(EncodeError::Device(error)) | Error::Measuring(error) => of_running(error),
             Error::Encode(_) | Error::Encoder { .. } | Error::Decoder { .. } => ErrorKind::Usage,
             Error::Gpu(GpuError::Unavailable { .. } | GpuError::NoDevice { .. }) => ErrorKind::Usage,
-            Error::Gpu(GpuError::OutOfMemory { .. } | GpuError::TooLarge { .. }) => ErrorKind::Resources,
+            Error::Gpu(
+                GpuError::OutOfMemory { .. } | GpuError::TooLarge { .. } | GpuError::Exhausted { .. },
+            ) => ErrorKind::Resources,
             Error::Llama(error) => of_llama(error),
             Error::DoesNotFit { .. } => ErrorKind::Resources,
             Error::Gpu(_) => ErrorKind::Runtime,
             Error::Refused(_) => ErrorKind::Refused,
+            Error::Run(RunError::OutOfMemory { .. }) => ErrorKind::Resources,
             Error::Run(_) | Error::Engine(_) | Error::Io { .. } => ErrorKind::Runtime,
         }
     }
+}
+
+/// What a device cannot do with a model is the model's fault; that it fails is not.
+fn of_loading(error: &DeviceError) -> ErrorKind {
+    match error {
+        DeviceError::Unsupported { .. } | DeviceError::Weights { .. } => ErrorKind::Model,
+        other => of_running(other),
+    }
+}
+
+fn of_running(error: &DeviceError) -> ErrorKind {
+    if error.is_short_of_memory() { ErrorKind::Resources } else { ErrorKind::Runtime }
 }
 
 /// A library that is missing or cannot do something was asked for by name.
@@ -216,5 +231,30 @@ fn size(bytes: u64) -> String {
     match bytes as f64 / f64::from(1 << 20) {
         mebibytes if mebibytes < 1024.0 => format!("{mebibytes:.1} MiB"),
         mebibytes => format!("{:.2} GiB", mebibytes / 1024.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ErrorKind::{Model, Resources, Runtime};
+    use super::*;
+
+    #[test]
+    fn a_device_that_fails_is_not_the_models_fault() {
+        let loading =
+            |source: DeviceError| Error::Model { path: "model".into(), source: source.into() }.kind();
+        let running = |source: DeviceError| Error::Encode(source.into()).kind();
+        let device = || "gpu".to_owned();
+        let large = || DeviceError::TooLarge { device: device(), bytes: 2, what: "x".to_owned(), most: 1 };
+        let failed = || DeviceError::Failed("the device was lost".to_owned());
+        let exhausted = || DeviceError::Exhausted("the driver ran out of memory".to_owned());
+        let unsupported =
+            DeviceError::Unsupported { op: "heads of 4096 values".to_owned(), device: device() };
+        assert_eq!([large(), exhausted(), failed()].map(running), [Resources, Resources, Runtime]);
+        assert_eq!([large(), exhausted(), failed()].map(loading), [Resources, Resources, Runtime]);
+        assert_eq!(loading(unsupported), Model);
+        let (runner, reason) = (device(), "x".to_owned());
+        assert_eq!(Error::Run(RunError::OutOfMemory { runner, reason }).kind(), Resources);
+        assert_eq!(Error::Measuring(large()).kind(), Resources);
     }
 }

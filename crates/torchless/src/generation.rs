@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use torchless_base::TokenId;
 use torchless_chat::{Piece, ReplyParser, ToolCall};
-use torchless_engine::{Event as EngineEvent, FinishReason, Ticket};
+use torchless_engine::{Event as EngineEvent, FinishReason, RequestError, Ticket};
 use torchless_tokenizer::{StopStrings, StreamDecoder, Tokenizer, Watched};
 
 /// What happens while a reply is made. The last event is `Done`.
@@ -419,7 +419,7 @@ impl Iterator for Generation<'_> {
                 }
                 Some(EngineEvent::Failed { error }) => {
                     self.state = State::Over;
-                    return Some(Err(Error::Engine(error.to_string())));
+                    return Some(Err(failed(error)));
                 }
                 None => {
                     self.state = State::Over;
@@ -427,6 +427,14 @@ impl Iterator for Generation<'_> {
                 }
             }
         }
+    }
+}
+
+/// What a step failed with keeps its kind.
+fn failed(error: RequestError) -> Error {
+    match error {
+        RequestError::Run(error) => Error::Run(error),
+        other => Error::Engine(other.to_string()),
     }
 }
 

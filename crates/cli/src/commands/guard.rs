@@ -65,6 +65,7 @@ fn at_fault(error: LoadError) -> anyhow::Error {
     match error {
         LoadError::Format(error) => torchless::Error::from(error).into(),
         LoadError::Gpu(error) => torchless::Error::from(error).into(),
+        LoadError::Model { path, source } => torchless::Error::Model { path, source }.into(),
         LoadError::NoGpu { .. } => Usage(error.to_string()).into(),
         LoadError::DoesNotFit { .. } => TooLarge(error.to_string()).into(),
         error => NoModel(error.to_string()).into(),
