@@ -281,7 +281,7 @@ def test_messages_of_another_shape_are_refused(chatty: Model) -> None:
         ({"memory_limit": 1}, torchless.ResourceError, "memory"),
         ({"gpu_layers": 2, "backend": "cpu"}, torchless.UsageError, "GPU layers"),
         ({"split": "rows"}, torchless.UsageError, "layers, tensor"),
-        ({"split": "tensor"}, torchless.UsageError, "two devices"),
+        ({"split": "tensor"}, torchless.UsageError, "two GPUs"),
         ({"policy": "nonsense"}, torchless.UsageError, "nonsense.*general"),
         ({"chat_template": "lama3"}, torchless.UsageError, "'lama3': no file, .* none of .*llama3"),
         ({"path": MODELS / "test_encoder", "context_size": 5}, torchless.UsageError, "context_size is for models"),

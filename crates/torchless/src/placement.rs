@@ -12,8 +12,8 @@ use std::sync::PoisonError;
 use torchless_device::{
     Device, EncoderDevice, Needs, Parts, Placed, Precision, Recorder, Sharded, ThroughHost,
 };
-use torchless_device_gpu::driver::{Opened, Shortage, first_gpu};
-use torchless_device_gpu::{Backend, GpuDevice};
+use torchless_device_gpu::driver::{Opened, Shortage, devices, first_gpu};
+use torchless_device_gpu::{Backend, GpuDevice, GpuError};
 use torchless_formats::Checkpoint;
 use torchless_model::{LoadOptions, ModelError, ModelSpec, load};
 
@@ -114,11 +114,25 @@ impl Placement {
             return Err(Error::Option("a device is named twice".to_owned()));
         }
         if self.split == Split::Tensor && self.devices.len() < 2 {
-            return Err(Error::Option(
-                "layers are shared by two devices or more: name them, as in --device 0,1".to_owned(),
-            ));
+            return Err(Error::Option(self.too_few_to_share().to_owned()));
         }
         Ok(())
+    }
+
+    /// What to name where layers are to be shared.
+    fn too_few_to_share(&self) -> &'static str {
+        let has_devices = match self.place {
+            Place::Cpu => false,
+            Place::Auto => first_gpu().is_some(),
+            Place::Gpu(_) => true,
+        };
+        match has_devices {
+            true => "layers are shared by two devices or more: name them, as in --device 0,1",
+            false => {
+                "layers are shared by two GPUs or more: name a backend that has them, as in --backend cuda --device 0,1 \
+                 (--list-backends shows them)"
+            }
+        }
     }
 
     /// Whether some of the model will lie on a GPU; errors are left to opening.
@@ -151,8 +165,8 @@ impl Placement {
         self.check()?;
         let asks_for_gpu = self.asks_for_gpu();
         match self.place {
-            _ if self.gpu_layers == Some(0) => Ok(None),
-            Place::Gpu(backend) => Ok(Some(backend)),
+            Place::Gpu(backend) => self.unless_empty(backend),
+            Place::Auto if self.gpu_layers == Some(0) && self.devices.is_empty() => Ok(None),
             Place::Cpu if asks_for_gpu => Err(Error::Option(
                 "the CPU has no GPU layers and no numbered devices: name another backend".to_owned(),
             )),
@@ -164,8 +178,21 @@ impl Placement {
                 None if asks_for_gpu => Err(Error::Option(
                     "no GPU was found for these layers: --list-backends says why".to_owned(),
                 )),
-                found => Ok(found),
+                None => Ok(None),
+                Some(backend) => self.unless_empty(backend),
             },
+        }
+    }
+
+    /// The interface, or `None` where no layer is to lie on its devices, which have to be there all the same if they are named.
+    fn unless_empty(&self, backend: Backend) -> Result<Option<Backend>, Error> {
+        if self.gpu_layers != Some(0) {
+            return Ok(Some(backend));
+        }
+        let found = devices(backend)?.len();
+        match self.devices.iter().find(|&&ordinal| ordinal >= found) {
+            Some(&asked) => Err(GpuError::NoDevice { backend, asked, found }.into()),
+            None => Ok(None),
         }
     }
 
@@ -548,7 +575,30 @@ mod tests {
         refused(&Placement { memory_fraction: Some(0.5), ..Placement::default() }, "name another backend");
         let place = Place::Gpu(Backend::OpenCl);
         refused(&Placement { place, devices: vec![0, 1, 0], ..Placement::default() }, "named twice");
-        let none = Placement { place, gpu_layers: Some(0), ..Placement::default() };
+    }
+
+    #[test]
+    fn no_layers_on_a_gpu_ask_for_nothing_that_is_not_there() {
+        let none = Placement { gpu_layers: Some(0), ..Placement::default() };
         assert_eq!(none.backend().unwrap(), None);
+        refused(&Placement { devices: vec![3], ..none.clone() }, "no numbered devices");
+        refused(&Placement { memory_fraction: Some(0.5), ..none.clone() }, "name another backend");
+        for backend in Backend::ALL {
+            let placed = Placement { place: Place::Gpu(backend), ..none.clone() };
+            match devices(backend) {
+                Ok(_) => assert_eq!(placed.backend().unwrap(), None, "{backend}"),
+                Err(error) => refused(&placed, &error.to_string()),
+            }
+            assert!(Placement { devices: vec![4096], ..placed }.backend().is_err(), "{backend}");
+        }
+    }
+
+    #[test]
+    fn the_cpu_shares_no_layers() {
+        let alone = Placement { split: Split::Tensor, ..Placement::default() };
+        refused(&alone, "--backend cuda --device 0,1");
+        let gpu = Placement { place: Place::Gpu(Backend::OpenCl), ..alone };
+        let error = gpu.backend().unwrap_err().to_string();
+        assert!(error.contains("--device 0,1") && !error.contains("--backend"), "{error}");
     }
 }

@@ -53,6 +53,8 @@ fn a_backend_that_is_not_there_is_an_error_and_never_the_cpu() {
     assert_refused(&run(&["--prompt", "x", "--backend", "cpu", "--gpu-layers", "3"]), 2, &["no GPU layers"]);
     assert_refused(&run(&["--prompt", "x", "--gpu-memory-fraction", "1.5"]), 2, &["1.5"]);
     assert_refused(&run(&["--prompt", "x", "--split", "tensor"]), 2, &["--device 0,1"]);
+    let nowhere = ["--prompt", "x", "--backend", name, "--gpu-layers", "0"];
+    assert_refused(&run(&nowhere), 2, &["cannot be used"]);
 }
 
 #[test]
