@@ -132,7 +132,10 @@ impl Blocks {
             }
             let Some(rest) = cursor.indentation() else {
                 // Indented code, or a line of the paragraph.
-                return if goes_on { () } else { self.end(within, Leaf::Nothing) };
+                if !goes_on {
+                    self.end(within, Leaf::Nothing);
+                }
+                return;
             };
             if let Some(fence) = opened_by(rest) {
                 self.end(within, Leaf::Nothing);

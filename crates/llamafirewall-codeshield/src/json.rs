@@ -146,7 +146,7 @@ impl<'t> Reader<'t> {
         }
         self.at = (end + 1).min(self.text.len());
         if end - from >= SHORTEST {
-            found.push(unescaped(self.text, &[from..end]));
+            found.push(unescaped(self.text, std::slice::from_ref(&(from..end))));
         }
         from..end
     }
