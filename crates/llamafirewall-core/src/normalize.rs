@@ -4,6 +4,7 @@
 //! The work is bounded: nesting by [`DEEPEST`], and each form is no longer than a small multiple of what it was
 //! read from. Plain prose costs one survey and one search for telling words, and has no other form than itself.
 
+mod characters;
 mod ciphers;
 mod encodings;
 mod escapes;
@@ -215,8 +216,12 @@ impl Views {
             self.add("own script", seen, script::own);
             last = self.add("look-alikes", seen, fold::folded);
         }
-        let words = self.words(seen, &survey);
-        if last != first {
+        let may_stand_apart = survey.alone >= FEWEST_ALONE || !survey.is_plain();
+        if seen != first {
+            survey = Survey::of(&self.views[seen].text);
+        }
+        let words = self.words(seen, may_stand_apart, survey.escapes > 0);
+        if last != seen {
             survey = Survey::of(&self.views[last].text);
         }
         let hints = ciphers::hints(&self.views[last].text);
@@ -240,13 +245,15 @@ impl Views {
 
     /// What is a text like any other, in which letters may stand for others again, read before letters of one script are taken for those
     /// of another.
-    fn words(&self, from: usize, survey: &Survey) -> [(&'static str, Option<(String, Mapping)>); 2] {
+    fn words(
+        &self,
+        from: usize,
+        may_stand_apart: bool,
+        may_have_escapes: bool,
+    ) -> [(&'static str, Option<(String, Mapping)>); 2] {
         let text = &self.views[from].text;
-        let may_stand_apart = survey.alone >= FEWEST_ALONE || !survey.is_plain();
         let joined = if may_stand_apart { spacing::joined(text) } else { None };
-        // Signs of an escape that are not ASCII are so once they are normalised.
-        let unescaped =
-            if survey.escapes > 0 || !survey.is_plain() { escapes::unescaped(text) } else { None };
+        let unescaped = if may_have_escapes { escapes::unescaped(text) } else { None };
         [("letters joined", joined), ("escapes", unescaped)]
     }
 

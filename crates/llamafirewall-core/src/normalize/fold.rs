@@ -1,10 +1,10 @@
 //! Two forms of a text that is not plain ASCII. *Normalised* is what a reader sees: NFKC, without what is
 //! invisible. *Folded* is what a reader takes it for: look-alikes, accents, digits and dressed-up letters as ASCII.
 
+use super::characters::{Character, steady};
 use super::invisible::Invisible;
 use super::mapping::{Mapping, Rewriting};
 use std::ops::Range;
-use std::sync::OnceLock;
 use unicode_normalization::char::is_combining_mark;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 
@@ -16,19 +16,13 @@ pub(super) fn normalised(text: &str) -> Option<(String, Mapping)> {
     let mut rewriting = Rewriting::of(text);
     let mut rest = 0;
     while rest < text.len() {
-        let plain = text.as_bytes()[rest..].iter().take_while(|byte| is_plain(**byte)).count();
-        // A mark may follow the last plain character, which is then part of a cluster.
-        let kept = if rest + plain < text.len() { plain.saturating_sub(1) } else { plain };
-        rewriting.keep(rest..rest + kept);
-        rest += kept;
-        rest = cluster(text, rest, &mut rewriting);
+        let (last, end) = steady(text, rest);
+        // A mark may follow the last steady character, which is then part of a cluster.
+        let kept = if end < text.len() { last } else { end };
+        rewriting.keep(rest..kept);
+        rest = cluster(text, kept, &mut rewriting);
     }
     rewriting.finish()
-}
-
-/// ASCII that is seen, and white space.
-fn is_plain(byte: u8) -> bool {
-    (b' '..=b'~').contains(&byte) || matches!(byte, b'\t' | b'\n' | b'\r')
 }
 
 /// Writes the character at `at` with the marks on it; gives the place after them.
@@ -83,18 +77,6 @@ pub(super) fn goes_on(last: char, c: char) -> bool {
     !c.is_ascii() && (is_combining_mark(c) || completes(last, c))
 }
 
-/// Whether a character is a letter or a digit, or looks like one.
-pub(super) fn is_letter(c: char) -> bool {
-    if c.is_ascii() {
-        return c.is_ascii_alphanumeric();
-    }
-    match look(c) {
-        Look::Ascii(byte) => byte.is_ascii_alphanumeric(),
-        Look::Itself => c.is_alphanumeric(),
-        Look::Unknown => c.is_alphanumeric() || dressed_up(c).is_some(),
-    }
-}
-
 /// The first byte of what ends the text and may yet become another letter, by a mark on it or a letter that completes it.
 pub(super) fn open_letter(text: &str) -> usize {
     /// Characters after the first one of a letter that are looked at: more marks than stay on one, and what is hidden among them.
@@ -123,10 +105,10 @@ pub(super) fn folded(text: &str) -> Option<(String, Mapping)> {
             rewriting.replace(range.clone(), with);
             kept = range.end;
         };
-        match look(c) {
+        match Character::of(c).look {
             Look::Itself => {}
             Look::Ascii(byte) => put(&mut rewriting, range, (byte as char).encode_utf8(&mut [0; 4])),
-            Look::Unknown => put(&mut rewriting, range, &skeleton(c)),
+            Look::Several => put(&mut rewriting, range, &skeleton(c)),
         }
     }
     rewriting.keep(kept..text.len());
@@ -138,28 +120,17 @@ pub(super) fn folded(text: &str) -> Option<(String, Mapping)> {
 pub(super) enum Look {
     Itself,
     Ascii(u8),
-    /// Nothing, several letters, or beyond the table.
-    Unknown,
+    /// Nothing, or several letters.
+    Several,
 }
 
+/// What a character is taken for, made anew: [`Character`] knows it.
 pub(super) fn look(c: char) -> Look {
-    const ITSELF: u8 = 0x80;
-    const UNKNOWN: u8 = 0xff;
-    static TABLE: OnceLock<Box<[u8]>> = OnceLock::new();
-    let entry = |number: u32| {
-        let Some(c) = char::from_u32(number) else { return ITSELF };
-        let text = skeleton(c);
-        match text.as_bytes() {
-            [byte] if byte.is_ascii() => *byte,
-            _ if text.chars().eq([c]) => ITSELF,
-            _ => UNKNOWN,
-        }
-    };
-    let table = TABLE.get_or_init(|| (0..0x1_0000).map(entry).collect());
-    match table.get(c as usize).copied() {
-        Some(ITSELF) => Look::Itself,
-        Some(byte) if byte < 0x80 => Look::Ascii(byte),
-        _ => Look::Unknown,
+    let text = skeleton(c);
+    match text.as_bytes() {
+        [byte] if byte.is_ascii() => Look::Ascii(*byte),
+        _ if text.chars().eq([c]) => Look::Itself,
+        _ => Look::Several,
     }
 }
 

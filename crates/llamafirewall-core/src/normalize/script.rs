@@ -1,7 +1,8 @@
 //! Words of Cyrillic or Greek in the letters of their own script: what looks like one of these letters is read as it, and marks that
 //! no writing of such a word has are left out. [`folded`](super::fold::folded) reads the other way, as ASCII.
 
-use super::fold::{self, Look};
+use super::characters::Character;
+use super::fold::Look;
 use super::mapping::{Mapping, Rewriting};
 use std::ops::Range;
 
@@ -125,10 +126,10 @@ fn other(text: &str, start: usize) -> Word {
 
 /// What a letter of another script is read as.
 fn own_letter(letters: &str, c: char) -> Option<char> {
-    let ascii = match fold::look(c) {
+    let ascii = match Character::of(c).look {
         _ if c.is_ascii() => c,
         Look::Ascii(byte) => byte as char,
-        Look::Itself | Look::Unknown => return None,
+        Look::Itself | Look::Several => return None,
     };
     let mut pairs = letters.chars();
     while let (Some(looks), Some(own)) = (pairs.next(), pairs.next()) {

@@ -1,5 +1,6 @@
 //! Words whose letters stand apart: `i g n o r e`, `i-g-n-o-r-e`.
 
+use super::characters::Character;
 use super::fold;
 use super::mapping::{Mapping, Rewriting};
 use std::ops::Range;
@@ -90,7 +91,7 @@ impl<'a> LoneLetters<'a> {
             _ => self.text[at..]
                 .chars()
                 .next()
-                .map_or((at + 1, false), |c| (at + c.len_utf8(), fold::is_letter(c))),
+                .map_or((at + 1, false), |c| (at + c.len_utf8(), Character::of(c).is_letter)),
         }
     }
 
