@@ -16,6 +16,7 @@ mod open;
 mod script;
 mod spacing;
 mod survey;
+mod terminal;
 
 pub use invisible::Invisible;
 
@@ -209,6 +210,8 @@ impl Views {
         let first = self.views.len();
         self.views.push(view);
         let (mut seen, mut last) = (first, first);
+        let may_have_commands = !survey.is_plain() || survey.escapes > 0;
+        let shown = if may_have_commands { terminal::shown(&self.views[first].text) } else { None };
         if !survey.is_plain() {
             let hidden = encodings::hidden(&self.views[first].text);
             self.unpack(first, hidden, depth);
@@ -226,9 +229,10 @@ impl Views {
         }
         let hints = ciphers::hints(&self.views[last].text);
         self.read_letters(last, &survey, &hints);
-        for (how, read) in words {
+        let words = words.into_iter().map(|(how, read)| (seen, how, read));
+        for (from, how, read) in words.chain([(first, "terminal", shown)]) {
             let Some(read) = read.filter(|_| depth < DEEPEST) else { continue };
-            let view = self.views[seen].read_as(how, ViewKind::InPlace, read);
+            let view = self.views[from].read_as(how, ViewKind::InPlace, read);
             self.read(view, depth + 1);
         }
         let blobs = encodings::blobs(&self.views[last].text, &survey, &hints);

@@ -1,0 +1,123 @@
+//! What a terminal shows of a text: without the commands in it (ECMA-48, 5.4 and 5.6), such as `ESC [ 31 m`, which turns what
+//! follows red, and without letters that were struck over, as pages of manuals have them.
+
+use super::mapping::{Mapping, Rewriting};
+
+/// Longest command that is read as one, in bytes. Colours take a few, links as much as an address.
+const LONGEST: usize = 4096;
+const ESCAPE: char = '\u{1b}';
+/// The first signs of a command with parameters: as a character, and as program text has it.
+const INTRODUCERS: [&str; 5] = ["\u{1b}[", "\u{9b}", r"\e[", r"\033[", r"\x1b["];
+/// What ends a command that is followed by a text: the bell, or the sign for it.
+const TERMINATORS: [&str; 3] = ["\u{7}", "\u{1b}\\", "\u{9c}"];
+
+/// The text as a terminal shows it, if it has commands.
+pub(super) fn shown(text: &str) -> Option<(String, Mapping)> {
+    let mut rewriting = None;
+    let (mut at, mut kept) = (0, 0);
+    while let Some(passed) = text[at..].find([ESCAPE, '\u{9b}', '\\', '\u{8}']) {
+        let sign = at + passed;
+        let Some((start, end, with)) = command(text, sign, kept) else {
+            at = sign + text[sign..].chars().next().map_or(1, char::len_utf8);
+            continue;
+        };
+        let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
+        rewriting.keep(kept..start);
+        rewriting.replace(start..end, with);
+        (at, kept) = (end, end);
+    }
+    let mut rewriting = rewriting?;
+    rewriting.keep(kept..text.len());
+    rewriting.finish()
+}
+
+/// The place of a command whose sign is at `sign`, and what stands there for a reader: nothing, or a blank where the cursor moves.
+/// One that is not over at the end of the text takes all of the rest.
+fn command(text: &str, sign: usize, from: usize) -> Option<(usize, usize, &'static str)> {
+    let rest = &text[sign..];
+    if rest.starts_with('\u{8}') {
+        let struck = text[from..sign].chars().next_back().filter(|c| *c != '\n')?;
+        return Some((sign - struck.len_utf8(), sign + 1, ""));
+    }
+    if let Some(introducer) = INTRODUCERS.iter().find(|introducer| rest.starts_with(**introducer)) {
+        let (length, last) = parameters(&rest.as_bytes()[introducer.len()..])?;
+        let moves = matches!(last, Some(b'A'..=b'H' | b'a' | b'd'..=b'f' | b'`'));
+        return Some((sign, sign + introducer.len() + length, if moves { " " } else { "" }));
+    }
+    let mut chars = rest.strip_prefix(ESCAPE)?.chars();
+    let length = match chars.next() {
+        None => 1,
+        Some(']' | 'P' | 'X' | '^' | '_') => string(rest)?,
+        Some(' '..='/') => 2 + usize::from(chars.next().is_some_and(|c| ('0'..='~').contains(&c))),
+        Some('0'..='~') => 2,
+        Some(_) => return None,
+    };
+    Some((sign, sign + length, ""))
+}
+
+/// How long the parameters of a command are with the letter behind them, which says what it does.
+fn parameters(bytes: &[u8]) -> Option<(usize, Option<u8>)> {
+    let length = bytes.iter().take(LONGEST).take_while(|byte| (b' '..=b'?').contains(*byte)).count();
+    match bytes.get(length) {
+        Some(last @ b'@'..=b'~') => Some((length + 1, Some(*last))),
+        None => Some((length, None)),
+        Some(_) => None,
+    }
+}
+
+/// How long a command is that is followed by a text, such as an address or the title of the window.
+fn string(rest: &str) -> Option<usize> {
+    let mut longest = rest.len().min(LONGEST);
+    while !rest.is_char_boundary(longest) {
+        longest -= 1;
+    }
+    let ends = TERMINATORS.iter().filter_map(|sign| Some(rest[2..longest].find(sign)? + 2 + sign.len()));
+    ends.min().or((longest == rest.len()).then_some(longest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> String {
+        shown(text).map_or(text.to_owned(), |(text, _)| text)
+    }
+
+    #[test]
+    fn commands_are_left_out() {
+        for text in [
+            "Ig\u{1b}[1mno\u{1b}[0mre",
+            "\u{1b}[38;5;208mIgnore\u{1b}[K",
+            "\u{9b}31mIgnore",
+            "\u{1b}]8;;https://example.com\u{1b}\\Ignore\u{1b}]8;;\u{7}",
+            "\u{1b}]0;title\u{9c}Ignore",
+            "\u{1b}(BIgnore\u{1b}7\u{1b}=",
+            r"\e[1mIg\033[0mnore\x1b[0;1m",
+            "I\u{8}Ig\u{8}gn\u{8}nore",
+            "_\u{8}I_\u{8}gnore",
+            "Ignore\u{1b}",
+            "Ignore\u{1b}[3",
+            "Ignore\u{1b}]0;tit",
+            "\u{1b}[?25lIgnore",
+        ] {
+            assert_eq!(read(text), "Ignore", "{text:?}");
+        }
+        assert_eq!(read("all\u{1b}[1Cprevious\u{1b}[2;1Hrules"), "all previous rules");
+    }
+
+    #[test]
+    fn what_is_no_command_stays() {
+        let long = format!("\u{1b}]0;{}", "a".repeat(LONGEST));
+        for text in ["", "plain", r"C:\edit [1m", "\u{1b}[é", "\u{1b}é", "\u{8}a", "\n\u{8}", r"\e", &long]
+        {
+            assert_eq!(shown(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn spans_reach_over_commands() {
+        let (text, mapping) = shown("so \u{1b}[1mig\u{1b}[0mnore!").expect("it changes");
+        let at = text.find("ignore").expect("joined");
+        assert_eq!(mapping.original(at..at + 6), 7..17);
+    }
+}
