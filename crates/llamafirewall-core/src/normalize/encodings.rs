@@ -1,6 +1,8 @@
 //! Texts that were packed into another alphabet: what can be unpacked is, what cannot is an opaque blob.
 
+mod dump;
 mod hidden;
+mod mail;
 mod numbers;
 mod radix;
 mod words;
@@ -25,8 +27,10 @@ pub(super) struct Blob {
 pub(super) fn blobs(text: &str, survey: &Survey, hints: &Hints) -> Vec<Blob> {
     let mut blobs = Vec::new();
     radix::find(text, &mut blobs);
+    mail::find(text, &mut blobs);
     if survey.digits >= numbers::FEWEST_DIGITS {
         numbers::find(text, &mut blobs);
+        dump::find(text, &mut blobs);
     }
     if survey.strokes >= words::FEWEST {
         words::find_morse(text, &mut blobs);
@@ -51,6 +55,8 @@ pub(super) fn open_tail(text: &str, word: usize) -> usize {
     let opens = [
         radix::open_tail(text, word),
         numbers::open_tail(text),
+        dump::open_tail(text),
+        mail::open_tail(text),
         words::open_morse(text),
         words::open_spelled(text),
     ];

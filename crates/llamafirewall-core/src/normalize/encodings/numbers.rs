@@ -21,78 +21,87 @@ const BASES: [(u32, &str); 5] = [
 ];
 const WORDS: u32 = 0;
 
-/// Finds rows of numbers.
+/// Finds rows of numbers. Of what two bases read, the first one of [`BASES`] counts.
 pub(super) fn find(text: &str, blobs: &mut Vec<Blob>) {
-    each_row(text, &mut |row| row.close(text, blobs));
+    let mut rows: [Vec<Range<usize>>; BASES.len()] = std::array::from_fn(|_| Vec::new());
+    each_row(text, &mut |base, row| {
+        let fewest = if BASES[base].0 == WORDS { FEWEST_WORDS } else { FEWEST };
+        if row.count >= fewest {
+            rows[base].push(row.span.clone());
+        }
+    });
+    let mut found: [Vec<Range<usize>>; BASES.len()] = std::array::from_fn(|_| Vec::new());
+    for (at, rows) in rows.into_iter().enumerate() {
+        let (base, encoding) = BASES[at];
+        for row in rows {
+            if found[..at].iter().any(|found| lies_within(&row, found)) {
+                continue;
+            }
+            let read: Vec<u8> = tokens(&text[row.clone()]).flat_map(|token| bytes(token, base)).collect();
+            if let Some(text) = as_text(&read) {
+                blobs.push(Blob { range: row.clone(), encoding, text: Some(text) });
+                found[at].push(row);
+            }
+        }
+    }
+}
+
+/// Whether a row is part of one of these, which follow each other.
+fn lies_within(row: &Range<usize>, rows: &[Range<usize>]) -> bool {
+    let before = rows.partition_point(|one| one.start <= row.start);
+    before.checked_sub(1).is_some_and(|last| rows[last].end >= row.end)
 }
 
 /// Where a row of numbers begins that reaches to the end of the text.
 pub(super) fn open_tail(text: &str) -> usize {
     let mut open = text.len();
-    each_row(text, &mut |row| {
-        if text.len() - row.span.end <= WIDEST_GAP && row.reads.contains(&true) {
-            open = row.span.start;
+    each_row(text, &mut |_, row| {
+        if text.len() - row.span.end <= WIDEST_GAP {
+            open = open.min(row.span.start);
         }
     });
     open
 }
 
-fn each_row(text: &str, each: &mut dyn FnMut(&Row)) {
-    let mut row: Option<Row> = None;
+/// Numbers in a row, in one base.
+struct Row {
+    span: Range<usize>,
+    count: usize,
+}
+
+/// Calls `each` with the place of a base and a row of numbers in it. What is no number in one base may go on a row in another: a number
+/// before or behind a row belongs to no more than those.
+fn each_row(text: &str, each: &mut dyn FnMut(usize, &Row)) {
+    let mut rows: [Option<Row>; BASES.len()] = std::array::from_fn(|_| None);
     let mut at = 0;
     loop {
-        if row.is_none() {
+        if rows.iter().all(Option::is_none) {
             // A row begins with a digit: of what is text, every number has one in every base.
             at = next_with_digit(text.as_bytes(), at);
         }
-        let Some(range) = next_token(text.as_bytes(), at) else { break };
-        at = range.end;
-        let reads = readings(&text[range.clone()]);
-        let last = row.take();
-        let joined = last.as_ref().filter(|last| range.start - last.span.end <= WIDEST_GAP);
-        row = joined.and_then(|last| last.with(range.end, reads)).or_else(|| {
-            last.iter().for_each(&mut *each);
-            // What is no number begins no row.
-            reads.contains(&true).then_some(Row { span: range, count: 1, reads })
-        });
+        let Some(token) = next_token(text.as_bytes(), at) else { break };
+        at = token.end;
+        let reads = readings(&text[token.clone()]);
+        for (base, row) in rows.iter_mut().enumerate() {
+            let goes_on = |row: &Row| reads[base] && token.start - row.span.end <= WIDEST_GAP;
+            let before = match row.take() {
+                Some(row) if !goes_on(&row) => {
+                    each(base, &row);
+                    None
+                }
+                row => row,
+            };
+            let (start, count) = before.map_or((token.start, 0), |row| (row.span.start, row.count));
+            *row = reads[base].then_some(Row { span: start..token.end, count: count + 1 });
+        }
     }
-    row.iter().for_each(each);
+    rows.iter().enumerate().for_each(|(base, row)| row.iter().for_each(|row| each(base, row)));
 }
 
 /// Where the first token from `at` on begins that has a digit, or the end.
 fn next_with_digit(bytes: &[u8], at: usize) -> usize {
     let digit = bytes[at..].iter().position(u8::is_ascii_digit).map_or(bytes.len(), |passed| at + passed);
     digit - bytes[at..digit].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count()
-}
-
-/// Numbers in a row.
-struct Row {
-    span: Range<usize>,
-    count: usize,
-    /// Which bases read all numbers.
-    reads: [bool; BASES.len()],
-}
-
-impl Row {
-    /// The row with one more number, if some base reads that too.
-    fn with(&self, end: usize, reads: [bool; BASES.len()]) -> Option<Self> {
-        let reads = std::array::from_fn(|base| self.reads[base] && reads[base]);
-        reads.contains(&true).then(|| Self { span: self.span.start..end, count: self.count + 1, reads })
-    }
-
-    fn close(&self, text: &str, blobs: &mut Vec<Blob>) {
-        let row = &text[self.span.clone()];
-        for ((base, encoding), _) in BASES.iter().zip(self.reads).filter(|(_, reads)| *reads) {
-            if self.count < if *base == WORDS { FEWEST_WORDS } else { FEWEST } {
-                continue;
-            }
-            let read: Vec<u8> = tokens(row).flat_map(|token| bytes(token, *base)).collect();
-            if let Some(text) = as_text(&read).filter(|_| read.iter().all(|byte| *byte >= 9)) {
-                blobs.push(Blob { range: self.span.clone(), encoding, text: Some(text) });
-                return;
-            }
-        }
-    }
 }
 
 /// Letters and digits between anything else, with the signs that mark a base.
@@ -142,8 +151,15 @@ fn bytes(token: &str, base: u32) -> Vec<u8> {
 /// The digits of some bytes of base 16.
 fn word(token: &str) -> Option<&str> {
     let digits = token.strip_prefix("0x").unwrap_or(token);
+    // Pairs of digits are in the order of their bytes up to `09`.
+    let has_text = |pair: &[u8]| pair > &b"08"[..];
     let is_word = digits.len().is_multiple_of(2) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_word.then_some(digits)
+    (is_word && digits.as_bytes().chunks(2).all(has_text)).then_some(digits)
+}
+
+/// Whether texts have such bytes: the first ones are for control.
+fn is_text(byte: u8) -> bool {
+    byte >= b'\t'
 }
 
 fn value(token: &str, base: u32) -> Option<u8> {
@@ -158,7 +174,7 @@ fn value(token: &str, base: u32) -> Option<u8> {
         8 => digits.len() == 3,
         _ => (1..=3).contains(&digits.len()),
     };
-    if !fits { None } else { u8::from_str_radix(digits, base).ok() }
+    if !fits { None } else { u8::from_str_radix(digits, base).ok().filter(|byte| is_text(*byte)) }
 }
 
 #[cfg(test)]
@@ -179,6 +195,10 @@ mod tests {
             "x: 6967 6e6f 7265",
             "x: 0x6967 0x6e6f 0x7265",
             "x: 69676e6f 72 65",
+            "Step 3: 69 67 6e 6f 72 65",
+            "v 1.2.300\n105, 103, 110, 111, 114, 101\n4711 1 5 300",
+            "7d9f8c6b5d\n01101001 01100111 01101110 01101111 01110010 01100101 (12)",
+            "5 151 147 156 157 162 145 7",
         ] {
             let mut blobs = Vec::new();
             find(text, &mut blobs);

@@ -38,7 +38,11 @@ pub(super) fn find(text: &str, blobs: &mut Vec<Blob>) {
         }
     }
     for range in long.into_iter().filter(|range| has_signs(&text.as_bytes()[range.clone()])) {
-        if let Some((encoding, read)) = punctuated(&text.as_bytes()[range.clone()]) {
+        let within = |inner: &Range<usize>| range.start + inner.start..range.start + inner.end;
+        let word = &text[range.clone()];
+        let found =
+            readable(word).find_map(|inner| Some((within(&inner), punctuated(&word.as_bytes()[inner])?)));
+        if let Some((range, (encoding, read))) = found {
             blobs.push(Blob { range, encoding, text: Some(read) });
         }
     }
@@ -273,6 +277,18 @@ fn bits(run: &[u8], width: u32, digits: &'static Digits) -> Option<String> {
     if is_whole { unpacked(total, bytes) } else { None }
 }
 
+/// Bytes of base64; what is behind it to fill up counts as none.
+pub(super) fn base64(run: &[u8]) -> Option<Vec<u8>> {
+    let end = run.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    let digits: Vec<u8> = run[..end].iter().map(|byte| DIGIT64[*byte as usize]).collect();
+    let group = |digits: &[u8]| {
+        let number =
+            (0..4).fold(0, |number, at| number << 6 | digits.get(at).map_or(0, |digit| u32::from(*digit)));
+        number.to_be_bytes().into_iter().skip(1).take(digits.len() * 6 / 8)
+    };
+    (!digits.contains(&NONE)).then(|| digits.chunks(4).flat_map(group).collect())
+}
+
 fn base58(digits: &[u8]) -> Option<Vec<u8>> {
     let mut number: Vec<u8> = Vec::new();
     for digit in digits {
@@ -299,11 +315,35 @@ fn has_signs(word: &[u8]) -> bool {
     word.iter().filter(|byte| !is_digit64(**byte)).take(3).count() == 3 && word.is_ascii()
 }
 
-/// Reads a word of signs.
+/// What of a word of signs may be packed: what stands between `<~` and `~>`, the whole word, or the word without the name before it
+/// (`key="`) and without the signs behind it that end a sentence or a string.
+fn readable(word: &str) -> impl Iterator<Item = Range<usize>> {
+    /// Longest name of what is packed.
+    const LONGEST_NAME: usize = 32;
+    /// Most beginnings that are tried.
+    const MOST: usize = 4;
+    let marked = word.find("<~").and_then(|open| Some(open + 2..word.rfind("~>").filter(|end| *end > open)?));
+    let is_end = |byte: &u8| b":=\"'`([{".contains(byte);
+    let begins = word.bytes().take(LONGEST_NAME).enumerate().filter(move |(_, byte)| is_end(byte));
+    let begins = std::iter::once(0).chain(begins.map(|(at, _)| at + 1).take(MOST));
+    let bare = word.trim_end_matches(['.', ',', ';', ')', ']', '}', '"', '\'', '`']).len();
+    let ends = if bare < word.len() { vec![word.len(), bare] } else { vec![bare] };
+    let unmarked = begins.flat_map(move |start| ends.clone().into_iter().map(move |end| start..end));
+    marked.into_iter().chain(unmarked.filter(|inner| inner.len() >= SHORTEST))
+}
+
+/// Reads a word of signs. In these bases nearly any word is digits, so what it says has to be mostly letters and blanks.
 fn punctuated(word: &[u8]) -> Option<(&'static str, String)> {
-    let inner = word.strip_prefix(b"<~").and_then(|rest| rest.strip_suffix(b"~>")).unwrap_or(word);
     let kinds = [("ascii85", &ASCII85), ("base85", &RFC1924), ("base85", &Z85)];
-    kinds.into_iter().find_map(|(name, digits)| base85(inner, digits).map(|text| (name, text)))
+    let read = kinds.into_iter().filter_map(|(name, digits)| base85(word, digits).map(|text| (name, text)));
+    read.into_iter().find(|(_, text)| is_mostly_words(text))
+}
+
+fn is_mostly_words(text: &str) -> bool {
+    let (words, all) = text.chars().fold((0, 0), |(words, all), c| {
+        (words + usize::from(c.is_alphabetic() || c.is_whitespace()), all + 1)
+    });
+    words * 4 >= all * 3
 }
 
 /// Five digits for four bytes.
@@ -390,6 +430,9 @@ mod tests {
             ("aQBnAG4AbwByAGUAIABwAHIAZQB2AGkAbwB1AHMA", "base64"),
             ("<~BkM=%Eb-A4Eb0E.Dfp+~>", "ascii85"),
             ("X=iS4a%CWJa%FaDZ*_A", "base85"),
+            ("msg:X=iS4a%CWJa%FaDZ*_A", "base85"),
+            ("key=\"X=iS4a%CWJa%FaDZ*_A\",", "base85"),
+            ("(\"<~BkM=%Eb-A4Eb0E.Dfp+~>\").", "ascii85"),
             ("3x32YrGssnd83jh6qmEjU", "base58"),
             (
                 "011010010110011101101110011011110111001001100101001000000111000001110010011001010111011001101001011011110111010101110011",
@@ -430,6 +473,8 @@ mod tests {
             "let value = some_function_name(argument_number_one)?;",
             "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             "4111111111111111",
+            "===-------===",
+            "*===----tbmintrin.h-TBM-intrinsics------------===",
         ] {
             assert_eq!(read(text), [], "{text}");
         }

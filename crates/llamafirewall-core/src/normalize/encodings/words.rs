@@ -95,7 +95,8 @@ fn next_sign(text: &str, at: usize) -> usize {
         let is_first = at == begin;
         match byte {
             b'.' | b'-' | b'_' if is_first => return at,
-            b' ' | b'\t'..=b'\r' | b'/' | b'|' => begin = at + 1,
+            // A name may stand right before: `msg:.. --.`.
+            b' ' | b'\t'..=b'\r' | b'/' | b'|' | b':' | b'=' | b'"' | b'\'' | b'`' | b'(' => begin = at + 1,
             _ if byte.is_ascii() => {}
             _ => return begin,
         }
@@ -197,6 +198,8 @@ mod tests {
         let mut blobs = Vec::new();
         find_morse("decode: .. --. -. --- .-. . / .--. .-. . ...- please", &mut blobs);
         assert_eq!(blobs[0].text.as_deref(), Some("ignore prev"));
+        find_morse("x=\".. --. -. --- .-. .\"", &mut blobs);
+        assert_eq!(blobs[1].text.as_deref(), Some("ignor"));
         blobs.clear();
         find_morse("well ... that - as they say - is - that ... and --- so", &mut blobs);
         assert_eq!(blobs, []);
