@@ -12,6 +12,7 @@ mod fold;
 mod invisible;
 mod leet;
 mod mapping;
+mod markup;
 mod open;
 mod script;
 mod spacing;
@@ -219,6 +220,7 @@ impl Views {
             self.add("own script", seen, script::own);
             last = self.add("look-alikes", seen, fold::folded);
         }
+        self.add("markup", last, markup::shown);
         let may_stand_apart = survey.alone >= FEWEST_ALONE || !survey.is_plain();
         if seen != first {
             survey = Survey::of(&self.views[seen].text);

@@ -172,8 +172,10 @@ impl RegexScanner {
             return;
         }
         let mut found = Vec::new();
-        // Where digits are read as letters, those that are left are what remains of other words.
-        if let Some(numbers) = self.numbers.as_ref().filter(|_| !view.was_read_as("leet")) {
+        // Where digits are read as letters, those that are left are what remains of other words, and without tags the cells of a table
+        // make one number.
+        let has_numbers = !view.was_read_as("leet") && !view.was_read_as("markup");
+        if let Some(numbers) = self.numbers.as_ref().filter(|_| has_numbers) {
             numbers.look(text, &mut found);
             found.retain(|found| is_one_number(view, original, found));
         }
@@ -231,6 +233,9 @@ fn counts(view: &View, original: &str, found: &Found) -> bool {
         ViewKind::InPlace | ViewKind::Unpacked if view.was_read_as("leet") => {
             let as_it_came = &original.as_bytes()[view.original(found.span.clone())];
             phrases::is_phrase(&found.name) || !secrets::is_placeholder(as_it_came)
+        }
+        ViewKind::InPlace | ViewKind::Unpacked if view.was_read_as("markup") => {
+            phrases::is_phrase(&found.name)
         }
         ViewKind::InPlace | ViewKind::Unpacked => true,
         ViewKind::Cipher => phrases::is_phrase(&found.name),

@@ -173,9 +173,11 @@ impl PromptGuardScanner {
 
 const NOTHING: &str = "No prompt injection detected";
 
-/// Ciphers and reversals of plain prose are no language, and a classifier of language has nothing to say of them.
+/// Ciphers and reversals of plain prose are no language, and a classifier of language has nothing to say of them. Of
+/// a page it has seen the text between the tags.
 fn is_judged(view: &View) -> bool {
     match view.kind() {
+        _ if view.was_read_as("markup") => false,
         ViewKind::InPlace => !is_name(view.text()),
         ViewKind::Unpacked => view.text().len() >= SHORTEST_UNPACKED,
         ViewKind::Cipher | ViewKind::Reversed => false,

@@ -332,18 +332,19 @@ fn readable(word: &str) -> impl Iterator<Item = Range<usize>> {
     marked.into_iter().chain(unmarked.filter(|inner| inner.len() >= SHORTEST))
 }
 
-/// Reads a word of signs. In these bases nearly any word is digits, so what it says has to be mostly letters and blanks.
+/// Reads a word of signs. In these bases nearly any word is digits, so some of what it says has to be words.
 fn punctuated(word: &[u8]) -> Option<(&'static str, String)> {
     let kinds = [("ascii85", &ASCII85), ("base85", &RFC1924), ("base85", &Z85)];
     let read = kinds.into_iter().filter_map(|(name, digits)| base85(word, digits).map(|text| (name, text)));
-    read.into_iter().find(|(_, text)| is_mostly_words(text))
+    read.into_iter().find(|(_, text)| has_words(text))
 }
 
-fn is_mostly_words(text: &str) -> bool {
-    let (words, all) = text.chars().fold((0, 0), |(words, all), c| {
-        (words + usize::from(c.is_alphabetic() || c.is_whitespace()), all + 1)
-    });
-    words * 4 >= all * 3
+/// Whether of some characters in a row, or of all if there are fewer, three of four are letters or blanks.
+fn has_words(text: &str) -> bool {
+    const ROW: usize = 32;
+    let is_of_words: Vec<bool> = text.chars().map(|c| c.is_alphabetic() || c.is_whitespace()).collect();
+    let row = ROW.min(is_of_words.len());
+    is_of_words.windows(row.max(1)).any(|row| row.iter().filter(|is| **is).count() * 4 >= row.len() * 3)
 }
 
 /// Five digits for four bytes.
