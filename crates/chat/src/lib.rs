@@ -23,5 +23,5 @@ pub use grammar::{
 };
 pub use jinja::{CivilTime, Kind, TemplateError};
 pub use reply::{Beginning, Piece, ReplyFormat, ReplyParser, THINKING, Thinking, ToolCall, Tools};
-pub use said::{Beside, Said, place_within};
+pub use said::{Beside, Said, place_within, thought};
 pub use template::{ChatTemplate, Part, RenderOptions, RenderedPrompt};

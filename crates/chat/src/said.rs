@@ -54,6 +54,9 @@ const KNOWN_KEYS: [&str; 32] = [
     "usage",
 ];
 
+/// Keys that servers give a model's thoughts under.
+const THOUGHTS: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
+
 /// How the place of a key ends, as that of `{"metadata": {"note": ""}}` is `metadata.{key}`.
 const KEY: &str = "{key}";
 /// Longest key that places have as it is: names of settings reach so far.
@@ -125,6 +128,20 @@ pub fn place_within(place: &str, name: &str) -> String {
         (place, name) if name.starts_with('[') => format!("{place}{name}"),
         (place, name) => format!("{place}.{name}"),
     }
+}
+
+/// What was thought, of texts beside a content with their places: one behind the other, what two keys say alike once.
+pub fn thought<'a>(beside: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let thoughts = beside.into_iter().filter(|(place, _)| is_thought(place)).map(|(_, text)| text);
+    let mut thoughts: Vec<&str> = thoughts.collect();
+    thoughts.dedup();
+    thoughts.concat()
+}
+
+/// Whether a place is one for thoughts: of a message, or of a part of its content.
+fn is_thought(place: &str) -> bool {
+    let part = place.strip_prefix("content[").and_then(|part| part.split_once("]."));
+    THOUGHTS.contains(&part.map_or(place, |(_, key)| key))
 }
 
 impl Said {

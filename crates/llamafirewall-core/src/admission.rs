@@ -98,7 +98,7 @@ pub(crate) struct Link([u8; 32]);
 impl Link {
     /// Goes on to the next message. Of no two messages the same bytes are hashed: before each text stands its length.
     pub fn to(self, message: &Message) -> Self {
-        let Message { role, content, tool_calls, written_in, joints, fields } = message;
+        let Message { role, content, tool_calls, written_in, joints, fields, thought } = message;
         let mut hash = Sha256::new_with_prefix(self.0);
         let mut number = |number: usize| hash.update((number as u64).to_le_bytes());
         [tool_calls.len(), written_in.iter().len(), joints.len(), fields.len()]
@@ -107,7 +107,8 @@ impl Link {
         joints.iter().copied().for_each(&mut number);
         let calls = tool_calls.iter().flat_map(|call| [&call.name, &call.arguments]);
         let fields = fields.iter().flat_map(|field| [&field.place, &field.text]);
-        let texts = [content].into_iter().chain(calls).chain(written_in).chain(fields).map(String::as_str);
+        let texts =
+            [content, thought].into_iter().chain(calls).chain(written_in).chain(fields).map(String::as_str);
         for text in std::iter::once(role.name()).chain(texts) {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text);
@@ -181,6 +182,7 @@ mod tests {
             Message::user("a").with_fields(field("b", "")),
             Message::user("a").with_fields(field("", "b")),
             Message::user("a").written_in("b"),
+            Message::user("a").after_thought("b"),
         ];
         let mut links: Vec<Link> = messages.iter().map(|message| Link::default().to(message)).collect();
         let first = links[0];

@@ -6,6 +6,7 @@ use crate::execution::{self, block_on, caught};
 use crate::message::{FIELD, JOINED, place_without};
 use crate::threads::Threads;
 use crate::verdict::{combined, merged, scored, unscanned};
+use crate::whole::{ToldOfParts, Whole};
 use crate::{
     Admitted, Configuration, ConfigurationError, Content, Field, Finding, Message, OutputGuard, Passed,
     Refusal, Role, ScanDecision, ScanInput, ScanResult, ScanStatus, ScannerError, ToolCall, Trace,
@@ -254,7 +255,7 @@ impl Firewall {
             return self.recorded(message, of_text);
         }
         let of_text = self.scan_joined(input, of_text, &of_readings).await;
-        if message.tool_calls.is_empty() && message.fields.is_empty() {
+        if message.tool_calls.is_empty() && message.fields.is_empty() && message.thought.is_empty() {
             return self.recorded(message, of_text);
         }
         let mut results = vec![(what, scored(of_text, entries.len()))];
@@ -268,7 +269,35 @@ impl Firewall {
                 results.push(("field", scored(result, of_readings.len())));
             }
         }
-        self.recorded(message, merged(results, |name, result| format!("{name}: {}", result.reason)))
+        let mut verdict = merged(results, |name, result| format!("{name}: {}", result.reason));
+        if let Some(whole) = self.scan_whole(input, &verdict, &of_readings).await {
+            let whole = scored(whole, of_readings.len());
+            let whole = ScanResult { reason: format!("message: {}", whole.reason), ..whole };
+            verdict = merged(vec![("", verdict), ("", whole)], |_, result| result.reason.clone());
+        }
+        self.recorded(message, verdict)
+    }
+
+    /// What all of a message, one behind the other, says beyond what is known of its parts.
+    async fn scan_whole(
+        &self,
+        input: &Arc<ScanInput>,
+        known: &ScanResult,
+        entries: &[&Entry],
+    ) -> Option<ScanResult> {
+        let whole = Whole::of(input.message())?;
+        let reading = |text: &str| Arc::new(input.instead(Message::new(input.message().role, text)));
+        let mut each = self.scan_each(&reading(&whole.text), entries).await;
+        let in_thought = match each.iter().any(|(_, result)| whole.has_found_in_thought(result)) {
+            true => self.scan_one(&reading(whole.thought()), entries).await.findings,
+            false => Vec::new(),
+        };
+        let told = ToldOfParts::of(&in_thought, &known.findings);
+        each.iter_mut().for_each(|(_, result)| told.leave_new(&whole, result));
+        let result = combined(each);
+        let has_failed = result.status == ScanStatus::Error && known.status != ScanStatus::Error;
+        let says_more = result.decision > known.decision || !result.findings.is_empty() || has_failed;
+        says_more.then_some(result)
     }
 
     /// The verdict on a text, made worse by what its parts say one behind the other.
@@ -523,16 +552,10 @@ impl Together {
     /// Leaves out what one scanner found in the keys before values, which are looked at for themselves. What it decided on nothing that it
     /// found stays.
     fn leave_values(&self, result: &mut ScanResult) {
-        let most = |result: &ScanResult| result.findings.iter().map(|finding| finding.decision).max();
-        let is_in_key = |finding: &Finding| {
+        result.retain(|finding| {
             let start = self.starts.get(self.fields(&finding.span).start);
-            start.is_some_and(|start| finding.span.start < *start)
-        };
-        let before = most(result);
-        result.findings.retain(|finding| !is_in_key(finding));
-        if before == Some(result.decision) {
-            result.decision = most(result).unwrap_or_default();
-        }
+            start.is_none_or(|start| finding.span.start >= *start)
+        });
     }
 
     /// Which fields a place of the text meets; none behind the end.
@@ -544,14 +567,14 @@ impl Together {
 }
 
 /// What was found in one form of a text: for each kind of finding the places in their order, each with the last end up to it.
-struct Told<'a>(HashMap<Kind<'a>, Vec<(usize, usize)>>);
+pub(crate) struct Told<'a>(HashMap<Kind<'a>, Vec<(usize, usize)>>);
 
 /// Scanner, rule and decision of a finding.
-type Kind<'a> = (&'a str, &'a str, ScanDecision);
+pub(crate) type Kind<'a> = (&'a str, &'a str, ScanDecision);
 
 impl<'a> Told<'a> {
-    fn of(findings: &'a [Finding]) -> Self {
-        let mut in_order: Vec<&Finding> = findings.iter().collect();
+    pub fn of(findings: impl IntoIterator<Item = &'a Finding>) -> Self {
+        let mut in_order: Vec<&Finding> = findings.into_iter().collect();
         in_order.sort_by_key(|finding| finding.span.start);
         let mut told = Self(HashMap::new());
         for finding in in_order {
@@ -563,7 +586,7 @@ impl<'a> Told<'a> {
     }
 
     /// Whether the same was found at a place that meets this one.
-    fn covers(&self, finding: &Finding) -> bool {
+    pub fn covers(&self, finding: &Finding) -> bool {
         self.0.get(&kind(finding)).is_some_and(|places| {
             let before = places.partition_point(|place| place.0 < finding.span.end);
             before > 0 && places[before - 1].1 > finding.span.start
@@ -571,7 +594,7 @@ impl<'a> Told<'a> {
     }
 }
 
-fn kind(finding: &Finding) -> Kind<'_> {
+pub(crate) fn kind(finding: &Finding) -> Kind<'_> {
     (&finding.scanner, &finding.rule, finding.decision)
 }
 

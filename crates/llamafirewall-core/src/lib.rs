@@ -24,6 +24,7 @@ mod stream;
 mod threads;
 mod torchscript;
 mod verdict;
+mod whole;
 
 pub use admission::{Admitted, Content, Passed, Refusal};
 pub use audit::{AuditError, AuditLog, verify as verify_audit_log};

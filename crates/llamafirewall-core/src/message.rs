@@ -232,6 +232,9 @@ pub struct Message {
     pub joints: Vec<usize>,
     /// What comes with the message beside content and calls.
     pub fields: Vec<Field>,
+    /// What was thought before it was said. It stands in a message before this one or among the fields, and is scanned there; here it is
+    /// what content and calls go on from.
+    pub thought: String,
 }
 
 /// A text beside the content of a message.
@@ -272,7 +275,8 @@ impl Message {
     /// A message.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
         let (content, tool_calls) = (content.into(), Vec::new());
-        Self { role, content, tool_calls, written_in: None, joints: Vec::new(), fields: Vec::new() }
+        let (joints, fields, thought) = (Vec::new(), Vec::new(), String::new());
+        Self { role, content, tool_calls, written_in: None, joints, fields, thought }
     }
 
     /// A message whose content comes in parts. Models see them with line breaks between them, as they stand here, or one behind the
@@ -310,13 +314,20 @@ impl Message {
         self
     }
 
+    /// The same message after something that was thought, which is scanned elsewhere for itself.
+    #[must_use]
+    pub fn after_thought(mut self, thought: impl Into<String>) -> Self {
+        self.thought = thought.into();
+        self
+    }
+
     /// The content as those models see it whose templates write parts one behind the other, as they came and without the white space
     /// around each; none where there are no parts.
     pub(crate) fn joined(&self) -> Vec<Joined> {
         if self.joints.is_empty() {
             return Vec::new();
         }
-        let breaks: Vec<Range<usize>> = self.joints.iter().map(|at| *at..at + 1).collect();
+        let breaks = self.breaks();
         let mut blanks: Vec<Range<usize>> = Vec::new();
         for cut in &breaks {
             // A part of blanks alone goes with the cut before it: looked at for each, many of them would take quadratic time.
@@ -326,6 +337,15 @@ impl Message {
         }
         let trimmed = (blanks != breaks).then(|| Joined::new(&self.content, blanks));
         std::iter::once(Joined::new(&self.content, breaks)).chain(trimmed).collect()
+    }
+
+    /// The content without the line breaks between its parts.
+    pub(crate) fn unbroken(&self) -> Joined {
+        Joined::new(&self.content, self.breaks())
+    }
+
+    fn breaks(&self) -> Vec<Range<usize>> {
+        self.joints.iter().map(|at| *at..at + 1).collect()
     }
 
     fn blanks_around(&self, cut: &Range<usize>) -> Range<usize> {

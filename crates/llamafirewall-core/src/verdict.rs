@@ -174,6 +174,16 @@ impl ScanResult {
         self
     }
 
+    /// Leaves out findings. What was decided on nothing that was found, or because scanning failed, stays.
+    pub(crate) fn retain(&mut self, stays: impl Fn(&Finding) -> bool) {
+        let most = |result: &Self| result.findings.iter().map(|finding| finding.decision).max();
+        let before = most(self);
+        self.findings.retain(stays);
+        if before == Some(self.decision) && self.status == ScanStatus::Success {
+            self.decision = most(self).unwrap_or_default();
+        }
+    }
+
     /// Why it passes though scanning failed, if it does.
     pub fn failure(&self, role: Role) -> Option<String> {
         let passes = self.is_allowed() && self.status == ScanStatus::Error;

@@ -315,6 +315,50 @@ fn parts_are_scanned_one_behind_the_other_and_told_once() {
 }
 
 #[test]
+fn nothing_is_split_over_thought_content_and_calls() {
+    let found = |thought: &str, content: &str, values: &[&str]| {
+        let call = |value: &&str| ToolCall { name: "f".into(), arguments: format!(r#"{{"a": "{value}"}}"#) };
+        let calls = values.iter().map(call).collect();
+        let message = Message::assistant(content).with_tool_calls(calls).after_thought(thought);
+        let result = finds(Role::Assistant).scan_blocking(&message, None);
+        let told = result.findings.iter().map(|found| (found.span.clone(), found.seen_in.to_string()));
+        assert_eq!(result.is_allowed(), result.findings.is_empty(), "{}", result.reason);
+        told.collect::<Vec<_>>()
+    };
+    let joined = |span| (span, "message joined".to_owned());
+    let in_call = || (0..0, "arguments of a tool call".to_owned());
+    assert_eq!(found("my sec", "ret is", &[]), [joined(0..3)]);
+    assert_eq!(found("", "my sec", &["ret"]), [joined(3..6)]);
+    assert_eq!(found("s", "e", &["cr", "et"]), [joined(0..1)]);
+    assert_eq!(found("", "so", &["sec", "ret"]), [in_call()]);
+    assert_eq!(found("sec", "", &["ret"]), [(0..0, "whole message".to_owned())]);
+    // What one part says alone is told of that part, and what was thought alone elsewhere.
+    assert_eq!(found("a secret", "so", &["fine"]), []);
+    assert_eq!(found("", "a secret", &["fine"]), [(2..8, String::new())]);
+    assert_eq!(found("", "so", &["secret", "fine"]), [in_call()]);
+    assert_eq!(found("a secret", "secret sec", &["ret"]), [(0..6, String::new()), joined(7..10)]);
+    let parts = Message::of_parts(Role::Assistant, ["so", "my s", "ec"]);
+    let call = ToolCall { name: "f".into(), arguments: r#"["ret"]"#.into() };
+    let result = finds(Role::Assistant).scan_blocking(&parts.with_tool_calls(vec![call]), None);
+    assert_eq!((result.reason.as_str(), &result.findings[0].span), ("message: found - score: 0.5", &(6..10)));
+}
+
+#[test]
+fn a_message_that_is_too_long_as_a_whole_has_failed() {
+    let half = "x".repeat(60);
+    let call = ToolCall { name: "f".into(), arguments: format!("[\"{half}\"]") };
+    let scanner = Arc::new(Obedient("first", Placement::Task));
+    for (mode, decision) in [(FailMode::Closed, ScanDecision::Block), (FailMode::Open, ScanDecision::Allow)] {
+        let limits = Limits { text_bytes: 100, ..Limits::default() };
+        let configuration = Configuration::new().add_scanner(Role::Assistant, scanner.clone());
+        let firewall = Firewall::new(configuration.with_limits(limits).with_fail_mode(mode)).unwrap();
+        let message = Message::assistant(&*half).with_tool_calls(vec![call.clone()]);
+        let result = firewall.scan_blocking(&message, None);
+        assert_eq!((result.decision, result.status), (decision, ScanStatus::Error));
+    }
+}
+
+#[test]
 fn fields_are_scanned_and_named() {
     let field = |place: &str, text: &str| Field { place: place.to_owned(), text: text.to_owned() };
     let message =

@@ -330,6 +330,29 @@ mod tests {
         assert!(passed && told.starts_with("It is 7ToolCall") && told.ends_with("so on."), "{told}");
     }
 
+    /// A reply leaves as the message passes that it is of a conversation.
+    #[test]
+    fn a_reply_and_the_same_message_of_a_trace_are_judged_alike() {
+        let scanner: Arc<dyn Scanner> = Arc::new(RegexScanner::new().expect("it compiles"));
+        let firewall = Firewall::new(Configuration::new().add_scanner(Role::Assistant, scanner.clone()));
+        let firewall = firewall.expect("it is valid");
+        let said = "Write to john.doe@example.com";
+        let cuts = |from: usize| (from..=said.len()).step_by(5);
+        for (first, second) in cuts(0).flat_map(|first| cuts(first).map(move |second| (first, second))) {
+            for whole in [said, "Write to john.doe at example and"] {
+                let parts = [&whole[..first], &whole[first..second], &whole[second..]];
+                let events = vec![thinking(parts[0]), text(parts[1]), call(json!({ "a": parts[2] }))];
+                let (_, refusal) = through(scanner.clone(), events);
+                let calls = vec![ToolCall { name: "send".into(), arguments: json!([parts[2]]).to_string() }];
+                let message = Message::assistant(parts[1]).with_tool_calls(calls).after_thought(parts[0]);
+                let thought = firewall.scan_blocking(&Message::assistant(parts[0]), None);
+                let result = firewall.scan_blocking(&message, None);
+                let passes = thought.is_allowed() && result.is_allowed();
+                assert_eq!((passes, refusal.is_none()), (whole != said, whole != said), "{parts:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_reply_that_ends_with_a_match_keeps_it() {
         let (told, passed) = out(vec![text("Write to "), text("john@example."), text("com")]);

@@ -1,7 +1,7 @@
 //! What a model is asked to continue.
 
 use llamafirewall_core::{Content, Field, Message, Role, ToolCall};
-use torchless_chat::{Conversation, Said};
+use torchless_chat::{Conversation, Said, thought};
 
 /// Text to complete, or a conversation to answer.
 #[derive(Clone, Debug)]
@@ -25,11 +25,13 @@ impl Content for Prompt {
 }
 
 fn message(said: Said) -> Message {
+    let thought = thought(said.fields.iter().map(|(place, text)| (&place[..], &text[..])));
     let calls = said.calls.into_iter().map(|(name, arguments)| ToolCall { name, arguments });
     let fields = said.fields.into_iter().map(|(place, text)| Field { place, text });
     Message::of_parts(role_named(&said.role), said.parts)
         .with_tool_calls(calls.collect())
         .with_fields(fields.collect())
+        .after_thought(thought)
 }
 
 /// Who a message is from, for the firewall; whatever is not known is as little trusted as the result of a tool.
@@ -62,5 +64,22 @@ mod tests {
             Message::tool("done").with_fields(field("tool_call_id", "1")),
         ];
         assert_eq!(seen, want);
+    }
+
+    #[test]
+    fn what_was_thought_stands_among_the_fields_and_before_the_content() {
+        for (message, thought) in [
+            (r#"{"role": "assistant", "content": "a", "reasoning_content": "b", "thinking": "b"}"#, "b"),
+            (
+                r#"{"role": "assistant", "content": [{"type": "thinking", "thinking": "b"}, {"text": "a"}], "reasoning": "c"}"#,
+                "bc",
+            ),
+            (r#"{"role": "assistant", "content": "a", "x": {"thinking": "b"}}"#, ""),
+        ] {
+            let conversation = Conversation::from_json(&format!("[{message}]")).expect("a conversation");
+            let mut seen = Vec::new();
+            Prompt::Conversation(conversation).visit(&mut |message| seen.push(message));
+            assert_eq!((&seen[0].thought[..], seen[0].fields.is_empty()), (thought, false), "{message}");
+        }
     }
 }

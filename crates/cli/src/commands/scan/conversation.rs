@@ -6,6 +6,7 @@ use crate::input;
 use crate::speaker::Speaker;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use torchless::conversation::thought;
 use torchless::firewall::{Field, ToolCall};
 use torchless::{Message, Role};
 
@@ -124,6 +125,7 @@ fn messages(line: &str, speaker: Speaker) -> Result<Line, String> {
     let mut thoughts: Vec<String> =
         [row.reasoning_content, row.reasoning, row.thinking].into_iter().flatten().collect();
     thoughts.dedup();
+    let before = thoughts.concat();
     let is_none = matches!(row.content, Some(None));
     let (content, beside) = match row.content.flatten() {
         Some(content) => (Some(content), row.text),
@@ -147,7 +149,8 @@ fn messages(line: &str, speaker: Speaker) -> Result<Line, String> {
     let beside = parts(beside, "text")?;
     fields.extend(beside.into_iter().map(|text| Field { place: "text".to_owned(), text }));
     let role = speaker.of(row.role);
-    let said = Message::of_parts(role, said).with_tool_calls(calls).with_fields(fields);
+    let before = before + &thought(fields.iter().map(|field| (&field.place[..], &field.text[..])));
+    let said = Message::of_parts(role, said).with_tool_calls(calls).with_fields(fields).after_thought(before);
     let thoughts = thoughts.into_iter().map(|thought| Message::new(role, thought)).collect();
     Ok(Line { thoughts, said: vec![said], unread })
 }
@@ -261,6 +264,7 @@ mod tests {
             Ok(vec!["a\nb".into()])
         );
         assert_eq!(texts(r#"{"reasoning": "hm", "content": "yes"}"#), Ok(vec!["hm".into(), "yes".into()]));
+        assert_eq!(said(both).map(|m| m[2].thought.clone()), Ok("hmso".into()));
         for (line, role) in [
             (r#"{"role": "developer", "content": ""}"#, Role::System),
             (r#"{"role": "function", "content": ""}"#, Role::Tool),
