@@ -98,18 +98,22 @@ const MOST_ALONE: usize = 16;
 impl ToolCall {
     /// What there is to scan, and where it stands: the name, the arguments as they are written, and the strings in them as the
     /// tool gets them, so that a program is read with its line breaks, also out of JSON that a string holds; the values once more without
-    /// anything between them, as a tool may put them together.
+    /// anything between them, as a tool may put them together, and once with the numbers beside them.
     pub(crate) fn readings(&self) -> Vec<(&'static str, String)> {
         let [name_of_call, arguments] = PARTS_OF_CALLS;
-        let strings = strings(&self.arguments);
-        let packed = packed(&strings);
-        let all = || strings.iter().chain(packed.iter().flatten());
+        let values = values(&self.arguments);
+        let packed = packed(&values);
+        let in_all = || std::iter::once(&values).chain(&packed);
+        let all = || in_all().flatten().filter(|value| !value.is_number());
         let (mut alone, mut together): (Vec<_>, Vec<_>) =
-            all().map(|string| &string.text[..]).partition(|text| text.contains('\n'));
+            all().map(|value| &value.text[..]).partition(|text| text.contains('\n'));
         together.extend(alone.split_off(alone.len().min(MOST_ALONE)));
         let parts = std::iter::once(together.join("\n")).chain(alone.into_iter().map(str::to_owned));
-        let of_packed: Vec<String> = packed.iter().map(|strings| joined(strings)).collect();
-        let parts = parts.chain([joined(&strings), of_packed.join("\n")]).filter(|text| !text.is_empty());
+        let of_packed: Vec<String> = packed.iter().map(|values| joined(values)).collect();
+        let numbered = in_all().map(|values| joined_with_numbers(values));
+        let numbered: Vec<String> = numbered.filter(|text| !text.is_empty()).collect();
+        let joined = [joined(&values), of_packed.join("\n"), numbered.join("\n")];
+        let parts = parts.chain(joined).filter(|text| !text.is_empty());
         let name = (name_of_call, self.name.clone());
         let whole = (arguments, self.arguments.clone());
         [whole, name].into_iter().chain(parts.map(|text| (arguments, text))).collect()
@@ -117,32 +121,52 @@ impl ToolCall {
 
     /// The strings among the values of the arguments, one behind the other.
     pub fn joined_values(&self) -> String {
-        values(&strings(&self.arguments)).collect()
+        strings_of(&values(&self.arguments)).collect()
     }
 }
 
-/// A quoted string of arguments.
+/// A string or a number of arguments.
 #[derive(Debug, PartialEq)]
-struct Quoted {
+struct Value {
     text: String,
-    is_key: bool,
+    kind: ValueKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ValueKind {
+    Key,
+    String,
+    /// Without its sign.
+    Number,
+}
+
+impl Value {
+    fn is_number(&self) -> bool {
+        self.kind == ValueKind::Number
+    }
+
+    /// Whether a number beside it may be part of what it says.
+    fn has_letters(&self) -> bool {
+        !self.is_number() && self.text.contains(char::is_alphabetic)
+    }
 }
 
 /// The strings in each string that holds JSON, or what resembles it, again and again. A quote in a string takes twice the signs of
 /// one around it, so that this soon comes to an end.
-fn packed(outer: &[Quoted]) -> Vec<Vec<Quoted>> {
-    let is_packed = |string: &&Quoted| {
+fn packed(outer: &[Value]) -> Vec<Vec<Value>> {
+    let is_packed = |string: &&Value| {
         let text = string.text.trim();
-        text.len() > 1
+        !string.is_number()
+            && text.len() > 1
             && [('{', '}'), ('[', ']'), ('"', '"')]
                 .iter()
                 .any(|&(open, close)| text.starts_with(open) && text.ends_with(close))
     };
-    let unpacked = |outer: &[Quoted]| -> Vec<Vec<Quoted>> {
+    let unpacked = |outer: &[Value]| -> Vec<Vec<Value>> {
         outer
             .iter()
             .filter(is_packed)
-            .map(|string| strings(&string.text))
+            .map(|string| values(&string.text))
             .filter(|inner| !inner.is_empty())
             .collect()
     };
@@ -156,25 +180,54 @@ fn packed(outer: &[Quoted]) -> Vec<Vec<Quoted>> {
 }
 
 /// Values one behind the other, where there is more than one.
-fn joined(strings: &[Quoted]) -> String {
-    if values(strings).nth(1).is_some() { values(strings).collect() } else { String::new() }
+fn joined(values: &[Value]) -> String {
+    if strings_of(values).nth(1).is_some() { strings_of(values).collect() } else { String::new() }
 }
 
-fn values(strings: &[Quoted]) -> impl Iterator<Item = &str> {
-    strings.iter().filter(|string| !string.is_key).map(|string| &string.text[..])
+/// The same with numbers, which belong to strings with letters beside them alone: numbers one behind the other are numbers that nobody
+/// gave. Empty where none does.
+fn joined_with_numbers(values: &[Value]) -> String {
+    let (mut text, mut has_number) = (String::new(), false);
+    let mut before: Option<&Value> = None;
+    for value in values.iter().filter(|value| value.kind != ValueKind::Key) {
+        if let Some(before) = before.filter(|before| before.is_number() || value.is_number()) {
+            let belongs = before.has_letters() || value.has_letters();
+            has_number |= belongs;
+            text.push_str(if belongs { "" } else { "\n" });
+        }
+        text.push_str(&value.text);
+        before = Some(value);
+    }
+    if has_number { text } else { String::new() }
 }
 
-/// The quoted strings of JSON, keys among them, in their order; and of what is no JSON but resembles it, such as values of Python:
-/// what one tool does not read, another does.
-fn strings(source: &str) -> Vec<Quoted> {
+fn strings_of(values: &[Value]) -> impl Iterator<Item = &str> {
+    values.iter().filter(|value| value.kind == ValueKind::String).map(|value| &value.text[..])
+}
+
+/// The quoted strings of JSON, keys among them, and the numbers, in their order; and of what is no JSON but resembles it, such as values
+/// of Python: what one tool does not read, another does.
+fn values(source: &str) -> Vec<Value> {
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(source).is_ok();
-    let mut out = Vec::new();
-    let mut chars = source.chars();
-    while let Some(quote) = chars.next() {
-        if quote == '"' || quote == '\'' && !is_json {
-            let text = unquoted(&mut chars, quote);
-            let is_key = chars.as_str().trim_start().starts_with(':');
-            out.push(Quoted { text, is_key });
+    let (mut out, mut rest, mut is_in_word) = (Vec::new(), source, false);
+    while let Some(first) = rest.chars().next() {
+        let mut chars = rest.chars();
+        chars.next();
+        let found = if first == '"' || first == '\'' && !is_json {
+            Some((unquoted(&mut chars, first), ValueKind::String))
+        } else if first.is_ascii_digit() && !is_in_word {
+            let end =
+                rest.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c)).unwrap_or(rest.len());
+            chars = rest[end..].chars();
+            Some((rest[..end].to_owned(), ValueKind::Number))
+        } else {
+            None
+        };
+        is_in_word = found.is_none() && first.is_alphanumeric();
+        rest = chars.as_str();
+        if let Some((text, kind)) = found {
+            let is_key = rest.trim_start().starts_with(':');
+            out.push(Value { text, kind: if is_key { ValueKind::Key } else { kind } });
         }
     }
     out
@@ -419,7 +472,8 @@ mod tests {
     use super::*;
 
     fn texts(source: &str) -> Vec<String> {
-        strings(source).into_iter().map(|string| string.text).collect()
+        let values = values(source).into_iter().filter(|value| !value.is_number());
+        values.map(|value| value.text).collect()
     }
 
     #[test]
@@ -452,8 +506,26 @@ mod tests {
         let split = call(r#"{"a" : "one", "b": {"c": ["two", 3, "three"]}}"#);
         assert_eq!(split.joined_values(), "onetwothree");
         let readings: Vec<String> = split.readings().into_iter().map(|(_, text)| text).collect();
-        assert_eq!(readings[2..], ["a\none\nb\nc\ntwo\nthree", "onetwothree"]);
+        assert_eq!(readings[2..], ["a\none\nb\nc\ntwo\nthree", "onetwothree", "onetwo3three"]);
         assert_eq!(call(r#"{"a": "one"}"#).readings().len(), 3);
+    }
+
+    #[test]
+    fn numbers_are_read_with_the_strings_beside_them() {
+        for (arguments, want) in [
+            (r#"{"a": "zebra", "b": -7431.5, "c": "quartz"}"#, Some("zebra7431.5quartz")),
+            (r#"["zebra-", 74, 31, "-q"]"#, Some("zebra-74\n31-q")),
+            (r#"{"x": 1, "to": "4111 1111", "y": 1111, "z": 2}"#, None),
+            (r#"{1: 'a', 'n': 2, 'o': x3}"#, Some("a2")),
+            (r#"{"j": "[\"a\", 7]"}"#, Some("a7")),
+            (r#"["a", true, null]"#, None),
+        ] {
+            let call = ToolCall { name: "f".to_owned(), arguments: arguments.to_owned() };
+            let readings: Vec<String> = call.readings().into_iter().skip(3).map(|(_, text)| text).collect();
+            let without = readings.iter().filter(|text| !text.contains(|c: char| c.is_ascii_digit()));
+            assert_eq!(readings.len() - without.count(), usize::from(want.is_some()), "{readings:?}");
+            assert!(want.is_none_or(|want| readings.iter().any(|text| text == want)), "{readings:?}");
+        }
     }
 
     #[test]
@@ -473,6 +545,8 @@ mod tests {
         assert_eq!(readings(r#"["{'b': 'c'}", "d"]"#)[0], "{'b': 'c'}\nd\nb\nc");
         let wide = format!("[{}]", r#""[\"[]\"]","#.repeat(50_000));
         assert!(readings(&wide).iter().map(String::len).sum::<usize>() < 4 * wide.len());
+        let numbers = format!("[{}0]", r#""a",1,"#.repeat(50_000));
+        assert!(readings(&numbers).iter().map(String::len).sum::<usize>() < 4 * numbers.len());
     }
 
     #[test]
