@@ -29,13 +29,14 @@ impl Whole {
         Some(Self { text, said, content })
     }
 
-    /// Whether something was found in what was thought alone.
+    /// Whether something was found that begins in what was thought.
     pub fn has_found_in_thought(&self, result: &ScanResult) -> bool {
         result.findings.iter().any(|finding| self.is_thought(finding))
     }
 
+    /// Whether a finding begins in what was thought: it may go on in what was said by chance, as an address before a word does.
     fn is_thought(&self, finding: &Finding) -> bool {
-        finding.span.start < finding.span.end && finding.span.end <= self.said.start
+        finding.span.start < finding.span.end.min(self.said.start)
     }
 
     /// What was thought.
