@@ -157,7 +157,9 @@ impl Entry {
         // One that panics when it is asked goes by its scores.
         let by_rule = caught(|| self.scanner.asks_by_rule()).unwrap_or(false);
         let is_asked = |decision| by_rule && decision == ScanDecision::HumanInTheLoopRequired;
-        if !is_asked(result.decision) {
+        // A score of 0 says that there is nothing to decide on, whatever the threshold.
+        let is_nothing = result.score <= 0.0 && result.decision.is_allow();
+        if !is_asked(result.decision) && !is_nothing {
             let asked = result.findings.iter().any(|finding| is_asked(finding.decision));
             let least = if asked { ScanDecision::HumanInTheLoopRequired } else { ScanDecision::Allow };
             result.decision = threshold.decision(result.score).max(least);

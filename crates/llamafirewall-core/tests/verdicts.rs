@@ -462,6 +462,10 @@ fn thresholds_decide_by_score() {
     assert_eq!(scan(threshold(0.95, Some(0.8)), "block").decision, ScanDecision::HumanInTheLoopRequired);
     assert_eq!(scan(threshold(0.5, None), "human").decision, ScanDecision::Block);
     assert_eq!(scan(threshold(1.0, None), "error").decision, ScanDecision::Block);
+    // Where nothing was found there is nothing to decide on.
+    assert_eq!(scan(threshold(0.0, None), "fine").decision, ScanDecision::Allow);
+    assert_eq!(scan(threshold(1.0, Some(0.0)), "fine").decision, ScanDecision::Allow);
+    assert_eq!(scan(threshold(0.0, None), "human").decision, ScanDecision::Block);
     // What is not objected to any more has to be seen as a whole.
     let half = scan(threshold(0.9, None), "half blocked");
     assert_eq!((half.decision, half.status), (ScanDecision::Block, ScanStatus::Error));
