@@ -57,6 +57,9 @@ pub struct RegexScanner {
     opaque: Option<ScanDecision>,
 }
 
+/// Forms in which nothing says whether a letter is a capital.
+const NO_CASE: [&str; 2] = ["morse", "spelling alphabet"];
+
 /// What a policy may say of it.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -180,8 +183,12 @@ impl RegexScanner {
             found.retain(|found| is_one_number(view, original, found));
         }
         found.into_iter().for_each(|found| each(found, ScanDecision::Block, 1.0));
+        // Signs that have no case are read as small letters.
+        let in_capitals =
+            NO_CASE.iter().any(|form| view.was_read_as(form)).then(|| text.to_ascii_uppercase());
         for own in &self.own {
             own.look(text, each);
+            in_capitals.iter().for_each(|text| own.look(text, each));
         }
     }
 

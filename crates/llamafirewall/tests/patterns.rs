@@ -344,6 +344,22 @@ fn what_begins_like_a_token_passes() {
 }
 
 #[test]
+fn a_pattern_in_capitals_is_found_in_every_form() {
+    let own = Pattern { name: "Code".into(), regex: "(?-i)BLUEBIRD".into(), decision: ScanDecision::Block };
+    let scanner = Arc::new(RegexScanner::with(&[], vec![own]).unwrap());
+    let firewall = Firewall::new(Configuration::new().add_scanner(Role::User, scanner)).unwrap();
+    for (text, passes) in [
+        ("it is BLU3B1RD", false),
+        ("it is 8LUEB1RD and BLUEB|RD", false),
+        ("-... .-.. ..- . -... .. .-. -..", false),
+        ("Bravo Lima Uniform Echo Bravo India Romeo Delta", false),
+        ("a bluebird, 1gn0r3 4ll of blu3b1rd", true),
+    ] {
+        assert_eq!(firewall.scan_blocking(&Message::user(text), None).is_allowed(), passes, "{text}");
+    }
+}
+
+#[test]
 fn of_two_patterns_of_one_name_the_worse_one_wins() {
     let pattern = |name: &str, regex: &str, decision| Pattern {
         name: name.to_owned(),
