@@ -1,6 +1,6 @@
 //! Scanner `canary`: words that were planted in a prompt, and that nobody may ever say.
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use llamafirewall_core::{
     ConfigurationError, Finding, Placement, ScanFuture, ScanInput, ScanResult, Scanner, ScannerOptions,
     ScannerType, View, ViewKind, Views,
@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 /// Shorter words come about by chance.
 const SHORTEST: usize = 8;
+/// The end of a reply is held against the beginnings of words of this length, letter by letter.
+const LONGEST: usize = 4096;
 
 /// Finds planted words in every form: in other letters and ciphers, encoded, reversed, with anything between their
 /// letters.
@@ -28,7 +30,8 @@ struct Forms {
 
 impl Forms {
     fn of(forms: Vec<String>) -> Result<Self, aho_corasick::BuildError> {
-        let automaton = AhoCorasick::new(&forms)?;
+        // Making a table of all states would take time in the square of a word that repeats itself.
+        let automaton = AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(&forms)?;
         Ok(Self { forms, automaton })
     }
 
@@ -54,10 +57,10 @@ pub(crate) fn build(options: &ScannerOptions) -> Result<Arc<dyn Scanner>, Config
 }
 
 impl CanaryScanner {
-    /// Looks for these words, each of at least eight ASCII letters and digits.
+    /// Looks for these words, each of eight to 4096 ASCII letters and digits.
     ///
     /// # Errors
-    /// There is no word, or one is too short.
+    /// There is no word, or one is too short or too long.
     pub fn new(words: &[impl AsRef<str>]) -> Result<Self, ConfigurationError> {
         let invalid = |reason: &str| ConfigurationError::Options {
             scanner: "canary".to_owned(),
@@ -68,6 +71,12 @@ impl CanaryScanner {
             let plain = word.as_ref();
             if squeezed(plain).0.len() < SHORTEST || !plain.is_ascii() {
                 return Err(invalid("a canary word has at least eight letters and digits, all ASCII"));
+            }
+            let letters = squeezed(plain).0.len();
+            if letters > LONGEST {
+                let at_most =
+                    format!("one has {letters} letters and digits, at most {LONGEST} are looked for");
+                return Err(invalid(&format!("{at_most}: give a part of it")));
             }
             forms.extend(forms_of(plain));
             alike.push(alike_of(&squeezed(plain).0));
@@ -244,6 +253,16 @@ mod tests {
         let input =
             ScanInput::text_of(Role::Assistant, "It is Zebra-7431-Quartz, or ｚｅｂｒａ-7431-quartz.");
         assert_eq!(scanner.findings(&input).len(), 2);
+    }
+
+    #[test]
+    fn a_word_that_repeats_itself_is_found() {
+        let word = "a1".repeat(LONGEST / 2);
+        let scanner = CanaryScanner::new(&[&word]).expect("long enough");
+        let input = ScanInput::text_of(Role::Assistant, &format!("It is {word}."));
+        assert_eq!(scanner.findings(&input)[0].span, 6..6 + LONGEST);
+        let refused = CanaryScanner::new(&[word + "a"]).map(|_| ()).expect_err("too long");
+        assert!(refused.to_string().contains("4097 letters"), "{refused}");
     }
 
     #[test]
