@@ -29,11 +29,12 @@ impl<'t> Code<'t> {
         }
         let mut code = Self::empty();
         let mut at = range.start;
+        let mut html = Html::of(message, &range);
         for line in message[range].split_inclusive('\n') {
             let end = at + line.len();
             let (_, rest) = unquoted(line, wrapping.quotes);
             match wrapping.is_html {
-                true => code.push_html(rest, end - rest.len()),
+                true => code.push_html(rest, end - rest.len(), &mut html),
                 false => code.push(rest, end - rest.len()..end),
             }
             at = end;
@@ -62,15 +63,23 @@ impl<'t> Code<'t> {
         self.text.to_mut().push_str(text);
     }
 
-    /// Text of HTML: references are characters, and highlighting is none.
-    fn push_html(&mut self, mut text: &str, mut at: usize) {
-        while let Some(next) = text.find(['&', '<']) {
-            let (length, meant) = sign(&text[next..]).unwrap_or((1, Cow::Borrowed(&text[next..=next])));
+    /// Text of HTML: references are characters, highlighting and comments are nothing.
+    fn push_html(&mut self, mut text: &str, mut at: usize, html: &mut Html) {
+        while let Some(next) = if html.is_in_comment { Some(0) } else { text.find(['&', '<']) } {
+            let is_line_begun = next > 0 || !(self.text.is_empty() || self.text.ends_with('\n'));
+            let (length, meant) = match html.comment(&text[next..], at + next) {
+                Some(length) => (length, Cow::Borrowed("")),
+                None => sign(&text[next..], html.has_lines.then_some(is_line_begun))
+                    .unwrap_or((1, Cow::Borrowed(&text[next..=next]))),
+            };
             let (plain, rest) = (&text[..next], &text[next + length..]);
             self.push(plain, at..at + next);
             self.push(&meant, at + next..at + next + length);
             at += next + length;
             text = rest;
+            if text.is_empty() {
+                return;
+            }
         }
         self.push(text, at..at + text.len());
     }
@@ -109,33 +118,136 @@ pub(crate) fn unquoted(line: &str, most: usize) -> (usize, &str) {
     (found, rest)
 }
 
-/// What a reference or a tag of highlighting at the start of a text means, and its length; `None` where there is none.
-fn sign(text: &str) -> Option<(usize, Cow<'static, str>)> {
-    /// Longest reference or tag that is looked for.
+/// What is known of a block of HTML while it is read.
+struct Html {
+    is_in_comment: bool,
+    /// Where the last comment ends that does: one that does not is none.
+    last_end: usize,
+    /// Whether elements stand for its lines.
+    has_lines: bool,
+}
+
+impl Html {
+    fn of(message: &str, range: &Range<usize>) -> Self {
+        let text = &message[range.clone()];
+        let last_end = text.rfind("-->").map_or(0, |end| range.start + end);
+        let first = text.trim_start_matches(|c: char| c.is_whitespace() || c == '>');
+        let has_lines = tag(first).is_some_and(|(name, length)| is_of_lines(&name, &first[..length]));
+        Self { is_in_comment: false, last_end, has_lines }
+    }
+
+    /// How many bytes at the start of a text are a comment, or what of it is on this line. It stands at `at` in the message.
+    fn comment(&mut self, text: &str, at: usize) -> Option<usize> {
+        let opening = if self.is_in_comment { "" } else { "<!--" };
+        let rest = text.strip_prefix(opening).filter(|_| self.is_in_comment || at < self.last_end)?;
+        let at_once = [">", "->"].into_iter().find(|end| !opening.is_empty() && rest.starts_with(end));
+        let end = at_once.map(str::len).or_else(|| rest.find("-->").map(|end| end + 3));
+        self.is_in_comment = end.is_none();
+        Some(end.map_or(text.len(), |end| opening.len() + end))
+    }
+}
+
+/// Elements that some highlighters make of lines.
+const LINES: [&str; 6] = ["div", "li", "ol", "p", "tr", "ul"];
+
+/// Whether a tag is of such an element. Braces are those of JSX, which is code.
+fn is_of_lines(name: &str, tag: &str) -> bool {
+    LINES.contains(&name) && !tag.contains('{')
+}
+
+/// The name of the tag that a text begins with, in small letters, and the length of the tag.
+fn tag(text: &str) -> Option<(String, usize)> {
+    /// Longest tag that is looked for.
     const LONGEST: usize = 400;
-    const NAMES: [(&str, &str); 6] =
-        [("lt", "<"), ("gt", ">"), ("amp", "&"), ("quot", "\""), ("apos", "'"), ("nbsp", " ")];
     let text = &text[..text.floor_char_boundary(LONGEST)];
-    if let Some(tag) = text.strip_prefix("</").or_else(|| text.strip_prefix('<')) {
-        let end = tag.find('>')?;
-        let name = tag[..end].split([' ', '/']).next().unwrap_or_default();
-        let length = text.len() - tag.len() + end + 1;
-        return match name {
-            "span" => Some((length, Cow::Borrowed(""))),
-            "br" => Some((length, Cow::Borrowed("\n"))),
+    let tag = text.strip_prefix("</").or_else(|| text.strip_prefix('<'))?;
+    let end = tag.find('>')?;
+    let name = tag[..end].split([' ', '/']).next().unwrap_or_default();
+    Some((name.to_ascii_lowercase(), text.len() - tag.len() + end + 1))
+}
+
+/// What a reference or a tag of highlighting at the start of a text means, and its length; `None` where there is none. Where elements
+/// stand for lines, they end one that has begun.
+fn sign(text: &str, is_line_begun: Option<bool>) -> Option<(usize, Cow<'static, str>)> {
+    if text.starts_with('<') {
+        let (name, length) = tag(text)?;
+        let is_line_begun = is_line_begun.filter(|_| is_of_lines(&name, &text[..length]));
+        return match (&*name, is_line_begun) {
+            ("span" | "wbr", _) => Some((length, Cow::Borrowed(""))),
+            ("br", _) => Some((length, Cow::Borrowed("\n"))),
+            (_, Some(true)) => Some((length, Cow::Borrowed("\n"))),
+            (_, Some(false)) => Some((length, Cow::Borrowed(""))),
             _ => None,
         };
     }
-    let name = text.strip_prefix('&').and_then(|rest| rest.split_once(';')).map(|(name, _)| name)?;
-    let number = name.strip_prefix('#').and_then(|digits| {
-        let hex = digits.strip_prefix(['x', 'X']);
-        hex.map_or_else(|| digits.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok())
-    });
-    let meant = match number.and_then(char::from_u32) {
-        Some(meant) => Cow::Owned(meant.to_string()),
-        None => Cow::Borrowed(NAMES.iter().find(|(known, _)| *known == name)?.1),
+    let rest = text.strip_prefix('&')?;
+    let is_of =
+        |is_in: fn(&u8) -> bool, text: &str| text.bytes().take(LONGEST_NAME).take_while(is_in).count();
+    let Some(number) = rest.strip_prefix('#') else {
+        let name = &rest[..is_of(u8::is_ascii_alphanumeric, rest)];
+        return match rest[name.len()..].starts_with(';') {
+            true => named(name).map(|meant| (name.len() + 2, Cow::Borrowed(meant))),
+            // Browsers read those that are older than the semicolon without one.
+            false => OLD
+                .iter()
+                .find(|old| name.starts_with(**old))
+                .and_then(|old| Some((old.len() + 1, Cow::Borrowed(named(old)?)))),
+        };
     };
-    Some((name.len() + 2, meant))
+    let (radix, digits) = match number.strip_prefix(['x', 'X']) {
+        Some(digits) => (16, &digits[..is_of(u8::is_ascii_hexdigit, digits)]),
+        None => (10, &number[..is_of(u8::is_ascii_digit, number)]),
+    };
+    let meant = u32::from_str_radix(digits, radix).ok().and_then(char::from_u32)?;
+    let length = 2 + usize::from(radix == 16) + digits.len();
+    Some((length + usize::from(text[length..].starts_with(';')), Cow::Owned(meant.to_string())))
+}
+
+/// Longest name or number of a reference that is read.
+const LONGEST_NAME: usize = 40;
+/// References that need no semicolon.
+const OLD: [&str; 9] = ["lt", "LT", "gt", "GT", "amp", "AMP", "quot", "QUOT", "nbsp"];
+
+/// What a reference means by name, where that is ASCII: code is (HTML, section 13.5).
+fn named(name: &str) -> Option<&'static str> {
+    const NAMES: [(&str, &[&str]); 35] = [
+        ("\t", &["Tab"]),
+        ("\n", &["NewLine"]),
+        (" ", &["nbsp", "NonBreakingSpace"]),
+        ("!", &["excl"]),
+        ("\"", &["quot", "QUOT"]),
+        ("#", &["num"]),
+        ("$", &["dollar"]),
+        ("%", &["percnt"]),
+        ("&", &["amp", "AMP"]),
+        ("'", &["apos"]),
+        ("(", &["lpar"]),
+        (")", &["rpar"]),
+        ("*", &["ast", "midast"]),
+        ("+", &["plus"]),
+        (",", &["comma"]),
+        (".", &["period"]),
+        ("/", &["sol"]),
+        (":", &["colon"]),
+        (";", &["semi"]),
+        ("<", &["lt", "LT"]),
+        ("=", &["equals"]),
+        (">", &["gt", "GT"]),
+        ("?", &["quest"]),
+        ("@", &["commat"]),
+        ("[", &["lsqb", "lbrack"]),
+        ("\\", &["bsol"]),
+        ("]", &["rsqb", "rbrack"]),
+        ("^", &["Hat"]),
+        ("_", &["lowbar", "UnderBar"]),
+        ("`", &["grave", "DiacriticalGrave"]),
+        ("{", &["lcub", "lbrace"]),
+        ("|", &["verbar", "vert", "VerticalLine"]),
+        ("}", &["rcub", "rbrace"]),
+        ("fj", &["fjlig"]),
+        ("", &["shy", "ZeroWidthSpace"]),
+    ];
+    NAMES.iter().find(|(_, names)| names.contains(&name)).map(|(meant, _)| *meant)
 }
 
 /// A text whose lines end by line feeds: those that carriage returns alone end do so too. Places stay what they are.
@@ -178,6 +290,16 @@ mod tests {
         check("é &lt;a&gt; &#34;&#x27;&amp;lt;", (0, true), "é <a> \"'&lt;");
         check("a && b & c; <b &; &# &x; x<y", (0, true), "a && b & c; <b &; &# &x; x<y");
         check("<span class=\"k\">def</span> f<br/>x<i>", (0, true), "def f\nx<i>");
+        check("a<!-- b -->c<!---->d<!-->e<!-- f\ng\n-->h <!-- i", (0, true), "acdeh <!-- i");
+        check("> a<!-- b\n> c -->d\n> e", (1, true), "ad\ne");
+        check(
+            "a&period;b&lpar;&QUOT;&quot c&lowbar;&#40d&#x29&NewLine;&copy;",
+            (0, true),
+            "a.b(\"\" c_(d)\n&copy;",
+        );
+        check("<div>a</div>\n<div class=\"x\"> b</div><LI>c</LI>", (0, true), "a\n\n b\nc\n");
+        check("x = (\n<div>a</div>)", (0, true), "x = (\n<div>a</div>)");
+        check("<div x={y}>a</div>", (0, true), "<div x={y}>a</div>");
         check("> if a &lt; b:\n> \tc", (1, true), "if a < b:\n\tc");
         check("", (1, true), "");
     }

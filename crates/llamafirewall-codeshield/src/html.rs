@@ -14,6 +14,7 @@ struct Tag<'t> {
 /// Where code stands in HTML, and what its tags name it. A block that is never closed reaches to the end.
 pub(crate) fn blocks(text: &str) -> Vec<(Range<usize>, Named)> {
     let mut found = Vec::new();
+    let last_comment = text.rfind("-->").unwrap_or(0);
     let mut at = 0;
     while let Some(next) = text[at..].find('<') {
         at += next + 1;
@@ -28,7 +29,7 @@ pub(crate) fn blocks(text: &str) -> Vec<(Range<usize>, Named)> {
             named =
                 Some(language(inner.attributes)).filter(|inner| *inner != Named::Nothing).unwrap_or(named);
         }
-        let end = end(text, from);
+        let end = end(text, from, last_comment);
         found.push((from..end, named));
         at = end;
     }
@@ -62,17 +63,35 @@ fn language(attributes: &str) -> Named {
     names.find(|named| *named != Named::Nothing).unwrap_or(Named::Nothing)
 }
 
-/// Where the code that begins at `from` ends: before the first `</pre` or `</code`.
-fn end(text: &str, from: usize) -> usize {
-    let closes = |at: &usize| {
-        let rest = &text.as_bytes()[at + 2..];
-        let begins = |name: &str| {
-            rest.get(..name.len()).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
-        };
-        begins("pre") || begins("code")
+/// Where the code that begins at `from` ends: before the first `</pre` or `</code` outside of comments, or where it is not closed before
+/// the next block. The last comment ends at `last_comment`: one that does not end is none.
+fn end(text: &str, from: usize, last_comment: usize) -> usize {
+    let begins = |at: usize, name: &str| {
+        let word = text.as_bytes().get(at..at + name.len());
+        word.is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
     };
-    let mut ends = text[from..].match_indices("</").map(|(at, _)| from + at);
-    ends.find(closes).unwrap_or(text.len())
+    let mut at = from;
+    while let Some(next) = text[at..].find('<') {
+        let place = at + next;
+        let is_closed = begins(place, "</pre") || begins(place, "</code");
+        if is_closed || begins(place, "<pre") && is_block(text, from, place) {
+            return place;
+        }
+        at = place + 1;
+        if begins(place, "<!--") && place < last_comment {
+            at = text[place + 2..].find("-->").map_or(at, |end| place + 2 + end);
+        }
+    }
+    text.len()
+}
+
+/// Whether a tag `<pre>` is one of the message, and not in a string of code that begins at `from`: it begins a line, or has its `<code>`.
+fn is_block(text: &str, from: usize, at: usize) -> bool {
+    let begins_line = text[from..at].trim_end_matches([' ', '\t', '>']).ends_with('\n');
+    tag(text, at).is_some_and(|pre| {
+        let inner = text.len() - text[pre.end..].trim_start().len();
+        begins_line || tag(text, inner).is_some_and(|inner| inner.is_code)
+    })
 }
 
 #[cfg(test)]
@@ -97,5 +116,13 @@ mod tests {
         check("<code>x</code> <prefix>x <pre", &[]);
         check("<pre><code class=\"language-klingon\">x</code>", &[("x", None)]);
         check("<pre></pre>", &[("", None)]);
+        check("<pre>a <!-- </pre> --> b</pre>", &[("a <!-- </pre> --> b", None)]);
+        check("<pre>a <!-- </pre> b", &[("a <!-- ", None)]);
+        let sql = "<pre><code class=\"language-sql\">SELECT 1\n\n";
+        check(
+            &format!("{sql}<pre><code class=\"language-python\">x"),
+            &[("SELECT 1\n\n", None), ("x", python)],
+        );
+        check("<pre lang=py>s = '<pre>' + x</pre>", &[("s = '<pre>' + x", python)]);
     }
 }

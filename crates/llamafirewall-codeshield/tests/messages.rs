@@ -140,6 +140,10 @@ fn code_is_found_whatever_stands_around_its_lines() {
         "```python\rimport os\ros.system('ls ' + d)\r```\r",
         "<p>Look:</p><pre><code class=\"language-python\">import os\nos.system('ls ' + d)\n</code></pre>",
         "<pre lang=\"py\">\n<code>import os\nif a &lt; b:\n    <span>os</span>.system(&quot;ls &quot; + d)</code></pre>",
+        "<pre>import os\nos.<!-- y -->system(&quot;ls &quot; + d)<!-- </pre> --></pre>",
+        "<pre>import os\nos&period;system&lpar;&QUOT;ls &quot; + d)</pre>",
+        "<pre><div>import os</div>\n<div>os.system('ls ' + d)</div></pre>",
+        "<pre><code class=\"language-sql\">SELECT 1\n\n<pre><code class=\"language-python\">import os\nos.system('ls ' + d)",
         "> <pre><code class=\"lang-py\">\n> import os\n> if d:\n>     os.system(&#39;ls &#39; + d)\n> </code></pre>",
     ] {
         assert_eq!(rules(&scan_message(text)), ["insecure-os-system-use"], "{text}");
@@ -470,6 +474,10 @@ fn patterns_take_linear_time() {
         "> > ",
         "<pre>x</pre>",
         "<pre>&lt;",
+        "<pre><!-- ",
+        "<pre>\n<!---->",
+        "<pre><div>x",
+        "<pre> <code>",
         "- ```",
         "- - ",
         "- * + ",
