@@ -13,7 +13,7 @@ use crate::alphabet::byte_token;
 use crate::decode::{Decoder, Start};
 use crate::error::excerpt;
 use crate::model::{Model, Rounding, Spm, Unigram, UnigramParts};
-use crate::normalize::{Charsmap, Normalizer, Rewrite, SentencePiece};
+use crate::normalize::{Charsmap, Normalizer, Rewrite, SentencePiece, Symbols};
 use crate::postprocess::PostProcessor;
 use crate::pretokenize::PreTokenizer;
 use crate::special::{end_ids, is_turn_markup};
@@ -212,6 +212,10 @@ fn assemble(file: File<'_>, config: &Config) -> Result<Tokenizer, TokenizerError
     if !file.charsmap.is_empty() {
         normalizer.charsmap = Some(Charsmap::new(file.charsmap)?);
     }
+    // Of their number are pieces that are control tokens here.
+    let is_symbol = |at: &usize| file.types[*at] == 4;
+    let symbols = (0..listed).filter(is_symbol).filter_map(|at| std::str::from_utf8(&file.texts[at]).ok());
+    normalizer.symbols = Symbols::new(&symbols.filter(|text| !text.is_empty()).collect::<Vec<_>>())?;
     normalizer.treat_whitespace_as_suffix = file.trainer.treat_whitespace_as_suffix;
     let count = usize::from(normalizer.add_dummy_prefix && !normalizer.treat_whitespace_as_suffix);
     let post = around(config, class, special, &index, file.trainer.model_type == 2);

@@ -11,7 +11,7 @@ use crate::pattern::Pattern;
 use crate::unicode::Class;
 pub(crate) use charsmap::Charsmap;
 pub(crate) use forms::{Bert, Form};
-pub(crate) use sentencepiece::SentencePiece;
+pub(crate) use sentencepiece::{SentencePiece, Symbols};
 
 /// What a replacement looks for.
 #[derive(Debug, Clone)]

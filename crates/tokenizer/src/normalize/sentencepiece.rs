@@ -1,6 +1,10 @@
 //! SentencePiece's own normaliser: the character map, spaces joined and written as signs.
 
+use aho_corasick::{AhoCorasick, Anchored, Input, MatchKind, StartKind};
+
 use super::charsmap::Charsmap;
+use crate::TokenizerError;
+use crate::vocab::MAX_TOKENS;
 
 /// The sign that is written for a space.
 const SIGN: &str = "▁";
@@ -9,6 +13,8 @@ const SIGN: &str = "▁";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SentencePiece {
     pub(crate) charsmap: Option<Charsmap>,
+    /// Pieces that the user defined: they stay as they are.
+    pub(crate) symbols: Symbols,
     /// Puts a space before the text, or behind it.
     pub(crate) add_dummy_prefix: bool,
     /// Removes spaces at both ends, joins those between.
@@ -17,6 +23,36 @@ pub(crate) struct SentencePiece {
     pub(crate) escape_whitespaces: bool,
     /// The space that is added goes behind the text.
     pub(crate) treat_whitespace_as_suffix: bool,
+}
+
+/// Texts that no character map changes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Symbols(Option<AhoCorasick>);
+
+impl Symbols {
+    /// Of several that begin at one place the longest counts.
+    ///
+    /// # Errors
+    /// More than can be looked for.
+    pub(crate) fn new(texts: &[&str]) -> Result<Self, TokenizerError> {
+        if texts.is_empty() {
+            return Ok(Self(None));
+        }
+        let builder = &mut AhoCorasick::builder();
+        let builder = builder.match_kind(MatchKind::LeftmostLongest).start_kind(StartKind::Anchored);
+        let automaton = builder.build(texts).map_err(|_| TokenizerError::TooMany {
+            what: "pieces that the user defined",
+            found: texts.len(),
+            limit: MAX_TOKENS,
+        })?;
+        Ok(Self(Some(automaton)))
+    }
+
+    /// The length of the one that `rest` begins with.
+    fn at_start(&self, rest: &str) -> Option<usize> {
+        let found = self.0.as_ref()?.find(Input::new(rest).anchored(Anchored::Yes))?;
+        Some(found.end()).filter(|len| *len > 0)
+    }
 }
 
 impl SentencePiece {
@@ -35,7 +71,8 @@ impl SentencePiece {
         let mut after_space = self.remove_extra_whitespaces;
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
-            let replaced = self.replaced(rest);
+            let symbol = self.symbols.at_start(rest).map(|len| (len, &rest[..len]));
+            let replaced = symbol.or_else(|| self.replaced(rest));
             let (len, piece) = replaced.unwrap_or((c.len_utf8(), &rest[..c.len_utf8()]));
             let piece = if after_space { piece.trim_start_matches(' ') } else { piece };
             if !piece.is_empty() {
@@ -78,6 +115,7 @@ mod tests {
     fn model() -> SentencePiece {
         SentencePiece {
             charsmap: None,
+            symbols: Symbols::default(),
             add_dummy_prefix: true,
             remove_extra_whitespaces: true,
             escape_whitespaces: true,
@@ -104,5 +142,14 @@ mod tests {
         let charsmap = crate::normalize::Charsmap::new(&blob(&[(b'\t', " "), (b'A', "a b")])).unwrap();
         let model = SentencePiece { charsmap: Some(charsmap), ..model() };
         assert_eq!(model.apply("\t A\té"), "▁a▁b▁é");
+    }
+
+    #[test]
+    fn what_the_user_defined_stays() {
+        let charsmap = crate::normalize::Charsmap::new(&blob(&[(b'\t', " "), (b'A', "a b")])).unwrap();
+        let symbols = Symbols::new(&["\t", "\tA", "\t\t\t"]).unwrap();
+        let model = SentencePiece { charsmap: Some(charsmap), symbols, ..model() };
+        assert_eq!(model.apply("x\ty\t\tA A"), "▁x\ty\t\tA▁a▁b");
+        assert_eq!(model.apply(" \t "), "▁\t");
     }
 }

@@ -10,7 +10,7 @@ use crate::model::{
     Affixes, Bpe, BpeParts, Greedy, Merges, Model, NamedMerge, Rounding, Spm, Unigram, UnigramParts, Unknown,
     WordPiece, WordPieceParts,
 };
-use crate::normalize::{Bert, Charsmap, Normalizer, Rewrite, SentencePiece};
+use crate::normalize::{Bert, Charsmap, Normalizer, Rewrite, SentencePiece, Symbols};
 use crate::postprocess::PostProcessor;
 use crate::presplit;
 use crate::pretokenize::PreTokenizer;
@@ -143,6 +143,8 @@ pub(super) fn unigram(mut file: GgufVocab<'_>) -> Result<Tokenizer, TokenizerErr
     let prefix = file.add_space_prefix.unwrap_or(false);
     let normalizer = SentencePiece {
         charsmap: file.charsmap.as_deref().map(Charsmap::new).transpose()?,
+        // They are found in the text as it came.
+        symbols: Symbols::default(),
         add_dummy_prefix: prefix,
         remove_extra_whitespaces: file.remove_extra_whitespaces.unwrap_or(false),
         escape_whitespaces: true,
