@@ -1,5 +1,5 @@
 //! Words of Cyrillic or Greek in the letters of their own script: what looks like one of these letters is read as it, and marks that
-//! no writing of such a word has are left out. [`folded`](super::fold::folded) reads the other way, as ASCII.
+//! no writing of such a word has are left out, as are the vowel signs of Arabic and Hebrew, which most texts have none of. [`folded`](super::fold::folded) reads the other way, as ASCII.
 
 use super::characters::Character;
 use super::fold::Look;
@@ -16,6 +16,10 @@ pub(super) fn own(text: &str) -> Option<(String, Mapping)> {
     let (mut at, mut kept) = (0, 0);
     while let Some(word) = next_word(text, at) {
         at = word.range.end;
+        if word.script == Class::Vowel {
+            rewriting.get_or_insert_with(|| Rewriting::of(text)).keep(kept..word.range.start);
+            kept = word.range.end;
+        }
         let Some(letters) = word.rewritten_from() else { continue };
         let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
         for (from, c) in text[word.range.clone()].char_indices() {
@@ -54,6 +58,8 @@ enum Class {
     Cyrillic,
     /// A mark of no script in particular.
     Mark,
+    /// A vowel sign of Arabic or Hebrew, or what draws a word of Arabic out.
+    Vowel,
     Other,
 }
 
@@ -64,6 +70,12 @@ fn class(c: char) -> Class {
         '\u{400}'..='\u{52f}' => Class::Cyrillic,
         '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' => Class::Mark,
         '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}' => Class::Mark,
+        '\u{64b}'..='\u{65f}' | '\u{640}' | '\u{670}' | '\u{6d6}'..='\u{6dc}' | '\u{6df}'..='\u{6e4}' => {
+            Class::Vowel
+        }
+        '\u{591}'..='\u{5bd}' | '\u{5bf}' | '\u{5c1}' | '\u{5c2}' | '\u{5c4}' | '\u{5c5}' | '\u{5c7}' => {
+            Class::Vowel
+        }
         _ => Class::Other,
     }
 }
@@ -101,10 +113,10 @@ fn next_word(text: &str, at: usize) -> Option<Word> {
             Class::Cyrillic => cyrillic += 1,
             Class::Latin | Class::Mark => others += 1,
             // Of what has no words here, as much as is not ASCII is passed over at once.
-            Class::Other if end == start && !c.is_ascii() => {
-                return Some(other(text, start));
+            class @ (Class::Other | Class::Vowel) if end == start && !c.is_ascii() => {
+                return Some(other(text, start, class));
             }
-            Class::Other => break,
+            Class::Other | Class::Vowel => break,
         }
         end += c.len_utf8();
     }
@@ -117,11 +129,11 @@ fn next_word(text: &str, at: usize) -> Option<Word> {
     Some(Word { range: start..end, script, is_pure: others + greek.min(cyrillic) == 0 })
 }
 
-/// What is letters of no script that is read here.
-fn other(text: &str, start: usize) -> Word {
-    let length = text[start..].chars().take_while(|c| !c.is_ascii() && class(*c) == Class::Other);
+/// Characters of one class that are no letters of a script that is read here.
+fn other(text: &str, start: usize, script: Class) -> Word {
+    let length = text[start..].chars().take_while(|c| !c.is_ascii() && class(*c) == script);
     let end = start + length.map(char::len_utf8).sum::<usize>();
-    Word { range: start..end, script: Class::Other, is_pure: true }
+    Word { range: start..end, script, is_pure: true }
 }
 
 /// What a letter of another script is read as.
@@ -155,6 +167,8 @@ mod tests {
         assert_eq!(read("Игнοрируй oтмена"), "Игнорируй отмена");
         assert_eq!(read("Αγvόησε oδηγίες"), "Αγνόησε οδηγίες");
         assert_eq!(read("за\u{301}будь и\u{335}н\u{336}с"), "забудь инс");
+        assert_eq!(read("تَجَاهَلْ جَمِيعَ، تجـاهـل"), "تجاهل جميع، تجاهل");
+        assert_eq!(read("שָׁלוֹם x"), "שלום x");
     }
 
     #[test]
