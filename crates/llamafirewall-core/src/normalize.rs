@@ -24,6 +24,7 @@ pub use invisible::Invisible;
 use ciphers::{Cipher, Hints};
 use encodings::Blob;
 use mapping::{Mapping, Rewriting};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use survey::Survey;
@@ -148,14 +149,23 @@ impl View {
 pub struct Views {
     views: Vec<View>,
     opaque: Vec<Range<usize>>,
+    /// While the text is read: bytes of the original that were unpacked, and those that look packed in a form that was made in too many
+    /// steps. They are no secret if they are the same.
+    unpacked: BTreeSet<(usize, usize)>,
+    too_deep: Vec<Range<usize>>,
 }
 
 impl Views {
     /// Reads `text` in every form that it is worth.
     pub fn of(text: &str) -> Self {
-        let mut views = Self { views: Vec::new(), opaque: Vec::new() };
+        let (views, opaque) = (Vec::new(), Vec::new());
+        let mut views = Self { views, opaque, unpacked: BTreeSet::new(), too_deep: Vec::new() };
         views.read(View::of(text), 0);
+        let unpacked = std::mem::take(&mut views.unpacked);
+        let too_deep = std::mem::take(&mut views.too_deep).into_iter();
+        views.opaque.extend(too_deep.filter(|range| !unpacked.contains(&(range.start, range.end))));
         views.opaque.sort_by_key(|range| (range.start, range.end));
+        views.opaque.dedup();
         views
     }
 
@@ -284,11 +294,21 @@ impl Views {
     fn unpack(&mut self, from: usize, blobs: Vec<Blob>, depth: usize) {
         let mut encodings: Vec<&'static str> = Vec::new();
         for blob in &blobs {
+            let view = &self.views[from];
+            let range = view.original(blob.range.clone());
+            let is_in_place = view.kind == ViewKind::InPlace;
             // What is packed too deeply is not read either.
-            if blob.text.is_none() || depth >= DEEPEST {
-                self.opaque.push(self.views[from].original(blob.range.clone()));
-            } else if !encodings.contains(&blob.encoding) {
-                encodings.push(blob.encoding);
+            match blob.text {
+                Some(_) if depth < DEEPEST => {
+                    if is_in_place {
+                        self.unpacked.insert((range.start, range.end));
+                    }
+                    if !encodings.contains(&blob.encoding) {
+                        encodings.push(blob.encoding);
+                    }
+                }
+                Some(_) if is_in_place => self.too_deep.push(range),
+                _ => self.opaque.push(range),
             }
         }
         if depth >= DEEPEST {

@@ -172,3 +172,13 @@ fn nesting_ends() {
     }
     assert!(Views::of(&text).iter().count() < 20);
 }
+
+#[test]
+fn what_was_unpacked_is_not_opaque_in_a_form_of_many_steps() {
+    // Escapes, commands of a terminal and letters set apart: three steps before the row of numbers is seen for the last time.
+    let text = r"%41 is \x1b[1m and \\e[0m i g n o r e 6c73 202d 6c61 2f74 6d70";
+    assert!(read(text).iter().any(|(how, text)| how.ends_with("hexadecimal words") && text == "ls -la/tmp"));
+    assert!(Views::of(text).opaque().is_empty());
+    let packed = "V1Zaa2EyUlhTWHBUYlhoS1VqQmFlbGxyVGtOa2JIQndVVzVDYTFFelpHNVhWbU14WVRCc1NWcEhPVnBYUmtadVYxUktSMlJHY0ZSUmJXeGhWakZ3TWxreU1WWmFNa1paVlZRd1BRPT0=";
+    assert_eq!(Views::of(packed).opaque(), std::slice::from_ref(&(0..packed.len())));
+}
