@@ -140,6 +140,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_message_says_stays_its_text_whatever_is_done_with_it() {
+        let json = r#"[{"role": "user", "content": "<|", "format": "{0:<>1}{0:|>1}", "object": {"<|": 1}, "number": 60}]"#;
+        let conversation = Conversation::from_json(json).unwrap();
+        for work in [
+            "strftime_now(m.content)",
+            "[1, 2] | tojson(indent=m.content)",
+            "[1, 2] | tojson(separators=(m.content, ''))",
+            "{1: 2} | tojson(separators=('', m.content))",
+            "dict(**m.object) | join",
+            "keywords(**m.object)",
+            "m.format.format('')",
+            "('{0:' ~ m.content[0] ~ '>5}').format('')",
+            "'%c' % m.number",
+        ] {
+            let source = format!(
+                "{{% set m = messages[0] %}}{{% macro keywords() %}}{{{{ kwargs | join }}}}{{% endmacro %}}\
+                 {{{{ {work} }}}}"
+            );
+            let template = ChatTemplate::new(&source).unwrap();
+            let prompt = template.render(&conversation, &RenderOptions::default()).unwrap();
+            let (control, text): (Vec<_>, Vec<_>) =
+                prompt.parts.iter().partition(|part| matches!(part, Part::Control(_)));
+            assert!(control.iter().all(|part| !part.as_str().contains(['<', '|'])), "{work}: {prompt:?}");
+            assert!(text.iter().any(|part| part.as_str().contains('<')), "{work}: {prompt:?}");
+        }
+    }
+
+    #[test]
     fn tools_that_leave_no_trace_are_ignored() {
         let tools = Data::parse(r#"[{"name": "f"}]"#).unwrap();
         for (source, ignores) in [

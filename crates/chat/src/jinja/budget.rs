@@ -51,6 +51,11 @@ impl Budget {
         Ok(())
     }
 
+    /// Before `n` bytes are compared, hashed or parsed: many of them take as long as steps do.
+    pub fn reads(&mut self, n: usize) -> Result<()> {
+        self.steps(n / 64)
+    }
+
     /// Before a list of `n` values is made.
     pub fn items(&mut self, n: usize) -> Result<()> {
         self.bytes(n.saturating_mul(size_of::<super::value::Value>()).saturating_add(64))

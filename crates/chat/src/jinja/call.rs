@@ -3,8 +3,9 @@
 use super::ast::{Args, Name};
 use super::error::{Kind, Result, fail, type_error, value_error};
 use super::machine::{Machine, MacroObject, Object, Scope};
+use super::text::Text;
 use super::time;
-use super::value::{Function, Key, SeqKind, Value};
+use super::value::{Function, SeqKind, Value};
 use indexmap::IndexMap;
 use std::collections::VecDeque;
 
@@ -15,14 +16,14 @@ const MAX_RANGE: usize = 100_000;
 #[derive(Default)]
 pub(crate) struct CallArgs {
     pub positional: Vec<Value>,
-    pub named: Vec<(Name, Value)>,
+    pub named: Vec<(Text, Value)>,
 }
 
 /// Arguments that are handed out by name.
 pub(crate) struct Bound {
     who: Box<str>,
     positional: VecDeque<Value>,
-    named: Vec<(Name, Value)>,
+    named: Vec<(Text, Value)>,
 }
 
 impl CallArgs {
@@ -41,7 +42,7 @@ impl Bound {
     }
 
     pub fn named(&mut self, name: &str) -> Option<Value> {
-        let at = self.named.iter().position(|(n, _)| &**n == name)?;
+        let at = self.named.iter().position(|(n, _)| n.as_str() == name)?;
         Some(self.named.remove(at).1)
     }
 
@@ -85,7 +86,7 @@ impl Bound {
     }
 
     /// What is left by name.
-    pub fn named_rest(&mut self) -> Vec<(Name, Value)> {
+    pub fn named_rest(&mut self) -> Vec<(Text, Value)> {
         std::mem::take(&mut self.named)
     }
 
@@ -95,20 +96,27 @@ impl Bound {
             return type_error(format!("{}() was given too many arguments", self.who));
         }
         match self.named.first() {
-            Some((name, _)) => type_error(format!("{}() has no argument '{name}'", self.who)),
+            Some((name, _)) => type_error(format!("{}() has no argument '{}'", self.who, name.as_str())),
             None => Ok(()),
         }
     }
 }
 
 impl<'t> Machine<'t> {
+    /// Pays for what a filter, a method or a test looks at in its arguments.
+    pub fn read_args(&mut self, args: &CallArgs) -> Result<()> {
+        let values = args.positional.iter().chain(args.named.iter().map(|(_, value)| value));
+        let texts = values.map(|value| value.as_str().map_or(0, str::len));
+        self.budget.reads(texts.sum())
+    }
+
     pub fn call_args(&mut self, args: &'t Args, scope: &Scope) -> Result<CallArgs> {
         let mut given = CallArgs::default();
         for arg in &args.positional {
             given.positional.push(self.eval(arg, scope)?);
         }
         for (name, arg) in &args.named {
-            given.named.push((name.clone(), self.eval(arg, scope)?));
+            given.named.push((Text::template(name.clone()), self.eval(arg, scope)?));
         }
         if let Some(rest) = &args.rest {
             let rest = self.eval(rest, scope)?;
@@ -117,9 +125,10 @@ impl<'t> Machine<'t> {
         if let Some(rest) = &args.named_rest {
             match self.eval(rest, scope)? {
                 Value::Dict(dict) => {
+                    self.budget.items(2 * dict.len())?;
                     for (key, value) in dict.iter() {
-                        let Some(name) = key.as_str() else { return type_error("keywords must be strings") };
-                        given.named.push((name.into(), value.clone()));
+                        let Value::Str(name) = key else { return type_error("keywords must be strings") };
+                        given.named.push((name.clone(), value.clone()));
                     }
                 }
                 other => return type_error(format!("** needs a dict, not '{}'", other.type_name())),
@@ -159,6 +168,8 @@ impl<'t> Machine<'t> {
     fn macro_call(&mut self, object: &MacroObject<'t>, args: CallArgs) -> Result<Value> {
         let MacroObject { def, scope } = object;
         self.budget.enter()?;
+        // Each parameter is looked for among the named arguments.
+        self.budget.steps(def.params.len() * (1 + args.named.len()) / 16)?;
         let scope = scope.inside();
         let mut args = args.bind(&def.name);
         for (name, default) in &def.params {
@@ -180,7 +191,7 @@ impl<'t> Machine<'t> {
         }
         if def.mentions.kwargs {
             let named = args.named_rest();
-            let pairs = named.into_iter().map(|(name, value)| (Value::str(name), value)).collect();
+            let pairs = named.into_iter().map(|(name, value)| (Value::Str(name), value)).collect();
             scope.set(&"kwargs".into(), Value::dict(pairs, &mut self.budget)?);
         }
         args.end()?;
@@ -221,8 +232,9 @@ impl<'t> Machine<'t> {
             Function::StrftimeNow => {
                 let mut args = args.bind("strftime_now");
                 let format = args.need("format")?;
-                let Some(format) = format.as_str() else { return type_error("strftime_now needs a format") };
-                time::strftime(format, &self.now).map(Value::str)
+                let Value::Str(format) = format else { return type_error("strftime_now needs a format") };
+                self.budget.bytes(format.len())?;
+                time::strftime(&format, &self.now).map(Value::Str)
             }
         }
     }
@@ -276,12 +288,9 @@ impl<'t> Machine<'t> {
             }
         }
         for (name, value) in args.named_rest() {
-            pairs.push((Value::str(name), value));
+            pairs.push((Value::Str(name), value));
         }
         args.end()?;
-        for (key, _) in &pairs {
-            Key::of(key)?;
-        }
         Value::dict(pairs, &mut self.budget)
     }
 }

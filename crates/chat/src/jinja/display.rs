@@ -74,13 +74,16 @@ impl Machine<'_> {
     pub fn write(&mut self, value: &Value, out: &mut TextBuilder) -> Result<()> {
         match value {
             Value::Undefined(_) => Ok(()),
-            Value::Str(text) => {
-                self.budget.bytes(text.len())?;
-                out.push_text(text);
-                Ok(())
-            }
+            Value::Str(text) => self.push_text(text, out),
             other => self.repr(other, out),
         }
+    }
+
+    /// Adds a text to `out`, and pays for it.
+    pub fn push_text(&mut self, text: &Text, out: &mut TextBuilder) -> Result<()> {
+        self.budget.bytes(text.len())?;
+        out.push_text(text);
+        Ok(())
     }
 
     /// `repr(value)`, added to `out`.
@@ -122,6 +125,7 @@ impl Machine<'_> {
             Value::Function(_) => "<function>".to_owned(),
             Value::Method(bound) => format!("<method '{}'>", bound.1),
         };
+        self.budget.bytes(word.len())?;
         out.push(&word, Origin::Template);
         Ok(())
     }

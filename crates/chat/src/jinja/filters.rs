@@ -25,7 +25,7 @@ impl Machine<'_> {
                 let values = match args.named.is_empty() {
                     true => Value::tuple(args.positional, &mut self.budget)?,
                     false => {
-                        let pairs = args.named.into_iter().map(|(name, value)| (Value::str(name), value));
+                        let pairs = args.named.into_iter().map(|(name, value)| (Value::Str(name), value));
                         Value::dict(pairs.collect(), &mut self.budget)?
                     }
                 };
@@ -127,27 +127,28 @@ impl Machine<'_> {
         Ok(Value::Str(out.finish()))
     }
 
+    /// Arguments in transformers' order, which is not that of Jinja's own `tojson`.
     fn layout(&mut self, args: &mut Bound) -> Result<Layout> {
-        let ensure_ascii = args.named("ensure_ascii").is_some_and(|v| v.is_true());
-        let indent = match args.named("indent").or_else(|| args.next("indent")) {
+        let ensure_ascii = args.flag("ensure_ascii", false);
+        let indent = match args.next("indent") {
             None | Some(Value::None) => None,
-            Some(Value::Str(text)) => Some(text.as_str().to_owned()),
+            Some(Value::Str(text)) => Some(text),
             Some(other) => match other.defined()?.index() {
-                Some(n) => Some(" ".repeat(usize::try_from(n).unwrap_or(0).min(1000))),
+                Some(n) => Some(Text::template(" ".repeat(usize::try_from(n).unwrap_or(0).min(1000)))),
                 None => return type_error("tojson: 'indent' has to be a number or text"),
             },
         };
         let comma = if indent.is_some() { "," } else { ", " };
-        let (mut item_separator, mut key_separator) = (comma.to_owned(), ": ".to_owned());
-        if let Some(pair) = args.named("separators").filter(|pair| !matches!(pair, Value::None)) {
+        let (mut item_separator, mut key_separator) = (comma.into(), ": ".into());
+        if let Some(pair) = args.next("separators").filter(|pair| !matches!(pair, Value::None)) {
             match &self.iterate(&pair)?[..] {
                 [Value::Str(item), Value::Str(key)] => {
-                    (item_separator, key_separator) = (item.as_str().to_owned(), key.as_str().to_owned());
+                    (item_separator, key_separator) = (item.clone(), key.clone());
                 }
                 _ => return type_error("tojson: 'separators' has to be two texts"),
             }
         }
-        let sort_keys = args.named("sort_keys").is_some_and(|v| v.is_true());
+        let sort_keys = args.flag("sort_keys", false);
         Ok(Layout { indent, item_separator, key_separator, sort_keys, ensure_ascii })
     }
 

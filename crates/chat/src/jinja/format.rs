@@ -1,16 +1,16 @@
 //! `'%s' % value` and `'{}'.format(value)`.
 
-use super::ast::Name;
 use super::display::float;
 use super::error::{Result, type_error, value_error};
 use super::machine::Machine;
-use super::text::{Text, TextBuilder};
+use super::text::{Origin, Text, TextBuilder};
 use super::value::{SeqKind, Value};
 
 /// How one value is to look.
 #[derive(Default)]
 struct Spec {
-    fill: Option<char>,
+    /// With where it was written.
+    fill: Option<(char, Origin)>,
     align: Option<char>,
     sign: Option<char>,
     alternate: bool,
@@ -20,13 +20,26 @@ struct Spec {
     kind: Option<char>,
 }
 
+impl Spec {
+    /// Zeros between the sign and the digits.
+    fn zeros(&mut self) {
+        (self.fill, self.align) = (Some(('0', Origin::Template)), Some('='));
+    }
+}
+
 /// Widths and digits of a number at most.
 const MAX_WIDTH: usize = 10_000;
 
-fn number(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Option<usize>> {
+/// Takes the first character of `rest` if it is one of those wanted.
+fn take(rest: &mut &str, wanted: impl FnOnce(char) -> bool) -> Option<char> {
+    let first = rest.chars().next().filter(|c| wanted(*c))?;
+    *rest = &rest[first.len_utf8()..];
+    Some(first)
+}
+
+fn number(rest: &mut &str) -> Result<Option<usize>> {
     let mut value = None;
-    while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
-        chars.next();
+    while let Some(digit) = take(rest, |c| c.is_ascii_digit()).and_then(|c| c.to_digit(10)) {
         value = Some(value.unwrap_or(0) * 10 + digit as usize);
         if value > Some(MAX_WIDTH) {
             return value_error(format!("a width of more than {MAX_WIDTH}"));
@@ -49,33 +62,16 @@ impl Machine<'_> {
         let (mut at, mut by_name) = (0, false);
         while let Some(found) = source[at..].find('%') {
             out.push_slice(format, at..at + found);
-            let directive = &source[at + found + 1..];
-            let mut chars = directive.chars().peekable();
+            self.budget.step()?;
+            let mut rest = &source[at + found + 1..];
             let mut key = None;
-            if chars.peek() == Some(&'(') {
-                let Some(end) = directive.find(')') else { return value_error("incomplete format key") };
-                key = Some(&directive[1..end]);
-                chars = directive[end + 1..].chars().peekable();
+            if let Some(named) = rest.strip_prefix('(') {
+                let Some(end) = named.find(')') else { return value_error("incomplete format key") };
+                (key, rest) = (Some(&named[..end]), &named[end + 1..]);
             }
-            let mut spec = Spec::default();
-            while let Some(&flag) = chars.peek() {
-                match flag {
-                    '-' => spec.align = Some('<'),
-                    '0' if spec.align.is_none() => (spec.fill, spec.align) = (Some('0'), Some('=')),
-                    '+' | ' ' => spec.sign = Some(flag),
-                    '#' => spec.alternate = true,
-                    '0' => {}
-                    _ => break,
-                }
-                chars.next();
-            }
-            spec.width = number(&mut chars)?.unwrap_or(0);
-            if chars.peek() == Some(&'.') {
-                chars.next();
-                spec.precision = Some(number(&mut chars)?.unwrap_or(0));
-            }
-            let Some(kind) = chars.next() else { return value_error("incomplete format") };
-            at = source.len() - chars.collect::<String>().len();
+            let mut spec = percent_spec(&mut rest)?;
+            let Some(kind) = take(&mut rest, |_| true) else { return value_error("incomplete format") };
+            at = source.len() - rest.len();
             if kind == '%' {
                 out.push("%", format.origin_at(at - 1));
                 continue;
@@ -97,7 +93,7 @@ impl Machine<'_> {
             let text = self.percent_value(&value, kind, &mut spec)?;
             let text = self.padded(&text, &spec, '>')?;
             let text = self.as_markup(&text, format.is_markup())?;
-            out.push_text(&text);
+            self.push_text(&text, &mut out)?;
         }
         out.push_slice(format, at..source.len());
         if mapping.is_none() && !by_name && positional.next().is_some() {
@@ -118,7 +114,8 @@ impl Machine<'_> {
             'c' => match value {
                 Value::Str(text) if text.as_str().chars().count() == 1 => Ok(text.clone()),
                 Value::Int(i) => match u32::try_from(*i).ok().and_then(char::from_u32) {
-                    Some(c) => Ok(Text::template(c.to_string())),
+                    // The number may be a message's, and then so is the character.
+                    Some(c) => Ok(Text::new(c.to_string(), Origin::Foreign)),
                     None => value_error("%c arg not in range"),
                 },
                 _ => type_error("%c requires int or char"),
@@ -154,7 +151,8 @@ impl Machine<'_> {
     }
 
     fn padded(&mut self, text: &Text, spec: &Spec, default: char) -> Result<Text> {
-        let fill = Text::template(spec.fill.unwrap_or(' ').to_string());
+        let (fill, origin) = spec.fill.unwrap_or((' ', Origin::Template));
+        let fill = Text::new(fill.to_string(), origin);
         let width = spec.width as i128;
         match spec.align.unwrap_or(default) {
             '<' => self.justify(text, "ljust", (width, &fill)),
@@ -178,11 +176,12 @@ impl Machine<'_> {
     }
 
     /// `format.format(*positional, **named)`
-    pub fn format(&mut self, format: &Text, positional: &[Value], named: &[(Name, Value)]) -> Result<Text> {
+    pub fn format(&mut self, format: &Text, positional: &[Value], named: &[(Text, Value)]) -> Result<Text> {
         self.budget.bytes(format.len())?;
         let (source, mut at, mut auto) = (format.as_str(), 0, 0);
         let mut out = TextBuilder::default();
         while let Some(found) = source[at..].find(['{', '}']) {
+            self.budget.steps(1 + named.len() / 16)?;
             let start = at + found;
             out.push_slice(format, at..start);
             if source[start..].starts_with("{{") || source[start..].starts_with("}}") {
@@ -207,8 +206,8 @@ impl Machine<'_> {
                 "r" | "a" => Value::Str(self.repr_text(&value)?),
                 other => return value_error(format!("unknown conversion '{other}'")),
             };
-            let text = self.with_spec(&value, spec)?;
-            out.push_text(&text);
+            let text = self.with_spec(&value, (spec, format.origin_at(end - spec.len())))?;
+            self.push_text(&text, &mut out)?;
         }
         out.push_slice(format, at..source.len());
         Ok(out.finish())
@@ -218,7 +217,7 @@ impl Machine<'_> {
     fn field(
         &mut self,
         path: &str,
-        (positional, named): (&[Value], &[(Name, Value)]),
+        (positional, named): (&[Value], &[(Text, Value)]),
         auto: &mut usize,
     ) -> Result<Value> {
         let first = path.find(['.', '[']).unwrap_or(path.len());
@@ -229,9 +228,10 @@ impl Machine<'_> {
                 positional.get(*auto - 1).cloned()
             }
             Ok(index) => positional.get(index).cloned(),
-            Err(_) => named.iter().find(|(n, _)| &**n == name).map(|(_, value)| value.clone()),
+            Err(_) => named.iter().find(|(n, _)| n.as_str() == name).map(|(_, value)| value.clone()),
         };
         while let (Some(inner), false) = (&value, rest.is_empty()) {
+            self.budget.step()?;
             if let Some(after) = rest.strip_prefix('.') {
                 let end = after.find(['.', '[']).unwrap_or(after.len());
                 value = Some(self.attribute(inner, &after[..end])?.defined()?.clone());
@@ -247,11 +247,11 @@ impl Machine<'_> {
         value.map_or_else(|| value_error(format!("no value for the field '{path}'")), Ok)
     }
 
-    fn with_spec(&mut self, value: &Value, spec: &str) -> Result<Text> {
+    fn with_spec(&mut self, value: &Value, (spec, origin): (&str, Origin)) -> Result<Text> {
         if spec.is_empty() {
             return self.text(value);
         }
-        let spec = parse_spec(spec)?;
+        let spec = parse_spec(spec, origin)?;
         let is_number = matches!(value, Value::Int(_) | Value::Float(_)) || value.index().is_some();
         if is_number && spec.kind != Some('s') {
             let text = Text::template(number_text(value, &spec)?);
@@ -272,31 +272,47 @@ fn cut(text: &Text, chars: Option<usize>) -> Text {
     }
 }
 
-fn parse_spec(source: &str) -> Result<Spec> {
+/// Flags, width and precision of a directive, which are taken from the front of `rest`.
+fn percent_spec(rest: &mut &str) -> Result<Spec> {
     let mut spec = Spec::default();
-    let mut chars = source.chars().peekable();
-    let is_align = |c: Option<char>| c.filter(|c| "<>=^".contains(*c));
-    if let Some(align) = is_align(source.chars().nth(1)) {
-        (spec.fill, spec.align) = (chars.next(), Some(align));
-        chars.next();
-    } else if let Some(align) = is_align(source.chars().next()) {
-        spec.align = Some(align);
-        chars.next();
+    while let Some(flag) = take(rest, |c| "-0+ #".contains(c)) {
+        match flag {
+            '-' => spec.align = Some('<'),
+            '0' if spec.align.is_none() => spec.zeros(),
+            '+' | ' ' => spec.sign = Some(flag),
+            '#' => spec.alternate = true,
+            _ => {}
+        }
     }
-    spec.sign = chars.next_if(|c| "+- ".contains(*c));
-    spec.alternate = chars.next_if_eq(&'#').is_some();
-    if chars.next_if_eq(&'0').is_some() && spec.align.is_none() {
-        (spec.fill, spec.align) = (Some('0'), Some('='));
+    spec.width = number(rest)?.unwrap_or(0);
+    if take(rest, |c| c == '.').is_some() {
+        spec.precision = Some(number(rest)?.unwrap_or(0));
     }
-    spec.width = number(&mut chars)?.unwrap_or(0);
-    spec.group = chars.next_if_eq(&',').is_some();
-    if chars.next_if_eq(&'.').is_some() {
-        spec.precision = number(&mut chars)?;
+    Ok(spec)
+}
+
+fn parse_spec(source: &str, origin: Origin) -> Result<Spec> {
+    let mut spec = Spec::default();
+    let mut rest = source;
+    let is_align = |c: char| "<>=^".contains(c);
+    if source.chars().nth(1).is_some_and(is_align) {
+        spec.fill = take(&mut rest, |_| true).map(|fill| (fill, origin));
     }
-    spec.kind = chars.next();
-    match chars.next() {
-        None => Ok(spec),
-        Some(_) => value_error(format!("invalid format specifier '{source}'")),
+    spec.align = take(&mut rest, is_align);
+    spec.sign = take(&mut rest, |c| "+- ".contains(c));
+    spec.alternate = take(&mut rest, |c| c == '#').is_some();
+    if take(&mut rest, |c| c == '0').is_some() && spec.align.is_none() {
+        spec.zeros();
+    }
+    spec.width = number(&mut rest)?.unwrap_or(0);
+    spec.group = take(&mut rest, |c| c == ',').is_some();
+    if take(&mut rest, |c| c == '.').is_some() {
+        spec.precision = number(&mut rest)?;
+    }
+    spec.kind = take(&mut rest, |_| true);
+    match rest.is_empty() {
+        true => Ok(spec),
+        false => value_error(format!("invalid format specifier '{source}'")),
     }
 }
 

@@ -9,9 +9,9 @@ use super::value::Value;
 /// How JSON is laid out.
 pub(crate) struct Layout {
     /// White space per level, and then a line per item.
-    pub indent: Option<String>,
-    pub item_separator: String,
-    pub key_separator: String,
+    pub indent: Option<Text>,
+    pub item_separator: Text,
+    pub key_separator: Text,
     pub sort_keys: bool,
     pub ensure_ascii: bool,
 }
@@ -86,7 +86,7 @@ impl Machine<'_> {
         let empty = items.len() == 0;
         for (i, (key, value)) in items.enumerate() {
             if i > 0 {
-                out.push(&layout.item_separator, Origin::Template);
+                self.push_text(&layout.item_separator, out)?;
             }
             self.new_line(layout, depth, out)?;
             if let Some(key) = key {
@@ -103,10 +103,9 @@ impl Machine<'_> {
 
     fn new_line(&mut self, layout: &Layout, depth: usize, out: &mut TextBuilder) -> Result<()> {
         let Some(indent) = &layout.indent else { return Ok(()) };
-        self.budget.bytes(1 + depth * indent.len())?;
+        self.budget.bytes(1)?;
         out.push("\n", Origin::Template);
-        (0..depth).for_each(|_| out.push(indent, Origin::Template));
-        Ok(())
+        (0..depth).try_for_each(|_| self.push_text(indent, out))
     }
 
     fn write_key(&mut self, key: &Value, layout: &Layout, out: &mut TextBuilder) -> Result<()> {
@@ -121,10 +120,9 @@ impl Machine<'_> {
                 return type_error(format!("keys must be str, int, float, bool or None, not {name}"));
             }
         };
-        self.budget.bytes(2 * key.len() + layout.key_separator.len())?;
+        self.budget.bytes(2 * key.len())?;
         quoted(&key, layout.ensure_ascii, out);
-        out.push(&layout.key_separator, Origin::Template);
-        Ok(())
+        self.push_text(&layout.key_separator, out)
     }
 }
 

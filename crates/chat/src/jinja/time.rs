@@ -1,6 +1,7 @@
 //! Dates as `strftime` writes them. What time it is, is an argument.
 
 use super::error::{Result, value_error};
+use super::text::{Text, TextBuilder};
 
 /// A date and time of day, without a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,27 +65,32 @@ impl CivilTime {
     }
 }
 
-/// `now` in the words of `format`.
-pub(crate) fn strftime(format: &str, now: &CivilTime) -> Result<String> {
-    let mut out = String::new();
-    let mut chars = format.chars();
-    while let Some(c) = chars.next() {
+/// `now` in the words of `format`. What a directive says comes from where the directive does.
+pub(crate) fn strftime(format: &Text, now: &CivilTime) -> Result<Text> {
+    let mut out = TextBuilder::default();
+    let mut chars = format.as_str().char_indices();
+    while let Some((at, c)) = chars.next() {
         if c != '%' {
-            out.push(c);
+            out.push_slice(format, at..at + c.len_utf8());
             continue;
         }
         let mut directive = chars.next();
-        let padded = directive != Some('-');
+        let padded = directive.is_none_or(|(_, c)| c != '-');
         if !padded {
             directive = chars.next();
         }
-        let Some(directive) = directive else { return value_error("strftime: the format ends in '%'") };
-        out.push_str(&field(directive, padded, now)?);
+        let Some((_, directive)) = directive else { return value_error("strftime: the format ends in '%'") };
+        out.push(&field(directive, padded, now)?, format.origin_at(at));
         if out.len() > 10_000 {
             return value_error("strftime: the format is too long");
         }
     }
-    Ok(out)
+    Ok(out.finish())
+}
+
+/// Several fields, written one after the other.
+fn fields(format: &str, now: &CivilTime) -> Result<String> {
+    Ok(strftime(&format.into(), now)?.as_str().to_owned())
 }
 
 fn field(directive: char, padded: bool, now: &CivilTime) -> Result<String> {
@@ -120,11 +126,11 @@ fn field(directive: char, padded: bool, now: &CivilTime) -> Result<String> {
         'u' => (if weekday == 0 { 7 } else { weekday }).to_string(),
         'U' => number((yday + 6 - weekday) / 7, 2),
         'W' => number((yday + 6 - (weekday + 6) % 7) / 7, 2),
-        'F' => strftime("%Y-%m-%d", now)?,
-        'T' | 'X' => strftime("%H:%M:%S", now)?,
-        'R' => strftime("%H:%M", now)?,
-        'D' | 'x' => strftime("%m/%d/%y", now)?,
-        'c' => strftime("%a %b %e %H:%M:%S %Y", now)?,
+        'F' => fields("%Y-%m-%d", now)?,
+        'T' | 'X' => fields("%H:%M:%S", now)?,
+        'R' => fields("%H:%M", now)?,
+        'D' | 'x' => fields("%m/%d/%y", now)?,
+        'c' => fields("%a %b %e %H:%M:%S %Y", now)?,
         'Z' | 'z' => String::new(),
         'n' => "\n".to_owned(),
         't' => "\t".to_owned(),
@@ -147,7 +153,7 @@ mod tests {
             (4_107_542_399, "Sunday 2100-02-28 23:59:59 059 0"),
             (4_107_542_400, "Monday 2100-03-01 00:00:00 060 1"),
         ] {
-            assert_eq!(strftime("%A %F %T %j %w", &CivilTime::from_unix(seconds)).unwrap(), want);
+            assert_eq!(fields("%A %F %T %j %w", &CivilTime::from_unix(seconds)).unwrap(), want);
         }
     }
 
@@ -155,9 +161,9 @@ mod tests {
     fn fields_may_go_without_zeros() {
         let now = CivilTime::from_unix(1_767_312_123);
         assert_eq!(
-            strftime("%d %-d %e %b %B %y %I %-I %p %%", &now).unwrap(),
+            fields("%d %-d %e %b %B %y %I %-I %p %%", &now).unwrap(),
             "02 2  2 Jan January 26 12 12 AM %"
         );
-        assert!(strftime("%Q", &now).is_err() && strftime("%", &now).is_err());
+        assert!(fields("%Q", &now).is_err() && fields("%", &now).is_err());
     }
 }
