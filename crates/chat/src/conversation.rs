@@ -85,7 +85,7 @@ impl Conversation {
         for (key, data) in std::iter::once(role).chain(fields) {
             self.size += key.len() + data.size;
             // A field whose value nests too deep is checked where the value is made.
-            if dict.insert(Value::foreign(key), data.value).is_err() {
+            if dict.set_foreign(key, data.value).is_err() {
                 unreachable!("values of JSON nest less deep than dictionaries may");
             }
         }
@@ -173,7 +173,7 @@ fn checked(message: &Value, i: usize) -> Result<Value, ConversationError> {
     let mut with_role = Dict::default();
     for (key, value) in dict.iter() {
         let value = if key.as_str() == Some("role") { role_value(role) } else { value.clone() };
-        with_role.insert(key.clone(), value).map_err(|e| shape(e.message))?;
+        with_role.set_foreign(key.as_str().unwrap_or_default(), value).map_err(|e| shape(e.message))?;
     }
     Ok(Value::Dict(Arc::new(with_role)))
 }

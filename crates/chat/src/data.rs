@@ -103,7 +103,7 @@ impl<'de> Visitor<'de> for ForeignVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut dict = Dict::default();
         while let Some((key, Foreign(value))) = map.next_entry::<String, Foreign>()? {
-            dict.insert(Value::foreign(key), value).map_err(A::Error::custom)?;
+            dict.set_foreign(&key, value).map_err(A::Error::custom)?;
         }
         Ok(Value::Dict(Arc::new(dict)))
     }

@@ -91,6 +91,52 @@ fn hostile_templates_end_with_an_error() {
     }
 }
 
+/// What looks at long texts, or copies them, is paid for by their length.
+#[test]
+fn work_on_long_texts_is_bounded() {
+    let mut conversation = Conversation::new();
+    conversation.push("user", "hi");
+    let name = "n".repeat(1 << 19);
+    for (text, work) in [
+        ("'1' * 4000000", "{% set z = x|int %}"),
+        ("'1' * 4000000", "{% set z = x|float %}"),
+        ("'a' * 4000000", "{% set z = x == y %}"),
+        ("'a' * 4000000", "{% set z = x is sameas y %}"),
+        ("'a' * 4000000", "{% set z = {x: 1} %}"),
+        ("'a' * 4000000", "{% set z = {'a': 1}[x] %}"),
+        ("'a' * 4000000", "{% set z = {'a': 1}.get(x) %}"),
+        ("'a' * 4000000", "{% set z = 'a'|attr(x) %}"),
+        ("'a' * 4000000", "{% set z = namespace()[x] %}"),
+        ("'a' * 4000000", "{% set z = 'a'.find(x) %}"),
+        ("'a' * 4000000", "{% set z = 'a'.split(x) %}"),
+        ("'a' * 4000000", "{% set z = 'a'|replace(x, '') %}"),
+        ("'a' * 4000000", "{% set z = 'aaaaaaaa'|truncate(1, true, x, 0) %}"),
+        ("'a' * 4000000", "{% set z = x.startswith((y,) * 1000) %}"),
+        ("'a' * 4000000", "{% set z = '%s' % x %}"),
+        ("'a' * 4000000", "{% set z = '{}'.format(x) %}"),
+        ("'a' * 4000000", "{% set z = [x, x]|sort %}"),
+        ("'a' * 4000000", "{% set z = range(99999)|list|tojson(separators=(x, ':')) %}"),
+        ("'%Z' * 4000000", "{% set z = strftime_now(x) %}"),
+        ("('a',) * 900", "{% set z = {x: 1} %}"),
+        ("'%%' * 4000000", "{% set z = x % () %}"),
+        ("'a' * 4000000", "{% set z = x.strip(('b' * 4000000) ~ 'a') %}"),
+        ("0", &format!("{{% set {name} = 1 %}}")),
+        ("0", &format!("{{{{ {name} }}}}")),
+    ] {
+        let source = format!(
+            "{{% set x = {text} %}}{{% set y = {text} %}}\
+             {{% for i in range(99999) %}}{{% for j in range(99) %}}{work}{{% endfor %}}{{% endfor %}}"
+        );
+        let rendered =
+            ChatTemplate::new(&source).and_then(|t| t.render(&conversation, &RenderOptions::default()));
+        let error = rendered.err().map_or_else(String::new, |e| e.to_string());
+        assert!(
+            error.contains("than the messages are worth") || error.contains("of at most"),
+            "{work}: {error}"
+        );
+    }
+}
+
 /// The end of a deep template is reached on a small stack.
 #[test]
 fn the_deepest_template_that_is_taken_in_runs_on_a_small_stack() {

@@ -54,13 +54,7 @@ const MAX_MESSAGE: usize = 500;
 impl TemplateError {
     /// An error on a line that is filled in later.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let mut message: String = message.into();
-        if message.len() > MAX_MESSAGE {
-            let cut = (0..=MAX_MESSAGE).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
-            message.truncate(cut);
-            message.push_str("...");
-        }
-        Self { kind, message, line: 0 }
+        Self { kind, message: clipped(message.into()), line: 0 }
     }
 
     pub(crate) fn at(mut self, line: u32) -> Self {
@@ -69,6 +63,16 @@ impl TemplateError {
         }
         self
     }
+}
+
+/// `message`, or its beginning where it is long.
+pub(crate) fn clipped(mut message: String) -> String {
+    if message.len() > MAX_MESSAGE {
+        let cut = (0..=MAX_MESSAGE).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
+        message.truncate(cut);
+        message.push_str("...");
+    }
+    message
 }
 
 pub(crate) type Result<T> = std::result::Result<T, TemplateError>;

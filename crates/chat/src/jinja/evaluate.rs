@@ -15,7 +15,7 @@ impl<'t> Machine<'t> {
         self.budget.enter()?;
         let value = match expr {
             Expr::Const(value) => Ok(value.clone()),
-            Expr::Name(name) => Ok(self.lookup(scope, name)),
+            Expr::Name(name) => self.lookup(scope, name),
             Expr::Attribute(value, name) => {
                 let value = self.eval(value, scope)?;
                 self.attribute(&value, name)
@@ -168,6 +168,7 @@ impl<'t> Machine<'t> {
 
     /// What Python's `getattr` finds.
     fn own_attribute(&mut self, value: &Value, name: &str) -> Result<Option<Value>> {
+        self.budget.reads(name.len())?;
         if let Value::Object(id) = value {
             return match self.object(*id) {
                 Object::Namespace(vars) => Ok(vars.get(name).cloned()),
@@ -209,7 +210,7 @@ impl<'t> Machine<'t> {
             Value::Undefined(what) => return fail(Kind::Undefined, &**what),
             Value::Dict(dict) => match index {
                 Value::Seq(_) | Value::Dict(_) => None,
-                index => dict.get(index)?.cloned(),
+                index => dict.get(index, &mut self.budget)?.cloned(),
             },
             Value::Seq(seq) if !seq.kind.is_view() => {
                 let at = index.index().and_then(|i| position(i, seq.items.len()));

@@ -12,6 +12,7 @@ use super::value::{SeqKind, Value};
 impl Machine<'_> {
     /// `value|name(args)`
     pub fn filter(&mut self, name: &str, value: Value, args: CallArgs) -> Result<Value> {
+        self.read_args(&args)?;
         // Those that call others by name take all their arguments.
         match name {
             "map" => return self.map_filter(&value, args),
@@ -197,7 +198,7 @@ impl Machine<'_> {
         }
         let mut out = TextBuilder::default();
         out.push_slice(text, 0..cut);
-        out.push_text(&end);
+        self.push_text(&end, &mut out)?;
         Ok(out.finish())
     }
 
@@ -224,11 +225,11 @@ impl Machine<'_> {
             "int" => {
                 let default = args.next("default").unwrap_or(Value::Int(0));
                 let base = args.int("base", 10)?;
-                to_int(value.defined()?, base)?.map_or(default, Value::Int)
+                self.to_int(value.defined()?, base)?.map_or(default, Value::Int)
             }
             "float" => {
                 let default = args.next("default").unwrap_or(Value::Float(0.0));
-                to_float(value.defined()?).map_or(default, Value::Float)
+                self.to_float(value.defined()?)?.map_or(default, Value::Float)
             }
             "abs" => match value.defined()? {
                 Value::Float(f) => Value::Float(f.abs()),
@@ -246,6 +247,32 @@ impl Machine<'_> {
             }
             _ => return Ok(None),
         }))
+    }
+
+    fn to_int(&mut self, value: &Value, base: i128) -> Result<Option<i128>> {
+        Ok(match value {
+            Value::Str(text) => {
+                self.budget.reads(text.len())?;
+                match parse_int(text.as_str(), base) {
+                    Some(i) => Some(i),
+                    None => self.to_float(value)?.and_then(float_to_int),
+                }
+            }
+            Value::Float(f) => float_to_int(*f),
+            other => other.index(),
+        })
+    }
+
+    fn to_float(&mut self, value: &Value) -> Result<Option<f64>> {
+        Ok(match value {
+            Value::Float(f) => Some(*f),
+            Value::Str(text) => {
+                self.budget.reads(text.len())?;
+                let text = text.as_str().trim_matches(is_space).replace('_', "").to_lowercase();
+                text.parse().ok()
+            }
+            other => other.index().map(|i| i as f64),
+        })
     }
 }
 
@@ -295,25 +322,6 @@ fn parse_int(text: &str, base: i128) -> Option<i128> {
 
 fn float_to_int(f: f64) -> Option<i128> {
     (f.abs() < 1e38).then_some(f.trunc() as i128)
-}
-
-fn to_int(value: &Value, base: i128) -> Result<Option<i128>> {
-    Ok(match value {
-        Value::Str(text) => parse_int(text.as_str(), base).or_else(|| to_float(value).and_then(float_to_int)),
-        Value::Float(f) => float_to_int(*f),
-        other => other.index(),
-    })
-}
-
-fn to_float(value: &Value) -> Option<f64> {
-    match value {
-        Value::Float(f) => Some(*f),
-        Value::Str(text) => {
-            let text = text.as_str().trim_matches(is_space).replace('_', "").to_lowercase();
-            text.parse().ok()
-        }
-        other => other.index().map(|i| i as f64),
-    }
 }
 
 fn round(value: &Value, precision: i128, method: &str) -> Result<Value> {

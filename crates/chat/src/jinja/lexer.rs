@@ -27,6 +27,9 @@ const OPERATORS: [&str; 25] = [
     "=", ".", ":", "|", ",",
 ];
 
+/// Bytes of a name at most: every use looks at all of them.
+const MAX_NAME: usize = 1000;
+
 /// Cuts `source` into tokens; the last one is [`Token::End`].
 pub(crate) fn tokenize(source: &str) -> Result<Vec<Spanned>> {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
@@ -201,6 +204,9 @@ impl<'s> Lexer<'s> {
             } else if first == '_' || first.is_alphanumeric() {
                 let name = self.rest.len()
                     - self.rest.trim_start_matches(|c: char| c == '_' || c.is_alphanumeric()).len();
+                if name > MAX_NAME {
+                    return syntax(format!("a name of {name} bytes, of at most {MAX_NAME}"));
+                }
                 let name = self.take(name).to_owned();
                 self.push(Token::Name(name));
             } else {

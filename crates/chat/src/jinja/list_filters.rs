@@ -3,7 +3,7 @@
 use super::call::{Bound, CallArgs};
 use super::error::{Kind, Result, fail, type_error, value_error};
 use super::machine::{Machine, Object};
-use super::text::{Text, TextBuilder};
+use super::text::TextBuilder;
 use super::value::{Key, SeqKind, Value};
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -115,6 +115,7 @@ impl Machine<'_> {
         };
         let mut value = item.clone();
         for part in path.as_str().split('.') {
+            self.budget.step()?;
             let index = part.parse().map_or_else(|_| Value::str(part), Value::Int);
             value = self.item(&value, &index)?;
         }
@@ -205,7 +206,7 @@ impl Machine<'_> {
                 let mut seen = HashSet::new();
                 let mut out = Vec::new();
                 for (key, item) in keyed {
-                    if seen.insert(Key::of(&key)?) {
+                    if seen.insert(Key::of(&key, &mut self.budget)?) {
                         out.push(item);
                     }
                 }
@@ -267,13 +268,13 @@ impl Machine<'_> {
                 let mut keys = Vec::new();
                 for name in names.as_str().split(',') {
                     let key = self.by_attribute(item, Some(&Value::str(name)))?;
-                    keys.push(folded(key, case_sensitive));
+                    keys.push(self.folded(key, case_sensitive)?);
                 }
                 Value::list(keys, &mut self.budget)?
             }
             attribute => self.by_attribute(item, attribute)?,
         };
-        Ok(folded(key, case_sensitive))
+        self.folded(key, case_sensitive)
     }
 
     fn dict_sort(&mut self, value: &Value, args: &mut Bound) -> Result<Value> {
@@ -291,7 +292,8 @@ impl Machine<'_> {
         let pairs = self.pairs(dict, SeqKind::List)?;
         let pairs = self.iterate(&pairs)?;
         let keys = dict.iter().map(|(key, value)| if by_value { value } else { key }.clone());
-        let keyed = keys.map(|key| folded(key, case_sensitive)).zip(pairs).collect();
+        let keys = keys.map(|key| self.folded(key, case_sensitive)).collect::<Result<Vec<_>>>()?;
+        let keyed = keys.into_iter().zip(pairs).collect();
         let sorted = self.sorted(keyed, reverse)?;
         Value::list(sorted.into_iter().map(|(_, pair)| pair).collect(), &mut self.budget)
     }
@@ -347,12 +349,15 @@ impl Machine<'_> {
         }
         self.stream(out)
     }
-}
 
-/// Text in lower case, unless case counts.
-fn folded(key: Value, case_sensitive: bool) -> Value {
-    match key {
-        Value::Str(text) if !case_sensitive => Value::Str(Text::map_runs(&text, str::to_lowercase)),
-        other => other,
+    /// Text in lower case, unless case counts.
+    fn folded(&mut self, key: Value, case_sensitive: bool) -> Result<Value> {
+        Ok(match key {
+            Value::Str(text) if !case_sensitive => {
+                self.budget.bytes(text.len())?;
+                Value::Str(text.map_runs(str::to_lowercase))
+            }
+            other => other,
+        })
     }
 }

@@ -200,7 +200,7 @@ impl<'t> Machine<'t> {
         match target {
             Target::Name(name) => scope.set(name, value),
             Target::Attribute(name, attribute) => {
-                let space = self.lookup(scope, name);
+                let space = self.lookup(scope, name)?;
                 match space.defined()? {
                     Value::Object(id) => match self.object_mut(*id) {
                         Object::Namespace(vars) => drop(vars.insert(attribute.clone(), value)),

@@ -84,15 +84,17 @@ impl Scope {
         self.0.vars.borrow_mut().insert(name.clone(), value);
     }
 
-    fn get(&self, name: &str) -> Option<Value> {
-        let mut scope = Some(self);
+    /// What is called `name`, and in how many scopes it was looked for.
+    fn get(&self, name: &str) -> (Option<Value>, usize) {
+        let (mut scope, mut scopes) = (Some(self), 0);
         while let Some(Scope(data)) = scope {
+            scopes += 1;
             if let Some(value) = data.vars.borrow().get(name) {
-                return Some(value.clone());
+                return (Some(value.clone()), scopes);
             }
             scope = data.around.as_ref();
         }
-        None
+        (None, scopes)
     }
 }
 
@@ -130,8 +132,10 @@ impl<'t> Machine<'t> {
         Ok(Value::Object(self.keep(Object::Stream(items.into_iter()))?))
     }
 
-    pub fn lookup(&self, scope: &Scope, name: &str) -> Value {
-        scope.get(name).unwrap_or_else(|| match name {
+    pub fn lookup(&mut self, scope: &Scope, name: &str) -> Result<Value> {
+        let (found, scopes) = scope.get(name);
+        self.budget.reads(scopes * name.len())?;
+        Ok(found.unwrap_or_else(|| match name {
             "range" => Value::Function(Function::Range),
             "dict" => Value::Function(Function::Dict),
             "namespace" => Value::Function(Function::Namespace),
@@ -140,7 +144,7 @@ impl<'t> Machine<'t> {
             "raise_exception" => Value::Function(Function::RaiseException),
             "strftime_now" => Value::Function(Function::StrftimeNow),
             _ => Value::undefined(format!("'{name}' is undefined")),
-        })
+        }))
     }
 
     /// Prints a value.

@@ -98,6 +98,7 @@ impl SeqKind {
 
 impl Machine<'_> {
     pub fn value_method(&mut self, value: &Value, name: &str, args: CallArgs) -> Result<Value> {
+        self.read_args(&args)?;
         match value {
             Value::Str(text) => self.str_method(text, name, args),
             Value::Dict(dict) => self.dict_method(dict, value, (name, args)),
@@ -123,7 +124,7 @@ impl Machine<'_> {
             "get" => {
                 let key = args.need("key")?;
                 let default = args.next("default").unwrap_or(Value::None);
-                dict.get(&key)?.cloned().unwrap_or(default)
+                dict.get(&key, &mut self.budget)?.cloned().unwrap_or(default)
             }
             "keys" => Value::seq(SeqKind::Keys, dict.keys().cloned().collect(), &mut self.budget)?,
             "values" => {

@@ -181,7 +181,10 @@ impl Machine<'_> {
         }
         Ok(match (left, right) {
             (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
-            (Value::Str(a), Value::Str(b)) => a == b,
+            (Value::Str(a), Value::Str(b)) => {
+                self.budget.reads(if a.len() == b.len() { a.len() } else { 0 })?;
+                a == b
+            }
             (Value::Seq(a), Value::Seq(b)) => {
                 if a.kind != b.kind || a.items.len() != b.items.len() {
                     return Ok(false);
@@ -198,7 +201,7 @@ impl Machine<'_> {
                     return Ok(false);
                 }
                 for (key, value) in a.iter() {
-                    match b.get(key)? {
+                    match b.get(key, &mut self.budget)? {
                         Some(other) if self.equal(value, other)? => {}
                         _ => return Ok(false),
                     }
@@ -254,7 +257,7 @@ impl Machine<'_> {
                     other.type_name()
                 )),
             },
-            Value::Dict(dict) => Ok(dict.get(item)?.is_some()),
+            Value::Dict(dict) => Ok(dict.get(item, &mut self.budget)?.is_some()),
             other => {
                 for one in self.iterate(other)? {
                     if self.equal(&one, item)? {

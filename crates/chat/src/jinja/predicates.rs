@@ -103,6 +103,7 @@ const TESTS: [&str; 36] = [
 impl Machine<'_> {
     /// `value is name(args)`
     pub fn test(&mut self, name: &str, value: &Value, args: CallArgs) -> Result<bool> {
+        self.read_args(&args)?;
         let mut args = args.bind(name);
         let holds = match name {
             "defined" => !value.is_undefined(),

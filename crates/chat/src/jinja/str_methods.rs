@@ -22,7 +22,7 @@ impl Machine<'_> {
                 let (count, new) = (args.int("count", -1)?, self.as_markup(&new, text.is_markup())?);
                 Value::Str(self.replace(text, (&old, &new), usize::try_from(count).ok())?)
             }
-            "startswith" | "endswith" => affix(text, name == "startswith", &mut args)?,
+            "startswith" | "endswith" => self.affix(text, name == "startswith", &mut args)?,
             "find" | "rfind" | "index" | "rindex" | "count" => find(text, name, &mut args)?,
             "removeprefix" => {
                 let part = want_text(args.need("prefix")?, name)?;
@@ -188,6 +188,28 @@ impl Machine<'_> {
         Ok(out.finish().with_markup(text.is_markup()))
     }
 
+    fn affix(&mut self, text: &Text, prefix: bool, args: &mut Bound) -> Result<Value> {
+        let wanted = args.need("prefix")?;
+        let Some((start, end)) = window(text.as_str(), args)? else { return Ok(Value::Bool(false)) };
+        let part = &text.as_str()[start..end];
+        let affixes = match &wanted {
+            Value::Seq(seq) if seq.kind == super::value::SeqKind::Tuple => &seq.items[..],
+            one => std::slice::from_ref(one),
+        };
+        for one in affixes {
+            let Some(affix) = one.as_str() else {
+                let name = one.type_name();
+                return type_error(format!("startswith/endswith needs text or a tuple of texts, not {name}"));
+            };
+            self.budget.step()?;
+            self.budget.reads(if affix.len() <= part.len() { affix.len() } else { 0 })?;
+            if if prefix { part.starts_with(affix) } else { part.ends_with(affix) } {
+                return Ok(Value::Bool(true));
+            }
+        }
+        Ok(Value::Bool(false))
+    }
+
     fn expand_tabs(&mut self, text: &Text, size: usize) -> Result<Text> {
         let tabs = text.as_str().matches('\t').count();
         self.budget.bytes(tabs.saturating_mul(size))?;
@@ -221,7 +243,12 @@ fn strip(text: &Text, name: &str, args: &mut Bound) -> Result<Text> {
 
 /// Without `chars`, or white space, at the ends that `name` takes it from.
 pub(crate) fn strip_chars(text: &Text, chars: Option<&str>, name: &str) -> Text {
-    let goes = |c: char| chars.map_or_else(|| is_space(c), |chars| chars.contains(c));
+    let set = chars.map(|chars| {
+        let mut set: Vec<char> = chars.chars().collect();
+        set.sort_unstable();
+        set
+    });
+    let goes = |c: char| set.as_ref().map_or_else(|| is_space(c), |set| set.binary_search(&c).is_ok());
     let mut part = text.as_str();
     if name != "rstrip" {
         part = part.trim_start_matches(goes);
@@ -275,28 +302,6 @@ fn window(text: &str, args: &mut Bound) -> Result<Option<(usize, usize)>> {
     }
     let offset = |n: i128| text.char_indices().nth(n as usize).map_or(text.len(), |(at, _)| at);
     Ok(Some((offset(start), offset(end))))
-}
-
-fn affix(text: &Text, prefix: bool, args: &mut Bound) -> Result<Value> {
-    let wanted = args.need("prefix")?;
-    let Some((start, end)) = window(text.as_str(), args)? else { return Ok(Value::Bool(false)) };
-    let part = &text.as_str()[start..end];
-    let fits = |one: &Value| match one.as_str() {
-        Some(affix) => Ok(if prefix { part.starts_with(affix) } else { part.ends_with(affix) }),
-        None => {
-            type_error(format!("startswith/endswith needs text or a tuple of texts, not {}", one.type_name()))
-        }
-    };
-    Ok(Value::Bool(match &wanted {
-        Value::Seq(seq) if seq.kind == super::value::SeqKind::Tuple => {
-            let mut any = false;
-            for one in &seq.items {
-                any = any || fits(one)?;
-            }
-            any
-        }
-        one => fits(one)?,
-    }))
 }
 
 fn find(text: &Text, name: &str, args: &mut Bound) -> Result<Value> {

@@ -1,7 +1,7 @@
 //! The values of a template: Python's, as far as templates meet them.
 
 use super::budget::{Budget, VALUE_DEPTH};
-use super::error::{Kind, Result, fail, type_error};
+use super::error::{Kind, Result, clipped, fail, type_error};
 use super::text::{Origin, Text};
 use indexmap::IndexMap;
 use std::sync::Arc;
@@ -79,17 +79,22 @@ pub(crate) enum Key {
 
 /// Pairs, in the order in which they were given; of equal keys the last value counts and the first place.
 impl Dict {
-    pub fn new(pairs: impl IntoIterator<Item = (Value, Value)>) -> Result<Self> {
+    pub fn new(pairs: impl IntoIterator<Item = (Value, Value)>, budget: &mut Budget) -> Result<Self> {
         let mut dict = Self { entries: IndexMap::new(), depth: 1 };
         for (key, value) in pairs {
-            dict.insert(key, value)?;
+            let hash = Key::of(&key, budget)?;
+            dict.insert(hash, key, value)?;
         }
         Ok(dict)
     }
 
-    pub fn insert(&mut self, key: Value, value: Value) -> Result<()> {
+    /// Sets a field of an object that comes from outside.
+    pub fn set_foreign(&mut self, key: &str, value: Value) -> Result<()> {
+        self.insert(Key::Str(key.into()), Value::foreign(key), value)
+    }
+
+    fn insert(&mut self, hash: Key, key: Value, value: Value) -> Result<()> {
         self.depth = self.depth.max(1 + nested(&value)?);
-        let hash = Key::of(&key)?;
         match self.entries.get_mut(&hash) {
             Some(entry) => entry.1 = value,
             None => drop(self.entries.insert(hash, (key, value))),
@@ -97,8 +102,8 @@ impl Dict {
         Ok(())
     }
 
-    pub fn get(&self, key: &Value) -> Result<Option<&Value>> {
-        Ok(self.entries.get(&Key::of(key)?).map(|entry| &entry.1))
+    pub fn get(&self, key: &Value, budget: &mut Budget) -> Result<Option<&Value>> {
+        Ok(self.entries.get(&Key::of(key, budget)?).map(|entry| &entry.1))
     }
 
     pub fn get_str(&self, key: &str) -> Option<&Value> {
@@ -122,12 +127,14 @@ impl Dict {
 const MAX_KEY: usize = 1000;
 
 impl Key {
-    pub fn of(value: &Value) -> Result<Self> {
-        Self::counted(value, &mut 0)
+    /// The key that `value` is; its texts are copied, and paid for.
+    pub fn of(value: &Value, budget: &mut Budget) -> Result<Self> {
+        Self::counted(value, &mut 0, budget)
     }
 
-    fn counted(value: &Value, count: &mut usize) -> Result<Self> {
+    fn counted(value: &Value, count: &mut usize, budget: &mut Budget) -> Result<Self> {
         *count += 1;
+        budget.steps(usize::from(*count > 1))?;
         if *count > MAX_KEY {
             return fail(Kind::Limit, format!("a key of more than {MAX_KEY} values"));
         }
@@ -137,9 +144,13 @@ impl Key {
             Value::Int(i) => Key::Int(*i),
             Value::Float(f) if f.fract() == 0.0 && f.abs() < 1e30 => Key::Int(*f as i128),
             Value::Float(f) => Key::Float(f.to_bits()),
-            Value::Str(text) => Key::Str(text.as_str().into()),
+            Value::Str(text) => {
+                budget.bytes(text.len())?;
+                Key::Str(text.as_str().into())
+            }
             Value::Seq(seq) if seq.kind == SeqKind::Tuple => {
-                Key::Tuple(seq.items.iter().map(|item| Key::counted(item, count)).collect::<Result<_>>()?)
+                let items = seq.items.iter().map(|item| Key::counted(item, count, budget));
+                Key::Tuple(items.collect::<Result<_>>()?)
             }
             Value::Object(id) => Key::Object(*id),
             other => return type_error(format!("unhashable type: '{}'", other.type_name())),
@@ -162,8 +173,8 @@ fn nested(value: &Value) -> Result<usize> {
 }
 
 impl Value {
-    pub fn undefined(what: impl Into<Arc<str>>) -> Self {
-        Value::Undefined(what.into())
+    pub fn undefined(what: impl Into<String>) -> Self {
+        Value::Undefined(clipped(what.into()).into())
     }
 
     /// Text that the template or the program wrote.
@@ -213,7 +224,7 @@ impl Value {
 
     pub fn dict(pairs: Vec<(Value, Value)>, budget: &mut Budget) -> Result<Self> {
         budget.items(4 * pairs.len())?;
-        Ok(Value::Dict(Arc::new(Dict::new(pairs)?)))
+        Ok(Value::Dict(Arc::new(Dict::new(pairs, budget)?)))
     }
 
     /// The name of the type in messages.
@@ -313,9 +324,10 @@ mod tests {
             (Value::Float(1.0), "c"),
             (Value::str("1"), "d"),
         ];
-        let dict = Dict::new(pairs.map(|(key, value)| (key, Value::str(value)))).unwrap();
+        let mut budget = Budget::new(0);
+        let dict = Dict::new(pairs.map(|(key, value)| (key, Value::str(value))), &mut budget).unwrap();
         assert_eq!(dict.len(), 2);
-        assert_eq!(dict.get(&Value::Int(1)).unwrap().unwrap().as_str(), Some("c"));
+        assert_eq!(dict.get(&Value::Int(1), &mut budget).unwrap().unwrap().as_str(), Some("c"));
     }
 
     #[test]
