@@ -8,6 +8,7 @@ use super::machine::Machine;
 use super::str_methods::{capitalize, strip_chars};
 use super::text::{Origin, Text, TextBuilder};
 use super::value::{SeqKind, Value};
+use std::cmp::Ordering;
 
 impl Machine<'_> {
     /// `value|name(args)`
@@ -324,11 +325,29 @@ fn float_to_int(f: f64) -> Option<i128> {
     (f.abs() < 1e38).then_some(f.trunc() as i128)
 }
 
+/// The multiple of ten to the power of `digits` that is nearest to `i`, of two the even one.
+fn round_int(i: i128, digits: u32) -> Option<i128> {
+    let Some(unit) = 10i128.checked_pow(digits) else { return Some(0) };
+    let above = i.rem_euclid(unit);
+    let below = i.checked_sub(above)?;
+    match above.cmp(&(unit - above)) {
+        Ordering::Less => Some(below),
+        Ordering::Equal if below / unit % 2 == 0 => Some(below),
+        _ => below.checked_add(unit),
+    }
+}
+
 fn round(value: &Value, precision: i128, method: &str) -> Result<Value> {
     let scale = 10f64.powi(i32::try_from(precision).unwrap_or(0).clamp(-300, 300));
     let f = match (value, value.index()) {
         (Value::Float(f), _) => *f,
-        (_, Some(i)) if method == "common" && precision >= 0 => return Ok(Value::Int(i)),
+        (_, Some(i)) if method == "common" => {
+            let digits = u32::try_from(precision.min(0).unsigned_abs()).unwrap_or(u32::MAX);
+            return round_int(i, digits).map_or_else(
+                || fail(Kind::Limit, "an integer of more than 127 bits"),
+                |i| Ok(Value::Int(i)),
+            );
+        }
         (_, Some(i)) => i as f64,
         (other, None) => {
             return type_error(format!("type {} doesn't define __round__ method", other.type_name()));

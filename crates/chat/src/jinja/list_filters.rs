@@ -84,9 +84,6 @@ impl Machine<'_> {
         {
             return type_error("'generator' object is not reversible");
         }
-        if value.is_undefined() {
-            value.defined()?;
-        }
         self.iterate(value)
     }
 
@@ -231,7 +228,9 @@ impl Machine<'_> {
             }
             _ => {}
         }
-        let sorted = self.sorted(keyed, reverse)?;
+        // Jinja compares lists of keys, which may be equal also where keys have no order.
+        let unordered = name == "sort" && keyed.iter().all(|(key, _)| key.is_undefined());
+        let sorted = if unordered { keyed } else { self.sorted(keyed, reverse)? };
         if name == "sort" {
             return Value::list(sorted.into_iter().map(|(_, item)| item).collect(), &mut self.budget);
         }
@@ -337,7 +336,7 @@ impl Machine<'_> {
             let mut items = items.into_iter();
             for i in 0..n {
                 let mut group: Vec<_> = items.by_ref().take(each + usize::from(i < more)).collect();
-                if let Some(fill) = fill.as_ref().filter(|_| more > 0 && i >= more) {
+                if let Some(fill) = fill.as_ref().filter(|_| i >= more) {
                     group.push(fill.clone());
                 }
                 groups.push(group);

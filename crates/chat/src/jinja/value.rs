@@ -69,6 +69,7 @@ pub(crate) struct Dict {
 /// What dictionaries go by: values that Python holds for equal are one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
+    Undefined,
     None,
     Int(i128),
     Float(u64),
@@ -139,6 +140,7 @@ impl Key {
             return fail(Kind::Limit, format!("a key of more than {MAX_KEY} values"));
         }
         Ok(match value {
+            Value::Undefined(_) => Key::Undefined,
             Value::None => Key::None,
             Value::Bool(b) => Key::Int(i128::from(*b)),
             Value::Int(i) => Key::Int(*i),
