@@ -2,8 +2,10 @@
 //!
 //! Objects keep the order of their keys, and every text in it is marked as foreign.
 
+use crate::integers::{is_long, quoted};
 use crate::jinja::{Dict, SeqKind, Value};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -41,7 +43,12 @@ impl Data {
         if json.len() > MAX_JSON {
             return Err(DataError::Size { bytes: json.len() });
         }
-        let Foreign(value) = serde_json::from_str(json)?;
+        // A negative zero would become a float.
+        let (quoted, integers) = quoted(json, |digits| is_long(digits) || digits == "-0");
+        let reader = Foreign { integers: &integers, strings: &Cell::new(0) };
+        let mut deserializer = serde_json::Deserializer::from_str(&quoted);
+        let value = reader.deserialize(&mut deserializer)?;
+        deserializer.end()?;
         Ok(Self { value, size: json.len() })
     }
 
@@ -51,17 +58,31 @@ impl Data {
     }
 }
 
-struct Foreign(Value);
+/// Reads JSON some of whose strings were integers.
+#[derive(Clone, Copy)]
+struct Foreign<'i> {
+    integers: &'i [usize],
+    /// How many strings were read.
+    strings: &'i Cell<usize>,
+}
 
-impl<'de> Deserialize<'de> for Foreign {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ForeignVisitor).map(Foreign)
+impl Foreign<'_> {
+    /// Whether the string that is read now was an integer.
+    fn was_integer(self) -> bool {
+        let at = self.strings.replace(self.strings.get() + 1);
+        self.integers.binary_search(&at).is_ok()
     }
 }
 
-struct ForeignVisitor;
+impl<'de> DeserializeSeed<'de> for Foreign<'_> {
+    type Value = Value;
 
-impl<'de> Visitor<'de> for ForeignVisitor {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Foreign<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,13 +109,17 @@ impl<'de> Visitor<'de> for ForeignVisitor {
         Ok(Value::Float(f))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::foreign(text))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        if !self.was_integer() {
+            return Ok(Value::foreign(text));
+        }
+        let long = |_| E::custom("an integer of more than 127 bits, which only a text can hold");
+        text.parse().map(Value::Int).map_err(long)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(Foreign(item)) = seq.next_element()? {
+        while let Some(item) = seq.next_element_seed(self)? {
             items.push(item);
         }
         Value::seq_unpaid(SeqKind::List, items).map_err(A::Error::custom)
@@ -102,9 +127,47 @@ impl<'de> Visitor<'de> for ForeignVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut dict = Dict::default();
-        while let Some((key, Foreign(value))) = map.next_entry::<String, Foreign>()? {
+        while let Some(key) = map.next_key::<String>()? {
+            if self.was_integer() {
+                return Err(A::Error::custom("a key has to be a text"));
+            }
+            let value = map.next_value_seed(self)?;
             dict.set_foreign(&key, value).map_err(A::Error::custom)?;
         }
         Ok(Value::Dict(Arc::new(dict)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_keep_their_digits() {
+        let long = "12345678901234567890123";
+        for (json, want) in [
+            (format!("{long}"), Some(vec![Value::Int(12_345_678_901_234_567_890_123)])),
+            (
+                format!("[\"{long}\", -{long}]"),
+                Some(vec![Value::foreign(long), Value::Int(-12_345_678_901_234_567_890_123)]),
+            ),
+            (
+                format!("{{\"{long}\": {long}}}"),
+                Some(vec![Value::foreign(long), Value::Int(12_345_678_901_234_567_890_123)]),
+            ),
+            ("-0".to_owned(), Some(vec![Value::Int(0)])),
+            (format!("{{{long}: 1}}"), None),
+            (format!("{long}{long}"), None),
+            (format!("{long} 1"), None),
+        ] {
+            let got = Data::parse(&json).ok().map(|data| match data.value {
+                Value::Seq(seq) => seq.items.clone(),
+                Value::Dict(dict) => {
+                    dict.iter().flat_map(|(key, value)| [key.clone(), value.clone()]).collect()
+                }
+                one => vec![one],
+            });
+            assert_eq!(format!("{got:?}"), format!("{want:?}"), "{json}");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod builtin;
 mod conversation;
 mod data;
 mod grammar;
+mod integers;
 mod jinja;
 mod reply;
 mod said;

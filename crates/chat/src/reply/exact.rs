@@ -1,37 +1,13 @@
 //! JSON of calls, read without a loss: keys that come twice are an error, and integers that no 64 bits hold become texts.
 
+use crate::integers::{is_long, quoted};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 use std::fmt;
 
 /// The value of a text; `None` if it is no JSON, or says two things under one key.
 pub(super) fn parse(text: &str) -> Option<Value> {
-    serde_json::from_str(&long_integers_quoted(text)).ok().map(|Exact(value)| value)
-}
-
-fn long_integers_quoted(text: &str) -> Cow<'_, str> {
-    let (mut out, mut copied, mut at) = (String::new(), 0, 0);
-    let (mut quoted, mut escaped) = (false, false);
-    while let Some(byte) = text.as_bytes().get(at) {
-        if !quoted && (byte.is_ascii_digit() || *byte == b'-') {
-            let rest = &text[at..];
-            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)));
-            let number = &rest[..end.unwrap_or(rest.len())];
-            let digits = number.strip_prefix('-').unwrap_or(number);
-            let is_integer = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-            if is_integer && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
-                out.extend([&text[copied..at], "\"", number, "\""]);
-                copied = at + number.len();
-            }
-            at += number.len();
-            continue;
-        }
-        quoted ^= *byte == b'"' && !escaped;
-        escaped = quoted && *byte == b'\\' && !escaped;
-        at += 1;
-    }
-    if copied == 0 { Cow::Borrowed(text) } else { Cow::Owned(out + &text[copied..]) }
+    serde_json::from_str(&quoted(text, is_long).0).ok().map(|Exact(value)| value)
 }
 
 struct Exact(Value);
