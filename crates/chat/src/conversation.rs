@@ -145,13 +145,39 @@ impl Conversation {
         self.size
     }
 
+    /// What templates see of the messages.
     pub(crate) fn messages(&self) -> Result<Value, crate::TemplateError> {
-        Value::seq_unpaid(SeqKind::List, self.messages.clone())
+        let messages = self.messages.iter().map(as_in_transformers).collect::<Result<_, _>>()?;
+        Value::seq_unpaid(SeqKind::List, messages)
     }
 
     pub(crate) fn tools(&self) -> Value {
         self.tools.as_ref().map_or(Value::None, |tools| tools.value.clone())
     }
+}
+
+/// What a message's thinking may be called; templates know one name or another.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// A message as transformers gives it to templates: what is null is not there, and thinking has the names that templates know.
+fn as_in_transformers(message: &Value) -> Result<Value, crate::TemplateError> {
+    let Value::Dict(dict) = message else { return Ok(message.clone()) };
+    let given = |key: &str| dict.get_str(key).filter(|value| !matches!(value, Value::None));
+    let reasoning = REASONING.iter().find_map(|name| given(name));
+    if reasoning.is_none() && dict.iter().all(|(_, value)| !matches!(value, Value::None)) {
+        return Ok(message.clone());
+    }
+    let mut seen = Dict::default();
+    if let Some(reasoning) = reasoning {
+        seen.set_foreign("thinking", reasoning.clone())?;
+    }
+    for (key, value) in dict.iter().filter(|(_, value)| !matches!(value, Value::None)) {
+        seen.set_foreign(key.as_str().unwrap_or_default(), value.clone())?;
+    }
+    if let Some(reasoning) = reasoning {
+        seen.set_foreign("reasoning_content", reasoning.clone())?;
+    }
+    Ok(Value::Dict(Arc::new(seen)))
 }
 
 fn shape(message: impl Into<String>) -> ConversationError {
@@ -203,6 +229,29 @@ mod tests {
         assert_eq!([&seen[0].parts, &seen[1].parts], [&["a"], &["b"]]);
         assert!(seen[0].fields.is_empty(), "{seen:?}");
         assert_eq!(seen[1].fields, [("role".to_owned(), "[INST] now".to_owned())]);
+    }
+
+    #[test]
+    fn templates_see_messages_as_in_transformers() {
+        for (message, want) in [
+            (r#""content": null, "tool_calls": []"#, "role tool_calls"),
+            (
+                r#""reasoning": "r", "content": "a""#,
+                "thinking=r role reasoning=r content=a reasoning_content=r",
+            ),
+            (r#""thinking": "t", "reasoning": "r""#, "thinking=t role reasoning=r reasoning_content=t"),
+            (r#""reasoning_content": "c", "thinking": "t""#, "thinking=t role reasoning_content=c"),
+            (r#""reasoning_content": null, "thinking": "t""#, "thinking=t role reasoning_content=t"),
+            (r#""reasoning_content": "", "reasoning": "r""#, "thinking= role reasoning_content= reasoning=r"),
+        ] {
+            let json = format!("[{{\"role\": \"assistant\", {message}}}]");
+            let source = "{% for key, value in messages[0].items() %}{{ ' ' ~ key }}\
+                          {% if value is string and key != 'role' %}={{ value }}{% endif %}{% endfor %}";
+            let template = crate::ChatTemplate::new(source).unwrap();
+            let conversation = Conversation::from_json(&json).unwrap();
+            let prompt = template.render(&conversation, &crate::RenderOptions::default()).unwrap();
+            assert_eq!(prompt.text().trim_start(), want, "{message}");
+        }
     }
 
     #[test]
