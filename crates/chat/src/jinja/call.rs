@@ -169,7 +169,7 @@ impl<'t> Machine<'t> {
         let MacroObject { def, scope } = object;
         self.budget.enter()?;
         // Each parameter is looked for among the named arguments.
-        self.budget.steps(def.params.len() * (1 + args.named.len()) / 16)?;
+        self.budget.steps(def.params.len() * (1 + args.named.len() / 4) / 4)?;
         let scope = scope.inside();
         let mut args = args.bind(&def.name);
         for (name, default) in &def.params {

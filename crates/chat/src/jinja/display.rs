@@ -81,7 +81,7 @@ impl Machine<'_> {
 
     /// Adds a text to `out`, and pays for it.
     pub fn push_text(&mut self, text: &Text, out: &mut TextBuilder) -> Result<()> {
-        self.budget.bytes(text.len())?;
+        self.budget.bytes(text.weight())?;
         out.push_text(text);
         Ok(())
     }

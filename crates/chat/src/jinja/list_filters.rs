@@ -94,8 +94,7 @@ impl Machine<'_> {
         let mut out = TextBuilder::default();
         for (i, item) in self.iterate(value)?.iter().enumerate() {
             if i > 0 {
-                self.budget.bytes(separator.len())?;
-                out.push_text(&separator);
+                self.push_text(&separator, &mut out)?;
             }
             let item = self.by_attribute(item, attribute.as_ref())?;
             self.write(&item, &mut out)?;

@@ -112,7 +112,7 @@ impl Machine<'_> {
             (BinaryOp::Add, Value::Str(a), Value::Str(b)) => {
                 let markup = a.is_markup() || b.is_markup();
                 let (a, b) = (self.as_markup(a, markup)?, self.as_markup(b, markup)?);
-                self.budget.bytes(a.len() + b.len())?;
+                self.budget.bytes(a.weight() + b.weight())?;
                 let mut out = TextBuilder::default();
                 out.push_text(&a);
                 out.push_text(&b);
@@ -140,7 +140,7 @@ impl Machine<'_> {
         let times = usize::try_from(times.index().unwrap_or(0).max(0)).unwrap_or(usize::MAX);
         match value {
             Value::Str(text) => {
-                self.budget.bytes(text.len().saturating_mul(times))?;
+                self.budget.bytes(text.weight().saturating_mul(times))?;
                 let mut out = TextBuilder::default();
                 if !text.is_empty() {
                     (0..times).for_each(|_| out.push_text(text));

@@ -137,7 +137,8 @@ impl Machine<'_> {
         let mut out = TextBuilder::default();
         let mut last = 0;
         for (at, found) in text.as_str().match_indices(old.as_str()).take(most) {
-            self.budget.bytes(new.len() + 1)?;
+            // What is between two places may be a stretch of its own.
+            self.budget.bytes(new.weight() + 16)?;
             out.push_slice(text, last..at);
             out.push_text(new);
             last = at + found.len();
@@ -151,14 +152,12 @@ impl Machine<'_> {
         let mut out = TextBuilder::default();
         for (i, item) in items.into_iter().enumerate() {
             if i > 0 {
-                self.budget.bytes(separator.len())?;
-                out.push_text(separator);
+                self.push_text(separator, &mut out)?;
             }
             match item {
                 Value::Str(text) => {
-                    self.budget.bytes(text.len())?;
                     let text = self.as_markup(&text, separator.is_markup())?;
-                    out.push_text(&text);
+                    self.push_text(&text, &mut out)?;
                 }
                 other => {
                     let name = other.type_name();

@@ -54,6 +54,14 @@ impl Text {
         self.text.len()
     }
 
+    /// Bytes of memory that a copy takes: what is said of origins counts too where it changes within the text.
+    pub fn weight(&self) -> usize {
+        match &self.origin {
+            Mark::All(_) => self.len(),
+            Mark::Mixed(runs) => self.len().saturating_add(size_of_val(&**runs)),
+        }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
