@@ -328,16 +328,17 @@ fn changed(text: &Text, name: &str) -> Option<Value> {
         "casefold" => text.map_runs(|run| run.to_lowercase().replace('ß', "ss")),
         "upper" => text.map_runs(str::to_uppercase),
         "capitalize" => capitalize(text),
-        "swapcase" => text.map_chars(|c, out| match c {
-            c if c.is_uppercase() => out.extend(c.to_lowercase()),
-            c => out.extend(c.to_uppercase()),
+        "swapcase" => map_cased(text, |c, lower, out| match c {
+            c if c.is_uppercase() => out.extend(lower),
+            c if c.is_lowercase() => out.extend(c.to_uppercase()),
+            c => out.push(c),
         }),
         "title" => {
             let mut inside = false;
-            text.map_chars(|c, out| {
+            map_cased(text, |c, lower, out| {
                 match inside {
-                    true => out.extend(c.to_lowercase()),
-                    false => out.extend(c.to_uppercase()),
+                    true => out.extend(lower),
+                    false => push_title(c, out),
                 }
                 inside = is_cased(c);
             })
@@ -348,14 +349,59 @@ fn changed(text: &Text, name: &str) -> Option<Value> {
 
 pub(crate) fn capitalize(text: &Text) -> Text {
     let mut first = true;
-    text.map_chars(|c, out| match std::mem::take(&mut first) {
-        true => out.extend(c.to_uppercase()),
-        false => out.extend(c.to_lowercase()),
+    map_cased(text, |c, lower, out| match std::mem::take(&mut first) {
+        true => push_title(c, out),
+        false => out.extend(lower),
     })
 }
 
+/// Replaces single characters, which are given with their lower case where they stand: that of sigma depends on it.
+fn map_cased(text: &Text, mut change: impl FnMut(char, Lower, &mut String)) -> Text {
+    let lower = text.as_str().to_lowercase();
+    let mut lower = lower.chars();
+    text.map_chars(|c, out| {
+        let mut one = [None; 2];
+        one.iter_mut().zip(c.to_lowercase()).for_each(|(one, _)| *one = lower.next());
+        change(c, one.into_iter().flatten(), out);
+    })
+}
+
+/// Up to two characters.
+type Lower = std::iter::Flatten<std::array::IntoIter<Option<char>, 2>>;
+
+/// The form of `c` at the beginning of a word: of letters that are two in one, the first alone is a capital.
+fn push_title(c: char, out: &mut String) {
+    let greek = ('\u{1f80}'..='\u{1fff}').contains(&c);
+    match c {
+        c if is_title(c) => out.push(c),
+        'Ǆ'..='ǆ' => out.push('ǅ'),
+        'Ǉ'..='ǉ' => out.push('ǈ'),
+        'Ǌ'..='ǌ' => out.push('ǋ'),
+        'Ǳ'..='ǳ' => out.push('ǲ'),
+        // Georgian has capitals for whole words only.
+        '\u{10d0}'..='\u{10ff}' => out.push(c),
+        '\u{1f80}'..='\u{1faf}' => out.extend(char::from_u32(c as u32 | 8)),
+        '\u{1fb3}' | '\u{1fc3}' | '\u{1ff3}' => out.extend(char::from_u32(c as u32 + 9)),
+        'ŉ' => out.extend(c.to_uppercase()),
+        c => {
+            let mut upper = c.to_uppercase();
+            out.extend(upper.next());
+            upper.for_each(|c| match c {
+                'Ι' if greek => out.push('\u{345}'),
+                c => out.extend(c.to_lowercase()),
+            });
+        }
+    }
+}
+
+/// Neither a capital nor a small letter, but a pair of both.
+fn is_title(c: char) -> bool {
+    matches!(c, 'ǅ' | 'ǈ' | 'ǋ' | 'ǲ' | '\u{1fbc}' | '\u{1fcc}' | '\u{1ffc}')
+        || matches!(c, '\u{1f88}'..='\u{1f8f}' | '\u{1f98}'..='\u{1f9f}' | '\u{1fa8}'..='\u{1faf}')
+}
+
 fn is_cased(c: char) -> bool {
-    c.is_lowercase() || c.is_uppercase()
+    c.is_lowercase() || c.is_uppercase() || is_title(c)
 }
 
 /// Methods that ask what the characters are.
@@ -372,12 +418,12 @@ fn asked(text: &str, name: &str) -> Option<bool> {
         "isidentifier" => {
             !text.starts_with(|c: char| c.is_numeric()) && all(|c| c == '_' || c.is_alphanumeric())
         }
-        "islower" => text.chars().any(is_cased) && !text.chars().any(char::is_uppercase),
-        "isupper" => text.chars().any(is_cased) && !text.chars().any(char::is_lowercase),
+        "islower" => text.chars().any(is_cased) && !text.chars().any(|c| c.is_uppercase() || is_title(c)),
+        "isupper" => text.chars().any(is_cased) && !text.chars().any(|c| c.is_lowercase() || is_title(c)),
         "istitle" => {
             let mut inside = false;
             let fits = text.chars().all(|c| {
-                let fits = !is_cased(c) || c.is_uppercase() != inside;
+                let fits = !is_cased(c) || c.is_lowercase() == inside;
                 inside = is_cased(c);
                 fits
             });
