@@ -114,6 +114,17 @@ pub(crate) enum Target {
     Tuple(Vec<Target>),
 }
 
+impl Target {
+    /// Whether a variable called `name` is among what is set.
+    pub fn sets(&self, name: &str) -> bool {
+        match self {
+            Target::Name(own) => &**own == name,
+            Target::Attribute(..) => false,
+            Target::Tuple(targets) => targets.iter().any(|target| target.sets(name)),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct For {
     pub target: Target,

@@ -2,7 +2,7 @@
 
 use super::ast::{Args, Name};
 use super::error::{Kind, Result, fail, type_error, value_error};
-use super::machine::{Machine, MacroObject, Object, Scope};
+use super::machine::{Machine, MacroObject, Object, Scope, may_be_set};
 use super::text::Text;
 use super::time;
 use super::value::{Function, SeqKind, Value};
@@ -209,7 +209,9 @@ impl<'t> Machine<'t> {
                 let mut vars: IndexMap<Name, Value> = IndexMap::new();
                 if let Value::Dict(dict) = dict {
                     for (key, value) in dict.iter() {
-                        vars.insert(key.as_str().unwrap_or_default().into(), value.clone());
+                        let name = key.as_str().unwrap_or_default();
+                        may_be_set(name)?;
+                        vars.insert(name.into(), value.clone());
                     }
                 }
                 Ok(Value::Object(self.keep(Object::Namespace(vars))?))

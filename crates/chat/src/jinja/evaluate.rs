@@ -175,6 +175,9 @@ impl<'t> Machine<'t> {
                 Object::Loop(_) => self.loop_attribute(*id, name),
                 Object::Macro(object) => match name {
                     "name" => Ok(Some(Value::str(object.def.name.clone()))),
+                    "caller" => Ok(Some(Value::Bool(object.def.mentions.caller))),
+                    "catch_kwargs" => Ok(Some(Value::Bool(object.def.mentions.kwargs))),
+                    "catch_varargs" => Ok(Some(Value::Bool(object.def.mentions.varargs))),
                     "arguments" => {
                         let names = object.def.params.iter().map(|(name, _)| Value::str(name.clone()));
                         Ok(Some(Value::tuple(names.collect(), &mut self.budget)?))

@@ -1,7 +1,7 @@
 //! Runs statements.
 
 use super::ast::{CallBlock, Expr, Stmt, Target, What};
-use super::error::{Kind, Result, fail};
+use super::error::{Kind, Result, fail, type_error};
 use super::machine::{Flow, Machine, MacroObject, Object, Scope};
 use super::text::Text;
 use super::value::Value;
@@ -59,6 +59,12 @@ impl<'t> Machine<'t> {
             What::Filter(filter, body) => {
                 let text = self.capture(&scope.inside(), body)?;
                 let value = self.filtered_block(Some(filter), text, scope)?;
+                if value.as_str().is_none() {
+                    return type_error(format!(
+                        "a filter of a block has to give text, not '{}'",
+                        value.type_name()
+                    ));
+                }
                 self.print(&value)?;
             }
             What::With(pairs, body) => return self.with_block(pairs, body, scope),

@@ -65,9 +65,14 @@ impl Machine<'_> {
             "urlencode" if matches!(value, Value::Dict(_) | Value::Seq(_) | Value::Object(_)) => {
                 return self.url_query(value).map(Some);
             }
+            "truncate" => return self.truncate(value, args).map(Some),
+            "indent" => match value.defined()? {
+                Value::Str(text) => text.clone(),
+                other => return type_error(format!("indent needs text, not '{}'", other.type_name())),
+            },
             "string" | "safe" | "trim" | "upper" | "lower" | "title" | "capitalize" | "replace"
-            | "indent" | "truncate" | "center" | "escape" | "e" | "forceescape" | "urlencode"
-            | "striptags" | "pprint" | "wordcount" => self.text(value)?,
+            | "center" | "escape" | "e" | "forceescape" | "urlencode" | "striptags" | "pprint"
+            | "wordcount" => self.text(value)?,
             _ => return Ok(None),
         };
         self.budget.bytes(text.len())?;
@@ -87,7 +92,6 @@ impl Machine<'_> {
                 self.replace(&text, (&old, &new), most)?.with_markup(false)
             }
             "indent" => self.indent(&text, args)?,
-            "truncate" => self.truncate(&text, args)?,
             "center" => {
                 let width = args.int("width", 80)?;
                 self.justify(&text, "center", (width, &" ".into()))?
@@ -182,17 +186,28 @@ impl Machine<'_> {
         Ok(out.finish())
     }
 
-    fn truncate(&mut self, text: &Text, args: &mut Bound) -> Result<Text> {
-        let length = usize::try_from(args.int("length", 255)?).unwrap_or(0);
+    /// What is short enough stays as it is, also if it is no text.
+    fn truncate(&mut self, value: &Value, args: &mut Bound) -> Result<Value> {
+        let length = usize::try_from(args.int("length", 255)?).ok();
         let kill_words = args.flag("killwords", false);
         let end = args.next("end").unwrap_or_else(|| Value::str("..."));
         let end = self.text(&end)?;
-        let leeway = usize::try_from(args.optional_int("leeway")?.unwrap_or(5)).unwrap_or(0);
-        let ends: Vec<usize> = text.as_str().char_indices().map(|(at, _)| at).collect();
-        if ends.len() <= length + leeway {
-            return Ok(text.clone());
+        let leeway = usize::try_from(args.optional_int("leeway")?.unwrap_or(5)).ok();
+        let end_length = end.as_str().chars().count();
+        let (Some(length), Some(leeway)) = (length.filter(|&length| length >= end_length), leeway) else {
+            return value_error(format!(
+                "truncate: 'length' has to be at least {end_length}, that of 'end', and 'leeway' 0"
+            ));
+        };
+        if self.len(value)? <= length.saturating_add(leeway) {
+            return Ok(value.clone());
         }
-        let keep = length.saturating_sub(end.as_str().chars().count());
+        let Value::Str(text) = value else {
+            return type_error(format!("truncate needs text, not '{}'", value.type_name()));
+        };
+        self.budget.bytes(text.len())?;
+        let ends: Vec<usize> = text.as_str().char_indices().map(|(at, _)| at).collect();
+        let keep = length - end_length;
         let mut cut = ends.get(keep).copied().unwrap_or(text.len());
         if !kill_words {
             cut = text.as_str()[..cut].rfind(' ').unwrap_or(cut);
@@ -200,7 +215,7 @@ impl Machine<'_> {
         let mut out = TextBuilder::default();
         out.push_slice(text, 0..cut);
         self.push_text(&end, &mut out)?;
-        Ok(out.finish())
+        Ok(Value::Str(out.finish()))
     }
 
     /// What markup takes `text` for: escaped, unless it is markup itself.

@@ -257,7 +257,7 @@ impl Machine<'_> {
             let text = Text::template(number_text(value, &spec)?);
             return self.padded(&text, &spec, '>');
         }
-        if spec.kind.is_some_and(|kind| kind != 's') || spec.align == Some('=') {
+        if spec.kind.is_some_and(|kind| kind != 's') || spec.align == Some('=') || value.as_str().is_none() {
             return value_error(format!("unknown format for a value of type '{}'", value.type_name()));
         }
         let text = self.text(value)?;

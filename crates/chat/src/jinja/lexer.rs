@@ -284,6 +284,9 @@ impl<'s> Lexer<'s> {
             }
         }
         let text = self.take(end).replace('_', "");
+        if !float && text.starts_with('0') && text.bytes().any(|digit| digit != b'0') {
+            return syntax(format!("an integer does not begin with 0: '{text}'"));
+        }
         self.push(match float {
             true => Token::Float(text.parse().or_else(|_| syntax("a number is malformed"))?),
             false => Token::Int(text.parse().or_else(|_| syntax("an integer is too long"))?),

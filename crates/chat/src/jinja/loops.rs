@@ -3,7 +3,7 @@
 use super::ast::{Expr, For, Name, Target};
 use super::call::CallArgs;
 use super::error::{Kind, Result, fail, type_error, value_error};
-use super::machine::{Flow, Machine, Object, Scope};
+use super::machine::{Flow, Machine, Object, Scope, may_be_set};
 use super::value::{ObjectId, Value};
 use std::collections::VecDeque;
 
@@ -200,6 +200,7 @@ impl<'t> Machine<'t> {
         match target {
             Target::Name(name) => scope.set(name, value),
             Target::Attribute(name, attribute) => {
+                may_be_set(attribute)?;
                 let space = self.lookup(scope, name)?;
                 match space.defined()? {
                     Value::Object(id) => match self.object_mut(*id) {

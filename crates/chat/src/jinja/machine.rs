@@ -55,6 +55,17 @@ impl Object<'_> {
     }
 }
 
+/// An error if transformers lets no namespace have an attribute of this name.
+pub(crate) fn may_be_set(attribute: &str) -> Result<()> {
+    if attribute.starts_with('_') {
+        return fail(
+            Kind::Security,
+            format!("'{attribute}': attributes of a namespace begin with no underscore"),
+        );
+    }
+    Ok(())
+}
+
 /// A macro and the scope that it was written in.
 #[derive(Clone)]
 pub(crate) struct MacroObject<'t> {

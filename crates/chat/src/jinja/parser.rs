@@ -243,6 +243,9 @@ impl Parser {
 
     fn for_block(&mut self) -> Result<What> {
         let target = self.target(false)?;
+        if target.sets("loop") {
+            return syntax("can't assign to special loop variable in for-loop target");
+        }
         if !self.skip_name("in") {
             return self.unexpected("'in'");
         }
