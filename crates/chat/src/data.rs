@@ -143,10 +143,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_keep_their_digits() {
+    fn numbers_keep_their_digits() {
         let long = "12345678901234567890123";
         for (json, want) in [
-            (format!("{long}"), Some(vec![Value::Int(12_345_678_901_234_567_890_123)])),
+            (long.to_owned(), Some(vec![Value::Int(12_345_678_901_234_567_890_123)])),
             (
                 format!("[\"{long}\", -{long}]"),
                 Some(vec![Value::foreign(long), Value::Int(-12_345_678_901_234_567_890_123)]),
@@ -156,6 +156,7 @@ mod tests {
                 Some(vec![Value::foreign(long), Value::Int(12_345_678_901_234_567_890_123)]),
             ),
             ("-0".to_owned(), Some(vec![Value::Int(0)])),
+            ("[0.48883122623567477]".to_owned(), Some(vec![Value::Float(0.488_831_226_235_674_77)])),
             (format!("{{{long}: 1}}"), None),
             (format!("{long}{long}"), None),
             (format!("{long} 1"), None),
