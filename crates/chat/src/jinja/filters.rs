@@ -241,11 +241,11 @@ impl Machine<'_> {
             "int" => {
                 let default = args.next("default").unwrap_or(Value::Int(0));
                 let base = args.int("base", 10)?;
-                self.to_int(value.defined()?, base)?.map_or(default, Value::Int)
+                self.int_of(value.defined()?, base)?.map_or(default, Value::Int)
             }
             "float" => {
                 let default = args.next("default").unwrap_or(Value::Float(0.0));
-                self.to_float(value.defined()?)?.map_or(default, Value::Float)
+                self.float_of(value.defined()?)?.map_or(default, Value::Float)
             }
             "abs" => match value.defined()? {
                 Value::Float(f) => Value::Float(f.abs()),
@@ -265,21 +265,21 @@ impl Machine<'_> {
         }))
     }
 
-    fn to_int(&mut self, value: &Value, base: i128) -> Result<Option<i128>> {
+    fn int_of(&mut self, value: &Value, base: i128) -> Result<Option<i128>> {
         Ok(match value {
             Value::Str(text) => {
                 self.budget.reads(text.len())?;
                 match parse_int(text.as_str(), base) {
                     Some(i) => Some(i),
-                    None => self.to_float(value)?.and_then(float_to_int),
+                    None => self.float_of(value)?.and_then(whole_part),
                 }
             }
-            Value::Float(f) => float_to_int(*f),
+            Value::Float(f) => whole_part(*f),
             other => other.index(),
         })
     }
 
-    fn to_float(&mut self, value: &Value) -> Result<Option<f64>> {
+    fn float_of(&mut self, value: &Value) -> Result<Option<f64>> {
         Ok(match value {
             Value::Float(f) => Some(*f),
             Value::Str(text) => {
@@ -336,7 +336,7 @@ fn parse_int(text: &str, base: i128) -> Option<i128> {
     Some(if negative { -size } else { size })
 }
 
-fn float_to_int(f: f64) -> Option<i128> {
+fn whole_part(f: f64) -> Option<i128> {
     (f.abs() < 1e38).then_some(f.trunc() as i128)
 }
 
@@ -373,8 +373,9 @@ fn round(value: &Value, precision: i128, method: &str) -> Result<Value> {
             format!("{f:.*}", precision as usize).parse().unwrap_or(f)
         }
         "common" => (f * scale).round_ties_even() / scale,
-        "ceil" => (f * scale).ceil() / scale,
-        "floor" => (f * scale).floor() / scale,
+        // Whole numbers in between know no negative zero.
+        "ceil" => ((f * scale).ceil() + 0.0) / scale,
+        "floor" => ((f * scale).floor() + 0.0) / scale,
         _ => return value_error("round: the method must be common, ceil or floor"),
     }))
 }

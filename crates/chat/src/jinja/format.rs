@@ -96,7 +96,9 @@ impl Machine<'_> {
             self.push_text(&text, &mut out)?;
         }
         out.push_slice(format, at..source.len());
-        if mapping.is_none() && !by_name && positional.next().is_some() {
+        // Python takes a list for a mapping, too, and mappings need not be used.
+        let is_list = matches!(values, Value::Seq(seq) if seq.kind != SeqKind::Tuple);
+        if mapping.is_none() && !by_name && !is_list && positional.next().is_some() {
             return type_error("not all arguments converted during string formatting");
         }
         Ok(Value::Str(out.finish().with_markup(format.is_markup())))
@@ -234,13 +236,13 @@ impl Machine<'_> {
             self.budget.step()?;
             if let Some(after) = rest.strip_prefix('.') {
                 let end = after.find(['.', '[']).unwrap_or(after.len());
-                value = Some(self.attribute(inner, &after[..end])?.defined()?.clone());
+                value = Some(self.attribute(inner, &after[..end])?);
                 rest = &after[end..];
             } else {
                 let Some(end) = rest.find(']') else { return value_error("missing ']' in format string") };
                 let index = &rest[1..end];
                 let index = index.parse().map_or_else(|_| Value::str(index), Value::Int);
-                value = Some(self.item(inner, &index)?.defined()?.clone());
+                value = Some(self.item(inner, &index)?);
                 rest = &rest[end + 1..];
             }
         }
@@ -257,7 +259,8 @@ impl Machine<'_> {
             let text = Text::template(number_text(value, &spec)?);
             return self.padded(&text, &spec, '>');
         }
-        if spec.kind.is_some_and(|kind| kind != 's') || spec.align == Some('=') || value.as_str().is_none() {
+        let is_for_numbers = spec.align == Some('=') || spec.sign.is_some() || spec.alternate || spec.group;
+        if spec.kind.is_some_and(|kind| kind != 's') || is_for_numbers || value.as_str().is_none() {
             return value_error(format!("unknown format for a value of type '{}'", value.type_name()));
         }
         let text = self.text(value)?;

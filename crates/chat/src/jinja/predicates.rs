@@ -4,7 +4,7 @@ use super::ast::CompareOp;
 use super::call::CallArgs;
 use super::error::{Kind, Result, fail, type_error, value_error};
 use super::machine::{Machine, Object};
-use super::value::Value;
+use super::value::{Key, Value};
 
 const FILTERS: [&str; 53] = [
     "abs",
@@ -150,6 +150,7 @@ impl Machine<'_> {
                 self.contains(&list, value)?
             }
             "filter" | "test" => {
+                Key::of(value, &mut self.budget)?;
                 let known: &[&str] = if name == "filter" { &FILTERS } else { &TESTS };
                 value.as_str().is_some_and(|name| {
                     known.contains(&name) || ["true", "undefined", "upper"].contains(&name)
