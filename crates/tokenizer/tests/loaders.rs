@@ -183,6 +183,29 @@ fn tokenizer_sentencepiece_models_are_read() {
     assert!(error.contains("XLMRobertaTokenizer") && error.contains("tokenizer.json"), "{error}");
 }
 
+/// The map of a normaliser that makes a space of a tab.
+fn tab_map() -> Vec<u8> {
+    let (place, at) = (256 ^ 9, 768 ^ 9);
+    let mut units = vec![0_u32; 1024];
+    units[0] = 256 << 10;
+    units[place] = 9 | 1 << 8 | ((place ^ at) as u32) << 10;
+    units[at] = 1 << 31;
+    let units = units.iter().flat_map(|unit| unit.to_le_bytes());
+    4096_u32.to_le_bytes().into_iter().chain(units).chain(*b" \0").collect()
+}
+
+#[test]
+fn tokenizer_sentencepiece_pieces_of_the_user_are_not_normalised() {
+    for model_type in [1, 2] {
+        let file = [sentencepiece(model_type), field(3, &field(2, &tab_map()))].concat();
+        let encoded = |file: &[u8]| {
+            raw(&Tokenizer::from_sentencepiece(file, Beside::default()).unwrap().encode("hi\thi", BARE))
+        };
+        assert_eq!(encoded(&file), [7, 7]);
+        assert_eq!(encoded(&[file, piece("\t", 0.0, 4)].concat()), [7, 9, 4, 5]);
+    }
+}
+
 #[test]
 fn tokenizer_sentencepiece_models_that_are_broken_are_refused() {
     let error = |file: &[u8]| Tokenizer::from_sentencepiece(file, Beside::default()).unwrap_err().to_string();
