@@ -190,7 +190,7 @@ struct Cursor<'t> {
 
 impl<'t> Cursor<'t> {
     fn new(line: &'t str) -> Self {
-        let line = line.trim_end_matches(['\n', '\r']);
+        let line = line.trim_end_matches(['\n', '\r']).trim_start_matches('\u{feff}');
         let blank = line.len() - line.trim_end_matches([' ', '\t']).len();
         Self { rest: line, column: 0, spare: 0, blank, rules: [None; 3] }
     }
@@ -396,6 +396,7 @@ mod tests {
         check("    ```\n\n\t```\n  \t```", "....");
         check("a\n    ```\n```\nb", "..o.");
         check("```a`b\n~~~a`b", ".o");
+        check("\u{feff}```\nx\n```", "o.c");
     }
 
     #[test]

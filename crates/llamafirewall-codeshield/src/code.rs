@@ -107,11 +107,16 @@ impl<'t> Code<'t> {
     }
 }
 
+/// White space, and what takes no space at all: byte order marks, which files of some systems begin with, and the like.
+pub(crate) fn is_unseen(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+}
+
 /// A line without the signs of quotation at its start, at most `most` of them; and how many there were.
 pub(crate) fn unquoted(line: &str, most: usize) -> (usize, &str) {
     let (mut found, mut rest) = (0, line);
     while found < most {
-        let Some(after) = rest.trim_start_matches([' ', '\t']).strip_prefix('>') else { break };
+        let Some(after) = rest.trim_start_matches(is_unseen).strip_prefix('>') else { break };
         rest = after.strip_prefix(' ').unwrap_or(after);
         found += 1;
     }

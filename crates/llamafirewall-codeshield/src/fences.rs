@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::blocks::{Blocks, Step};
-use crate::code::{Wrapping, unquoted};
+use crate::code::{Wrapping, is_unseen, unquoted};
 use crate::html;
 use crate::language::Named;
 use crate::texts::Texts;
@@ -287,7 +287,7 @@ pub(crate) fn settled(text: &str) -> usize {
 
 /// The sign, how often it stands at the start of a line, and what follows.
 fn signs(line: &str) -> Option<(u8, usize, &str)> {
-    let line = line.trim();
+    let line = line.trim_matches(is_unseen);
     let sign = *line.as_bytes().first().filter(|&&sign| sign == b'`' || sign == b'~')?;
     let length = line.bytes().take_while(|&byte| byte == sign).count();
     (length >= 3).then(|| (sign, length, &line[length..]))
@@ -320,7 +320,7 @@ fn without_containers(line: &str) -> (usize, &str) {
     loop {
         let (found, after) = unquoted(rest, usize::MAX);
         quotes += found;
-        let item = after.trim_start();
+        let item = after.trim_start_matches(is_unseen);
         let digits = item.bytes().take(9).take_while(u8::is_ascii_digit).count();
         let signs: &[char] = if digits == 0 { &['-', '*', '+'] } else { &['.', ')'] };
         match item[digits..].strip_prefix(signs).and_then(|item| item.strip_prefix([' ', '\t'])) {
@@ -365,6 +365,8 @@ mod tests {
         check("```{.js .numbered}\nx\n```", &[("x\n", Some(Language::JavaScript))]);
         check("```TSX\nx\n```", &[("x\n", Some(Language::TypeScript))]);
         check("```klingon\nx\n```", &[("x\n", None)]);
+        check("\u{feff}```py\nx\n```\u{feff}\n", &[("x\n", Some(Language::Python))]);
+        check("\u{feff}> ```py\n\u{feff}> x", &[("\u{feff}> x", Some(Language::Python))]);
         check("```\nx\n```", &[("x\n", None)]);
         check(
             "  1. do:\n     ```py\n     x\n     ```\n",

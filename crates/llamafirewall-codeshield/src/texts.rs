@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::code::unquoted;
+use crate::code::{is_unseen, unquoted};
 use crate::fences::{Fence, Stretch, closes};
 use crate::language::{Language, Named};
 
@@ -130,7 +130,7 @@ impl<'t> Texts<'t> {
             code.has_passed |= code.starts.iter().any(|(fence, _)| is_fence(fence));
         }
         // What follows the signs of a fence may end the text around it.
-        let signs = rest.trim_start();
+        let signs = rest.trim_start_matches(is_unseen);
         let is_sign = signs.starts_with("```") || signs.starts_with("~~~");
         code.text = behind(if is_sign { &signs[3..] } else { rest }, code.text, code.lexis);
     }

@@ -136,6 +136,8 @@ fn code_is_found_whatever_stands_around_its_lines() {
         "> ```python\n> import os\n> os.system('ls ' + d)\n> ```\n",
         "Look:\n\n1. > > ```python\n   > > import os\n   > > if d:\n   > >     os.system('ls ' + d)\n",
         "- ```python\n  import os\n  os.system('ls ' + d)\n  ```\n",
+        "\u{feff}```python\nimport os\nos.system('ls ' + d)\n```\n",
+        "\u{200b}```python\nimport os\nos.system('ls ' + d)\n```\n",
         "> import os\n> os.system('ls ' + d)\n",
         "```python\rimport os\ros.system('ls ' + d)\r```\r",
         "<p>Look:</p><pre><code class=\"language-python\">import os\nos.system('ls ' + d)\n</code></pre>",
