@@ -252,6 +252,10 @@ fn secrets_are_found_in_comments_and_with_any_line_ends() {
     }
     let key = "-----BEGIN RSA PRIVATE KEY-----\r\nMIIEpAIBAAKCAQEA\r\n-----END RSA PRIVATE KEY-----\r\n";
     assert_eq!(rules(&scan_message(key)), ["ALL-R-009"]);
+    let key = key.replace("\r\n", "\n   ");
+    for text in [format!("1. Key:\n\n   ```\n   {key}```\n"), format!("Key:\n\n   {key}\nEnd.\n")] {
+        assert_eq!(rules(&scan_message(&text)), ["ALL-R-009"], "{text}");
+    }
 }
 
 #[test]
@@ -404,6 +408,7 @@ fn hostile_text_is_survived() {
         "SK",
         "scanf(\"%s",
         "-----BEGIN PRIVATE KEY-----\n",
+        "---BEGIN PRIVATE KEY---\n+ ",
         "md5(\n",
         "a=a+",
         "if x:\n ",
@@ -468,6 +473,9 @@ fn deep_nesting_takes_linear_time() {
 fn patterns_take_linear_time() {
     for unit in [
         "EVP_bf_",
+        "---BEGIN",
+        "---BEGIN PRIVATE KEY---",
+        "---BEGIN PRIVATE KEY---\n# > ",
         "xmlReadDoc(",
         "Cipher.getInstance(\"",
         ".setFeature(\"http://",

@@ -9,6 +9,13 @@ fn is_url_safe(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
+/// One word in each line, however it is indented or put in comments, quotations and strings; and the headers of keys with passwords.
+const PRIVATE_KEY: &str = concat!(
+    r"BEGIN\b.{0,100}?PRIVATE KEY\b\s*-{3,}\s*",
+    r"(?:\S|[^\S\n]*(?:[+.&\\][^\S\n]*)?\n\s*(?:[-#;%|>*+.&/]+[^\S\n]+)*|(?:Proc-Type|DEK-Info):[^\S\n]+)+?",
+    r"-{3,}\s*END\b.{0,100}?PRIVATE KEY\b\s*-{3,}"
+);
+
 pub(crate) const PATTERNS: &[Pattern] = &[
     Pattern {
         id: "bugprone-scanf",
@@ -399,10 +406,7 @@ pub(crate) const PATTERNS: &[Pattern] = &[
         message: "a private key",
         words: &["BEGIN"],
         before: Before::Dashes,
-        tail: Tail::Expression(
-            r"BEGIN\b.*PRIVATE KEY\b\s*-{3,}\s*[\S\r\n]+?-{3,}\s*END\b.*PRIVATE KEY\b\s*-{3,}",
-            Border::Here,
-        ),
+        tail: Tail::Expression(PRIVATE_KEY, Border::Here),
     },
     Pattern {
         id: "ALL-R-010",
