@@ -252,8 +252,9 @@ fn set_after(tree: &Tree<'_>, type_name: &str, (member, wanted): (&str, &str), f
         }
         let target = format!("{}.{member}", tree.text(name));
         found.extend(tree.after(id).filter(|&later| {
-            tree.assigned(later)
-                .is_some_and(|(to, value)| tree.text(to) == target && tree.text(value) == wanted)
+            tree.assigned(later).is_some_and(|(to, value)| {
+                tree.path(to).as_deref() == Some(&target) && tree.text(tree.bare(value)) == wanted
+            })
         }));
     }
 }
@@ -264,7 +265,8 @@ fn any_certificate(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
         else {
             continue;
         };
-        let is_it = tree.text(target).ends_with("ServicePointManager.ServerCertificateValidationCallback");
+        let path = tree.path(target).unwrap_or_default();
+        let is_it = path.ends_with("ServicePointManager.ServerCertificateValidationCallback");
         if is_it && tree.role(callback) == Role::Lambda && always_true(tree, callback) {
             found.push(id);
         }
@@ -336,8 +338,8 @@ pub(super) struct Method<'t> {
     pub returns: &'t str,
     /// Names of annotations without arguments.
     pub annotations: Vec<&'t str>,
-    /// Annotations as they are written.
-    pub written: Vec<&'t str>,
+    /// All annotations.
+    pub attributes: Vec<NodeId>,
     /// What the class around it extends.
     pub bases: Vec<&'t str>,
 }
@@ -356,7 +358,7 @@ fn read_method<'t>(tree: &Tree<'t>, id: NodeId) -> Method<'t> {
         is_public: false,
         returns: tree.child(id, Field::Type).map_or("", |returns| tree.text(returns)),
         annotations: Vec::new(),
-        written: Vec::new(),
+        attributes: Vec::new(),
         bases: Vec::new(),
     };
     for part in tree.children(id) {
@@ -364,7 +366,7 @@ fn read_method<'t>(tree: &Tree<'t>, id: NodeId) -> Method<'t> {
             "modifier" => method.is_public |= tree.text(part) == "public",
             "attribute_list" => {
                 for annotation in tree.parts(part).filter(|&inner| tree.role(inner) == Role::Attribute) {
-                    method.written.push(tree.text(annotation));
+                    method.attributes.push(annotation);
                     let name = tree.child(annotation, Field::Name).map_or("", |name| tree.text(name));
                     if name == tree.text(annotation) {
                         method.annotations.push(name);
@@ -391,9 +393,21 @@ fn forgeable(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
     }
 }
 
+fn only_part(tree: &Tree<'_>, id: NodeId) -> Option<NodeId> {
+    let mut parts = tree.parts(id);
+    parts.next().filter(|_| parts.next().is_none())
+}
+
 fn unvalidated(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
-    let is_off = |method: &&Method<'_>| method.is_public && method.written.contains(&"ValidateInput(false)");
-    found.extend(methods(tree).iter().filter(is_off).map(|method| method.node));
+    // `ValidateInput(false)`, however it is laid out.
+    let is_off = |attribute: NodeId| {
+        let list = tree.parts(attribute).find(|&part| tree.kind(part) == "attribute_argument_list");
+        let only = list.and_then(|list| only_part(tree, list)).and_then(|argument| only_part(tree, argument));
+        tree.child(attribute, Field::Name).is_some_and(|name| tree.text(name) == "ValidateInput")
+            && only.is_some_and(|value| tree.text(tree.bare(value)) == "false")
+    };
+    let found_in = |method: &&Method<'_>| method.is_public && method.attributes.iter().copied().any(is_off);
+    found.extend(methods(tree).iter().filter(found_in).map(|method| method.node));
 }
 
 fn deserialized(tree: &Tree<'_>, found: &mut Vec<NodeId>) {
