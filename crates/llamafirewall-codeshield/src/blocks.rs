@@ -65,6 +65,10 @@ impl Blocks {
         self.is_outside_of_lists() && matches!(self.leaf, Leaf::Nothing | Leaf::Paragraph)
     }
 
+    pub(crate) fn is_html(&self) -> bool {
+        matches!(self.leaf, Leaf::Html(_))
+    }
+
     pub(crate) fn is_outside_of_lists(&self) -> bool {
         self.containers.len() == self.quotes.len()
     }

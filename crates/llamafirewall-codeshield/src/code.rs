@@ -84,6 +84,25 @@ impl<'t> Code<'t> {
         self.push(text, at..at + text.len());
     }
 
+    /// A part of the code.
+    pub(crate) fn slice(&self, span: Range<usize>) -> Code<'_> {
+        let first = self.parts.partition_point(|(from, _)| *from <= span.start).saturating_sub(1);
+        let mut parts = Vec::new();
+        for (at, (from, place)) in self.parts.iter().enumerate().skip(first) {
+            let end = self.parts.get(at + 1).map_or(self.text.len(), |(next, _)| *next);
+            let within = span.start.max(*from)..span.end.min(end);
+            if within.is_empty() {
+                break;
+            }
+            let place = match place.len() == end - from {
+                true => place.start + (within.start - from)..place.start + (within.end - from),
+                false => place.clone(),
+            };
+            parts.push((within.start - span.start, place));
+        }
+        Code { text: Cow::Borrowed(&self.text[span]), parts }
+    }
+
     /// Where a stretch of the code stands in the message.
     pub(crate) fn place(&self, span: Range<usize>) -> Range<usize> {
         let start = self.at(span.start);
@@ -286,6 +305,12 @@ mod tests {
             assert!(written == c.to_string() || written.starts_with(['&', '<']), "{message}: {c} {written}");
         }
         assert!(code.place(0..code.text.len()).end <= message.len());
+        for (from, _) in code.text.char_indices() {
+            for (to, _) in code.text.char_indices().filter(|(to, _)| *to > from) {
+                let part = code.slice(from..to);
+                assert_eq!(part.place(0..to - from), code.place(from..to), "{message}: {from}..{to}");
+            }
+        }
     }
 
     #[test]

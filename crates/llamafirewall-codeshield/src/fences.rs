@@ -21,11 +21,13 @@ pub(crate) struct Stretch {
     pub wrapping: Wrapping,
     /// Whether it is one of several readings: nothing in it counts but what can be read as code.
     pub is_doubtful: bool,
+    /// The fence of another reading that it lies in and has its name from.
+    pub within: Option<Range<usize>>,
 }
 
 impl Stretch {
-    fn outside(range: Range<usize>) -> Self {
-        Self { range, named: Named::Nothing, wrapping: Wrapping::default(), is_doubtful: false }
+    pub(crate) fn outside(range: Range<usize>) -> Self {
+        Self { range, named: Named::Nothing, wrapping: Wrapping::default(), is_doubtful: false, within: None }
     }
 
     pub(crate) fn of_fence(range: Range<usize>, fence: &Fence) -> Self {
@@ -40,6 +42,12 @@ impl Stretch {
         }
     }
 
+    /// What it has of a range, in another reading.
+    fn part(&self, of: &Range<usize>) -> Self {
+        let range = self.range.start.max(of.start)..self.range.end.min(of.end);
+        Self { range, ..self.clone() }.in_doubt()
+    }
+
     pub(crate) fn in_doubt(self) -> Self {
         Self { is_doubtful: true, ..self }
     }
@@ -48,6 +56,8 @@ impl Stretch {
 /// A message divided into stretches.
 pub(crate) struct Division {
     pub stretches: Vec<Stretch>,
+    /// The fences that name their language, in order. In another reading of the same lines that name counts too.
+    pub named: Vec<Stretch>,
     /// What has too many readings.
     pub unread: Vec<Range<usize>>,
 }
@@ -106,6 +116,8 @@ struct Others<'t> {
     /// As CommonMark has it, and where the stretch began that is not over yet.
     blocks: Blocks,
     from: usize,
+    /// Where the last block of HTML ended within a fence of the walk.
+    html_end: Option<usize>,
     /// With a stretch of its own behind each fence that may begin one; the last of them.
     last: Option<Fence>,
     last_from: usize,
@@ -121,6 +133,7 @@ impl<'t> Others<'t> {
         Self {
             blocks: Blocks::new(),
             from: 0,
+            html_end: None,
             last: None,
             last_from: 0,
             is_last_sure: false,
@@ -133,8 +146,13 @@ impl<'t> Others<'t> {
     fn take(&mut self, line: &'t str, at: usize, (before, is_end): (Option<Fence>, bool)) -> Step {
         let end = at + line.len();
         let fence = self.blocks.fence().copied();
+        let was_html = self.blocks.is_html();
         let step = self.blocks.take(line);
+        if was_html && !self.blocks.is_html() && before.is_some() {
+            self.html_end = Some(end);
+        }
         if step != Step::None {
+            self.end_html(at);
             self.found.push(Stretch::of(self.from..at, fence.as_ref()).in_doubt());
             self.from = if step == Step::Leaves { at } else { end };
         }
@@ -155,15 +173,27 @@ impl<'t> Others<'t> {
         step
     }
 
+    /// Ends what began behind a block of HTML.
+    fn end_html(&mut self, end: usize) {
+        let from = self.html_end.take().filter(|from| *from < end);
+        self.found.extend(from.map(|from| Stretch::outside(from..end).in_doubt()));
+    }
+
     /// Ends the stretch of the last fence that may have begun one.
     fn split(&mut self, end: usize) {
         let stretch = Stretch::of(self.last_from..end, self.last.as_ref());
         self.found.push(if self.is_last_sure { stretch } else { stretch.in_doubt() });
     }
 
-    /// Stretches that are not among those `known`.
-    fn finish(mut self, text: &str, known: &[Stretch]) -> Division {
+    /// Stretches that are not among those `known`, and what was too much. What lies in a fence of those `named` keeps its name.
+    fn finish(
+        mut self,
+        text: &str,
+        known: &[Stretch],
+        named: &[Stretch],
+    ) -> (Vec<Stretch>, Vec<Range<usize>>) {
         self.split(text.len());
+        self.end_html(text.len());
         self.found.push(Stretch::of(self.from..text.len(), self.blocks.fence()).in_doubt());
         let (with_texts, unread) = self.texts.finish(text.len());
         let mut seen: HashSet<Stretch> = known.iter().map(|stretch| stretch.clone().in_doubt()).collect();
@@ -172,13 +202,32 @@ impl<'t> Others<'t> {
             if !seen.insert(stretch.clone().in_doubt()) {
                 continue;
             }
+            let is_unnamed = stretch.is_doubtful && stretch.named == Named::Nothing;
+            let fences = if is_unnamed { overlapping(named, &stretch.range) } else { &[] };
+            for fence in fences {
+                let part = fence.part(&stretch.range);
+                // Of what names a language without rules, parts may be code of others.
+                if seen.insert(part.clone()) || fence.named == Named::Other {
+                    stretches.push(Stretch { within: Some(fence.range.clone()), ..part });
+                }
+            }
+            if fences.first().is_some_and(|fence| fence.part(&stretch.range).range == stretch.range) {
+                continue;
+            }
             if stretch.named == Named::Nothing && stretch.wrapping == Wrapping::default() {
                 stretches.extend(wrapped_in(text, &stretch.range).into_iter().map(Stretch::in_doubt));
             }
             stretches.push(stretch);
         }
-        Division { stretches, unread }
+        (stretches, unread)
     }
+}
+
+/// Those of stretches in order that have something of a range.
+pub(crate) fn overlapping<'a>(stretches: &'a [Stretch], range: &Range<usize>) -> &'a [Stretch] {
+    let from = stretches.partition_point(|stretch| stretch.range.end <= range.start);
+    let to = stretches.partition_point(|stretch| stretch.range.start < range.end);
+    &stretches[from..to.max(from)]
 }
 
 /// Divides a message at its fences (CommonMark 0.31, section 4.5, at any indentation, in lists and quotations too). A fence that is
@@ -204,14 +253,16 @@ pub(crate) fn stretches(text: &str) -> Division {
         wrapped.extend(wrapped_in(text, &last.range));
     }
     found.push(last);
+    let is_named = |stretch: &&Stretch| stretch.named != Named::Nothing && !stretch.range.is_empty();
+    let named: Vec<Stretch> = found.iter().filter(is_named).cloned().collect();
     found.append(&mut wrapped);
     let mut unread = Vec::new();
-    if let Some(others) = others.map(|others| others.finish(text, &found)) {
-        found.extend(others.stretches);
-        unread = others.unread;
+    if let Some((stretches, too_much)) = others.map(|others| others.finish(text, &found, &named)) {
+        found.extend(stretches);
+        unread = too_much;
     }
     found.retain(|stretch| !stretch.range.is_empty());
-    Division { stretches: found, unread }
+    Division { stretches: found, named, unread }
 }
 
 fn has_fences(text: &str) -> bool {

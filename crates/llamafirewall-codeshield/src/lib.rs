@@ -16,6 +16,7 @@ mod html;
 mod issue;
 mod json;
 mod language;
+mod parts;
 mod patterns;
 mod rules;
 mod scan;

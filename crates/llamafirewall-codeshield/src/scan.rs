@@ -4,11 +4,12 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::code::{Code, Wrapping, with_line_feeds};
-use crate::fences::{self, Division, Stretch, stretches};
+use crate::code::{Code, with_line_feeds};
+use crate::fences::{self, Division, Stretch, overlapping, stretches};
 use crate::issue::{Issue, Severity, Treatment};
 use crate::json;
 use crate::language::{Language, Named};
+use crate::parts::{self, Asked};
 use crate::patterns::{self, Known, PATTERNS, Pattern};
 use crate::rules::{TreeRule, needles};
 use crate::syntax::{Inert, MAX_BYTES, NodeId, Outcome, Tree};
@@ -125,8 +126,8 @@ pub fn prepare() {
 
 fn scan_whole(text: &str, named: Named) -> Report {
     let text = with_line_feeds(text);
-    let whole = Stretch { range: 0..text.len(), named, wrapping: Wrapping::default(), is_doubtful: false };
-    scan_stretches(&text, Division { stretches: vec![whole], unread: Vec::new() })
+    let whole = Stretch { named, ..Stretch::outside(0..text.len()) };
+    scan_stretches(&text, Division { stretches: vec![whole], named: Vec::new(), unread: Vec::new() })
 }
 
 fn scan_stretches(text: &str, division: Division) -> Report {
@@ -135,22 +136,91 @@ fn scan_stretches(text: &str, division: Division) -> Report {
 
 fn read_stretches(text: &str, division: Division, depth: usize) -> Report {
     let mut report = Report { unread: division.unread, ..Report::default() };
+    let mut clean = HashMap::new();
     for stretch in division.stretches {
-        let code = Code::of(text, stretch.range, stretch.wrapping);
-        let scope = Scope::of(&code.text, stretch.named);
-        if scope != Scope::Secrets {
-            read_trees(&code, (scope, stretch.is_doubtful), &mut report);
-        }
-        read_patterns(&code, (scope, stretch.is_doubtful), &mut report);
-        if stretch.named == Named::Nothing && depth < DEEPEST {
-            read_json(&code, depth, &mut report);
+        let code = Code::of(text, stretch.range.clone(), stretch.wrapping);
+        match (stretch.named, stretch.is_doubtful) {
+            (Named::Nothing, true) => {
+                let named = overlapping(&division.named, &stretch.range);
+                read_unnamed(&code, (named, depth), &mut report);
+            }
+            (Named::Other, true) => read_parts(&code, &mut report),
+            // Where all of a fence can be read as what it says, it is.
+            (Named::Known(language), true) if is_within_clean(text, &stretch, (language, &mut clean)) => {}
+            (named, is_doubtful) => {
+                read_rules(&code, (Scope::of(&code.text, named), is_doubtful), &mut report);
+                if named == Named::Nothing {
+                    read_json(&code, depth, &mut report);
+                }
+            }
         }
     }
     report
 }
 
+fn read_rules(code: &Code<'_>, (scope, is_doubtful): (Scope, bool), report: &mut Report) {
+    if scope != Scope::Secrets {
+        read_trees(code, (scope, is_doubtful), report);
+    }
+    read_patterns(code, (scope, is_doubtful), report);
+}
+
+/// Reads lines that in another reading are partly those of fences that name their language. What is found in these counts only if
+/// all of it can be read as one language: with fences in its strings and comments.
+fn read_unnamed(code: &Code<'_>, (named, depth): (&[Stretch], usize), report: &mut Report) {
+    let before = report.issues.len();
+    read_rules(code, (Scope::Every, true), report);
+    read_json(code, depth, report);
+    let is_named = |issue: &Issue| !overlapping(named, &issue.span).is_empty();
+    if !report.issues[before..].iter().any(is_named) {
+        return;
+    }
+    let mut found = report.issues.split_off(before);
+    let mut languages = Language::suggested_by(&code.text).chain(RULED);
+    match languages.find(|language| inert(&code.text, *language).is_some()) {
+        Some(language) => read_rules(code, (Scope::Of(language), true), report),
+        None => {
+            found.retain(|issue| !is_named(issue));
+            report.issues.append(&mut found);
+        }
+    }
+}
+
+/// Whether a stretch lies in a fence that can be read as what it says from end to end. Each fence is read once.
+fn is_within_clean(
+    text: &str,
+    stretch: &Stretch,
+    (language, known): (Language, &mut HashMap<usize, bool>),
+) -> bool {
+    let Some(fence) = stretch.within.clone() else { return false };
+    let is_clean = || is_clean(&Code::of(text, fence.clone(), stretch.wrapping).text, language);
+    *known.entry(fence.start).or_insert_with(is_clean)
+}
+
+/// Reads what is in doubt under the name of a language without rules: what is code of another from end to end, all of it or between
+/// empty lines.
+fn read_parts(code: &Code<'_>, report: &mut Report) {
+    let scope = Scope::of(&code.text, Named::Other);
+    if scope != Scope::Secrets {
+        return read_rules(code, (scope, true), report);
+    }
+    for language in Language::suggested_by(&code.text).filter(|language| !language.grammars().is_empty()) {
+        let asked = Asked {
+            language,
+            is_wanted: &|part| Language::suggested_by(part).any(|suggested| suggested == language),
+            is_code: &|part| is_clean(part, language),
+        };
+        for part in parts::code(&code.text, &asked) {
+            read_rules(&code.slice(part), (Scope::Of(language), true), report);
+        }
+    }
+}
+
 /// Reads the strings of JSON as messages of their own.
 fn read_json(code: &Code<'_>, depth: usize, report: &mut Report) {
+    if depth >= DEEPEST {
+        return;
+    }
     for string in json::strings(&code.text) {
         let text = with_line_feeds(&string.text);
         let inner = read_stretches(&text, stretches(&text), depth + 1);
@@ -177,9 +247,8 @@ impl Scope {
             Named::Nothing => Self::Every,
             // A wrong name hides nothing: what looks like a language with rules and can be read as it from end to end, is.
             Named::Other => {
-                let is_clean =
-                    |language: &Language| language.grammars().is_empty() || inert(code, *language).is_some();
-                Language::suggested_by(code).find(is_clean).map_or(Self::Secrets, Self::Of)
+                let mut suggested = Language::suggested_by(code);
+                suggested.find(|language| is_clean(code, *language)).map_or(Self::Secrets, Self::Of)
             }
         }
     }
@@ -246,6 +315,11 @@ impl Known for Reading<'_> {
         let (start, inert) = &pieces[later.checked_sub(1)?];
         Some(inert.has(at - start))
     }
+}
+
+/// Whether code can be read as a language from end to end; any can as one without a grammar.
+fn is_clean(code: &str, language: Language) -> bool {
+    language.grammars().is_empty() || inert(code, language).is_some()
 }
 
 /// `None` where a piece cannot be read from end to end.
@@ -355,25 +429,46 @@ fn read_as(
 ) -> bool {
     let mut is_clean = true;
     for piece in pieces(&code.text) {
-        let Some(tree) = best_tree(&code.text[piece.clone()], language, is_named) else {
-            report.unread.push(code.place(piece));
-            is_clean = false;
-            continue;
-        };
-        for (of, rule) in wanted.iter().filter(|(of, _)| language.is_ruled_by(*of)) {
-            let mut found: Vec<NodeId> = Vec::new();
-            (rule.check)(&tree, &mut found);
-            found.retain(|&id| is_named || tree.is_clean_at(id));
-            found.truncate(PLACES_PER_RULE);
-            let places = found.into_iter().map(|id| code.place(tree.span(id, piece.start)));
-            report.issues.extend(places.map(|place| issue(rule, *of, place)));
+        let is_whole = read_piece(code, piece.clone(), (language, wanted, is_named), report);
+        if !is_whole && !is_named {
+            for part in parts_of(&code.text[piece.clone()], language) {
+                let part = piece.start + part.start..piece.start + part.end;
+                read_piece(code, part, (language, wanted, false), report);
+            }
         }
-        if tree.outcome() == Outcome::GaveUp {
-            report.unread.push(code.place(piece));
-        }
-        is_clean &= tree.is_clean();
+        is_clean &= is_whole;
     }
     is_clean
+}
+
+/// Code of a language between empty lines, where a rule may find something.
+fn parts_of(text: &str, language: Language) -> Vec<Range<usize>> {
+    let is_wanted = |part: &str| needles::wanted(part).iter().any(|(of, _)| language.is_ruled_by(*of));
+    parts::code(text, &Asked { language, is_wanted: &is_wanted, is_code: &|part| is_clean(part, language) })
+}
+
+fn read_piece(
+    code: &Code<'_>,
+    piece: Range<usize>,
+    (language, wanted, is_named): (Language, &[(Language, &'static TreeRule)], bool),
+    report: &mut Report,
+) -> bool {
+    let Some(tree) = best_tree(&code.text[piece.clone()], language, is_named) else {
+        report.unread.push(code.place(piece));
+        return false;
+    };
+    for (of, rule) in wanted.iter().filter(|(of, _)| language.is_ruled_by(*of)) {
+        let mut found: Vec<NodeId> = Vec::new();
+        (rule.check)(&tree, &mut found);
+        found.retain(|&id| is_named || tree.is_clean_at(id));
+        found.truncate(PLACES_PER_RULE);
+        let places = found.into_iter().map(|id| code.place(tree.span(id, piece.start)));
+        report.issues.extend(places.map(|place| issue(rule, *of, place)));
+    }
+    if tree.outcome() == Outcome::GaveUp {
+        report.unread.push(code.place(piece));
+    }
+    tree.is_clean()
 }
 
 fn issue(rule: &TreeRule, language: Language, span: Range<usize>) -> Issue {

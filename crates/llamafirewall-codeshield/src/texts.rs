@@ -171,6 +171,30 @@ fn lexes(named: Named) -> &'static [Lexis] {
     }
 }
 
+/// A walk over lines of one language.
+pub(crate) struct Lines<'t> {
+    lexis: Option<Lexis>,
+    text: Option<Text<'t>>,
+}
+
+impl<'t> Lines<'t> {
+    pub(crate) fn of(language: Language) -> Self {
+        Self { lexis: lexes(Named::Known(language)).first().copied(), text: None }
+    }
+
+    /// Takes a line; says whether it begins in a string or a comment.
+    pub(crate) fn is_within(&mut self, line: &'t str) -> bool {
+        let before = self.is_open();
+        self.text = self.lexis.and_then(|lexis| behind(line, self.text, lexis));
+        before
+    }
+
+    /// Whether the last line ends in a string or a comment.
+    pub(crate) fn is_open(&self) -> bool {
+        self.text.is_some()
+    }
+}
+
 /// In which text a line ends that begins in `text`.
 fn behind<'t>(mut line: &'t str, mut text: Option<Text<'t>>, lexis: Lexis) -> Option<Text<'t>> {
     loop {

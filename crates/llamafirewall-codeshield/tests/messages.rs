@@ -258,6 +258,51 @@ fn secrets_are_found_in_comments_and_with_any_line_ends() {
     }
 }
 
+/// Read together with prose, code is lost among it.
+#[test]
+fn code_is_found_between_paragraphs() {
+    for text in [
+        "Here you go.\n\n    import os\n    os.system('ls ' + d)\n\nThat's it.\n",
+        "Here you go.\n\nimport os\n\ndef f(d):\n\n    os.system('ls ' + d)\n\nThat's it.\n",
+        "> It's so.\n>\n>     import os\n>     os.system('ls ' + d)\n>\n> It's done.\n",
+        "1. Don't.\n\n   But:\n\n       import os\n       os.system('ls ' + d)\n\n   It's done.\n",
+        "```sql\nSELECT 1\n\n- ```\n\nThat's it:\n\n    import os\n    os.system('ls ' + d)\n\nIt's done.\n",
+    ] {
+        assert_eq!(rules(&scan_message(text)), ["insecure-os-system-use"], "{text}");
+    }
+    let constant = "It's so.\n\nimport os\n\nd = 'ls'\n\nos.system(d)\n\nThat's it.\n";
+    assert_eq!(rules(&scan_message(constant)), Vec::<&str>::new());
+}
+
+/// For some readers there is no fence, or it ends before; for most it names its language.
+#[test]
+fn doubtful_fences_keep_their_names() {
+    let indented = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    for (name, code) in [
+        ("r", "e <- parse(text = s)\ny <- eval(e)\n"),
+        ("js", "exec(cmd);\n"),
+        ("perl", "my $x = rand();\nsystem($cmd);\n"),
+        ("yaml", "run: exec(x)\n"),
+        ("python", "import hashlib\nh = hashlib.sha256(b)  # not hashlib.md5(b)\n"),
+        (
+            "python",
+            "import ast\ndef f(s):\n    \"\"\"As:\n\n    eval(s)\n    \"\"\"\n    return ast.literal_eval(s)\n",
+        ),
+        ("c", "#include <stdio.h>\nint main(void) { puts(\"gets(x)\"); return 0; }\n"),
+        ("js", "import a from 'a';\nconst s = \"fetch('http://a.com/x')\"; // fetch('http://a.com/')\n"),
+    ] {
+        let fence = format!("```{name}\n{code}```\n");
+        for text in [
+            format!("<details>\n<summary>Run</summary>\n{fence}</details>\n"),
+            format!("!!! note\n    Run:\n\n{}", indented(&fence)),
+            format!("1. Run:\n   ```{name}\n{code}   ```\n2. Done\n"),
+            format!("- Run:\n  {fence}\nThen more.\n"),
+        ] {
+            assert_eq!(rules(&scan_message(&text)), Vec::<&str>::new(), "{text}");
+        }
+    }
+}
+
 #[test]
 fn harmless_replies_with_fences_pass() {
     for text in [

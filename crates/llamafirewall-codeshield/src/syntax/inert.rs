@@ -1,4 +1,4 @@
-//! Where code is none: comments, and the text of strings. What is put into a string is code again.
+//! Where code is none: comments, and the text of strings and of JSX. What is put into a string is code again.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -13,7 +13,9 @@ impl Inert {
     /// Of nodes and comments, each in the order of the text.
     pub(super) fn of(nodes: &[Node], comments: &[Range<usize>]) -> Self {
         let marked = nodes.iter().filter_map(|node| match node.role {
-            Role::Str | Role::Template => Some((node.start as usize..node.end as usize, true)),
+            Role::Str | Role::Template | Role::JsxText => {
+                Some((node.start as usize..node.end as usize, true))
+            }
             Role::Interpolation => Some((node.start as usize..node.end as usize, false)),
             _ => None,
         });

@@ -43,6 +43,7 @@ pub(crate) enum Role {
     Initializer,
     Interpolation,
     JsxAttribute,
+    JsxText,
     Lambda,
     Member,
     Name,
@@ -219,6 +220,7 @@ const ROLES: &[(Role, &[&str])] = &[
     (Role::Initializer, &["initializer_expression"]),
     (Role::Interpolation, &["interpolation", "template_substitution"]),
     (Role::JsxAttribute, &["jsx_attribute"]),
+    (Role::JsxText, &["jsx_text"]),
     (
         Role::Member,
         &[
