@@ -265,7 +265,7 @@ pub(crate) fn stretches(text: &str) -> Division {
     Division { stretches: found, named, unread }
 }
 
-fn has_fences(text: &str) -> bool {
+pub(crate) fn has_fences(text: &str) -> bool {
     text.contains("```") || text.contains("~~~")
 }
 

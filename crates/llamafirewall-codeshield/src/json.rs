@@ -4,12 +4,44 @@
 use std::ops::Range;
 
 use crate::code::Code;
+use crate::language::Named;
 
 /// Shorter strings have no code that a rule speaks of.
 const SHORTEST: usize = 8;
 
-/// The strings of all JSON in a text, each alone, and those of a list as lines besides.
-pub(crate) fn strings(text: &str) -> Vec<Code<'static>> {
+/// Keys of what is code whatever it looks like.
+const CODE: [&str; 11] = [
+    "body",
+    "cmd",
+    "code",
+    "command",
+    "expression",
+    "program",
+    "script",
+    "snippet",
+    "source",
+    "source_code",
+    "src",
+];
+
+/// Keys of what may be code in a language, or the text of a file, that is named beside it.
+const CONTENT: [&str; 6] = ["content", "contents", "data", "file_text", "text", "value"];
+
+/// Keys of languages and of files.
+const LANGUAGES: [&str; 2] = ["lang", "language"];
+const FILES: [&str; 5] = ["file", "file_name", "file_path", "filename", "path"];
+
+/// A string, or the lines of a list of them.
+pub(crate) struct Text {
+    pub code: Code<'static>,
+    /// What it is written in, by what stands beside it.
+    pub named: Named,
+    /// Whether it is one line that nothing says to be code: a title, a signature or a message as well.
+    pub is_phrase: bool,
+}
+
+/// The strings of all JSON in a text, but those of a list of lines as one text.
+pub(crate) fn strings(text: &str) -> Vec<Text> {
     let mut found = Vec::new();
     let mut at = 0;
     let mut is_first = true;
@@ -43,16 +75,21 @@ enum Next {
 }
 
 /// A list or an object that is open.
-enum Around {
-    Object,
-    /// With its strings so far.
-    List(Vec<Range<usize>>),
+struct Around<'t> {
+    /// The last key of an object, or that of a list.
+    key: &'t str,
+    /// Strings of a list so far.
+    list: Option<Vec<Range<usize>>>,
+    /// What an object says that its code is written in.
+    named: Named,
+    /// Texts that are code or the content of a file, among those found.
+    contents: Vec<usize>,
 }
 
 struct Reader<'t> {
     text: &'t str,
     at: usize,
-    around: Vec<Around>,
+    around: Vec<Around<'t>>,
 }
 
 impl<'t> Reader<'t> {
@@ -61,7 +98,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Reads one value and adds its strings; gives where it is over, or is none.
-    fn read(mut self, found: &mut Vec<Code<'static>>) -> usize {
+    fn read(mut self, found: &mut Vec<Text>) -> usize {
         let from = self.at;
         let mut next = Next::Value;
         while let Some(then) = self.step(next, found) {
@@ -76,40 +113,92 @@ impl<'t> Reader<'t> {
         self.at.max(from + 1)
     }
 
-    fn end(&self, around: Around, found: &mut Vec<Code<'static>>) {
-        match around {
-            Around::List(strings) if strings.len() > 1 => found.push(unescaped(self.text, &strings)),
-            Around::List(_) | Around::Object => {}
+    fn end(&mut self, around: Around<'t>, found: &mut Vec<Text>) {
+        let mut contents = around.contents;
+        for &at in contents.iter().filter(|_| around.named != Named::Nothing) {
+            found[at].named = around.named;
+        }
+        let strings = around.list.unwrap_or_default();
+        let ends_line = |string: &Range<usize>| self.text[string.clone()].ends_with("\\n");
+        let are_lines = strings.len() > 1
+            && (is_one_of(around.key, &CODE) || strings[..strings.len() - 1].iter().all(ends_line));
+        if are_lines {
+            let text = Text { code: unescaped(self.text, &strings), named: Named::Nothing, is_phrase: false };
+            contents.push(found.len());
+            found.push(text);
+        }
+        for string in strings {
+            let text = self.text_of(string, around.key);
+            if text.code.text.len() >= SHORTEST && !(are_lines && is_line(&text.code.text)) {
+                contents.push(found.len());
+                found.push(text);
+            }
+        }
+        if let Some(outer) = self.around.last_mut().filter(|_| is_content(around.key)) {
+            outer.contents.append(&mut contents);
+        }
+    }
+
+    fn text_of(&self, string: Range<usize>, key: &str) -> Text {
+        let code = unescaped(self.text, &[string]);
+        let is_phrase = is_line(&code.text) && !is_one_of(key, &CODE);
+        Text { code, named: Named::Nothing, is_phrase }
+    }
+
+    /// Takes a string that is a value.
+    fn value(&mut self, string: Range<usize>, found: &mut Vec<Text>) {
+        // A text that is nothing but a string is what it says.
+        let key = self.around.last().map_or("code", |around| around.key);
+        let written = &self.text[string.clone()];
+        if let Some(around) = self.around.last_mut() {
+            if let Some(list) = &mut around.list {
+                return list.push(string);
+            }
+            if is_one_of(key, &LANGUAGES) {
+                around.named = Named::by(written);
+            }
+            if let Some((_, ending)) = written.rsplit_once('.').filter(|_| is_one_of(key, &FILES)) {
+                around.named = Named::by(ending);
+            }
+        }
+        if string.len() >= SHORTEST {
+            let text = self.text_of(string, key);
+            if let Some(around) = self.around.last_mut().filter(|_| is_content(key)) {
+                around.contents.push(found.len());
+            }
+            found.push(text);
         }
     }
 
     /// Reads what may follow; `None` where something else does.
-    fn step(&mut self, next: Next, found: &mut Vec<Code<'static>>) -> Option<Next> {
+    fn step(&mut self, next: Next, found: &mut Vec<Text>) -> Option<Next> {
         self.at += self.text[self.at..].find(|c: char| !c.is_whitespace())?;
         let sign = self.text.as_bytes()[self.at];
         let is_value = matches!(next, Next::Value | Next::Item);
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
         match (sign, next) {
             (b'"', Next::Key) => {
-                self.string(found);
+                let key = self.string();
+                if key.len() >= SHORTEST {
+                    found.push(self.text_of(key.clone(), ""));
+                }
+                self.around.last_mut()?.key = &self.text[key];
                 Some(Next::Colon)
             }
             (b'"', _) if is_value => {
-                let string = self.string(found);
-                if let Some(Around::List(strings)) = self.around.last_mut() {
-                    strings.push(string);
-                }
+                let string = self.string();
+                self.value(string, found);
                 Some(Next::Comma)
             }
-            (b'{', _) if is_value => self.pass(Next::Key, Some(Around::Object)),
-            (b'[', _) if is_value => self.pass(Next::Item, Some(Around::List(Vec::new()))),
+            (b'{', _) if is_value => self.pass(Next::Key, Some(None)),
+            (b'[', _) if is_value => self.pass(Next::Item, Some(Some(Vec::new()))),
             (b':', Next::Colon) => self.pass(Next::Value, None),
-            (b',', Next::Comma) => match self.around.last()? {
-                Around::Object => self.pass(Next::Key, None),
-                Around::List(_) => self.pass(Next::Item, None),
+            (b',', Next::Comma) => match self.around.last()?.list {
+                None => self.pass(Next::Key, None),
+                Some(_) => self.pass(Next::Item, None),
             },
             (b'}', Next::Key | Next::Comma) | (b']', Next::Item | Next::Comma) => {
-                let is_list = matches!(self.around.last()?, Around::List(_));
+                let is_list = self.around.last()?.list.is_some();
                 let around = self.around.pop_if(|_| is_list == (sign == b']'))?;
                 self.end(around, found);
                 self.pass(Next::Comma, None)
@@ -123,14 +212,17 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn pass(&mut self, next: Next, around: Option<Around>) -> Option<Next> {
+    /// Moves over a sign, into a list or an object if one begins.
+    fn pass(&mut self, next: Next, list: Option<Option<Vec<Range<usize>>>>) -> Option<Next> {
         self.at += 1;
-        self.around.extend(around);
+        let key = self.around.last().map_or("", |around| around.key);
+        let begun = list.map(|list| Around { key, list, named: Named::Nothing, contents: Vec::new() });
+        self.around.extend(begun);
         Some(next)
     }
 
-    /// Moves over a string, and adds it.
-    fn string(&mut self, found: &mut Vec<Code<'static>>) -> Range<usize> {
+    /// Moves over a string.
+    fn string(&mut self) -> Range<usize> {
         let from = self.at + 1;
         let mut end = from;
         while let Some(next) = self.text[end..].find(['"', '\\']) {
@@ -145,11 +237,20 @@ impl<'t> Reader<'t> {
             end = self.text.len();
         }
         self.at = (end + 1).min(self.text.len());
-        if end - from >= SHORTEST {
-            found.push(unescaped(self.text, std::slice::from_ref(&(from..end))));
-        }
         from..end
     }
+}
+
+fn is_one_of(key: &str, keys: &[&str]) -> bool {
+    keys.iter().any(|known| known.eq_ignore_ascii_case(key))
+}
+
+fn is_content(key: &str) -> bool {
+    is_one_of(key, &CODE) || is_one_of(key, &CONTENT)
+}
+
+fn is_line(text: &str) -> bool {
+    !text.trim().contains(['\n', '\r'])
 }
 
 /// Strings without their escapes, each a line where there are several.
@@ -202,14 +303,39 @@ fn escape(text: &str) -> (usize, char) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::Language;
 
     fn check(text: &str, expected: &[&str]) {
         let found = strings(text);
-        let found: Vec<&str> = found.iter().map(|code| &code.text[..]).collect();
+        let found: Vec<&str> = found.iter().map(|text| &text.code.text[..]).collect();
         assert_eq!(found, expected, "{text}");
-        for code in strings(text) {
+        for Text { code, .. } in strings(text) {
             assert!(text.get(code.place(0..code.text.len())).is_some(), "{text}");
         }
+    }
+
+    /// What the string with `of it` is said to be.
+    fn check_kind(text: &str, expected: (Named, bool)) {
+        let found = strings(text);
+        let found = found.iter().find(|text| text.code.text.contains("of it"));
+        assert_eq!(found.map(|text| (text.named, text.is_phrase)), Some(expected), "{text}");
+    }
+
+    #[test]
+    fn what_stands_beside_a_string_says_what_it_is() {
+        let python = Named::Known(Language::Python);
+        check_kind(r#"{"a": "one line of it"}"#, (Named::Nothing, true));
+        check_kind(r#"{"Code": "one line of it"}"#, (Named::Nothing, false));
+        check_kind(r#"{"a": "two lines\nof it"}"#, (Named::Nothing, false));
+        check_kind(r#""one line of it""#, (Named::Nothing, false));
+        check_kind(r#"{"code": "one line of it", "language": "Python"}"#, (python, false));
+        check_kind(r#"{"path": "a.b/c.py", "content": ["one line", "one of it"]}"#, (python, true));
+        check_kind(
+            r#"{"path": "a.sql", "content": "two lines\nof it", "b": {"c": 1}}"#,
+            (Named::Other, false),
+        );
+        check_kind(r#"{"lang": "fr", "text": "two lines\nof it"}"#, (Named::Nothing, false));
+        check_kind(r#"{"lang": "py", "title": "two lines\nof it"}"#, (Named::Nothing, false));
     }
 
     #[test]
@@ -217,8 +343,16 @@ mod tests {
         check(r#"{"a": "import os\nx(\"y\")\u00e9\ud83d\ude00\/"}"#, &["import os\nx(\"y\")é😀/"]);
         check(r#" "one string\t" "another one""#, &["one string\t"]);
         check(
-            "data: [\"one line\\n\", \"another line\", \"a third!\"]",
-            &["one line\n", "another line", "a third!", "one line\nanother line\na third!"],
+            "data: [\"one line\\n\", \"another\\n\", \"third\\nlines\"]",
+            &["one line\nanother\nthird\nlines", "third\nlines"],
+        );
+        check(
+            "[\"one line\\n\", \"another line\", \"a third!\"]",
+            &["one line\n", "another line", "a third!"],
+        );
+        check(
+            "{\"source\": [\"one line\\n\", \"another line\", \"a third!\"]}",
+            &["one line\nanother line\na third!"],
         );
         check(
             r#"So: {"k": {"long key 1": [1, null, "value 12"]}, } {"x": "value 34"}"#,

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::code::{Code, with_line_feeds};
+use crate::code::{Code, Wrapping, with_line_feeds};
 use crate::fences::{self, Division, Stretch, overlapping, stretches};
 use crate::issue::{Issue, Severity, Treatment};
 use crate::json;
@@ -126,8 +126,13 @@ pub fn prepare() {
 
 fn scan_whole(text: &str, named: Named) -> Report {
     let text = with_line_feeds(text);
+    scan_stretches(&text, whole(&text, named))
+}
+
+/// A text that is one stretch.
+fn whole(text: &str, named: Named) -> Division {
     let whole = Stretch { named, ..Stretch::outside(0..text.len()) };
-    scan_stretches(&text, Division { stretches: vec![whole], named: Vec::new(), unread: Vec::new() })
+    Division { stretches: vec![whole], named: Vec::new(), unread: Vec::new() }
 }
 
 fn scan_stretches(text: &str, division: Division) -> Report {
@@ -222,13 +227,34 @@ fn read_json(code: &Code<'_>, depth: usize, report: &mut Report) {
         return;
     }
     for string in json::strings(&code.text) {
-        let text = with_line_feeds(&string.text);
-        let inner = read_stretches(&text, stretches(&text), depth + 1);
-        let place = |span: Range<usize>| code.place(string.place(span));
+        let text = with_line_feeds(&string.code.text);
+        let has_fences = fences::has_fences(&text);
+        let named = match string.named {
+            Named::Nothing if string.is_phrase && !is_statement(&text) && !text.contains('<') => Named::Other,
+            named => named,
+        };
+        let mut inner = match named {
+            named if named != Named::Nothing && !has_fences => {
+                read_stretches(&text, whole(&text, named), depth + 1)
+            }
+            _ => read_stretches(&text, stretches(&text), depth + 1),
+        };
+        if named == Named::Other {
+            let all = Code::of(&text, 0..text.len(), Wrapping::default());
+            read_json(&all, depth + 1, &mut inner);
+        }
+        let place = |span: Range<usize>| code.place(string.code.place(span));
         report.unread.extend(inner.unread.into_iter().map(place));
         let placed = |issue: Issue| Issue { span: place(issue.span.clone()), ..issue };
         report.issues.extend(inner.issues.into_iter().map(placed));
     }
+}
+
+/// Whether a line is more than a signature or a title: a statement that has an end, sets something or says a value, in a language that it can
+/// be read as.
+fn is_statement(line: &str) -> bool {
+    let is_more = line.trim_end().ends_with(';') || line.contains(['"', '\'']) || line.contains(" = ");
+    is_more && !needles::wanted(line).is_empty() && RULED.iter().any(|language| is_clean(line, *language))
 }
 
 /// Whose rules hold for code.

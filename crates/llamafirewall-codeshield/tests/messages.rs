@@ -240,6 +240,32 @@ fn code_in_json_is_read_without_its_escapes() {
     }
 }
 
+/// Titles, signatures and messages are no programs, and what says of what language its code is, is believed as a fence is.
+#[test]
+fn strings_of_json_are_what_their_keys_say() {
+    for text in [
+        r#"{"results": [{"message": {"text": "Use of eval(x)"}}, {"signature": "eval(script, numkeys, key)"}]}"#,
+        r#"{"deny": ["eval(expression)", "os.system(command)"], "eval(expression)": 1}"#,
+        r#"{"tokens": ["system", "(", "cmd", ")", ";"]}"#,
+        r#"{"source": ["import subprocess\n", "cmd = \"ls -l\"\n", "subprocess.run(cmd, shell=True)\n"]}"#,
+        r#"{"language": "perl", "code": "system($cmd);\n"}"#,
+        r#"{"code": "y <- eval(expr)\n", "language": "r"}"#,
+        r#"{"path": "a.py", "content": "def f(x):\n    \"\"\"Adds.\n\n    eval(x)\n    \"\"\"\n    return x\n"}"#,
+    ] {
+        assert_eq!(rules(&scan_message(text)), Vec::<&str>::new(), "{text}");
+    }
+    for text in [
+        r#"{"code": "os.system(d)"}"#,
+        r#"{"answer": "os.system('ls ' + d)"}"#,
+        r#"{"language": "r", "code": "import os\nos.system('ls ' + d)\n"}"#,
+        r#"{"path": "a.py", "content": "import os\nos.system('ls ' + d)\n"}"#,
+        r#"{"body": ["import os", "os.system('ls ' + d)"]}"#,
+        r#""os.system(d)""#,
+    ] {
+        assert_eq!(rules(&scan_message(text)), ["insecure-os-system-use"], "{text}");
+    }
+}
+
 #[test]
 fn secrets_are_found_in_comments_and_with_any_line_ends() {
     let token = format!("ghp_{}", "a1B2".repeat(9));
