@@ -354,6 +354,16 @@ fn prose_about_functions_is_no_code() {
         "The system(command) function of C hands its argument to a shell; prefer execve.",
         "Use free(ptr) for what malloc(size * n) gave you, and never strcpy(a, b).",
         "Never use `os.system(cmd)`; `subprocess.run(args)` is better.",
+        "Use of eval(x)",
+        "Use JSON.parse(x), not eval(x)",
+        "N'utilisez jamais eval(x)",
+        "Не используйте eval(x)",
+        "Warning: eval(x) is unsafe",
+        "feat: eval(x)",
+        "Führt Code aus: exec(code)",
+        "See also: eval(x), exec(y)",
+        "e.g. eval(x)",
+        "# eval(x)\n# os.system(cmd)\nx = 1\n",
     ] {
         assert_eq!(rules(&scan_message(text)), Vec::<&str>::new(), "{text}");
     }

@@ -1,6 +1,6 @@
 //! A syntax tree as one flat table in the order of the text, made without recursion.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{HashMap, HashSet};
 use std::ops::{ControlFlow, Range};
 
@@ -22,6 +22,9 @@ const STEPS: u64 = 2000;
 /// How many nodes rules may look at before they give up, per node of the tree and at least.
 const LOOKS_PER_NODE: u64 = 60;
 const LOOKS: u64 = 1_000_000;
+
+/// How many nodes above a place are asked whether they make it prose.
+const HIGHEST: usize = 64;
 
 /// Whether a piece of code was looked at whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub(crate) struct Tree<'t> {
     /// Modules, namespaces and packages that imports name.
     pub imports: Vec<(String, NodeId)>,
     fuel: Cell<u64>,
+    /// Lines with prose, once they are asked for.
+    prose: OnceCell<Vec<Range<usize>>>,
 }
 
 impl<'t> Tree<'t> {
@@ -102,6 +107,7 @@ impl<'t> Tree<'t> {
             stars: HashSet::new(),
             imports: Vec::new(),
             fuel,
+            prose: OnceCell::new(),
         };
         tree.collect_facts();
         Some(tree)
@@ -200,7 +206,56 @@ impl<'t> Tree<'t> {
 
     /// Whether the statement around a node could be parsed, and stands where code stands.
     pub(crate) fn is_clean_at(&self, id: NodeId) -> bool {
-        !self.node(id).in_broken && !self.node(self.node(id).statement).is_broken
+        !self.node(id).in_broken && !self.node(self.node(id).statement).is_broken && !self.is_in_prose(id)
+    }
+
+    /// Whether a node is part of a sentence: of a line with words that are no code, or behind a word with a colon or a full stop.
+    fn is_in_prose(&self, id: NodeId) -> bool {
+        let statement = self.node(id).statement;
+        let node = self.node(statement);
+        let lines = self.prose.get_or_init(|| self.prose_lines());
+        let start = self.node(id).start as usize;
+        let at = lines.partition_point(|line| line.end <= start);
+        if lines.get(at).is_some_and(|line| line.start <= start) {
+            return true;
+        }
+        let inner = || self.parts(statement).last().map(|part| self.kind(part));
+        let is_one_line = !self.text[(node.start as usize).min(start)..start].contains('\n');
+        let is_label = self.kind(statement) == "labeled_statement"
+            && self.grammar != Grammar::Cpp
+            && is_one_line
+            && inner() == Some("expression_statement");
+        // `note: eval(x)` declares a type in Python.
+        let above = |id: &NodeId| Some(self.node(*id).parent).filter(|_| *id != statement);
+        let is_annotation = self.grammar == Grammar::Python
+            && is_one_line
+            && std::iter::successors(Some(id), above).take(HIGHEST).any(|id| self.kind(id) == "type");
+        let head = self.text(id).split(['(', '\n']).next().unwrap_or_default();
+        let mut stops = head.match_indices(". ").map(|(at, _)| &head[..at]);
+        is_label || is_annotation || stops.any(|word| word.ends_with(char::is_alphanumeric))
+    }
+
+    /// Lines with words that could not be parsed, or with `#`, from which on something could not be parsed. What is broken from lines before
+    /// on, or has braces, may be code of which the beginning was lost.
+    fn prose_lines(&self) -> Vec<Range<usize>> {
+        let outermost = |node: &&Node| node.in_broken && !self.node(node.parent).in_broken;
+        let mut lines: Vec<Range<usize>> = Vec::new();
+        for node in self.nodes.iter().filter(outermost) {
+            let start = node.start as usize;
+            let before = lines.last().map_or(0, |line| line.end);
+            if start < before {
+                continue;
+            }
+            let end = self.text[start..].find('\n').map_or(self.text.len(), |length| start + length);
+            let broken = &self.text[start..end.min(node.end as usize)];
+            let mut words = broken.split(|c: char| !c.is_alphabetic());
+            if broken.contains('#') || words.any(|word| word.chars().nth(1).is_some()) {
+                let line = self.text[before..start].rfind('\n').map_or(before, |at| before + at + 1);
+                let is_code = self.text[line..end].contains(['{', '}']);
+                lines.extend((!is_code).then_some(line..end));
+            }
+        }
+        lines
     }
 
     /// How much of the text lies in what could not be parsed.
