@@ -12,7 +12,7 @@ use crate::language::{Language, Named};
 use crate::parts::{self, Asked};
 use crate::patterns::{self, Known, PATTERNS, Pattern};
 use crate::rules::{TreeRule, needles};
-use crate::syntax::{Inert, MAX_BYTES, NodeId, Outcome, Tree};
+use crate::syntax::{Inert, MAX_BYTES, NodeId, Outcome, Tree, within};
 
 /// At most so many places of one rule are listed; the first ones.
 pub(crate) const PLACES_PER_RULE: usize = 64;
@@ -136,7 +136,11 @@ fn whole(text: &str, named: Named) -> Division {
 }
 
 fn scan_stretches(text: &str, division: Division) -> Report {
-    finish(text, read_stretches(text, division, 0))
+    let (mut report, is_whole) = within(text.len(), || read_stretches(text, division, 0));
+    if !is_whole {
+        report.unread.push(0..text.len());
+    }
+    finish(text, report)
 }
 
 fn read_stretches(text: &str, division: Division, depth: usize) -> Report {

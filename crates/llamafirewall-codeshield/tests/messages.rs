@@ -461,6 +461,20 @@ fn code_that_cannot_be_read_is_named_and_not_passed_over() {
     assert_eq!(report.treatment(), Treatment::Warn);
 }
 
+/// Comments that never end are looked for to the end of the text wherever one may begin, and each fence is read by itself: without bounds
+/// these take minutes.
+#[test]
+fn what_takes_too_much_parsing_is_named_and_not_passed_over() {
+    for (unit, kilobytes) in [("`\n\neval(x)\n\n/*\n\n", 256), ("```js\neval(x\n", 400)] {
+        let text = unit.repeat((kilobytes << 10) / unit.len());
+        let report = scan_message(&text);
+        assert!(report.unread.contains(&(0..text.len())), "{unit:?}");
+        assert!(report.treatment() >= Treatment::Warn);
+        // Nothing of it is left for the next scan.
+        assert!(scan_message("```py\neval(x)\n```\n").unread.is_empty());
+    }
+}
+
 /// Repetitions, nesting, cut and foreign characters: nothing panics, places lie on characters, and a report stays small.
 #[test]
 fn hostile_text_is_survived() {

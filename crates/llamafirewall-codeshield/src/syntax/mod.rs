@@ -6,9 +6,11 @@ mod flow;
 mod inert;
 mod tree;
 mod vocabulary;
+mod work;
 
 pub(crate) use facts::Call;
 pub(crate) use flow::Flow;
 pub(crate) use inert::Inert;
 pub(crate) use tree::{MAX_BYTES, NodeId, Outcome, Tree};
 pub(crate) use vocabulary::{Field, Grammar, Role};
+pub(crate) use work::within;

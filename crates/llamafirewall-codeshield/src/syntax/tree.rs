@@ -7,6 +7,7 @@ use std::ops::{ControlFlow, Range};
 use super::facts::{Binding, Bound, Call, Typed};
 use super::inert::Inert;
 use super::vocabulary::{Field, Grammar, Role};
+use super::work;
 
 /// A node's place in the table; descendants follow their ancestor.
 pub(crate) type NodeId = u32;
@@ -18,6 +19,12 @@ pub(crate) const MAX_BYTES: usize = 256 << 10;
 /// and not a time, so that the verdict does not depend on the machine.
 const STEPS_PER_KB: u64 = 200;
 const STEPS: u64 = 2000;
+
+/// Bytes that are handed to the parser at once, and how many it may ask for, per byte of the text and at least. Code is read twice at most;
+/// comments that never end are read to the end of the text from each place where one may begin.
+const CHUNK: usize = 4096;
+const READ_PER_BYTE: usize = 30;
+const MOST_READ: usize = 1 << 20;
 
 /// How many nodes rules may look at before they give up, per node of the tree and at least.
 const LOOKS_PER_NODE: u64 = 60;
@@ -77,7 +84,7 @@ pub(crate) struct Tree<'t> {
 }
 
 impl<'t> Tree<'t> {
-    /// Parses `text`; `None` if it is too long or takes the parser too many steps.
+    /// Parses `text`; `None` if it is too long or takes the parser too many steps, or if the scan has parsed too much.
     pub(crate) fn parse(text: &'t str, grammar: Grammar) -> Option<Self> {
         Self::of(text, grammar, false)
     }
@@ -88,7 +95,7 @@ impl<'t> Tree<'t> {
     }
 
     fn of(text: &'t str, grammar: Grammar, is_clean: bool) -> Option<Self> {
-        if text.len() > MAX_BYTES {
+        if text.len() > MAX_BYTES || !work::allows() {
             return None;
         }
         let parsed = parse(text, grammar, is_clean)?;
@@ -309,9 +316,11 @@ fn parse(text: &str, grammar: Grammar, is_clean: bool) -> Option<tree_sitter::Tr
     let mut parser = tree_sitter::Parser::new();
     parser.set_language(&grammar.vocabulary().language).ok()?;
     let mut steps = STEPS + (text.len() as u64 >> 10) * STEPS_PER_KB;
+    let most_read = MOST_READ.max(text.len() * READ_PER_BYTE);
+    let read = Cell::new(0);
     let mut watch = |state: &tree_sitter::ParseState| {
         steps = steps.saturating_sub(1);
-        if steps == 0 || (is_clean && state.has_error()) {
+        if steps == 0 || read.get() > most_read || (is_clean && state.has_error()) {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -319,7 +328,16 @@ fn parse(text: &str, grammar: Grammar, is_clean: bool) -> Option<tree_sitter::Tr
     };
     let options = tree_sitter::ParseOptions::new().progress_callback(&mut watch);
     let bytes = text.as_bytes();
-    parser.parse_with_options(&mut |at, _| bytes.get(at..).unwrap_or_default(), None, Some(options))
+    // What is read too often ends early, which the parser takes for the end of the text.
+    let mut chunk = |at: usize, _| {
+        let rest = if read.get() > most_read { &[] } else { bytes.get(at..).unwrap_or_default() };
+        let chunk = &rest[..rest.len().min(CHUNK)];
+        read.set(read.get() + chunk.len());
+        chunk
+    };
+    let tree = parser.parse_with_options(&mut chunk, None, Some(options));
+    work::spend(read.get());
+    tree.filter(|_| read.get() <= most_read)
 }
 
 /// Named nodes and operators in the order of the text, and where comments are. There are no more of them than there are bytes.
