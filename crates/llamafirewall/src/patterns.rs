@@ -12,6 +12,7 @@ mod own;
 mod personal;
 mod phones;
 mod phrases;
+mod private_keys;
 mod secrets;
 mod tongues;
 

@@ -179,7 +179,7 @@ fn beside(text: &str, mut at: usize) -> Given {
 
 /// The end of a run of signs, among them the backslashes that stand before a quotation mark in JSON within JSON; where there are too
 /// many, that of none.
-fn signs(text: &str, at: usize, is_sign: impl Fn(u8) -> bool) -> usize {
+pub(super) fn signs(text: &str, at: usize, is_sign: impl Fn(u8) -> bool) -> usize {
     let bytes = text.as_bytes();
     let (mut end, mut count) = (at, 0);
     while count <= LONGEST {

@@ -5,8 +5,9 @@ use super::assigned::{assigned, login};
 use super::automaton::{Automaton, Outcome};
 use super::personal::{self, is_local, is_word};
 use super::phrases::{self, Phrase, is_denied, is_other_word, may_end};
+use super::private_keys::{self, private_key};
 use super::secrets::{
-    ASSIGNED, Assigned, Demand, LOGIN, PRIVATE_KEY, TOKENS, Token, entropy, is_key, is_placeholder,
+    ASSIGNED, Assigned, Demand, LOGIN, TOKENS, Token, entropy, is_placeholder,
 };
 use super::tongues::Tongue;
 use super::{Found, Group};
@@ -22,10 +23,6 @@ pub(super) const LONGEST_PHRASE: usize = 400;
 const LONGEST_ENDING: usize = 16;
 /// How much text after a phrase may say that it is none: ` line` after `command`, ` niemals` after an order.
 const LOOK_AHEAD: usize = 16;
-/// How far the kind of a private key may be from its beginning, and the key from its kind.
-const LONGEST_KIND: usize = 40;
-/// How much of a private key is looked at.
-const LONGEST_KEY: usize = 40;
 
 /// What a place turned out to be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,7 +44,7 @@ impl Seen {
         Self { open: Some(at), ..Self::default() }
     }
 
-    fn found(name: &'static str, span: Range<usize>) -> Self {
+    pub fn found(name: &'static str, span: Range<usize>) -> Self {
         Self { found: Some(Found { name: name.into(), span }), ..Self::default() }
     }
 }
@@ -91,7 +88,7 @@ impl Matcher {
                     TOKENS.iter().for_each(|token| matcher.add(token.prefixes, Rule::Token(token)));
                     ASSIGNED.iter().for_each(|row| matcher.add(row.names, Rule::Assigned(row)));
                     matcher.add(LOGIN.names, Rule::Login);
-                    matcher.add(&[PRIVATE_KEY.0], Rule::PrivateKey);
+                    matcher.add(private_keys::BEGINNINGS, Rule::PrivateKey);
                 }
             }
         }
@@ -262,36 +259,6 @@ fn is_part(before: &[u8]) -> bool {
     let Some((b'.', before)) = before.split_last() else { return false };
     let length = before.iter().rev().take(LONGEST_HEAD).take_while(|b| is_word(**b) || **b == b'-').count();
     before[before.len() - length..].starts_with(b"eyJ")
-}
-
-fn private_key(text: &str, begin: Range<usize>) -> Seen {
-    let kind = begin.end
-        + run(text, begin.end, LONGEST_KIND, |b| b.is_ascii_uppercase() || b" 0123456789".contains(&b));
-    let is_kind = text[begin.end..kind].contains(PRIVATE_KEY.1);
-    if kind - begin.end > LONGEST_KIND || (kind < text.len() && !is_kind) {
-        return Seen::nothing();
-    }
-    let key = kind + quoting(&text.as_bytes()[kind..]);
-    let window = &text.as_bytes()[key..text.len().min(key + LONGEST_KEY)];
-    let open = (key + LONGEST_KEY > text.len()).then_some(begin.start);
-    if is_kind && is_key(window) {
-        Seen { open, ..Seen::found("Private key", begin.start..kind) }
-    } else {
-        Seen { open, ..Seen::nothing() }
-    }
-}
-
-/// How much of a text is dashes, ends of lines, and signs that quote or continue them.
-fn quoting(text: &[u8]) -> usize {
-    let mut at = 0;
-    while at < LONGEST_KIND {
-        at += match &text[at..] {
-            [b'\\', b'n' | b'r', ..] => 2,
-            [byte, ..] if byte.is_ascii_whitespace() || b"-\\\"'+,>|#*".contains(byte) => 1,
-            _ => break,
-        };
-    }
-    at
 }
 
 fn address(text: &str, at: usize) -> Seen {

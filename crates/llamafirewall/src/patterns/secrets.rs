@@ -343,20 +343,6 @@ const PASSWORD: Assigned = Assigned {
 pub(super) const LOGIN: Assigned =
     Assigned { provider: "Password in an address", names: &["://"], ..PASSWORD };
 
-/// What private keys in text form begin with; what kind it is stands between the two.
-pub(super) const PRIVATE_KEY: (&str, &str) = ("-----BEGIN ", "PRIVATE KEY");
-
-/// Whether this is how the text of a private key begins: with a field, or base64. The line before it is often quoted alone.
-pub(super) fn is_key(text: &[u8]) -> bool {
-    const FIELDS: [&[u8]; 4] = [b"Proc-Type:", b"DEK-Info:", b"Version:", b"Comment:"];
-    /// Longer than words are.
-    const FEWEST: usize = 24;
-    let is_base64 = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
-    let length = text.iter().take_while(is_base64).count();
-    // A sequence in DER, of hundreds of bytes.
-    FIELDS.iter().any(|field| text.starts_with(field)) || text.starts_with(b"MII") || length >= FEWEST
-}
-
 /// Bits per character.
 pub(super) fn entropy(text: &[u8]) -> f32 {
     let mut counts = [0_u32; 256];
