@@ -1,6 +1,6 @@
 //! Numbers of payment cards: told by issuer, length and check digit, or by their groups and a word before them.
 
-use super::personal::digits;
+use super::personal::{digits, is_word};
 use std::ops::Range;
 
 /// First four digits from and to, and how many digits such numbers have (ISO/IEC 7812, and what issuers publish).
@@ -57,6 +57,12 @@ const REACH: usize = 32;
 const DUMP_LINE: usize = 80;
 /// Digits of the address that such a line begins with.
 const DUMP_ADDRESS: std::ops::RangeInclusive<usize> = 7..=16;
+/// Digits of a group, bytes of four of them, and how many more groups make a table, and are looked at on either side.
+const GROUP: usize = 4;
+const CARD: usize = 4 * GROUP + 3;
+const FEWEST_BESIDE: usize = 2;
+const MOST_BESIDE: usize = 12;
+const LONGEST_ROW: usize = CARD + MOST_BESIDE * (GROUP + 1);
 /// Digits of an article's number.
 const ARTICLE: usize = 13;
 
@@ -75,7 +81,55 @@ pub(super) fn is_grouped_card(text: &str, span: Range<usize>) -> bool {
     let before = &text[..span.start];
     let is_named =
         || has_word(before, NAMES) || (has_word(before, MAYBE_NAMES) && has_word(before, BESIDE_THEM));
-    !is_in_dump(before.as_bytes()) && (is_card(&text[span]) || is_named())
+    let is_told = || is_card(&text[span.clone()]) && !is_in_row(text, &span);
+    !is_in_dump(before.as_bytes()) && (is_told() || is_named())
+}
+
+/// Whether groups of four have more of them beside them, with the same gap, so that they are a part of a table. One alone may be a year,
+/// or when a card expires, and cards may stand behind one another.
+fn is_in_row(text: &str, span: &Range<usize>) -> bool {
+    let bytes = text.as_bytes();
+    let gap = bytes[span.start + GROUP];
+    // Without a digit it may be a word.
+    let is_group =
+        |group: &[u8]| group.iter().all(u8::is_ascii_hexdigit) && group.iter().any(u8::is_ascii_digit);
+    let after = bytes[span.end..].chunks_exact(GROUP + 1).take(MOST_BESIDE + 1);
+    let after = after.take_while(|part| part[0] == gap && is_group(&part[1..])).count();
+    let before = bytes[..span.start].rchunks_exact(GROUP + 1).take(MOST_BESIDE + 1);
+    let before = before.take_while(|part| part[GROUP] == gap && is_group(&part[..GROUP])).count();
+    // The end of a longer word is no group.
+    let cuts = |byte: Option<&u8>| usize::from(byte.is_some_and(|byte| is_word(*byte)));
+    let before = before.saturating_sub(cuts(bytes[..span.start - before * (GROUP + 1)].last()));
+    let after = after.saturating_sub(cuts(bytes.get(span.end + after * (GROUP + 1))));
+    if after + before < FEWEST_BESIDE {
+        return false;
+    }
+    let start = span.start - before * (GROUP + 1);
+    let row = &text[start..span.end + after * (GROUP + 1)];
+    let are_cards = || {
+        row.as_bytes().chunks(4 * (GROUP + 1)).all(|card| {
+            let card = std::str::from_utf8(card).unwrap_or_default();
+            card.bytes().all(|byte| byte.is_ascii_digit() || byte == gap) && is_card(card)
+        })
+    };
+    before > MOST_BESIDE || after > MOST_BESIDE || !are_cards()
+}
+
+/// Of a text that goes on: the first byte of digits that could be a card's, were there no more groups beside them.
+pub(super) fn open_end(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut end = bytes.len();
+    for _ in 0..FEWEST_BESIDE {
+        let group = bytes[..end].iter().rev().take(GROUP).take_while(|byte| byte.is_ascii_hexdigit()).count();
+        end -= group;
+        end -= usize::from(bytes[..end].last().is_some_and(|byte| b" -".contains(byte)));
+        let row = bytes[..end].iter().rev().take(LONGEST_ROW);
+        let digits = row.take_while(|byte| byte.is_ascii_digit() || b" -".contains(byte)).count();
+        if digits >= CARD {
+            return end - digits;
+        }
+    }
+    bytes.len()
 }
 
 /// Whether one of these words stands a little before, perhaps as part of a name such as `card_number` or `cardNumber`.
@@ -215,6 +269,28 @@ mod tests {
         check("discards: 1200 1400 1600 1800", false);
         check("wildcard 1200 1400 1600 1800", false);
         check("ORCID 0000-0002-1825-0097", false);
+    }
+
+    #[test]
+    fn parts_of_tables_are_no_cards() {
+        let check = |before: &str, number: &str, after: &str, want: bool| {
+            let text = format!("{before}{number}{after}");
+            let span = before.len()..before.len() + number.len();
+            assert_eq!(is_grouped_card(&text, span), want, "{text}");
+        };
+        let card = "4111 1111 1111 1111";
+        check("", card, " 5629 9069 3036 6396", false);
+        check("6700 51F1 ", card, " 52DE", false);
+        check("", card, " 52DE 52DB", false);
+        check("1990 ", card, "", true);
+        check("", card, " 1227", true);
+        check("", card, " dead beef", true);
+        check("", card, " 5555 5555 5555 4444", true);
+        check("5555 5555 5555 4444 ", card, " 4242 4242 4242 4242", true);
+        check("card ", card, " 5629 9069 3036 6396", true);
+        check("", card, "-5629-9069-3036-6396", true);
+        check("5629\n9069\n", card, "\n3036\n6396", true);
+        check("", card, &" 5629".repeat(40), false);
     }
 
     #[test]

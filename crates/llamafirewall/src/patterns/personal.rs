@@ -2,7 +2,7 @@
 
 use super::Found;
 use super::accounts::{self, accounts};
-use super::cards::{is_grouped_card, is_plain_card};
+use super::cards::{self, is_grouped_card, is_plain_card};
 use super::phones::Phones;
 use regex_automata::meta::Regex;
 use regex_automata::{Input, Span};
@@ -123,7 +123,7 @@ impl Numbers {
         let start = bytes.len() - tail;
         let first = bytes[start..].iter().position(|byte| byte.is_ascii_digit() || b"+(".contains(byte));
         let numbers = first.map_or(bytes.len(), |at| start + at);
-        numbers.min(accounts::open_end(text))
+        numbers.min(accounts::open_end(text)).min(cards::open_end(text))
     }
 }
 

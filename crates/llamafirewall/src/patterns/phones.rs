@@ -84,12 +84,48 @@ impl Phones {
         found.extend(international.filter_map(|m| international_number(text, m.range())));
         let grouped = self.grouped.find_iter(region.clone()).map(|m| m.range());
         let grouped = grouped.filter(|span| !text[span.clone()].bytes().all(|byte| byte.is_ascii_digit()));
+        let grouped = grouped.filter(|span| !is_version(text.as_bytes(), span) && has_area(text, span));
         let named = self.named.find_iter(region.clone()).map(|m| m.range());
         let named = named.filter(|span| is_named(text, span.clone()));
         let others: Vec<_> = grouped.chain(named).filter(|span| !overlaps(&found, span)).collect();
         found.extend(others);
         found
     }
+}
+
+/// Whether groups with points are a part of more of them: of a version, or an address of the internet. The country code may stand before.
+fn is_version(bytes: &[u8], span: &Range<usize>) -> bool {
+    if !bytes[span.clone()].contains(&b'.') {
+        return false;
+    }
+    let goes_on = matches!(bytes[span.end..], [b'.', digit, ..] if digit.is_ascii_digit());
+    let begins = match &bytes[..span.start] {
+        [b'1', b'.'] => false,
+        [.., before, b'1', b'.'] => is_word(*before) || *before == b'.',
+        [.., before, b'.'] => before.is_ascii_digit(),
+        _ => false,
+    };
+    goes_on || begins
+}
+
+/// No area in North America has a code that begins with 0 or 1. The one that everyone makes up counts, as does any in brackets or behind a
+/// word for telephones.
+fn has_area(text: &str, span: &Range<usize>) -> bool {
+    let number = &text[span.clone()];
+    !number.starts_with(['0', '1']) || number.starts_with("123") || is_named(text, span.clone())
+}
+
+/// A place on the earth in degrees and minutes, perhaps seconds (ISO 6709): `+1306-05937`.
+fn is_place(number: &str) -> bool {
+    let Some((latitude, longitude)) = number[1..].split_once('-') else { return false };
+    let part =
+        |from: &str, at: usize| from.get(at..at + 2).and_then(|part| part.parse().ok()).unwrap_or(99_u32);
+    let degrees = longitude.get(..3).and_then(|degrees| degrees.parse().ok()).unwrap_or(999_u32);
+    matches!((latitude.len(), longitude.len()), (4, 5) | (6, 7))
+        && part(latitude, 0) <= 90
+        && part(latitude, 2) < 60
+        && part(longitude, 3) < 60
+        && degrees <= 180
 }
 
 /// The number that begins with the `+` of a span, without the numbers that come after it.
@@ -103,7 +139,7 @@ fn international_number(text: &str, span: Range<usize>) -> Option<Range<usize>> 
     while count(number) > *INTERNATIONAL.end() {
         number = number[..number.rfind([' ', '.', '-'])?].trim_end_matches([' ', '.', '-']);
     }
-    is_international(number).then_some(span.start..span.start + number.len())
+    (is_international(number) && !is_place(number)).then_some(span.start..span.start + number.len())
 }
 
 fn is_international(number: &str) -> bool {
@@ -244,6 +280,8 @@ mod tests {
             "+100 200 300",
             "+12 34 56 78",
             "+0.1234567890",
+            "BB\t+1306-05937\tAmerica/Barbados",
+            "GB\t+513030-0000731\tEurope/London",
         ] {
             check(text, &[]);
         }
@@ -260,6 +298,8 @@ mod tests {
         check("(123) 456.7890, 123 456-7890", &["(123) 456.7890", "123 456-7890"]);
         check("phone 345 678 1234, Tel: 912 345 678", &["345 678 1234", "912 345 678"]);
         check("Tel. 030/12345678, tel 01.42.68.53.00", &["030/12345678", "01.42.68.53.00"]);
+        check("1.800.555.0199, or 1.800.555.0198.", &["800.555.0199", "800.555.0198"]);
+        check("phone: 100-200-3000", &["100-200-3000"]);
         check("Telefon: 0171 2345678", &["0171 2345678"]);
     }
 
@@ -288,6 +328,11 @@ mod tests {
             "tel 192.168.100.200",
             "mobile 2024-01-02 03:04",
             "mobile 07700",
+            "100-200-3000 rows",
+            "192.168.100.1234",
+            "version 1.800.555.0199.2",
+            "1.2.800.555.0199",
+            "800.555.0199.2",
         ] {
             check(text, &[]);
         }
