@@ -7,6 +7,7 @@ mod accounts;
 mod assigned;
 mod automaton;
 mod cards;
+mod commands;
 mod matcher;
 mod own;
 mod personal;

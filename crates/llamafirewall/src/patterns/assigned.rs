@@ -1,6 +1,7 @@
 //! Secrets that are given to a name, and what is given to names in code without being one.
 
 use super::Found;
+use super::commands::{IDENTIFIED, WAYS, Way};
 use super::matcher::{Seen, run};
 use super::personal::is_word;
 use super::secrets::{Assigned, Class, entropy, is_placeholder};
@@ -39,7 +40,7 @@ const ABOUT: &[&str] = &[
     "version",
 ];
 const ABOUT_KEYS: &[&str] = &["alias", "hint", "id", "label", "name"];
-const HASHES: &[&str] = &["checksum", "digest", "fingerprint", "hash"];
+const HASHES: &[&str] = &["checksum", "crc", "digest", "fingerprint", "hash", "md", "sha"];
 /// What is called so is the secret itself.
 const SECRET_IDS: &[&str] = &["secret_id", "secret-id", "secretid"];
 /// Words of which a name consists before `token` that make it a place in a list, and those that make a UUID the number of a request.
@@ -67,7 +68,7 @@ const BESIDE_PIECES: &[&str] = &["logprob", "bytes"];
 /// How far behind it that is looked for.
 const BESIDE: usize = 24;
 /// What stands before a secret in the field `Authorization`.
-const SCHEMES: &[&str] = &["bearer ", "token "];
+const SCHEMES: &[&str] = &["bearer ", "token ", "basic "];
 /// How much text after a value tells whether it is code.
 const LOOK_AHEAD: usize = 2;
 /// Letters of a word, and digits behind it: `sha256`.
@@ -85,17 +86,29 @@ const SHORT_PART: usize = 3;
 /// Looks at what follows a name.
 pub(super) fn assigned(row: &Assigned, text: &str, name: Range<usize>) -> Seen {
     let name_end = name.end + run(text, name.end, LONGEST, |b| is_word(b) || b == b'-');
-    let start = match given(text, name_end) {
-        Given::At(start) => start,
-        Given::Open => return Seen::open_at(name.start),
-        Given::Nothing => return Seen::nothing(),
-    };
-    let value = Value::at(row, text, start);
-    let is_token = text[name.start..name_end].eq_ignore_ascii_case("token");
+    let name = name.start..name_end;
+    let mut seen = Seen::nothing();
+    let ways = std::iter::once(&(given as Way)).chain(&WAYS);
+    for way in ways {
+        let next = match way(text, &name) {
+            Given::At(start) => valued(row, text, &name, Value::at(row, text, start)),
+            Given::Element(start) => valued(row, text, &name, Value::within(row, text, start, Some(b'<'))),
+            Given::Open => Seen::open_at(name.start),
+            Given::Nothing => Seen::nothing(),
+        };
+        seen.open = seen.open.or(next.open);
+        seen.found = seen.found.or(next.found);
+    }
+    seen
+}
+
+/// Looks at a value that is given to a name.
+fn valued(row: &Assigned, text: &str, name: &Range<usize>, value: Value) -> Seen {
+    let is_token = text[name.clone()].eq_ignore_ascii_case("token");
     let ahead = if is_token { BESIDE } else { LOOK_AHEAD };
     let open = (value.read + ahead >= text.len() && value.span.len() <= row.length.1).then_some(name.start);
     let secret = &text.as_bytes()[value.span.clone()];
-    let is_secret = names_secret(row, text, name.start..name_end, secret)
+    let is_secret = names_secret(row, text, name.clone(), secret)
         && value.is_secret(row, text)
         && !(is_token && is_piece(&text.as_bytes()[value.span.end..]));
     let found = is_secret.then(|| Found { name: row.provider.into(), span: value.span });
@@ -103,17 +116,23 @@ pub(super) fn assigned(row: &Assigned, text: &str, name: Range<usize>) -> Seen {
 }
 
 /// What follows a name.
-enum Given {
+pub(super) enum Given {
     /// A value that is given to it begins here.
     At(usize),
+    /// And ends with its element.
+    Element(usize),
     /// Nothing yet: the text ends before.
     Open,
     Nothing,
 }
 
-/// Where the value begins that is given to the name which ends at `at`: `name = value`, `"name": "value"`, also with its quotation marks
+/// Where the value begins that is given to a name: `name = value`, `"name": "value"`, also with its quotation marks
 /// escaped, `"name": "NAME", "value": "..."`, `"name": {"value": "..."}`, or `"name", "Bearer ..."`.
-fn given(text: &str, at: usize) -> Given {
+fn given(text: &str, name: &Range<usize>) -> Given {
+    let at = name.end;
+    if text[name.clone()].eq_ignore_ascii_case(IDENTIFIED) {
+        return Given::Nothing;
+    }
     let signs = signs(text, at, |byte| b" \t\"'`:=>(".contains(&byte));
     if signs == text.len() {
         return Given::Open;
@@ -229,16 +248,28 @@ fn names_secret(row: &Assigned, text: &str, name: Range<usize>, value: &[u8]) ->
     if !matches!(row.class, Class::Signed | Class::Printable) {
         return true;
     }
-    let last = last_word(word);
+    // `sha256` is a word too.
+    let last = last_word(word.trim_end_matches(|c: char| c.is_ascii_digit()));
     // A password can be looked for by its hash.
     let of_key = row.class == Class::Signed && (is_any(HASHES, last) || is_any(ABOUT_KEYS, last));
     let is_about = (is_any(ABOUT, last) || of_key) && !is_any(SECRET_IDS, word);
+    if is_checksum(&text.as_bytes()[..name.start]) {
+        return false;
+    }
     let before = &text[name.start - before(text, name.start)..name.start];
     // In capitals alone it is a variable of an environment, where nothing turns pages.
     let is_key = before.bytes().any(|byte| byte.is_ascii_lowercase());
     let consists_of = |words: &[&str]| is_key && words_of(before).all(|word| is_any(words, word));
     let is_place = lower == "token" && (consists_of(PAGES) || is_uuid() && consists_of(REQUESTS));
     !is_about && !is_place
+}
+
+/// Whether a name is the second part of one such as `checksum/secret`, as files are called from which something was made.
+fn is_checksum(before: &[u8]) -> bool {
+    let of_name = |byte: &&u8| is_word(**byte) || b"-./".contains(byte);
+    let length = before.iter().rev().take(LONGEST).take_while(of_name).count();
+    let mut parts = before[before.len() - length..].split(|byte| *byte == b'/').rev().skip(1);
+    parts.any(|part| HASHES[..1].iter().any(|word| part.eq_ignore_ascii_case(word.as_bytes())))
 }
 
 /// Whether what follows a token is its probability, so that it is a piece of text that a model gave.
@@ -260,7 +291,7 @@ fn words_of(name: &str) -> impl Iterator<Item = &str> {
 }
 
 /// How many bytes before a name are part of it, as far as a word in it may reach.
-fn before(text: &str, at: usize) -> usize {
+pub(super) fn before(text: &str, at: usize) -> usize {
     let before = text.as_bytes()[..at].iter().rev().take(LONGEST_WORD);
     before.take_while(|byte| is_word(**byte) || **byte == b'-').count()
 }
@@ -294,10 +325,15 @@ struct Value {
 }
 
 impl Value {
-    /// The value that begins at `start`. Within quotation marks it goes on to the second one, where it can.
+    /// The value that begins at `start`, behind a quotation mark or without one.
     fn at(row: &Assigned, text: &str, start: usize) -> Self {
+        let quote = Some(text.as_bytes()[start - 1]).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
+        Self::within(row, text, start, quote)
+    }
+
+    /// The same with what it stands within. Within quotation marks it goes on to the second one, where it can; in an element it ends with it.
+    fn within(row: &Assigned, text: &str, start: usize, quote: Option<u8>) -> Self {
         let bytes = text.as_bytes();
-        let quote = Some(bytes[start - 1]).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
         let scheme = SCHEMES.iter().map(|scheme| scheme.len()).zip(SCHEMES);
         let has = |length: usize, scheme: &str| {
             bytes.get(start..start + length).is_some_and(|text| text.eq_ignore_ascii_case(scheme.as_bytes()))
@@ -305,21 +341,27 @@ impl Value {
         let skipped = scheme.filter(|(length, scheme)| has(*length, scheme)).map(|(length, _)| length).next();
         let (opening, start) = (start, start + skipped.unwrap_or(0));
         let most = row.length.1;
-        let end = start + run(text, start, most, |byte| row.class.has(byte));
+        let limit =
+            if row.class == Class::Printable { escaped_letter(&bytes[start..], most) } else { most + 1 };
+        let end = start + run(text, start, most, |byte| row.class.has(byte)).min(limit);
         let Some(quote) = quote else { return Self { span: start..end, is_quoted: false, read: end } };
         // In JSON within JSON quotation marks have backslashes before them, the second as many as the first.
         let before = bytes[..opening].iter().rev().skip(1).take(MOST_BACKSLASHES);
         let escaped = before.take_while(|byte| **byte == b'\\').count();
         let quoted_end = match row.class {
             Class::Signed => start + run(text, start, most, |byte| Class::Quoted.has(byte)),
-            Class::Printable => start + printable(&bytes[start..], most, quote, escaped),
+            Class::Printable => start + printable(&bytes[start..], most, quote, escaped).min(limit),
             _ => end,
         };
         let signs = bytes.get(quoted_end..=quoted_end + escaped).and_then(|signs| signs.split_last());
         let is_closed =
             signs.is_some_and(|(last, before)| *last == quote && before.iter().all(|byte| *byte == b'\\'));
-        let read = (quoted_end + escaped).min(text.len());
-        Self { span: start..if is_closed { quoted_end } else { end }, is_quoted: true, read: read.max(end) }
+        let read = (quoted_end + escaped).min(text.len()).max(end);
+        let span = match quote {
+            b'<' if !is_closed || !bytes[quoted_end..].starts_with(b"</") => start..start,
+            _ => start..if is_closed { quoted_end } else { end },
+        };
+        Self { span, is_quoted: true, read }
     }
 
     fn is_secret(&self, row: &Assigned, text: &str) -> bool {
@@ -351,6 +393,21 @@ fn printable(text: &[u8], most: usize, quote: u8, escaped: usize) -> usize {
         }
     }
     text.len().min(most + 1)
+}
+
+/// Bytes up to the escape of a letter beyond ASCII, which ends a value as the letter does: `\u00f1`, `\xf1`. One more than `most` where there is none.
+fn escaped_letter(text: &[u8], most: usize) -> usize {
+    let is_letter = |digits: Option<&[u8]>| {
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        digits
+            .is_some_and(|d| !d.starts_with('+') && u32::from_str_radix(d, 16).is_ok_and(|code| code > 0x7f))
+    };
+    let is_escape = |at: &usize| match text[*at..] {
+        [b'\\', b'u', ..] => is_letter(text.get(at + 2..at + 6)),
+        [b'\\', b'x', ..] => is_letter(text.get(at + 2..at + 4)),
+        _ => false,
+    };
+    (0..text.len().min(most + 1)).find(is_escape).unwrap_or(most + 1)
 }
 
 /// Words, numbers and short parts with slashes between them: the path of a file, the name of a model.
@@ -497,6 +554,36 @@ mod tests {
                 "8f3Kq92LmZx71Vb6TnYw04RsGh5JdPcE8uAoQi2W",
             ),
             ("password_hint: tr0ub4dor&3xQ9", "tr0ub4dor&3xQ9"),
+            (
+                "const apiKey: string = \"3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d\"",
+                "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d",
+            ),
+            (
+                "let api_key: &'static str = \"3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d\"",
+                "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d",
+            ),
+            ("password: Optional[str] = 'tr0ub4dor&3xQ9'", "tr0ub4dor&3xQ9"),
+            ("const password string = `tr0ub4dor&3xQ9`", "tr0ub4dor&3xQ9"),
+            ("password: tr0ub4dor&3xQ9 = \"x\"", "tr0ub4dor&3xQ9"),
+            ("<db:password>tr0ub4dor&amp;3xQ9</db:password>", "tr0ub4dor&amp;3xQ9"),
+            (
+                "<add key=\"ApiKey\"\n value=\"3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d\"/>",
+                "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d",
+            ),
+            ("define('DB_PASSWORD', 'tr0ub4dor&3xQ9');", "tr0ub4dor&3xQ9"),
+            ("os.putenv(\"DB_PASSWORD\", \"tr0ub4dor&3xQ9\")", "tr0ub4dor&3xQ9"),
+            ("app --db-password tr0ub4dor&3xQ9 --x", "tr0ub4dor&3xQ9"),
+            ("[\"app\", \"--password\", \"tr0ub4dor&3xQ9\"]", "tr0ub4dor&3xQ9"),
+            ("set -gx API_KEY 3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d", "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d"),
+            ("CREATE USER ana WITH PASSWORD 'tr0ub4dor&3xQ9'", "tr0ub4dor&3xQ9"),
+            ("CREATE USER 'ana'@'%' IDENTIFIED BY 'tr0ub4dor&3xQ9'", "tr0ub4dor&3xQ9"),
+            ("machine h login ana password tr0ub4dor&3xQ9", "tr0ub4dor&3xQ9"),
+            ("Your new password is: tr0ub4dor&3xQ9", "tr0ub4dor&3xQ9"),
+            ("Authorization: Basic YW5hOlhrNyNtUTJ2IXBMOXpS", "YW5hOlhrNyNtUTJ2IXBMOXpS"),
+            (
+                "PrivateKey = 4Pm1YhKD/tqvXFbS8xQ0o2lZkR7uJcA9eWgH+iN5MTs=",
+                "4Pm1YhKD/tqvXFbS8xQ0o2lZkR7uJcA9eWgH+iN5MTs=",
+            ),
             ("secret_id=3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d", "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d"),
             ("email_change_token_new: 3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d", "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d"),
             ("FB_PAGE_TOKEN=3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d", "3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d"),
@@ -565,6 +652,20 @@ mod tests {
             r#""password": "npm:password-validator2@5.3.0""#,
             r#"{"password": {"type": "string", "minLength": 8, "value": "tr0ub4dor&3xQ9"}}"#,
             r#"["password", "tr0ub4dor&3xQ9"]"#,
+            r#"{"password": "contrase\u00f1a", "b": "R\u00e9initialiser-le-mot-de-passe1"}"#,
+            r#"{\"password\": \"Has\\u0142o-i-klucz\", "c": b'password=contrase\xc3\xb1a'"#,
+            "checksum/secret: f91624a8940f1f836f99eee3692f09e2e8c662248b483b7ffc050fec94dbca3a",
+            "checksum/app-secrets: f91624a8940f1f836f99eee3692f09e2e8c662248b483b7ffc050fec94dbca3a",
+            "secret_sha256: f91624a8940f1f836f99eee3692f09e2e8c662248b483b7ffc050fec94dbca3a",
+            "<input name=\"csrf_token\" value=\"3f2a9c0d4e1b8f7a6c5d2e9b0a1f4c3d\">",
+            "<password>tr0ub4dor&3xQ9",
+            "<password>${env.DB_PASSWORD_2}</password>",
+            "--password --user2name",
+            "--password-file /run/secrets/db1",
+            "set -gx API_KEY (cat /run/secrets/api_key_1)",
+            "identified by: 3f2a9c0d4e1b8f7a",
+            "assert_eq!(\"password\", \"tr0ub4dor&3xQ9\")",
+            "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
         ] {
             assert_eq!(found(text), None, "{text}");
         }

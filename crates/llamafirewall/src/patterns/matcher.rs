@@ -6,9 +6,7 @@ use super::automaton::{Automaton, Outcome};
 use super::personal::{self, is_local, is_word};
 use super::phrases::{self, Phrase, is_denied, is_other_word, may_end};
 use super::private_keys::{self, private_key};
-use super::secrets::{
-    ASSIGNED, Assigned, Demand, LOGIN, TOKENS, Token, entropy, is_placeholder,
-};
+use super::secrets::{ASSIGNED, Assigned, Demand, LOGIN, TOKENS, Token, entropy, is_placeholder};
 use super::tongues::Tongue;
 use super::{Found, Group};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
@@ -21,6 +19,8 @@ use std::sync::OnceLock;
 pub(super) const LONGEST_PHRASE: usize = 400;
 /// How much longer its last word may be.
 const LONGEST_ENDING: usize = 16;
+/// Bits per character that a token has at least.
+const FEWEST_BITS: f32 = 2.5;
 /// How much text after a phrase may say that it is none: ` line` after `command`, ` niemals` after an order.
 const LOOK_AHEAD: usize = 16;
 
@@ -226,15 +226,25 @@ fn token(token: &Token, text: &str, prefix: Range<usize>) -> Seen {
     if length > most {
         return Seen::nothing();
     }
-    let open = (end == text.len()).then_some(prefix.start);
+    let start = match token.demand {
+        Demand::Behind(count, _) => prefix.start - count,
+        _ => prefix.start,
+    };
+    let open = (end == text.len()).then_some(start);
     let secret = &bytes[prefix.end..end];
     let is_whole = match token.demand {
         Demand::Digit => secret.iter().any(u8::is_ascii_digit),
         Demand::ThreeParts => secret.iter().filter(|byte| **byte == b'.').count() >= 2,
-        Demand::Word | Demand::NoDash | Demand::Number(..) => true,
+        Demand::Padding => secret.windows(3).any(|window| window.eq_ignore_ascii_case(b"%3d")),
+        Demand::Word | Demand::NoDash | Demand::Number(..) | Demand::Behind(..) => true,
     };
-    let is_secret = length >= fewest && is_whole && entropy(secret) >= 2.5 && !is_placeholder(secret);
-    let found = is_secret.then(|| Found { name: token.provider.into(), span: prefix.start..end });
+    let bits = if matches!(token.demand, Demand::Behind(..)) {
+        entropy(&bytes[start..end])
+    } else {
+        entropy(secret)
+    };
+    let is_secret = length >= fewest && is_whole && bits >= FEWEST_BITS && !is_placeholder(secret);
+    let found = is_secret.then(|| Found { name: token.provider.into(), span: start..end });
     Seen { found, open, is_phrase: false }
 }
 
@@ -246,9 +256,14 @@ fn may_stand_after(demand: Demand, before: &[u8]) -> bool {
             let digits = before.iter().rev().take(most + 1).take_while(|byte| byte.is_ascii_digit()).count();
             (fewest..=most).contains(&digits) && !is_word_before(digits)
         }
+        Demand::Behind(count, class) => {
+            let behind = before.iter().rev().take(count + 1).take_while(|byte| class.has(**byte)).count();
+            // An equals sign may stand before it, as before any value.
+            behind == count || (behind > count && before[before.len() - behind] == b'=')
+        }
         Demand::NoDash => !is_word_before(0) && before.last() != Some(&b'-'),
         Demand::ThreeParts => !is_word_before(0) && !is_part(before),
-        Demand::Word | Demand::Digit => !is_word_before(0),
+        Demand::Word | Demand::Digit | Demand::Padding => !is_word_before(0),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What secrets of known providers look like: a prefix and what follows it, or a name that one is given to.
 
+use super::commands::IDENTIFIED;
+
 /// The characters that a secret is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
@@ -15,6 +17,8 @@ pub(super) enum Class {
     Uuid,
     /// And `+`, `/`, `=`, of base64.
     Base64,
+    /// And `%`: base64 as addresses write it.
+    Percent,
     /// Capitals and digits.
     Capitals,
     /// And those, `.` and `~`: what is given to a name without quotation marks.
@@ -34,6 +38,7 @@ impl Class {
             Class::Dotted => alnum || matches!(byte, b'_' | b'-' | b'.'),
             Class::Hex => byte.is_ascii_hexdigit(),
             Class::Uuid => byte.is_ascii_hexdigit() || byte == b'-',
+            Class::Percent => alnum || byte == b'%',
             Class::Base64 => alnum || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-'),
             Class::Signed => Class::Base64.has(byte) || byte == b'.' || byte == b'~',
             Class::Quoted => alnum || b"!@#$%^&*(-_=+)./~?".contains(&byte),
@@ -66,6 +71,10 @@ pub(super) enum Demand {
     NoDash,
     /// A number of so many digits stands before the prefix.
     Number(usize, usize),
+    /// So many characters of the secret stand before the prefix, of this class.
+    Behind(usize, Class),
+    /// There is base64's padding in the rest, as addresses write it, or at its end: without it, any base64 may be so.
+    Padding,
 }
 
 impl Token {
@@ -220,7 +229,14 @@ pub(super) const TOKENS: &[Token] = &[
     token("age secret key", &["AGE-SECRET-KEY-1"], Class::Capitals, (58, 58)),
     token("Facebook token", &["EAACEdEose0cBA", "EAAB", "EAAG"], Class::Alnum, (60, 260)),
     token("Facebook token", &["EAAM", "EAAJ"], Class::Alnum, (100, 300)),
-    token("Twitter bearer token", &["AAAAAAAAAAAAAAAAAAAAA"], Class::Printable, (40, 120)),
+    token("Twitter bearer token", &["AAAAAAAAAAAAAAAAAAAAA"], Class::Percent, (40, 120))
+        .demanding(Demand::Padding),
+    token("Azure shared access signature", &["sig="], Class::Percent, (43, 66)).demanding(Demand::Padding),
+    token("Azure client secret", &["7Q~", "8Q~"], Class::Signed, (31, 34))
+        .demanding(Demand::Behind(3, Class::Signed)),
+    token("Azure DevOps token", &["AZDO"], Class::Alnum, (4, 4)).demanding(Demand::Behind(76, Class::Alnum)),
+    token("Terraform Cloud token", &[".atlasv1."], Class::Dashed, (60, 70))
+        .demanding(Demand::Behind(14, Class::Alnum)),
     token("Dropbox token", &["sl.", "sl.u."], Class::Dashed, (120, 2500)),
     token("Mapbox secret token", &["sk.eyJ"], Class::Dotted, (60, 120)),
     token("Telegram bot token", &[":AA"], Class::Dashed, (32, 34)).demanding(Demand::Number(8, 10)),
@@ -277,6 +293,8 @@ pub(super) const ASSIGNED: &[Assigned] = &[
             "auth_key",
             "access_key",
             "private_key",
+            "privatekey",
+            "presharedkey",
             "authorization",
         ],
         class: Class::Signed,
@@ -290,6 +308,7 @@ const PASSWORD: Assigned = Assigned {
     provider: "Password",
     names: &[
         "password",
+        IDENTIFIED,
         "passwd",
         "passphrase",
         "passwort",
@@ -354,7 +373,7 @@ pub(super) fn entropy(text: &[u8]) -> f32 {
 
 /// Whether it is written in the place of a secret: in examples and templates.
 pub(super) fn is_placeholder(secret: &[u8]) -> bool {
-    const WORDS: [&[u8]; 8] = [
+    const WORDS: [&[u8]; 10] = [
         b"example",
         b"xxxx",
         b"****",
@@ -363,6 +382,9 @@ pub(super) fn is_placeholder(secret: &[u8]) -> bool {
         b"changeme",
         b"1234567890abcdef",
         b"redacted",
+        // Of `Basic`: the login of RFC 7617, and `username:password`.
+        b"qwxhzgrpbjpvcgvuihnlc2ftzq",
+        b"dxnlcm5hbwu6cgfzc3dvcmq",
     ];
     let lower = secret.to_ascii_lowercase();
     let inside = |word: &&[u8]| lower.windows(word.len()).any(|window| window == *word);
