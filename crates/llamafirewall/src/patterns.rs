@@ -4,6 +4,7 @@
 //! linear time, or are refused.
 
 mod accounts;
+mod addresses;
 mod assigned;
 mod automaton;
 mod cards;

@@ -1,9 +1,10 @@
 //! Finds keywords in one pass, and looks at each place by the rule that the keyword belongs to. Every rule looks no
 //! further than a fixed distance, so the time grows with the text alone.
 
+use super::addresses;
 use super::assigned::{assigned, login};
 use super::automaton::{Automaton, Outcome};
-use super::personal::{self, is_local, is_word};
+use super::personal::is_word;
 use super::phrases::{self, Phrase, is_denied, is_other_word, may_end};
 use super::private_keys::{self, private_key};
 use super::secrets::{ASSIGNED, Assigned, Demand, LOGIN, TOKENS, Token, entropy, is_placeholder};
@@ -155,9 +156,7 @@ impl Matcher {
         let first = bytes.len().saturating_sub(self.longest_keyword);
         let keyword = (first..bytes.len()).find(|at| begins(*at)).unwrap_or(bytes.len());
         let has_addresses = self.kinds.iter().any(|rule| matches!(rule, Rule::Address));
-        let local = bytes.iter().rev().take(if has_addresses { personal::LONGEST_LOCAL } else { 0 });
-        let local = local.take_while(|byte| is_local(**byte)).count();
-        keyword.min(bytes.len() - local)
+        keyword.min(if has_addresses { addresses::open_end(text) } else { bytes.len() })
     }
 }
 
@@ -277,8 +276,8 @@ fn is_part(before: &[u8]) -> bool {
 }
 
 fn address(text: &str, at: usize) -> Seen {
-    let (span, open) = personal::address(text, at);
-    let found = span.map(|span| Found { name: personal::ADDRESS.into(), span });
+    let (span, open) = addresses::address(text, at);
+    let found = span.map(|span| Found { name: addresses::ADDRESS.into(), span });
     Seen { found, open, is_phrase: false }
 }
 

@@ -1,4 +1,4 @@
-//! Personal data that can be told by its shape: addresses of mail, telephone, card, account and insurance numbers.
+//! Personal data that can be told by its shape and has digits: telephone, card, account and insurance numbers.
 
 use super::Found;
 use super::accounts::{self, accounts};
@@ -8,71 +8,16 @@ use regex_automata::meta::Regex;
 use regex_automata::{Input, Span};
 use std::ops::Range;
 
-pub(super) const ADDRESS: &str = "Email address";
 const PHONE: &str = "Phone number";
 const CARD: &str = "Credit card";
 const INSURANCE: &str = "Social security number";
 const ACCOUNT: &str = "Bank account number";
 
-/// Longest local part of an address (RFC 5321).
-pub(super) const LONGEST_LOCAL: usize = 64;
-const LONGEST_DOMAIN: usize = 255;
 /// Fewer digits make none of these numbers.
 const FEWEST_DIGITS: usize = 9;
 
 pub(super) fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-pub(super) fn is_local(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"._%+-".contains(&byte)
-}
-
-/// The address around the `@` at `at`, and where one could begin that more text completes.
-pub(super) fn address(text: &str, at: usize) -> (Option<Range<usize>>, Option<usize>) {
-    let bytes = text.as_bytes();
-    let local = bytes[..at].iter().rev().take(LONGEST_LOCAL).take_while(|byte| is_local(**byte)).count();
-    // It begins with a letter or a digit.
-    let start = at - local + bytes[at - local..at].iter().take_while(|byte| !is_word(**byte)).count();
-    if start == at {
-        return (None, None);
-    }
-    let in_domain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'.' || *byte == b'-';
-    let domain = bytes[at + 1..].iter().take(LONGEST_DOMAIN).take_while(|byte| in_domain(byte)).count();
-    let domain_end = at + 1 + domain;
-    let rest = &bytes[domain_end..];
-    let open = (rest.is_empty() || rest == b":").then_some(start);
-    // Whoever is called so is a repository, and a path behind a colon is one on another machine.
-    let is_remote = bytes[start..at].eq_ignore_ascii_case(b"git")
-        || matches!(rest, [b':', b'~' | b'/', ..])
-        || is_login(&bytes[..start]);
-    let ends_name = |dot: usize| {
-        let letters = bytes[dot + 1..domain_end].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-        let end = dot + 1 + letters;
-        let is_name = dot > at + 1 && letters >= 2 && !bytes.get(end).copied().is_some_and(is_word);
-        (is_name && !is_remote && !names_file(&bytes[dot + 1..end])).then_some(end)
-    };
-    let dots = (at + 1..domain_end).rev().filter(|dot| bytes[*dot] == b'.');
-    let end = dots.filter_map(ends_name).next();
-    (end.map(|end| start..end), open)
-}
-
-/// Whether what stands before is the beginning of an address of the web, in which names of users stand before `@`.
-fn is_login(before: &[u8]) -> bool {
-    let user =
-        before.iter().rev().take(LONGEST_LOCAL).take_while(|byte| is_local(**byte) || **byte == b':').count();
-    let scheme = &before[..before.len() - user];
-    scheme.ends_with(b"://") && !scheme.ends_with(b"mailto://")
-}
-
-/// Whether a name ends so that is one of a file or a unit of systemd; none of these is a domain.
-fn names_file(ending: &[u8]) -> bool {
-    const ENDINGS: [&str; 36] = [
-        "png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "bmp", "ico", "js", "mjs", "cjs", "jsx", "ts",
-        "tsx", "css", "scss", "json", "yaml", "yml", "toml", "xml", "html", "htm", "txt", "log", "tgz", "gz",
-        "tar", "whl", "exe", "dll", "service", "socket", "timer", "mount",
-    ];
-    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The numbers.
@@ -233,28 +178,5 @@ mod tests {
         ] {
             assert_eq!(names(text), [] as [String; 0], "{text}");
         }
-    }
-
-    #[test]
-    fn addresses_are_whole() {
-        let check = |text: &str, want: Option<&str>| {
-            let at = text.find('@').expect("an @");
-            assert_eq!(address(text, at).0.map(|span| &text[span]), want, "{text}");
-        };
-        check("mail me at a@b.co.", Some("a@b.co"));
-        check("USER+tag%x@SUB.DOMAIN.ORG!", Some("USER+tag%x@SUB.DOMAIN.ORG"));
-        check("..x@a.example.com,", Some("x@a.example.com"));
-        check("a@b.c", None);
-        check("not-an-email@", None);
-        check("@decorator.name", None);
-        check("icon@2x.png and getty@tty1.service", None);
-        check("git@github.com:owner/name.git", None);
-        check("a@b.||x", None);
-        check("https://0f1e2d3c4b5a69788796a5b4c3d2e1f0@o447951.ingest.sentry.io/5429219", None);
-        check("redis://default:x@cache.internal:6379/0", None);
-        check("root@web-01.prod.acme.dev:~# ls", None);
-        check("scp a.txt ana@build.acme.dev:/tmp", None);
-        check("mailto:ada@example.com", Some("ada@example.com"));
-        check("http://x.org, ada@example.com: hello", Some("ada@example.com"));
     }
 }
