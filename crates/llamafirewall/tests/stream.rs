@@ -103,6 +103,7 @@ const SECRETS: &[&str] = &[
     "The sum is x+442079460958 or 0.4539578763621486 or 4539578763621486.5 today.",
     "IBAN de89 3704 0044 0532 0130 00, or DE88 3704 0044 0532 0130 00.",
     "Schreib müller@posteo.de oder \"ada lovelace\"@example.com, ja",
+    r#"{"to": "\"ada lovelace\"@example.com"}"#,
     "联系用户@例子.公司，好。或 ivan@xn--80a1acny.xn--p1ai 吧",
     "Say \"hello world\" and b'a..b@c.de' to o'brien@example.co.uk now",
     "5785 4430 1374 7896 and 4111 1111 1111 1111 5269 52DE 52DB 12",

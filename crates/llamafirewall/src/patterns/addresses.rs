@@ -236,11 +236,11 @@ fn unquoted(text: &str, end: usize) -> usize {
     start
 }
 
-/// Where a local part in quotation marks begins that ends at `end` (RFC 5321, 4.1.2).
+/// Where a local part in quotation marks begins that ends at `end` (RFC 5321, 4.1.2); in a string of JSON these have backslashes before them.
 fn quoted(text: &str, end: usize) -> Option<usize> {
-    let inside = text[..end].strip_suffix('"')?;
+    let inside = text[..end].strip_suffix('"')?.trim_end_matches('\\');
     let start = opening(inside)?;
-    let is_apart = !text[..start].ends_with(|c: char| is_letter(c) || matches!(c, '"' | '\\'));
+    let is_apart = !text[..start].ends_with(is_letter);
     let has_letters = text[start..end].contains(char::is_alphanumeric);
     (is_apart && has_letters).then_some(start)
 }
@@ -262,7 +262,8 @@ fn opening(text: &str) -> Option<usize> {
 
 /// The first byte of an end of `text` that an address could begin with.
 pub(super) fn open_end(text: &str) -> usize {
-    let quoted = quoted(text, text.len()).or_else(|| opening(text)).unwrap_or(text.len());
+    let quoted =
+        quoted(text, text.len()).or_else(|| opening(text.trim_end_matches('\\'))).unwrap_or(text.len());
     unquoted(text, text.len()).min(quoted)
 }
 
@@ -346,6 +347,7 @@ mod tests {
         check("N'ada@example.com'", Some("ada@example.com"));
         check("b'git@github.com:owner/name.git'", None);
         check("{\"a\":\"ada@example.com\"}", Some("ada@example.com"));
+        check(r#"{"to": "\"ada lovelace\"@example.com"}"#, Some(r#""ada lovelace\"@example.com"#));
         check("\"root\"@\"localhost\"", None);
     }
 

@@ -55,7 +55,9 @@ fn pem(text: &str, begin: Range<usize>) -> Seen {
         return Seen::nothing();
     }
     let key = kind + quoting(&text.as_bytes()[kind..]);
-    seen(text, begin.start, key, is_kind)
+    let window = &text.as_bytes()[key..text.len().min(key + TELLING)];
+    let found = (is_kind && is_key(window)).then(|| end(text.as_bytes(), key));
+    seen(text, begin.start, key, found)
 }
 
 fn putty(text: &str, begin: Range<usize>) -> Seen {
@@ -64,19 +66,16 @@ fn putty(text: &str, begin: Range<usize>) -> Seen {
     if count == 0 && key < text.len() {
         return Seen::nothing();
     }
-    seen(text, begin.start, key, count > 0)
+    let rest = &text.as_bytes()[key..text.len().min(key + LONGEST_KEY)];
+    // Without fields, which could hold the beginning of another one, no text is read for two keys.
+    let found = (count > 0 && base64(rest) >= FEWEST).then(|| key + lines(rest, |_| false));
+    seen(text, begin.start, key, found)
 }
 
-/// What begins at `start` and has its first characters at `key`.
-fn seen(text: &str, start: usize, key: usize, may_be_key: bool) -> Seen {
-    let window = &text.as_bytes()[key..text.len().min(key + TELLING)];
+/// What begins at `start`, has its first characters at `key`, and ends at `end` where it is a key.
+fn seen(text: &str, start: usize, key: usize, end: Option<usize>) -> Seen {
     let open = (key + TELLING > text.len()).then_some(start);
-    let found = if may_be_key && is_key(window) {
-        Seen::found(NAME, start..end(text.as_bytes(), key))
-    } else {
-        Seen::nothing()
-    };
-    Seen { open, ..found }
+    Seen { open, ..end.map_or_else(Seen::nothing, |end| Seen::found(NAME, start..end)) }
 }
 
 /// Whether this is how the text of a private key begins: with a field, or base64. The line before it is often quoted alone.
@@ -100,7 +99,7 @@ fn end(text: &[u8], key: usize) -> usize {
     let rest = &text[key..text.len().min(key + LONGEST_KEY)];
     let dashes = rest.windows(5).position(|window| window == b"-----").unwrap_or(rest.len());
     let Some(last) = rest[dashes..].strip_prefix(b"-----END ") else {
-        return key + lines(&rest[..dashes]);
+        return key + lines(&rest[..dashes], is_field);
     };
     let is_kind = |byte: &&u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b' ';
     let kind = last.iter().take(LONGEST_KIND).take_while(is_kind).count();
@@ -109,7 +108,7 @@ fn end(text: &[u8], key: usize) -> usize {
 }
 
 /// How much of a text is fields, and base64 in rows.
-fn lines(text: &[u8]) -> usize {
+fn lines(text: &[u8], is_field: fn(&[u8]) -> bool) -> usize {
     let (mut at, mut end) = (0, 0);
     loop {
         let rest = &text[at..];
