@@ -174,7 +174,7 @@ mod tests {
     /// What is found at the first beginning.
     fn found(text: &str) -> Option<&str> {
         let begins = |known: &&str| text.find(known).map(|at| at..at + known.len());
-        let begin = BEGINNINGS.iter().find_map(|known| begins(known)).expect("a beginning");
+        let begin = BEGINNINGS.iter().find_map(begins).expect("a beginning");
         let Found { span, .. } = private_key(text, begin).found?;
         Some(&text[span])
     }

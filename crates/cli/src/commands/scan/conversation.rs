@@ -25,6 +25,9 @@ struct Row {
     tool_calls: Option<Vec<CallRow>>,
     /// The call, as endpoints gave it before there were several.
     function_call: Option<FunctionRow>,
+    /// Where LangChain keeps the calls as an endpoint gave them, and Gemini all that is said.
+    additional_kwargs: Option<Box<RawValue>>,
+    parts: Option<Box<RawValue>>,
     #[serde(flatten)]
     others: Others,
 }
@@ -51,6 +54,26 @@ struct FunctionRow {
     arguments: Box<RawValue>,
     #[serde(flatten)]
     others: Others,
+}
+
+/// What an endpoint gave beside the text.
+#[derive(Deserialize)]
+struct Beside {
+    tool_calls: Option<Vec<CallRow>>,
+    function_call: Option<FunctionRow>,
+}
+
+/// A part of what Gemini says, in the words of its interface and of its library.
+#[derive(Deserialize)]
+struct GeminiPart {
+    #[serde(rename = "functionCall", alias = "function_call")]
+    call: Option<GeminiCall>,
+}
+
+#[derive(Deserialize)]
+struct GeminiCall {
+    name: String,
+    args: Option<Box<RawValue>>,
 }
 
 /// The role alone, of a line that is no message otherwise.
@@ -122,6 +145,7 @@ fn messages(line: &str, speaker: Speaker) -> Result<Line, String> {
     if let Some(function) = row.function_call {
         function.read("function_call", &mut calls, &mut fields)?;
     }
+    beside(row.additional_kwargs.as_deref(), row.parts.as_deref(), &mut calls, &mut fields)?;
     let mut thoughts: Vec<String> =
         [row.reasoning_content, row.reasoning, row.thinking].into_iter().flatten().collect();
     thoughts.dedup();
@@ -153,6 +177,42 @@ fn messages(line: &str, speaker: Speaker) -> Result<Line, String> {
     let said = Message::of_parts(role, said).with_tool_calls(calls).with_fields(fields).after_thought(before);
     let thoughts = thoughts.into_iter().map(|thought| Message::new(role, thought)).collect();
     Ok(Line { thoughts, said: vec![said], unread })
+}
+
+/// Adds calls that stand beside those of a message, and all of what they stand in as fields.
+fn beside(
+    kwargs: Option<&RawValue>,
+    parts: Option<&RawValue>,
+    calls: &mut Vec<ToolCall>,
+    fields: &mut Vec<Field>,
+) -> Result<(), String> {
+    let invalid = |place: &str, e: serde_json::Error| format!("{place}: {e}");
+    for (place, value) in [("additional_kwargs", kwargs), ("parts", parts)] {
+        let texts = value.map(|value| Others::within(place, value)).transpose();
+        fields.extend(texts.map_err(|e| invalid(place, e))?.unwrap_or_default());
+    }
+    if let Some(kwargs) = kwargs.filter(|value| value.get().starts_with('{')) {
+        let beside: Beside =
+            serde_json::from_str(kwargs.get()).map_err(|e| invalid("additional_kwargs", e))?;
+        // Its texts are among the fields.
+        let mut known = Vec::new();
+        for call in beside.tool_calls.unwrap_or_default() {
+            call.read("additional_kwargs.tool_calls", calls, &mut known)?;
+        }
+        if let Some(function) = beside.function_call {
+            function.read("additional_kwargs.function_call", calls, &mut known)?;
+        }
+    }
+    if let Some(parts) = parts.filter(|value| value.get().starts_with('[')) {
+        let parts: Vec<&RawValue> = serde_json::from_str(parts.get()).map_err(|e| invalid("parts", e))?;
+        for part in parts.into_iter().filter(|part| part.get().starts_with('{')) {
+            let part: GeminiPart = serde_json::from_str(part.get()).map_err(|e| invalid("parts", e))?;
+            if let Some(call) = part.call {
+                calls.push(called(call.name, call.args.as_deref())?);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A part of a content.
@@ -278,6 +338,10 @@ mod tests {
             r#"{"tool_calls": [{"type": "custom", "custom": {"name": "f", "input": "{}"}}]}"#,
             r#"{"content": [{"type": "tool_use", "name": "f", "input": {}}]}"#,
             r#"{"content": null, "tool_calls": null, "function_call": {"name": "f", "arguments": "{}"}}"#,
+            r#"{"content": "", "additional_kwargs": {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}}"#,
+            r#"{"content": "", "additional_kwargs": {"function_call": {"name": "f", "arguments": "{}"}}}"#,
+            r#"{"content": "", "parts": ["a", {"text": "b"}, {"functionCall": {"name": "f", "args": {}}}]}"#,
+            r#"{"parts": [{"function_call": {"name": "f", "args": {}}}]}"#,
         ] {
             let calls = said(line).map(|m| m[0].tool_calls.clone());
             assert_eq!(calls, Ok(vec![call("f", "{}")]), "{line}");

@@ -57,6 +57,14 @@ impl<'de> Visitor<'de> for AnyContent {
 pub struct Others(Beside);
 
 impl Others {
+    /// The texts of any value, with the place of it.
+    pub fn within(place: &str, value: &RawValue) -> serde_json::Result<Vec<Field>> {
+        let mut beside = Beside::default();
+        Texts { place, beside: &mut beside }
+            .deserialize(&mut serde_json::Deserializer::from_str(value.get()))?;
+        Ok(beside.into_fields().into_iter().map(|(place, text)| Field { place, text }).collect())
+    }
+
     /// With the place of the object that they stand in.
     pub fn at(self, place: &str) -> Vec<Field> {
         let inside = |(at, text): (String, String)| Field { place: place_within(place, &at), text };
