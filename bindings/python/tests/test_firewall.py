@@ -552,6 +552,7 @@ DIFFERENT = {
     ("regex", "1234567890"): "allow",
     ("regex", "1234567890123456"): "allow",
     ("regex", "1234 5678 9012 3456 7"): "allow",
+    ("regex", "用户邮箱：zhang@例子.com"): "block",
     ("hidden_ascii", "flag 🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f end"): "allow",
     ("hidden_ascii", "zero\u200bwidth \u202e bidi"): "block",
     ("hidden_ascii", "variation selector \U000e0100"): "block",

@@ -108,11 +108,11 @@ fn is_version(bytes: &[u8], span: &Range<usize>) -> bool {
     goes_on || begins
 }
 
-/// No area in North America has a code that begins with 0 or 1. The one that everyone makes up counts, as does any in brackets or behind a
-/// word for telephones.
+/// No area in North America has a code that begins with 1; elsewhere many begin with 0. The one that everyone makes up counts, as does any
+/// in brackets or behind a word for telephones.
 fn has_area(text: &str, span: &Range<usize>) -> bool {
     let number = &text[span.clone()];
-    !number.starts_with(['0', '1']) || number.starts_with("123") || is_named(text, span.clone())
+    !number.starts_with('1') || number.starts_with("123") || is_named(text, span.clone())
 }
 
 /// A place on the earth in degrees and minutes, perhaps seconds (ISO 6709): `+1306-05937`.
