@@ -336,7 +336,8 @@ fn parse(text: &str, grammar: Grammar, is_clean: bool) -> Option<tree_sitter::Tr
         chunk
     };
     let tree = parser.parse_with_options(&mut chunk, None, Some(options));
-    work::spend(read.get());
+    let is_broken = tree.as_ref().is_none_or(|tree| tree.root_node().has_error());
+    work::spend(read.get(), is_broken);
     tree.filter(|_| read.get() <= most_read)
 }
 

@@ -3,11 +3,12 @@
 
 use std::cell::Cell;
 
-/// Bytes that may be parsed per byte of the text, and at least. Documents of all kinds take up to 35 per byte.
-const PER_BYTE: u64 = 60;
+/// Bytes that may be parsed per byte of the text, and at least. Long documents of all kinds take up to 30 per byte, short ones more.
+const PER_BYTE: u64 = 40;
 const LEAST: u64 = 4 << 20;
-/// What the parsing of a text costs beside its bytes, in bytes.
+/// What the parsing of a text costs beside its bytes, in bytes, and what more it costs to look for a way over its faults.
 const EACH: u64 = 500;
+const BROKEN: u64 = 2500;
 
 thread_local! {
     /// Bytes that may still be parsed on this thread.
@@ -20,8 +21,9 @@ pub(super) fn allows() -> bool {
 }
 
 /// Counts a text that was parsed, of which the parser read so many bytes.
-pub(super) fn spend(bytes: usize) {
-    LEFT.set(LEFT.get().saturating_sub(bytes as u64 + EACH));
+pub(super) fn spend(bytes: usize, is_broken: bool) {
+    let cost = bytes as u64 + EACH + if is_broken { BROKEN } else { 0 };
+    LEFT.set(LEFT.get().saturating_sub(cost));
 }
 
 /// Scans a text of so many bytes; tells whether all of it could be parsed that was to be.
