@@ -8,16 +8,15 @@ const LONGEST: usize = 4096;
 const ESCAPE: char = '\u{1b}';
 /// The first signs of a command with parameters: as a character, and as program text has it.
 const INTRODUCERS: [&str; 5] = ["\u{1b}[", "\u{9b}", r"\e[", r"\033[", r"\x1b["];
-/// What ends a command that is followed by a text: the bell, or the sign for it.
-const TERMINATORS: [&str; 3] = ["\u{7}", "\u{1b}\\", "\u{9c}"];
 
 /// The text as a terminal shows it, if it has commands.
 pub(super) fn shown(text: &str) -> Option<(String, Mapping)> {
     let mut rewriting = None;
     let (mut at, mut kept) = (0, 0);
+    let mut terminators = Terminators { text, next: None };
     while let Some(passed) = text[at..].find([ESCAPE, '\u{9b}', '\\', '\u{8}']) {
         let sign = at + passed;
-        let Some((start, end, with)) = command(text, sign, kept) else {
+        let Some((start, end, with)) = command((text, &mut terminators), sign, kept) else {
             at = sign + text[sign..].chars().next().map_or(1, char::len_utf8);
             continue;
         };
@@ -33,7 +32,11 @@ pub(super) fn shown(text: &str) -> Option<(String, Mapping)> {
 
 /// The place of a command whose sign is at `sign`, and what stands there for a reader: nothing, or a blank where the cursor moves.
 /// One that is not over at the end of the text takes all of the rest.
-fn command(text: &str, sign: usize, from: usize) -> Option<(usize, usize, &'static str)> {
+fn command(
+    (text, terminators): (&str, &mut Terminators<'_>),
+    sign: usize,
+    from: usize,
+) -> Option<(usize, usize, &'static str)> {
     let rest = &text[sign..];
     if rest.starts_with('\u{8}') {
         let struck = text[from..sign].chars().next_back().filter(|c| *c != '\n')?;
@@ -47,7 +50,7 @@ fn command(text: &str, sign: usize, from: usize) -> Option<(usize, usize, &'stat
     let mut chars = rest.strip_prefix(ESCAPE)?.chars();
     let length = match chars.next() {
         None => 1,
-        Some(']' | 'P' | 'X' | '^' | '_') => string(rest)?,
+        Some(']' | 'P' | 'X' | '^' | '_') => terminators.end_of(sign)? - sign,
         Some(' '..='/') => 2 + usize::from(chars.next().is_some_and(|c| ('0'..='~').contains(&c))),
         Some('0'..='~') => 2,
         Some(_) => return None,
@@ -65,14 +68,34 @@ fn parameters(bytes: &[u8]) -> Option<(usize, Option<u8>)> {
     }
 }
 
-/// How long a command is that is followed by a text, such as an address or the title of the window.
-fn string(rest: &str) -> Option<usize> {
-    let mut longest = rest.len().min(LONGEST);
-    while !rest.is_char_boundary(longest) {
-        longest -= 1;
+/// Ends of commands that are followed by a text, such as an address or the title of the window: the bell, or the sign for it.
+struct Terminators<'a> {
+    text: &'a str,
+    /// Where the last search began, and the end of the first terminator from there on.
+    next: Option<(usize, Option<usize>)>,
+}
+
+impl Terminators<'_> {
+    /// The end of the command that begins at `sign`. No part of the text is searched twice.
+    fn end_of(&mut self, sign: usize) -> Option<usize> {
+        let begin = sign + 2;
+        let is_known =
+            |(from, end): &(usize, Option<usize>)| *from <= begin && end.is_none_or(|end| begin < end);
+        let (_, end) = self.next.filter(is_known).unwrap_or_else(|| (begin, self.search(begin)));
+        self.next = Some((begin, end));
+        let within = |end: &usize| end - sign <= LONGEST;
+        end.or(Some(self.text.len())).filter(within)
     }
-    let ends = TERMINATORS.iter().filter_map(|sign| Some(rest[2..longest].find(sign)? + 2 + sign.len()));
-    ends.min().or((longest == rest.len()).then_some(longest))
+
+    fn search(&self, begin: usize) -> Option<usize> {
+        let rest = &self.text[begin..];
+        let ends = rest.char_indices().filter_map(|(at, c)| match c {
+            '\u{7}' | '\u{9c}' => Some(at + c.len_utf8()),
+            ESCAPE => rest[at + 1..].starts_with('\\').then_some(at + 2),
+            _ => None,
+        });
+        ends.map(|end| begin + end).next()
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +134,15 @@ mod tests {
         for text in ["", "plain", r"C:\edit [1m", "\u{1b}[é", "\u{1b}é", "\u{8}a", "\n\u{8}", r"\e", &long]
         {
             assert_eq!(shown(text), None, "{text:?}");
+        }
+    }
+
+    /// Without what is known of the ends this takes minutes.
+    #[test]
+    fn commands_that_never_end_take_linear_time() {
+        for unit in ["\u{1b}]", "\u{1b}]\u{7}\u{1b}]", "\u{1b}P\u{1b}\\", "\u{1b}_é"] {
+            let text = unit.repeat((1 << 20) / unit.len());
+            assert!(shown(&text).is_some_and(|(read, _)| read.len() < text.len()), "{unit:?}");
         }
     }
 
