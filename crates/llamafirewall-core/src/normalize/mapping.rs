@@ -99,6 +99,18 @@ impl<'a> Rewriting<'a> {
         &self.text
     }
 
+    /// Takes back the last character of the line that is being written, if there is one.
+    pub fn strike(&mut self) -> bool {
+        if self.text.is_empty() || self.text.ends_with('\n') {
+            return false;
+        }
+        self.text.pop();
+        while self.pieces.last().is_some_and(|piece| piece.at as usize >= self.text.len()) {
+            self.pieces.pop();
+        }
+        true
+    }
+
     /// Copies bytes of the source.
     pub fn keep(&mut self, range: Range<usize>) {
         if range.is_empty() {
@@ -172,6 +184,18 @@ mod tests {
         assert_eq!(text, "abcXYZ");
         assert_eq!(mapping.changed(text.len()), [2..2, 3..6]);
         assert_eq!(Mapping::Reversed(4).changed(4).first(), Some(&(0..4)));
+    }
+
+    #[test]
+    fn characters_are_taken_back() {
+        let mut rewriting = Rewriting::of("ab\nc<é>xy");
+        rewriting.keep(0..4);
+        rewriting.replace(4..8, "é");
+        assert_eq!([rewriting.strike(), rewriting.strike(), rewriting.strike()], [true, true, false]);
+        rewriting.keep(8..10);
+        let (text, mapping) = rewriting.finish().expect("it changed");
+        assert_eq!(text, "ab\nxy");
+        assert_eq!([mapping.original(0..3), mapping.original(3..5)], [0..3, 8..10]);
     }
 
     #[test]

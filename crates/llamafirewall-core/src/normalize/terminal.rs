@@ -6,6 +6,7 @@ use super::mapping::{Mapping, Rewriting};
 /// Longest command that is read as one, in bytes. Colours take a few, links as much as an address.
 const LONGEST: usize = 4096;
 const ESCAPE: char = '\u{1b}';
+const BACKSPACE: char = '\u{8}';
 /// The first signs of a command with parameters: as a character, and as program text has it.
 const INTRODUCERS: [&str; 5] = ["\u{1b}[", "\u{9b}", r"\e[", r"\033[", r"\x1b["];
 
@@ -14,15 +15,22 @@ pub(super) fn shown(text: &str) -> Option<(String, Mapping)> {
     let mut rewriting = None;
     let (mut at, mut kept) = (0, 0);
     let mut terminators = Terminators { text, next: None };
-    while let Some(passed) = text[at..].find([ESCAPE, '\u{9b}', '\\', '\u{8}']) {
+    while let Some(passed) = text[at..].find([ESCAPE, '\u{9b}', '\\', BACKSPACE]) {
         let sign = at + passed;
-        let Some((start, end, with)) = command((text, &mut terminators), sign, kept) else {
+        if text[sign..].starts_with(BACKSPACE) {
+            let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
+            rewriting.keep(kept..sign);
+            at = sign + 1;
+            kept = if rewriting.strike() { at } else { sign };
+            continue;
+        }
+        let Some((end, with)) = command((text, &mut terminators), sign) else {
             at = sign + text[sign..].chars().next().map_or(1, char::len_utf8);
             continue;
         };
         let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
-        rewriting.keep(kept..start);
-        rewriting.replace(start..end, with);
+        rewriting.keep(kept..sign);
+        rewriting.replace(sign..end, with);
         (at, kept) = (end, end);
     }
     let mut rewriting = rewriting?;
@@ -30,22 +38,17 @@ pub(super) fn shown(text: &str) -> Option<(String, Mapping)> {
     rewriting.finish()
 }
 
-/// The place of a command whose sign is at `sign`, and what stands there for a reader: nothing, or a blank where the cursor moves.
+/// The end of a command whose sign is at `sign`, and what stands there for a reader: nothing, or a blank where the cursor moves.
 /// One that is not over at the end of the text takes all of the rest.
 fn command(
     (text, terminators): (&str, &mut Terminators<'_>),
     sign: usize,
-    from: usize,
-) -> Option<(usize, usize, &'static str)> {
+) -> Option<(usize, &'static str)> {
     let rest = &text[sign..];
-    if rest.starts_with('\u{8}') {
-        let struck = text[from..sign].chars().next_back().filter(|c| *c != '\n')?;
-        return Some((sign - struck.len_utf8(), sign + 1, ""));
-    }
     if let Some(introducer) = INTRODUCERS.iter().find(|introducer| rest.starts_with(**introducer)) {
         let (length, last) = parameters(&rest.as_bytes()[introducer.len()..])?;
         let moves = matches!(last, Some(b'A'..=b'H' | b'a' | b'd'..=b'f' | b'`'));
-        return Some((sign, sign + introducer.len() + length, if moves { " " } else { "" }));
+        return Some((sign + introducer.len() + length, if moves { " " } else { "" }));
     }
     let mut chars = rest.strip_prefix(ESCAPE)?.chars();
     let length = match chars.next() {
@@ -55,7 +58,7 @@ fn command(
         Some('0'..='~') => 2,
         Some(_) => return None,
     };
-    Some((sign, sign + length, ""))
+    Some((sign + length, ""))
 }
 
 /// How long the parameters of a command are with the letter behind them, which says what it does.
@@ -118,6 +121,8 @@ mod tests {
             r"\e[1mIg\033[0mnore\x1b[0;1m",
             "I\u{8}Ig\u{8}gn\u{8}nore",
             "_\u{8}I_\u{8}gnore",
+            "Ignxyz\u{8}\u{8}\u{8}ore",
+            "I\u{1b}[1m\u{8}I\u{1b}[0mgx\u{8}nore",
             "Ignore\u{1b}",
             "Ignore\u{1b}[3",
             "Ignore\u{1b}]0;tit",
