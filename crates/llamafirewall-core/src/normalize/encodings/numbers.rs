@@ -1,4 +1,4 @@
-//! Characters as numbers, one after the other: `69 67 6e`, `6967 6e6f`, `105, 103, 110`, `01101001 01100111`, `151 147 156`.
+//! Characters as numbers, one after the other: `69 67 6e`, `6967 6e6f`, `105, 103, 110`, `01101001 01100111`, `151 147 156`, `U+0069 U+0067`.
 
 use super::{Blob, as_text};
 use std::ops::Range;
@@ -12,14 +12,18 @@ const FEWEST_WORDS: usize = 3;
 const WIDEST_GAP: usize = 4;
 
 /// In which base the numbers of a row can be read; the last are words of base 16, of some bytes each.
-const BASES: [(u32, &str); 5] = [
+const BASES: [(u32, &str); 6] = [
     (2, "binary"),
     (16, "hexadecimal numbers"),
     (10, "decimal numbers"),
     (8, "octal numbers"),
     (WORDS, "hexadecimal words"),
+    (POINTS, "code points"),
 ];
 const WORDS: u32 = 0;
+/// Numbers of characters of Unicode, with the mark for it.
+const POINTS: u32 = 1;
+const MARK: [&str; 2] = ["U+", "u+"];
 
 /// Finds rows of numbers. Of what two bases read, the first one of [`BASES`] counts.
 pub(super) fn find(text: &str, blobs: &mut Vec<Blob>) {
@@ -101,13 +105,21 @@ fn each_row(text: &str, each: &mut dyn FnMut(usize, &Row)) {
 /// Where the first token from `at` on begins that has a digit, or the end.
 fn next_with_digit(bytes: &[u8], at: usize) -> usize {
     let digit = bytes[at..].iter().position(u8::is_ascii_digit).map_or(bytes.len(), |passed| at + passed);
-    digit - bytes[at..digit].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count()
+    let token = digit - bytes[at..digit].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    token - marked(&bytes[at..token], |bytes, mark| bytes.ends_with(mark))
 }
 
 /// Letters and digits between anything else, with the signs that mark a base.
 fn next_token(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let start = at + bytes[at..].iter().position(u8::is_ascii_alphanumeric)?;
-    Some(start..start + bytes[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count())
+    let digits = start + marked(&bytes[start..], |bytes, mark| bytes.starts_with(mark));
+    let length = bytes[digits..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    Some(start..digits + length)
+}
+
+/// How long the mark of a code point is that stands there, or nothing.
+fn marked(bytes: &[u8], stands: fn(&[u8], &[u8]) -> bool) -> usize {
+    MARK.iter().find(|mark| stands(bytes, mark.as_bytes())).map_or(0, |mark| mark.len())
 }
 
 fn tokens(text: &str) -> impl Iterator<Item = &str> {
@@ -126,11 +138,12 @@ const LONGEST: usize = 18;
 fn readings(token: &str) -> [bool; BASES.len()] {
     // Without digits there is no number but one of base 16 of two letters, perhaps with its mark.
     let may_be = match token.as_bytes() {
-        [_, _] | [b'x', _, _] => true,
+        [_, _] | [b'x', _, _] | [b'U' | b'u', b'+', ..] => true,
         token => token.len() <= LONGEST && token[0].is_ascii_digit(),
     };
     let is_number = |(base, _)| match base {
         WORDS => word(token).is_some(),
+        POINTS => point(token).is_some(),
         base => value(token, base).is_some(),
     };
     if may_be { BASES.map(is_number) } else { [false; BASES.len()] }
@@ -144,6 +157,7 @@ fn bytes(token: &str, base: u32) -> Vec<u8> {
     };
     match base {
         WORDS => word(token).map(of_word).unwrap_or_default(),
+        POINTS => point(token).into_iter().flat_map(|c| c.to_string().into_bytes()).collect(),
         base => value(token, base).into_iter().collect(),
     }
 }
@@ -155,6 +169,13 @@ fn word(token: &str) -> Option<&str> {
     let has_text = |pair: &[u8]| pair > &b"08"[..];
     let is_word = digits.len().is_multiple_of(2) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     (is_word && digits.as_bytes().chunks(2).all(has_text)).then_some(digits)
+}
+
+/// The character of a number behind the mark, of four to six digits.
+fn point(token: &str) -> Option<char> {
+    let digits = token.get(2..).filter(|digits| (4..=6).contains(&digits.len()))?;
+    let number = MARK.contains(&&token[..2]).then(|| u32::from_str_radix(digits, 16).ok()).flatten()?;
+    char::from_u32(number).filter(|c| *c >= '\t')
 }
 
 /// Whether texts have such bytes: the first ones are for control.
@@ -199,6 +220,8 @@ mod tests {
             "v 1.2.300\n105, 103, 110, 111, 114, 101\n4711 1 5 300",
             "7d9f8c6b5d\n01101001 01100111 01101110 01101111 01110010 01100101 (12)",
             "5 151 147 156 157 162 145 7",
+            "x: U+0069 U+0067 U+006E U+006f U+00072 U+000065",
+            "4 U+0069,u+0067,U+006e;U+006f U+0072 U+0065 x",
         ] {
             let mut blobs = Vec::new();
             find(text, &mut blobs);
@@ -210,6 +233,8 @@ mod tests {
     fn rows_that_are_no_text_are_left() {
         let mut blobs = Vec::new();
         find("1 2 3 4 5 6 7 8, 2024-01-02 03:04:05, 192.168.0.1 and 10 apples", &mut blobs);
+        find("U+0069 U+0067, U+ 0069, U+69, U+, u+0067 U+D800 U+0069 U+110000 U+é", &mut blobs);
+        find("xU+0069U+0067U+006E, U+U+0069", &mut blobs);
         assert_eq!(blobs, []);
     }
 }
