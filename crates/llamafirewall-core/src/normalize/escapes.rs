@@ -1,6 +1,6 @@
 //! Characters written as numbers or names within a text: `%69`, `=69`, `&#105;`, `&shy;`, `&eacute;`, `\x69`, `\u0069`, `\ud835\udc08`, `\U00000069`, `\n`.
 
-use super::mapping::{Mapping, Rewriting};
+use super::mapping::{Edits, Mapping};
 use unicode_normalization::char::compose;
 
 /// Longest escape after its first sign, in bytes.
@@ -159,8 +159,7 @@ const LETTERS: &[(&str, char)] = &[
 
 /// The text with such characters in their own shape, if there are any.
 pub(super) fn unescaped(text: &str) -> Option<(String, Mapping)> {
-    let mut rewriting = None;
-    let (mut at, mut kept) = (0, 0);
+    let (mut edits, mut at) = (Edits::of(text), 0);
     let bytes = text.as_bytes();
     while let Some(passed) =
         bytes[at..].iter().position(|byte| matches!(byte, b'%' | b'=' | b'&' | b'\\' | b'<'))
@@ -170,14 +169,10 @@ pub(super) fn unescaped(text: &str) -> Option<(String, Mapping)> {
             at += 1;
             continue;
         };
-        let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
-        rewriting.keep(kept..at);
-        rewriting.replace(at..end, &read);
-        (at, kept) = (end, end);
+        edits.replace(at..end, &read);
+        at = end;
     }
-    let mut rewriting = rewriting?;
-    rewriting.keep(kept..text.len());
-    rewriting.finish()
+    edits.finish()
 }
 
 /// Whether an escape may begin here: most of these signs in code begin none.

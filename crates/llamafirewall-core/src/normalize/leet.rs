@@ -1,6 +1,6 @@
 //! Digits and signs that stand for letters: `1gn0r3`.
 
-use super::mapping::{Mapping, Rewriting};
+use super::mapping::{Edits, Mapping};
 use std::ops::Range;
 
 /// The letter that an ASCII sign stands for; 0 where it stands for none.
@@ -26,24 +26,18 @@ fn letter(sign: char) -> Option<char> {
 
 /// The text with letters in place of such signs, in words that have letters too.
 pub(super) fn lettered(text: &str) -> Option<(String, Mapping)> {
-    let mut rewriting = None;
-    let (mut at, mut kept) = (0, 0);
+    let (mut edits, mut at) = (Edits::of(text), 0);
     while let Some(sign) = next_sign(text.as_bytes(), at) {
         let start = text[at..sign].rfind(char::is_whitespace).map_or(at, |space| at + space);
         let word = Word::at(text, start + text[start..].len() - text[start..].trim_start().len());
         if let Some(first) = word.sign.filter(|first| *first < word.spelled && word.has_letters) {
-            let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
             for (sign, letter) in letters(text, first..word.spelled, word.is_capital) {
-                rewriting.keep(kept..sign.start);
-                kept = sign.end;
-                rewriting.replace_by(sign, letter);
+                edits.replace_by(sign, letter);
             }
         }
         at = word.end;
     }
-    let mut rewriting = rewriting?;
-    rewriting.keep(kept..text.len());
-    rewriting.finish()
+    edits.finish()
 }
 
 /// The signs of a word that stand for letters, and those: capitals between capitals, as the word has them around it. `before` says

@@ -100,7 +100,7 @@ impl<'a> Rewriting<'a> {
     }
 
     /// Takes back the last character of the line that is being written, if there is one.
-    pub fn strike(&mut self) -> bool {
+    fn strike(&mut self) -> bool {
         if self.text.is_empty() || self.text.ends_with('\n') {
             return false;
         }
@@ -138,11 +138,6 @@ impl<'a> Rewriting<'a> {
         self.text.push_str(text);
     }
 
-    /// The same for one character.
-    pub fn replace_by(&mut self, range: Range<usize>, c: char) {
-        self.replace(range, c.encode_utf8(&mut [0; 4]));
-    }
-
     /// The way back, for a text whose bytes stay where they are.
     pub fn into_mapping(self) -> Mapping {
         Mapping::Pieces(self.pieces)
@@ -151,6 +146,55 @@ impl<'a> Rewriting<'a> {
     /// The text and its way back, unless it is the source itself.
     pub fn finish(self) -> Option<(String, Mapping)> {
         (self.text != self.source).then_some((self.text, Mapping::Pieces(self.pieces)))
+    }
+}
+
+/// What is changed here and there in a text, from front to back; the rest is kept. Nothing is copied before the first change.
+pub(super) struct Edits<'a> {
+    source: &'a str,
+    rewriting: Option<Rewriting<'a>>,
+    /// How far the source was kept or written for.
+    kept: usize,
+}
+
+impl<'a> Edits<'a> {
+    /// Nothing yet.
+    pub fn of(source: &'a str) -> Self {
+        Self { source, rewriting: None, kept: 0 }
+    }
+
+    /// What comes before `range`, with all of it kept.
+    fn before(&mut self, range: &Range<usize>) -> &mut Rewriting<'a> {
+        let rewriting = self.rewriting.get_or_insert_with(|| Rewriting::of(self.source));
+        rewriting.keep(self.kept..range.start);
+        self.kept = range.end;
+        rewriting
+    }
+
+    /// Writes `text` for bytes of the source, which is nothing where they are left out.
+    pub fn replace(&mut self, range: Range<usize>, text: &str) {
+        self.before(&range).replace(range, text);
+    }
+
+    /// The same for one character.
+    pub fn replace_by(&mut self, range: Range<usize>, c: char) {
+        self.replace(range, c.encode_utf8(&mut [0; 4]));
+    }
+
+    /// Leaves out what stands at `range`, and the character that was kept or written before it, if it is of the same line; otherwise
+    /// nothing is changed.
+    pub fn strike(&mut self, range: Range<usize>) {
+        let from = range.start..range.start;
+        if self.before(&from).strike() {
+            self.kept = range.end;
+        }
+    }
+
+    /// The text and its way back, unless it is the source itself.
+    pub fn finish(self) -> Option<(String, Mapping)> {
+        let mut rewriting = self.rewriting?;
+        rewriting.keep(self.kept..self.source.len());
+        rewriting.finish()
     }
 }
 
@@ -188,14 +232,21 @@ mod tests {
 
     #[test]
     fn characters_are_taken_back() {
-        let mut rewriting = Rewriting::of("ab\nc<é>xy");
-        rewriting.keep(0..4);
-        rewriting.replace(4..8, "é");
-        assert_eq!([rewriting.strike(), rewriting.strike(), rewriting.strike()], [true, true, false]);
-        rewriting.keep(8..10);
-        let (text, mapping) = rewriting.finish().expect("it changed");
-        assert_eq!(text, "ab\nxy");
-        assert_eq!([mapping.original(0..3), mapping.original(3..5)], [0..3, 8..10]);
+        let mut edits = Edits::of("ab\nc<é>-+*xy");
+        edits.replace(4..8, "é");
+        (8..11).for_each(|at| edits.strike(at..at + 1));
+        let (text, mapping) = edits.finish().expect("it changed");
+        assert_eq!(text, "ab\n*xy");
+        assert_eq!([mapping.original(0..3), mapping.original(3..6)], [0..3, 10..13]);
+    }
+
+    #[test]
+    fn what_is_kept_changes_nothing() {
+        let mut edits = Edits::of("\nsame");
+        edits.strike(1..2);
+        edits.replace(2..3, "a");
+        assert_eq!(edits.finish(), None);
+        assert_eq!(Edits::of("same").finish(), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a page shows of a text: without the tags and comments of HTML, the addresses of Markdown's links, and signs of emphasis within
 //! words.
 
-use super::mapping::{Mapping, Rewriting};
+use super::mapping::{Edits, Mapping};
 use memchr::memchr3;
 
 /// Longest tag or address, in bytes.
@@ -20,22 +20,17 @@ const INLINE: [&str; 30] = [
 
 /// The text as a page shows it, if there is any markup.
 pub(super) fn shown(text: &str) -> Option<(String, Mapping)> {
-    let mut rewriting = None;
-    let (mut at, mut kept) = (0, 0);
+    let (mut edits, mut at) = (Edits::of(text), 0);
     while let Some(sign) = memchr3(b'<', b'[', b'*', &text.as_bytes()[at..]).map(|passed| at + passed) {
         let Some(piece) = piece(text, sign) else {
             at = sign + 1;
             continue;
         };
-        let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
-        rewriting.keep(kept..sign);
-        rewriting.keep(piece.inner.clone());
-        rewriting.replace(piece.inner.end..piece.end, piece.with);
-        (at, kept) = (piece.end, piece.end);
+        edits.replace(sign..piece.inner.start, "");
+        edits.replace(piece.inner.end..piece.end, piece.with);
+        at = piece.end;
     }
-    let mut rewriting = rewriting?;
-    rewriting.keep(kept..text.len());
-    rewriting.finish()
+    edits.finish()
 }
 
 /// A piece of markup: what of it is shown, and what stands for the rest.

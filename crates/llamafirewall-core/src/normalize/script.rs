@@ -3,7 +3,7 @@
 
 use super::characters::Character;
 use super::fold::Look;
-use super::mapping::{Mapping, Rewriting};
+use super::mapping::{Edits, Mapping};
 use std::ops::Range;
 
 /// Pairs of a letter as it looks in ASCII and what it is read as.
@@ -12,16 +12,13 @@ const GREEK: &str = "AΑBΒEΕHΗIΙKΚMΜNΝOΟPΡTΤXΧYΥZΖaαbβeεiιkκm�
 
 /// The text with such words in their own letters, unless all of them are.
 pub(super) fn own(text: &str) -> Option<(String, Mapping)> {
-    let mut rewriting = None;
-    let (mut at, mut kept) = (0, 0);
+    let (mut edits, mut at) = (Edits::of(text), 0);
     while let Some(word) = next_word(text, at) {
         at = word.range.end;
         if word.script == Class::Vowel {
-            rewriting.get_or_insert_with(|| Rewriting::of(text)).keep(kept..word.range.start);
-            kept = word.range.end;
+            edits.replace(word.range.clone(), "");
         }
         let Some(letters) = word.rewritten_from() else { continue };
-        let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
         for (from, c) in text[word.range.clone()].char_indices() {
             let place = word.range.start + from..word.range.start + from + c.len_utf8();
             let read = match class(c) {
@@ -32,16 +29,13 @@ pub(super) fn own(text: &str) -> Option<(String, Mapping)> {
                     read => read,
                 },
             };
-            rewriting.keep(kept..place.start);
-            kept = place.end;
-            if let Some(read) = read {
-                rewriting.replace_by(place, read);
+            match read {
+                Some(read) => edits.replace_by(place, read),
+                None => edits.replace(place, ""),
             }
         }
     }
-    let mut rewriting = rewriting?;
-    rewriting.keep(kept..text.len());
-    rewriting.finish()
+    edits.finish()
 }
 
 /// Where the letters begin that end the text and may come to be read in another script, with what follows.

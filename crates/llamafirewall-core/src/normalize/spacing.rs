@@ -2,7 +2,7 @@
 
 use super::characters::Character;
 use super::fold;
-use super::mapping::{Mapping, Rewriting};
+use super::mapping::{Edits, Mapping};
 use std::ops::Range;
 
 /// Letters that stand apart before they are taken for a word.
@@ -12,15 +12,11 @@ const WIDEST_GAP: usize = 6;
 
 /// The text with such words written together, if there are any.
 pub(super) fn joined(text: &str) -> Option<(String, Mapping)> {
-    let mut rewriting = None;
+    let mut edits = Edits::of(text);
     let mut run: Vec<Range<usize>> = Vec::new();
-    let mut kept = 0;
     let mut close = |run: &mut Vec<Range<usize>>| {
         if run.len() >= FEWEST_LETTERS {
-            let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
-            rewriting.keep(kept..run[0].start);
-            join(text, run, rewriting);
-            kept = run.last().map_or(kept, |last| last.end);
+            join(text, run, &mut edits);
         }
         run.clear();
     };
@@ -31,9 +27,7 @@ pub(super) fn joined(text: &str) -> Option<(String, Mapping)> {
         run.push(letter);
     }
     close(&mut run);
-    let mut rewriting = rewriting?;
-    rewriting.keep(kept..text.len());
-    rewriting.finish()
+    edits.finish()
 }
 
 /// Where letters begin that stand apart up to the end of the text.
@@ -52,7 +46,7 @@ pub(super) fn open_tail(text: &str) -> usize {
 
 /// Writes the letters of a run together; two words are parted by a gap of more characters than the narrowest, and by white space where
 /// most gaps have none.
-fn join(text: &str, run: &[Range<usize>], rewriting: &mut Rewriting<'_>) {
+fn join(text: &str, run: &[Range<usize>], edits: &mut Edits<'_>) {
     let gaps = || run.windows(2).map(|pair| &text[pair[0].end..pair[1].start]);
     let narrowest = gaps().map(|gap| gap.chars().count()).min().unwrap_or(0);
     let is_blank = |gap: &str| gap.contains(char::is_whitespace);
@@ -60,10 +54,9 @@ fn join(text: &str, run: &[Range<usize>], rewriting: &mut Rewriting<'_>) {
     let mut end = run[0].start;
     for letter in run {
         let gap = &text[end..letter.start];
-        if gap.chars().count() > narrowest || (blanks_part && is_blank(gap)) {
-            rewriting.replace(end..letter.start, " ");
-        }
-        rewriting.replace(letter.clone(), &text[letter.clone()]);
+        let parts = gap.chars().count() > narrowest || (blanks_part && is_blank(gap));
+        edits.replace(end..letter.start, if parts { " " } else { "" });
+        edits.replace(letter.clone(), &text[letter.clone()]);
         end = letter.end;
     }
 }

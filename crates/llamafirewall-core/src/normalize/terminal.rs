@@ -1,7 +1,7 @@
 //! What a terminal shows of a text: without the commands in it (ECMA-48, 5.4 and 5.6), such as `ESC [ 31 m`, which turns what
 //! follows red, and without letters that were struck over, as pages of manuals have them.
 
-use super::mapping::{Mapping, Rewriting};
+use super::mapping::{Edits, Mapping};
 
 /// Longest command that is read as one, in bytes. Colours take a few, links as much as an address.
 const LONGEST: usize = 4096;
@@ -12,38 +12,28 @@ const INTRODUCERS: [&str; 5] = ["\u{1b}[", "\u{9b}", r"\e[", r"\033[", r"\x1b["]
 
 /// The text as a terminal shows it, if it has commands.
 pub(super) fn shown(text: &str) -> Option<(String, Mapping)> {
-    let mut rewriting = None;
-    let (mut at, mut kept) = (0, 0);
+    let (mut edits, mut at) = (Edits::of(text), 0);
     let mut terminators = Terminators { text, next: None };
     while let Some(passed) = text[at..].find([ESCAPE, '\u{9b}', '\\', BACKSPACE]) {
         let sign = at + passed;
         if text[sign..].starts_with(BACKSPACE) {
-            let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
-            rewriting.keep(kept..sign);
             at = sign + 1;
-            kept = if rewriting.strike() { at } else { sign };
+            edits.strike(sign..at);
             continue;
         }
         let Some((end, with)) = command((text, &mut terminators), sign) else {
             at = sign + text[sign..].chars().next().map_or(1, char::len_utf8);
             continue;
         };
-        let rewriting = rewriting.get_or_insert_with(|| Rewriting::of(text));
-        rewriting.keep(kept..sign);
-        rewriting.replace(sign..end, with);
-        (at, kept) = (end, end);
+        edits.replace(sign..end, with);
+        at = end;
     }
-    let mut rewriting = rewriting?;
-    rewriting.keep(kept..text.len());
-    rewriting.finish()
+    edits.finish()
 }
 
 /// The end of a command whose sign is at `sign`, and what stands there for a reader: nothing, or a blank where the cursor moves.
 /// One that is not over at the end of the text takes all of the rest.
-fn command(
-    (text, terminators): (&str, &mut Terminators<'_>),
-    sign: usize,
-) -> Option<(usize, &'static str)> {
+fn command((text, terminators): (&str, &mut Terminators<'_>), sign: usize) -> Option<(usize, &'static str)> {
     let rest = &text[sign..];
     if let Some(introducer) = INTRODUCERS.iter().find(|introducer| rest.starts_with(**introducer)) {
         let (length, last) = parameters(&rest.as_bytes()[introducer.len()..])?;
