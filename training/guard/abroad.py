@@ -5,9 +5,6 @@ import argparse
 import copy
 import pathlib
 
-import numpy as np
-import torch
-
 import dataset
 import encoder
 import export
@@ -28,14 +25,9 @@ STAGES = (
 def learn(model: encoder.Encoder, rows: list[dict], windows: pieces.Windows, steps: int | None) -> None:
     """All texts but those of other languages are held to what the encoder says of them before each stage, at first with pieces that it does not know yet. So the limits
     of harmless texts stay where they are."""
-    every, keep = [], np.ones(len(rows), dtype=bool)
+    every = []
     for stage in STAGES:
-        before, after = copy.deepcopy(model).eval(), []
-        for course in stage:
-            model.load_state_dict(before.state_dict())
-            torch.manual_seed(course.seed)
-            encoder.train(model, rows, windows, keep, course, steps, before)
-            after.append({key: value.clone() for key, value in model.state_dict().items()})
+        after = encoder.train_beside(model, rows, windows, stage, steps, copy.deepcopy(model).eval())
         model.load_state_dict(encoder.mean(after))
         every += after
     model.load_state_dict(encoder.mean(every))

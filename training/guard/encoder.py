@@ -336,6 +336,17 @@ def held(logits: torch.Tensor, before: torch.Tensor, known: torch.Tensor, tool: 
     return (each * counts * known[:, None]).sum() / len(logits)
 
 
+def train_beside(model: Encoder, rows: list[dict], windows: pieces.Windows, courses: tuple[Course, ...], steps: int | None, before: Encoder) -> list[dict]:
+    """The weights after each course; all of them go on from those of `before`, and are held to what it says."""
+    after = []
+    for course in courses:
+        model.load_state_dict(before.state_dict())
+        torch.manual_seed(course.seed)
+        train(model, rows, windows, np.ones(len(rows), dtype=bool), course, steps, before)
+        after.append({key: value.clone() for key, value in model.state_dict().items()})
+    return after
+
+
 def mean(states: list[dict]) -> dict:
     """The mean of the weights of encoders that began alike (Izmailov et al. 2018)."""
     return {key: sum(state[key] for state in states) / len(states) for key in states[0]}
