@@ -39,36 +39,52 @@ impl Automaton {
 
     /// Reads on from `at` up to the first match that may end where it does, so many bytes on.
     pub fn first_match(&self, text: &[u8], at: usize, may_end: impl Fn(usize) -> bool) -> Outcome {
-        self.read(text, at, |read| may_end(read).then_some(Outcome::Match(read)))
+        self.read(text, at, text.len(), |read| may_end(read).then_some(Outcome::Match(read))).0
     }
 
-    /// Reads on from `at` to the end, over matches.
-    pub fn at_end(&self, text: &[u8], at: usize) -> Outcome {
-        self.read(text, at, |_| None)
+    /// Reads on from `at` to the end, over matches; no more than `work` bytes, which are taken off it.
+    pub fn at_end(&self, text: &[u8], at: usize, work: &mut usize) -> Outcome {
+        let (outcome, read) = self.read(text, at, *work, |_| None);
+        *work -= read;
+        outcome
     }
 
-    fn read(&self, text: &[u8], at: usize, matched: impl Fn(usize) -> Option<Outcome>) -> Outcome {
+    /// What came of it, and how many bytes were read, at most `most`. What is not read may be anything.
+    fn read(
+        &self,
+        text: &[u8],
+        at: usize,
+        most: usize,
+        matched: impl Fn(usize) -> Option<Outcome>,
+    ) -> (Outcome, usize) {
         let mut cache = self.caches.get();
         let input = Input::new(text).range(at..).anchored(Anchored::Yes);
-        let Ok(mut state) = self.dfa.start_state_forward(&mut cache, &input) else { return Outcome::Alive };
+        let Ok(mut state) = self.dfa.start_state_forward(&mut cache, &input) else {
+            return (Outcome::Alive, 0);
+        };
         for (read, byte) in text[at..].iter().enumerate() {
+            if read == most {
+                return (Outcome::Alive, read);
+            }
             // What it cannot go on with may be anything.
-            let Ok(next) = self.dfa.next_state(&mut cache, state, *byte) else { return Outcome::Alive };
+            let Ok(next) = self.dfa.next_state(&mut cache, state, *byte) else {
+                return (Outcome::Alive, read);
+            };
             state = next;
             // A match is known one byte after its end.
             if let Some(outcome) = state.is_match().then(|| matched(read)).flatten() {
-                return outcome;
+                return (outcome, read);
             }
             if state.is_dead() {
-                return Outcome::Dead;
+                return (Outcome::Dead, read);
             }
             if state.is_quit() {
-                return Outcome::Alive;
+                return (Outcome::Alive, read);
             }
         }
         match self.dfa.next_eoi_state(&mut cache, state) {
-            Ok(end) if end.is_match() => Outcome::MatchAtEnd,
-            _ => Outcome::Alive,
+            Ok(end) if end.is_match() => (Outcome::MatchAtEnd, text.len() - at),
+            _ => (Outcome::Alive, text.len() - at),
         }
     }
 }

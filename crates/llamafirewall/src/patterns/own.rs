@@ -12,6 +12,10 @@ const LARGEST: usize = 4 << 20;
 /// Look-around reaches over one character.
 const LOOK_AROUND: usize = 4;
 
+/// How many bytes are read for each of a text, and at least, to tell where matches can still come about.
+const WORK_PER_BYTE: usize = 16;
+const LEAST_WORK: usize = 4096;
+
 /// A pattern of a policy.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,16 +69,19 @@ impl OwnPattern {
         Ok(Self { name: pattern.name, regex, decision: pattern.decision, reach, progress })
     }
 
-    /// The first byte of an end of `text` that more text could make a match; `None` where a match may be of any length.
+    /// The first byte of an end of `text` that more text could make a match; `None` where a match may be of any length, and nothing tells
+    /// how it comes about.
     pub fn open_end(&self, text: &str) -> Option<usize> {
-        let mut first = text.len().saturating_sub(self.reach?);
+        let mut first = self.reach.map_or(0, |reach| text.len().saturating_sub(reach));
         while !text.is_char_boundary(first) {
             first -= 1;
         }
-        let Some(automaton) = &self.progress else { return Some(first) };
-        let starts = (first..text.len()).filter(|at| text.is_char_boundary(*at));
-        let mut open = starts.filter(|at| automaton.at_end(text.as_bytes(), *at) != Outcome::Dead);
-        Some(open.next().unwrap_or(text.len()))
+        let Some(automaton) = &self.progress else { return self.reach.map(|_| first) };
+        let mut work = LEAST_WORK + WORK_PER_BYTE * (text.len() - first);
+        let mut starts = (first..text.len()).filter(|at| text.is_char_boundary(*at));
+        // What would take longer stays open from where the work is done.
+        let open = starts.find(|at| automaton.at_end(text.as_bytes(), *at, &mut work) != Outcome::Dead);
+        Some(open.unwrap_or(text.len()))
     }
 
     pub fn look(&self, text: &str, each: &mut dyn FnMut(Found, ScanDecision, f32)) {
@@ -107,6 +114,19 @@ mod tests {
             |regex: &str, text: &str| OwnPattern::new(pattern(regex)).expect("it compiles").open_end(text);
         assert_eq!(open("ab{2,3}c", "xx abb"), Some(3));
         assert_eq!(open("ab{2,3}c", "xx abx"), Some(6));
-        assert_eq!(open("ab+", "xx"), None);
+        assert_eq!(open(r"project\s+bluebird", "a project by a project \n "), Some(15));
+        assert_eq!(open(r"project\s+bluebird", "a project bluebirs"), Some(18));
+        assert_eq!(open("ab+", "abb"), Some(0));
+        assert_eq!(open("ab+", "xx"), Some(2));
+        assert_eq!(open("a.*b", "xx a x"), Some(3));
+    }
+
+    /// Every start of a row of letters is read to its end.
+    #[test]
+    fn the_work_on_what_may_match_is_bounded() {
+        let own = OwnPattern::new(pattern(r"[a-z]+\d")).expect("it compiles");
+        let text = format!("{} {} ", "word ".repeat(1000), "a".repeat(1 << 20));
+        let open = own.open_end(&text).expect("it is known");
+        assert!((5000..5100).contains(&open), "{open}");
     }
 }
