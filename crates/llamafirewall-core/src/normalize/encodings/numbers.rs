@@ -10,6 +10,9 @@ const FEWEST: usize = 5;
 const FEWEST_WORDS: usize = 3;
 /// Widest gap between two numbers, in bytes.
 const WIDEST_GAP: usize = 4;
+/// The same over the end of a line, with what the next line begins with, and how many signs are in it.
+const WIDEST_BREAK: usize = 80;
+const MOST_SIGNS: usize = 4;
 
 /// In which base the numbers of a row can be read; the last are words of base 16, of some bytes each.
 const BASES: [(u32, &str); 6] = [
@@ -60,7 +63,8 @@ fn lies_within(row: &Range<usize>, rows: &[Range<usize>]) -> bool {
 pub(super) fn open_tail(text: &str) -> usize {
     let mut open = text.len();
     each_row(text, &mut |_, row| {
-        if text.len() - row.span.end <= WIDEST_GAP {
+        let rest = &text.as_bytes()[row.span.end..];
+        if rest.len() <= WIDEST_GAP || may_be_break(rest) {
             open = open.min(row.span.start);
         }
     });
@@ -87,7 +91,7 @@ fn each_row(text: &str, each: &mut dyn FnMut(usize, &Row)) {
         at = token.end;
         let reads = readings(&text[token.clone()]);
         for (base, row) in rows.iter_mut().enumerate() {
-            let goes_on = |row: &Row| reads[base] && token.start - row.span.end <= WIDEST_GAP;
+            let goes_on = |row: &Row| reads[base] && is_gap(&text.as_bytes()[row.span.end..token.start]);
             let before = match row.take() {
                 Some(row) if !goes_on(&row) => {
                     each(base, &row);
@@ -100,6 +104,17 @@ fn each_row(text: &str, each: &mut dyn FnMut(usize, &Row)) {
         }
     }
     rows.iter().enumerate().for_each(|(base, row)| row.iter().for_each(|row| each(base, row)));
+}
+
+/// Whether what stands between two numbers leaves them in one row.
+fn is_gap(bytes: &[u8]) -> bool {
+    bytes.len() <= WIDEST_GAP || (may_be_break(bytes) && bytes.contains(&b'\n'))
+}
+
+/// Whether it may become the end of a line with the beginning of the next one: blanks and few signs.
+fn may_be_break(bytes: &[u8]) -> bool {
+    let is_short = bytes.len() <= WIDEST_BREAK;
+    is_short && bytes.iter().filter(|byte| !byte.is_ascii_whitespace()).count() <= MOST_SIGNS
 }
 
 /// Where the first token from `at` on begins that has a digit, or the end.
@@ -220,6 +235,8 @@ mod tests {
             "v 1.2.300\n105, 103, 110, 111, 114, 101\n4711 1 5 300",
             "7d9f8c6b5d\n01101001 01100111 01101110 01101111 01110010 01100101 (12)",
             "5 151 147 156 157 162 145 7",
+            "x[] = {\n    0x69, 0x67,\n    0x6e, 0x6f,\n    0x72, 0x65,\n};",
+            "> 105, 103, 110,\r\n>   \t111, 114, 101\n>\n",
             "x: U+0069 U+0067 U+006E U+006f U+00072 U+000065",
             "4 U+0069,u+0067,U+006e;U+006f U+0072 U+0065 x",
         ] {
