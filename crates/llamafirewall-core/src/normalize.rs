@@ -230,7 +230,10 @@ impl Views {
             self.add("own script", seen, script::own);
             last = self.add("look-alikes", seen, fold::folded);
         }
-        self.add("markup", last, markup::shown);
+        for read in markup::shown(&self.views[last].text).into_iter().flatten() {
+            let view = self.views[last].read_as("markup", ViewKind::InPlace, read);
+            self.views.push(view);
+        }
         let may_stand_apart = survey.alone >= FEWEST_ALONE || !survey.is_plain();
         if seen != first {
             survey = Survey::of(&self.views[seen].text);
