@@ -2,7 +2,6 @@
 are held to what was said of them before."""
 
 import argparse
-import copy
 import pathlib
 
 import dataset
@@ -15,22 +14,10 @@ import shrink
 
 # Sets that are in other languages than English for a good part.
 OTHERS = (*encoder.FOREIGN, "written-hard_foreign", "written-hard_abroad", "written-hard_world", "written-tools_foreign", "HiveTrace/HiveTraceRed", "Marker-Inc-Korea/ko-redteam")
-# The courses of a stage go on from the same weights, and the next stage from their mean; what counts is the mean of all of them.
-STAGES = (
+TURNS = (
     (encoder.Course(3e-4, 1, 50_000, 0.35, 21, OTHERS, 0.35, 0.5), encoder.Course(2e-4, 1, 50_000, 0.35, 22, OTHERS, 0.35, 1.0)),
     (encoder.Course(3e-4, 1, 48_000, 0.35, 23, OTHERS, 0.35, 0.5), encoder.Course(3e-4, 1, 48_000, 0.35, 24, (), 0.45, 0.5)),
 )
-
-
-def learn(model: encoder.Encoder, rows: list[dict], windows: pieces.Windows, steps: int | None) -> None:
-    """All texts but those of other languages are held to what the encoder says of them before each stage, at first with pieces that it does not know yet. So the limits
-    of harmless texts stay where they are."""
-    every = []
-    for stage in STAGES:
-        after = encoder.train_beside(model, rows, windows, stage, steps, copy.deepcopy(model).eval())
-        model.load_state_dict(encoder.mean(after))
-        every += after
-    model.load_state_dict(encoder.mean(every))
 
 
 def main() -> None:
@@ -49,10 +36,11 @@ def main() -> None:
     model.grow(kept, mixed)
     tokenizer = mixtures.widened(mixtures.only(reader.tokenizer, kept), mixed.pieces)
     model.number = encoder.NUMBER
-    learn(model, rows, pieces.windows(rows, tokenizer), given.steps)
+    # All texts but those of other languages are held to what the encoder says of them before each turn, at first with pieces that it does not know yet. So the limits
+    # of harmless texts stay where they are.
+    encoder.train_in_turns(model, rows, pieces.windows(rows, tokenizer), TURNS, given.steps)
     reader = shrink.Reader(model, tokenizer)
-    for i, head in enumerate(heads):
-        head.weights, head.bias = model.head.weight[i].tolist(), model.head.bias[i].item()
+    export.adopt(heads, model)
     export.write_next(first, heads, reader, rows, given.assets, given.output)
     mixed.write(given.output / "mixtures.bin")
 

@@ -4,6 +4,7 @@ layers stay as they are."""
 
 import argparse
 import collections
+import copy
 import dataclasses
 import math
 import pathlib
@@ -336,15 +337,19 @@ def held(logits: torch.Tensor, before: torch.Tensor, known: torch.Tensor, tool: 
     return (each * counts * known[:, None]).sum() / len(logits)
 
 
-def train_beside(model: Encoder, rows: list[dict], windows: pieces.Windows, courses: tuple[Course, ...], steps: int | None, before: Encoder) -> list[dict]:
-    """The weights after each course; all of them go on from those of `before`, and are held to what it says."""
-    after = []
-    for course in courses:
-        model.load_state_dict(before.state_dict())
-        torch.manual_seed(course.seed)
-        train(model, rows, windows, np.ones(len(rows), dtype=bool), course, steps, before)
-        after.append({key: value.clone() for key, value in model.state_dict().items()})
-    return after
+def train_in_turns(model: Encoder, rows: list[dict], windows: pieces.Windows, turns: tuple[tuple[Course, ...], ...], steps: int | None) -> None:
+    """The courses of a turn go on from the same weights, and are held to what these say; the next turn goes on from their mean. What counts is the mean of all courses."""
+    every, keep = [], np.ones(len(rows), dtype=bool)
+    for courses in turns:
+        before, after = copy.deepcopy(model).eval(), []
+        for course in courses:
+            model.load_state_dict(before.state_dict())
+            torch.manual_seed(course.seed)
+            train(model, rows, windows, keep, course, steps, before)
+            after.append({key: value.clone() for key, value in model.state_dict().items()})
+        model.load_state_dict(mean(after))
+        every += after
+    model.load_state_dict(mean(every))
 
 
 def mean(states: list[dict]) -> dict:

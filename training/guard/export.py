@@ -209,6 +209,12 @@ def write_log(log: dict, folder: pathlib.Path) -> None:
     (folder / "training_log.json").write_text(json.dumps(log, indent=1) + "\n")
 
 
+def adopt(heads: list[Head], model: encoder.Encoder) -> None:
+    """The heads of an encoder that has learnt more; how they count beside the n-grams stays."""
+    for head, weights, bias in zip(heads, model.head.weight.tolist(), model.head.bias.tolist()):
+        head.weights, head.bias = weights, bias
+
+
 def write_next(first: Counted, heads: list[Head], reader: shrink.Reader, rows: list[dict], assets: pathlib.Path, folder: pathlib.Path) -> None:
     """What ships after a further stage that learnt from `rows`; the figures are those of `assets`."""
     folder.mkdir(parents=True, exist_ok=True)
