@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod base64;
 mod blocks;
 mod code;
 mod fences;
@@ -23,6 +24,7 @@ mod scan;
 mod syntax;
 mod texts;
 
+pub use base64::is_within_base64;
 pub use issue::{Issue, Severity, Treatment};
 pub use language::Language;
 pub use scan::{Report, RuleInfo, prepare, rules, scan_code, scan_message, scan_named, settled};

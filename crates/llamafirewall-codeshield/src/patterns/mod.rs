@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::Regex;
 
+use crate::base64::is_within_base64;
 use crate::issue::Severity;
 use crate::language::Language;
 use crate::scan::PLACES_PER_RULE;
@@ -116,6 +117,7 @@ pub(crate) fn find(text: &str, known: &dyn Known) -> Vec<Hit> {
             continue;
         }
         match engine.end(text, owner, word.start()..word.end()) {
+            Ok(end) if is_of_base64(pattern, text, word.start()..end) => tried[owner] = end,
             Ok(end) => {
                 hits.push(Hit { pattern, start: word.start(), end });
                 listed[owner] += 1;
@@ -198,6 +200,13 @@ impl Border {
         };
         length.map_or(text.len(), |length| from + length)
     }
+}
+
+/// Whether letters and digits that a rule counts are those of a longer run of base64.
+fn is_of_base64(pattern: &Pattern, text: &str, span: std::ops::Range<usize>) -> bool {
+    let begins = |word: &&&str| text[span.start..].starts_with(**word);
+    matches!(pattern.tail, Tail::Run(..))
+        && pattern.words.iter().find(begins).is_some_and(|word| is_within_base64(text, &span, word))
 }
 
 fn stands_before(text: &str, at: usize, before: Before) -> bool {
@@ -315,6 +324,30 @@ mod tests {
         let url =
             "x.setFeature(\"http://a/b\", false); x.setFeature(\"http://a/disallow-doctype-decl\", false);";
         assert_eq!(ids(url), ["doctype-not-disabled"]);
+    }
+
+    #[test]
+    fn pieces_of_base64_are_no_tokens() {
+        let token = format!("EAA{}", "a1B2".repeat(25));
+        let (before, behind) = ("iz9gFwAA6FsNAACFwA", "EAQEAAEiLdQBIjT03Gg");
+        for text in [
+            format!("src=\"data:image/png;base64,{}/{token}+{}\"", before.repeat(20), behind.repeat(20)),
+            format!("\"{before}+{token}/{behind}==\""),
+            format!("\"{token}+{behind}=\""),
+        ] {
+            assert_eq!(ids(&text), Vec::<&str>::new(), "{text}");
+        }
+        for text in [
+            token.clone(),
+            format!("\"{before}\" + \"{token}\""),
+            format!("https://graph.example.com/{before}/{token}"),
+            format!("access_token={token}&x={before}/{behind}"),
+            format!("/me/{token}"),
+            format!("// {token}\n{before}"),
+        ] {
+            assert_eq!(ids(&text), ["ALL-R-008"], "{text}");
+        }
+        assert_eq!(ids(&format!("{token}/{token}")), ["ALL-R-008"]);
     }
 
     #[test]
