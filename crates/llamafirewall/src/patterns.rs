@@ -14,6 +14,7 @@ mod own;
 mod personal;
 mod phones;
 mod phrases;
+mod printed;
 mod private_keys;
 mod secrets;
 mod tongues;
@@ -170,7 +171,9 @@ impl RegexScanner {
     fn look(&self, view: &View, original: &str, each: &mut dyn FnMut(Found, ScanDecision, f32)) {
         let text = view.text();
         self.matcher.look(text, &mut |seen| {
-            if let Some(found) = seen.found.filter(|found| counts(view, original, found)) {
+            if let Some(found) =
+                seen.found.filter(|found| counts(view, original, found) && !is_printed(view, original, found))
+            {
                 each(found, ScanDecision::Block, 1.0);
             }
         });
@@ -183,7 +186,7 @@ impl RegexScanner {
         let has_numbers = !view.was_read_as("leet") && !view.was_read_as("markup");
         if let Some(numbers) = self.numbers.as_ref().filter(|_| has_numbers) {
             numbers.look(text, &mut found);
-            found.retain(|found| is_one_number(view, original, found));
+            found.retain(|found| is_one_number(view, original, found) && !is_printed(view, original, found));
         }
         found.into_iter().for_each(|found| each(found, ScanDecision::Block, 1.0));
         // Signs that have no case are read as small letters.
@@ -254,6 +257,20 @@ fn counts(view: &View, original: &str, found: &Found) -> bool {
             let last = text.rsplit(|c: char| !c.is_alphanumeric()).find(|word| !word.is_empty());
             phrases::is_phrase(&found.name) && last.is_some_and(View::may_end_reversed)
         }
+    }
+}
+
+/// Whether personal data in another form of the text is what a dump or uuencode prints in the text as it came.
+fn is_printed(view: &View, original: &str, found: &Found) -> bool {
+    if view.kind() != ViewKind::InPlace || view.how().is_empty() {
+        return false;
+    }
+    let span = view.original(found.span.clone());
+    match found.name.as_ref() {
+        addresses::ADDRESS => printed::is_no_address(original, &span),
+        personal::ACCOUNT => printed::is_no_account(original, &span),
+        personal::PHONE => printed::stands_in_dump(original, &span),
+        _ => false,
     }
 }
 

@@ -383,3 +383,105 @@ fn of_two_patterns_of_one_name_the_worse_one_wins() {
         assert_eq!(result.decision, ScanDecision::Block, "{text}");
     }
 }
+
+/// A token of Square that is none, the signs before and behind it and the lines of the program that has it.
+const NO_TOKEN: &str = "w4sHhcAPlMDDDx+EAAAAAACLF4XSdQVIi0cIw1BIjQ3dXwAAuh8BAABIjTU8XgAASI09T14AAOhF";
+const LINES: [&str; 3] = [
+    "f0VMRgIBAQAAAAAAAAAAAAMAPgABAAAA0DYAAAAAAABAAAAAAAAAAAAgAAAAAAAAAAAAEAAOAANA",
+    "EAAAAAAAPH0QAAItHKIXAdGFBVUFUSYn8VVMx20iD7AhmLg8fhAAAAAAASYtH/GYP74QAAAAAABI",
+    "iz9gFwAA6FsNAACFwA+EAQEAAEiLdQBIjT03GgAA6MYNAACFwHQQSIPFCEg53XXgMdtIg8QI/AAA",
+];
+
+#[test]
+fn pieces_of_base64_are_no_tokens() {
+    let block = LINES.join("\n");
+    let mut texts: Vec<String> = ["\n", "\r\n", "\n  ", "\n> "]
+        .iter()
+        .map(|gap| format!("{}{gap}{}", gap.trim_start_matches(['\r', '\n']), block.replace('\n', gap)))
+        .collect();
+    texts.extend([
+        NO_TOKEN.to_owned(),
+        format!("{}\n{NO_TOKEN}\n{}", LINES[0], LINES[2]),
+        format!("<img src=\"data:image/png;base64,{}{NO_TOKEN}{}\">", LINES[0], LINES[2]),
+        format!("{{\"data\": \"{}{}\"}}", LINES[2], LINES[1]),
+    ]);
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    check(&[Group::Secrets], &texts, &[]);
+}
+
+#[test]
+fn tokens_beside_base64_are_found() {
+    let token = "EAAAlYp3Xq8sT2vWz5RkHm9BnCd4FgJe7LtQoUxKyPiSaVbM1NwEhDr6ZcGfTjYu";
+    let texts = [
+        token.to_owned(),
+        format!("{}\n{token}\n{}", LINES[0], LINES[2]),
+        format!("{}\n  {token}\n{}", LINES[0], LINES[2]),
+        format!("{token}\n{}", token.replace("lYp", "mZq")).replace('\n', "\n\n"),
+        format!("token={token}"),
+        format!("\"{token}\" + \"{}\"", LINES[0]),
+        format!("{NO_TOKEN} {token}"),
+        format!("https://api.example.com/v2/{token}"),
+        format!("https://api.example.com/aB3dE5fG7hI9jK1lM3n/{token}"),
+        format!("/v1/files/Zx8Qw2Lm5Kp9/{token}"),
+        format!("text=my+token+is+{token}&lang=en"),
+        format!("My/Token/Is/{token}"),
+        format!("x/{token}"),
+        format!("// {token}"),
+        format!("# {token}\nlet x = 1;"),
+        format!("00000000: 4541 4141  {token}"),
+    ];
+    for text in &texts {
+        let found = names(&firewall(&[Group::Secrets]), text);
+        assert!(found.iter().any(|name| name == "Square access token"), "{text}: {found:?}");
+    }
+    let two = format!("{token}/{}", token.replace("lYp", "mZq"));
+    check(&[Group::Secrets], &[&two], &["Square access token"; 2]);
+    let key = format!("{}+AKIAIOSFODNN7EXAMPQE/{}", LINES[0], LINES[2]);
+    check(&[Group::Secrets], &[&key], &["AWS access key"]);
+}
+
+#[test]
+fn what_dumps_and_uuencode_print_is_no_personal_data() {
+    let uuencoded = format!("M{:$<60}", "41Q14%WGG%+4@4.HBO");
+    let texts = [
+        format!("begin 644 a.zip\n{uuencoded}\n`\nend\n"),
+        "000088f0: ee35 1300 0000 0000 6830 1400 0000 0000  .5......h0......".to_owned(),
+        "00088f0 ee35 1300 0000 0000 6830 1400 0000 0000\n0008900 0000 0000 0000 0000\n".to_owned(),
+        "00002a40: 4883 4540 6641 054d 6a00 488b 0425 0000  H.E@fA.Mj.H..%..".to_owned(),
+        "00002a40  48 83 45 40 66 41 05 4d  6a 00 48 8b 04 25 00 00  |H.E@fA.Mj.H..%..|".to_owned(),
+        " 4010 48834540 6641054d 6a00488b 04250000  H.E@fA.Mj.H..%..".to_owned(),
+        "00000000: 0073 6861 3232 3473 0000 0000 0000 0000  .sha224s........".to_owned(),
+    ];
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    check(&[Group::Personal], &texts, &[]);
+}
+
+#[test]
+fn personal_data_beside_dumps_is_found() {
+    let uuencoded = format!("M{:$<60}", "41Q14%WGG%+4@4.HBO");
+    let texts = [
+        format!("begin 644 a.zip\n{uuencoded}\n`\nend\nADA@EXAMPLE.COM\n"),
+        format!("begin 644 a.zip\n\n{uuencoded}\n"),
+        "begin 644 a.zip\nADA@EXAMPLE.COM\n".to_owned(),
+        "00000000: 6164 6140 6578 616d 706c 652e 636f 6d0a  ada@example.com.".to_owned(),
+        "00000000  61 64 61 40 65 78 61 6d  70 6c 65 2e 63 6f 6d 0a  |ada@example.com.|".to_owned(),
+        "00002a40: 4883 4541 6641 054d 6a00 488b 0425 0000  ada@example.com".to_owned(),
+        "00002a40: 4883 4541 6641 054d 6a00 488b 0425 0000  H.EAfA.Mj.H..%.. ada@example.com".to_owned(),
+        "00002a40: ada@example.com".to_owned(),
+    ];
+    for text in &texts {
+        // What a dump says is found in a form of its own too.
+        let found = names(&firewall(&[Group::Personal]), text);
+        assert!(found.iter().any(|name| name == "Email address"), "{text}: {found:?}");
+    }
+    let texts = [
+        "DE89 3704 0044 0532 0130 00",
+        "de89 3704 0044 0532 0130 00",
+        "00000000: de89 3704 0044 0532 0130 00",
+        "12345678 de89 3704 0044 0532 0130 00",
+        "0001: de89 3704 0044 0532 0130 00  of my own",
+        "# account de89 3704 0044 0532 0130 00",
+        "000088f0: ee35 1300 0000 0000 6830 1400 0000 0000  .5......h0......\nde89 3704 0044 0532 0130 00",
+    ];
+    check(&[Group::Personal], &texts, &["Bank account number"]);
+}

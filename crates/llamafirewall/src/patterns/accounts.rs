@@ -1,6 +1,7 @@
 //! International bank account numbers (ISO 13616): told by their country, its length and their check digits.
 
 use super::personal::{is_word, next_digit};
+use super::printed;
 use std::ops::Range;
 
 /// Longest number with the blanks in it, in bytes.
@@ -139,8 +140,10 @@ pub(super) fn accounts(text: &str) -> Vec<Range<usize>> {
         at = digit + 1;
         // The first digit stands behind the country.
         let Some(start) = digit.checked_sub(2) else { continue };
-        if let Read::Account(end) = read(bytes, start) {
-            found.push(start..end);
+        let Read::Account(end) = read(bytes, start) else { continue };
+        let span = start..end;
+        if !printed::is_no_account(text, &span) {
+            found.push(span);
             at = end;
         }
     }

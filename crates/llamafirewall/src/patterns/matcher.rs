@@ -6,11 +6,13 @@ use super::assigned::{assigned, login};
 use super::automaton::{Automaton, Outcome};
 use super::personal::is_word;
 use super::phrases::{self, Phrase, is_denied, is_other_word, may_end};
+use super::printed;
 use super::private_keys::{self, private_key};
-use super::secrets::{ASSIGNED, Assigned, Demand, LOGIN, TOKENS, Token, entropy, is_placeholder};
+use super::secrets::{ASSIGNED, Assigned, Class, Demand, LOGIN, TOKENS, Token, entropy, is_placeholder};
 use super::tongues::Tongue;
 use super::{Found, Group};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use llamafirewall_codeshield::is_within_base64;
 use regex_automata::util::syntax;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -242,9 +244,22 @@ fn token(token: &Token, text: &str, prefix: Range<usize>) -> Seen {
     } else {
         entropy(secret)
     };
-    let is_secret = length >= fewest && is_whole && bits >= FEWEST_BITS && !is_placeholder(secret);
+    let is_secret = length >= fewest
+        && is_whole
+        && bits >= FEWEST_BITS
+        && !is_placeholder(secret)
+        && !is_of_base64(token, text, &prefix, end);
     let found = is_secret.then(|| Found { name: token.provider.into(), span: start..end });
     Seen { found, open, is_phrase: false }
+}
+
+/// Whether it is a piece of base64, of which long runs have what few letters begin and any follow.
+fn is_of_base64(token: &Token, text: &str, prefix: &Range<usize>, end: usize) -> bool {
+    const MOST_LETTERS: usize = 4;
+    let is_of_any = matches!(token.class, Class::Alnum | Class::Dashed | Class::Dotted | Class::Base64);
+    is_of_any
+        && prefix.len() <= MOST_LETTERS
+        && is_within_base64(text, &(prefix.start..end), &text[prefix.clone()])
 }
 
 /// Whether a token may begin after this text.
@@ -277,6 +292,7 @@ fn is_part(before: &[u8]) -> bool {
 
 fn address(text: &str, at: usize) -> Seen {
     let (span, open) = addresses::address(text, at);
+    let span = span.filter(|span| !printed::is_no_address(text, span));
     let found = span.map(|span| Found { name: addresses::ADDRESS.into(), span });
     Seen { found, open, is_phrase: false }
 }

@@ -4,14 +4,15 @@ use super::Found;
 use super::accounts::{self, accounts};
 use super::cards::{self, is_grouped_card, is_plain_card};
 use super::phones::Phones;
+use super::printed;
 use regex_automata::meta::Regex;
 use regex_automata::{Input, Span};
 use std::ops::Range;
 
-const PHONE: &str = "Phone number";
+pub(super) const PHONE: &str = "Phone number";
 const CARD: &str = "Credit card";
 const INSURANCE: &str = "Social security number";
-const ACCOUNT: &str = "Bank account number";
+pub(super) const ACCOUNT: &str = "Bank account number";
 
 /// Fewer digits make none of these numbers.
 const FEWEST_DIGITS: usize = 9;
@@ -45,7 +46,7 @@ impl Numbers {
         for region in regions(text).filter(|region| digits(&text[region.clone()]).count() >= FEWEST_DIGITS) {
             let input = Input::new(text).span(Span::from(region));
             let mut add = |name: &'static str, span: Range<usize>| {
-                if !overlaps(&accounts, &span) {
+                if !overlaps(&accounts, &span) && !printed::stands_in_dump(text, &span) {
                     found.push(Found { name: name.into(), span });
                 }
             };
